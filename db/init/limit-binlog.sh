@@ -1,0 +1,30 @@
+#!/bin/bash
+# Deletes the oldest binary logs while all of them together exceed BINLOG_BYTES_MAX.
+set -uo pipefail
+trap 'exit 0' TERM INT
+
+query() {
+    MYSQL_PWD=$(</secrets/binlog) mysql --host=mysql --user=keywire_binlog --connect-timeout=5 \
+        --batch --skip-column-names --execute="$1"
+}
+
+# The oldest log to keep, if there are older ones. The newest is always kept.
+first_to_keep() {
+    awk -v max="$BINLOG_BYTES_MAX" '
+        { name[NR] = $1; bytes[NR] = $2 }
+        END {
+            keep = NR; total = bytes[NR]
+            while (keep > 1 && (total += bytes[keep - 1]) <= max) keep--
+            if (keep > 1) print name[keep]
+        }'
+}
+
+while :; do
+    # A server that cannot be reached is asked again next time.
+    if keep=$(query 'show binary logs' | first_to_keep) && [ -n "$keep" ]; then
+        query "purge binary logs to '$keep'" && echo "deleted the binary logs before $keep"
+    fi
+    # In the background, because bash handles a signal only between commands.
+    sleep 20 &
+    wait $!
+done

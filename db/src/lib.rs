@@ -1,0 +1,27 @@
+//! The durable map of Keywire: what waits together is committed together, on `MySQL`, `MariaDB` or `SQLite`.
+//!
+//! Promises of the store, whatever the engine:
+//! - An [`Outcome`] is given only after its COMMIT succeeded on a database whose durability was
+//!   checked when the connection was opened.
+//! - [`Refusal::Unavailable`] and [`Refusal::Overloaded`] mean certainly not applied.
+//! - A write whose COMMIT got no answer is never repeated without asking the fence whether it was
+//!   applied; if that cannot be found out in time it is [`Refusal::OutcomeUnknown`].
+//! - A [`Reader`] sees every write that was acknowledged before its SELECT was sent.
+//! - Keys and values are bytes: nothing is folded, padded or cut.
+
+mod batch;
+mod engine;
+mod entry;
+mod lane;
+mod mysql;
+mod plan;
+mod schema;
+mod shapes;
+mod sqlite;
+mod store;
+
+pub use batch::{BatchReport, Gauge, Refusal, Ticket, Writer, WriterConfig};
+pub use entry::{
+    Entry, KEY_BYTES_MAX, Key, KeyError, Outcome, Rev, Set, VALUE_BYTES_MAX, Value, ValueTooLong,
+};
+pub use store::{BadUrl, Error, Grants, Reader, Store};

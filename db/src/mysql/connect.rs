@@ -1,0 +1,193 @@
+//! Connections to `MySQL` and `MariaDB`: session settings, the checks on each new one, error classes.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, Row as _};
+use url::Url;
+
+use super::MySqlReader;
+use crate::Error;
+use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::shapes::SHAPES;
+use crate::store::BadUrl;
+
+/// Statements a connection keeps prepared: every size of three kinds of writes, lists and the rest.
+const STATEMENTS_MAX: usize = 2 * SHAPES + 64;
+
+/// Set on every connection. Strict, or the server cuts what does not fit; the lock wait ends below
+/// the query timeout, or it would look like a lost answer.
+const SETTINGS: &str = "set sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+    time_zone = '+00:00', innodb_lock_wait_timeout = 2";
+
+/// A statement of its own: the variable behind it has another name in `MariaDB` 10.11.
+const ISOLATION: &str = "set session transaction isolation level read committed";
+
+/// A writer opens its transaction with the fence; a host that dies inside one holds its locks for 30 s.
+const WRITER_SETTINGS: &str = "set autocommit = 0, wait_timeout = 30";
+
+/// A server of this family, by its URL.
+#[derive(Debug, Clone)]
+pub(crate) struct MySql {
+    options: MySqlConnectOptions,
+    unsafe_durability: bool,
+}
+
+/// One connection on one start of one server.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) connection: u64,
+    server_uuid: Option<String>,
+    /// Seconds since the epoch, plus or minus one.
+    server_started: u64,
+}
+
+/// What a new connection found out about its server.
+pub(crate) struct Server {
+    pub(crate) identity: Identity,
+    pub(crate) statement_bytes_max: usize,
+}
+
+impl MySql {
+    pub(crate) fn new(
+        url: &str,
+        password: Option<&SecretString>,
+        unsafe_durability: bool,
+    ) -> Result<Self, BadUrl> {
+        let url = Url::parse(url).map_err(|e| BadUrl(format!("is not a URL: {e}")))?;
+        if url.path().trim_matches('/').is_empty() {
+            return Err(BadUrl("names no schema: mysql://user@host:port/schema".into()));
+        }
+        let mut options = MySqlConnectOptions::from_url(&url)
+            .map_err(|e| BadUrl(format!("cannot be used: {e}")))?
+            .statement_cache_capacity(STATEMENTS_MAX)
+            .pipes_as_concat(false)
+            .no_engine_substitution(false)
+            .timezone(None)
+            .disable_statement_logging();
+        if let Some(password) = password {
+            options = options.password(password.expose_secret());
+        }
+        Ok(Self { options, unsafe_durability })
+    }
+
+    /// A connection with nothing but its settings, for migrations.
+    pub(crate) async fn open_unchecked(&self) -> Result<MySqlConnection, Error> {
+        let mut connection = self.options.connect().await.map_err(error)?;
+        for setting in [SETTINGS, ISOLATION] {
+            sqlx::raw_sql(setting).execute(&mut connection).await.map_err(error)?;
+        }
+        Ok(connection)
+    }
+
+    /// A connection whose server was found durable and whose schema fits.
+    pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, Server), Error> {
+        let mut connection = self.open_unchecked().await?;
+        super::migrate::check(&mut connection).await?;
+        let server = self.inspect(&mut connection).await?;
+        if writes {
+            sqlx::raw_sql(WRITER_SETTINGS).execute(&mut connection).await.map_err(error)?;
+        }
+        Ok((connection, server))
+    }
+
+    pub(crate) async fn reader(&self) -> Result<MySqlReader, Error> {
+        Ok(MySqlReader::new(self.open(false).await?.0))
+    }
+
+    async fn inspect(&self, connection: &mut MySqlConnection) -> Result<Server, Error> {
+        // sleep comes first: with --sysdate-is-now the two clocks would still be equal.
+        let sql = "select sleep(0.001), @@log_bin + 0, @@sync_binlog + 0, \
+            @@innodb_flush_log_at_trx_commit + 0, cast(@@max_allowed_packet as signed), \
+            cast(connection_id() as signed), sysdate(6) > now(6)";
+        let row = sqlx::query(sql).fetch_one(&mut *connection).await.map_err(error)?;
+        let number = |at: usize| row.try_get_unchecked::<i64, _>(at).map_err(error);
+
+        let durable = (number(1)?, number(2)?, number(3)?) == (1, 1, 1);
+        self.judge(durable, "it may lose acknowledged writes: log_bin, sync_binlog and innodb_flush_log_at_trx_commit must all be 1")?;
+        self.judge(number(6)? == 1, "it runs with --sysdate-is-now, which makes expiry inexact")?;
+
+        let packet = usize::try_from(number(4)?).unwrap_or(usize::MAX);
+        let statement_bytes_max = packet / 4;
+        if statement_bytes_max < KEY_BYTES_MAX + VALUE_BYTES_MAX + 4096 {
+            let reason = format!("max_allowed_packet is {packet} bytes; at least 8 MiB are needed");
+            return Err(Error::NotReady(reason));
+        }
+        let connection_id = u64::try_from(number(5)?).unwrap_or(0);
+        let identity = Identity::read(connection, connection_id).await?;
+        Ok(Server { identity, statement_bytes_max })
+    }
+
+    fn judge(&self, fine: bool, otherwise: &str) -> Result<(), Error> {
+        if fine {
+            return Ok(());
+        }
+        if self.unsafe_durability {
+            tracing::warn!("THE DATABASE IS NOT SAFE AND IS USED ALL THE SAME: {otherwise}");
+            return Ok(());
+        }
+        Err(Error::NotReady(otherwise.into()))
+    }
+}
+
+impl Identity {
+    async fn read(connection: &mut MySqlConnection, id: u64) -> Result<Self, Error> {
+        let shown = |sql: &'static str| sqlx::query(sql);
+        let uuid = shown("show global variables like 'server_uuid'");
+        let uuid = uuid.fetch_optional(&mut *connection).await.map_err(error)?;
+        let uptime = shown("show global status like 'Uptime'");
+        let uptime = uptime.fetch_one(&mut *connection).await.map_err(error)?;
+        let uptime: u64 = uptime
+            .try_get_unchecked::<String, _>(1)
+            .map_err(error)?
+            .parse()
+            .map_err(|_| Error::Internal("an uptime that is no number".into()))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Ok(Self {
+            connection: id,
+            server_uuid: uuid.map(|row| row.try_get_unchecked(1)).transpose().map_err(error)?,
+            server_started: now.saturating_sub(uptime),
+        })
+    }
+
+    /// Whether `previous` was another connection on this very start of this very server.
+    pub(crate) fn is_successor_of(&self, previous: &Self) -> bool {
+        self.connection != previous.connection
+            && self.server_uuid == previous.server_uuid
+            && self.server_started.abs_diff(previous.server_started) <= 1
+    }
+}
+
+/// What an error of the client library means for the caller.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+pub(crate) fn error(error: sqlx::Error) -> Error {
+    let reason = error.to_string();
+    let number = error
+        .as_database_error()
+        .and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>())
+        .map(MySqlDatabaseError::number);
+    match number {
+        // A duplicate of a row found absent, a lock wait that ended, a deadlock, no such thread to kill.
+        Some(1062 | 1205 | 1213 | 1094) => Error::Conflict(reason),
+        _ => match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
+                Error::Internal(reason)
+            }
+            _ => Error::Unavailable(reason),
+        },
+    }
+}
+
+/// Closes a connection politely; that it fails is no matter, the server notices.
+pub(crate) async fn close(connection: MySqlConnection) {
+    let closed = tokio::time::timeout(Duration::from_secs(1), connection.close()).await;
+    if !matches!(closed, Ok(Ok(()))) {
+        tracing::debug!("the server did not wait for the goodbye");
+    }
+}
+
+/// Runs one statement that cannot be prepared; `sql` is made of checked names only.
+pub(crate) async fn run(connection: &mut MySqlConnection, sql: String) -> Result<(), Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(error)
+}

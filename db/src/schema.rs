@@ -1,0 +1,59 @@
+//! Whether the schema in a database fits this program; the rule is the same for both engines.
+
+use sqlx::migrate::Migrator;
+
+use crate::Error;
+
+/// A newer schema fits an older program if each migration it lacks begins its name with this.
+const COMPATIBLE: &str = "compatible";
+
+/// A migration as the database remembers it.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) version: i64,
+    pub(crate) description: String,
+    /// False while it runs, and for ever if it failed.
+    pub(crate) done: bool,
+}
+
+/// Whether a program that has `needed` can work on a schema that has `applied`.
+pub(crate) fn fits(needed: &Migrator, applied: &[Applied]) -> Result<(), Error> {
+    for migration in needed.iter() {
+        if !applied.iter().any(|a| a.version == migration.version && a.done) {
+            let reason = format!("the schema lacks migration {}: run `ws-ingest migrate`", migration.version);
+            return Err(Error::NotReady(reason));
+        }
+    }
+    let newer =
+        applied.iter().find(|a| !needed.version_exists(a.version) && !a.description.starts_with(COMPATIBLE));
+    match newer {
+        Some(Applied { version, .. }) => Err(Error::NotReady(format!(
+            "the schema has migration {version}, which this version does not know: upgrade it"
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
+
+    fn applied(more: &[(i64, &str, bool)]) -> Vec<Applied> {
+        let own = MIGRATIONS.iter().map(|m| (m.version, &*m.description, true));
+        let all = own.chain(more.iter().copied());
+        all.map(|(version, d, done)| Applied { version, description: d.into(), done }).collect()
+    }
+
+    #[test]
+    fn a_schema_fits_if_it_is_complete_and_what_is_newer_is_marked_compatible() {
+        assert!(fits(&MIGRATIONS, &applied(&[])).is_ok());
+        assert!(fits(&MIGRATIONS, &applied(&[(9999, "compatible index", true)])).is_ok());
+        assert!(fits(&MIGRATIONS, &applied(&[(9999, "another layout", true)])).is_err());
+        assert!(fits(&MIGRATIONS, &[]).is_err());
+        assert!(
+            fits(&MIGRATIONS, &[Applied { version: 1, description: "entries".into(), done: false }]).is_err()
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! The admin port: is it alive, is it ready, what has it measured.
+
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use poem::endpoint::make_sync;
+use poem::{Response, Route, get};
+use tokio::net::TcpListener;
+
+use crate::edge::admin_edge;
+use crate::server::{Limits, serve};
+use crate::stop::Stop;
+use crate::telemetry::Telemetry;
+
+/// Serves `/livez`, `/readyz` and `/metrics` for as long as the future is polled, the drain included, when it is
+/// not ready. `ready` says why it is not, and must not block.
+pub async fn serve_admin<R>(listener: TcpListener, ready: R, telemetry: &Telemetry, stop: &Stop)
+where
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+{
+    let (metrics, stop) = (telemetry.clone(), stop.clone());
+    let readiness = move || {
+        if stop.begun() { Err("stopping".to_owned()) } else { ready() }
+    };
+    let app = Route::new()
+        .at("/livez", get(make_sync(|_| text(StatusCode::OK, "alive\n"))))
+        .at(
+            "/readyz",
+            get(make_sync(move |_| match readiness() {
+                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            })),
+        )
+        .at(
+            "/metrics",
+            get(make_sync(move |_| {
+                let response = Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8");
+                response.body(metrics.render())
+            })),
+        );
+    let limits = Limits { connections_max: 64, header_timeout: Duration::from_secs(5), ..Limits::default() };
+    serve(listener, admin_edge(app), &limits, &Stop::new()).await;
+}
+
+fn text(status: StatusCode, text: impl Into<String>) -> Response {
+    Response::builder()
+        .status(status)
+        .content_type("text/plain; charset=utf-8")
+        .header(header::CACHE_CONTROL, "no-store")
+        .body(text.into())
+}

@@ -1,0 +1,45 @@
+//! The health check of a container: the binary asks its own admin port.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Asks `/readyz`: success if it is ready, otherwise failure and the reason on stderr. Blocks for a few seconds at most.
+#[must_use]
+pub fn check(admin_addr: SocketAddr) -> ExitCode {
+    match ask(reachable(admin_addr)) {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
+        Ok(answer) => {
+            let reason = answer.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body.trim());
+            eprintln!("not ready: {reason}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("cannot ask {admin_addr}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A port open on all addresses is asked on this machine's own.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+fn ask(addr: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

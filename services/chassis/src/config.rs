@@ -1,0 +1,271 @@
+//! The part of the configuration that every process shares, and how a bad one is refused.
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::origin::OriginRule;
+use crate::server::Limits;
+
+/// Flattened into each binary's flat struct; the binary adds its two addresses, whose defaults differ.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PublicArgs {
+    /// Serve everyone on an address other machines can reach
+    #[arg(long, env, value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub allow_anonymous: bool,
+
+    /// Host names, without ports, under which this service serves its own pages
+    #[arg(long, env, value_delimiter = ',', default_value = "localhost,127.0.0.1,[::1]")]
+    pub public_hosts: Vec<String>,
+
+    /// Origins of other pages that may use this service, such as `https://example.org`
+    #[arg(long, env, value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+
+    /// Open connections, sockets included; more are answered 503
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections_max: u32,
+
+    /// Time for a request's header to arrive, and for the next one on an idle connection
+    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub header_timeout_ms: u64,
+
+    /// Time for the ordered stop; past it the process exits with code 1
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub drain_timeout_ms: u64,
+
+    /// What to log: a level, or `target=level` pairs
+    #[arg(long, env, default_value = "info")]
+    pub log: String,
+
+    /// Base URL of an OpenTelemetry collector (OTLP over HTTP) for traces; none if not given
+    #[arg(long, env)]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+}
+
+/// `PublicArgs` after validation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Public {
+    /// Bounds of the public port.
+    pub limits: Limits,
+    /// Which browser pages may use it.
+    pub origin: OriginRule,
+    /// Time for the ordered stop.
+    pub drain_timeout: Duration,
+    /// A valid filter for [`Telemetry::install`](crate::telemetry::Telemetry::install).
+    pub log: String,
+    /// Base URL of the collector, if any.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Without tokens only this machine may connect, unless told otherwise.
+    #[error(
+        "LISTEN_ADDR {0} can be reached from other machines and there are no tokens: set ALLOW_ANONYMOUS=true to serve everyone"
+    )]
+    NotLoopback(SocketAddr),
+    /// An entry of `ALLOWED_ORIGINS` that no browser would ever send.
+    #[error("ALLOWED_ORIGINS: {0:?} is not an origin such as https://example.org")]
+    BadOrigin(String),
+    /// An entry of `PUBLIC_HOSTS` that is not a host name.
+    #[error("PUBLIC_HOSTS: {0:?} is not a host name without a port")]
+    BadHost(String),
+    /// `LOG` is not a filter.
+    #[error("LOG: {0}")]
+    BadLog(String),
+    /// A secret's file cannot be read, or is empty.
+    #[error("cannot read a secret from {}: {reason}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: io::Error,
+    },
+}
+
+impl PublicArgs {
+    /// Turns the arguments into what the rest of this crate takes.
+    ///
+    /// # Errors
+    /// The first argument that makes no sense, or a public address without leave to serve everyone.
+    pub fn validate(&self, listen: SocketAddr) -> Result<Public, ConfigError> {
+        if !listen.ip().is_loopback() && !self.allow_anonymous {
+            return Err(ConfigError::NotLoopback(listen));
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log)
+            .map_err(|error| ConfigError::BadLog(error.to_string()))?;
+        let entries = |list: &[String]| -> Vec<String> {
+            let trimmed = list.iter().map(|entry| entry.trim().to_owned());
+            trimmed.filter(|entry| !entry.is_empty()).collect()
+        };
+        let allowed = entries(&self.allowed_origins);
+        if let Some(bad) = allowed.iter().find(|origin| !is_origin(origin)) {
+            return Err(ConfigError::BadOrigin(bad.clone()));
+        }
+        let public_hosts = entries(&self.public_hosts);
+        if let Some(bad) = public_hosts.iter().find(|host| !is_host(host)) {
+            return Err(ConfigError::BadHost(bad.clone()));
+        }
+        let drain_timeout = Duration::from_millis(self.drain_timeout_ms);
+        let endpoint = self.otel_exporter_otlp_endpoint.clone();
+        Ok(Public {
+            limits: Limits {
+                connections_max: self.connections_max as usize,
+                header_timeout: Duration::from_millis(self.header_timeout_ms),
+                // Leaves time for what comes after the connections: the queue, the database, the telemetry.
+                drain_timeout: drain_timeout / 4 * 3,
+                ..Limits::default()
+            },
+            origin: OriginRule { allowed, public_hosts },
+            drain_timeout,
+            log: self.log.clone(),
+            // Compose files pass an unset variable as an empty one.
+            otlp_endpoint: endpoint.filter(|endpoint| !endpoint.is_empty()),
+        })
+    }
+}
+
+/// Exactly as a browser writes it, since it is compared as text.
+fn is_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
+}
+
+fn is_host(text: &str) -> bool {
+    let parsed = text.parse::<http::uri::Authority>();
+    parsed.is_ok_and(|authority| authority.host() == text)
+}
+
+/// Reads the command line and the environment. `Err` is how to exit: 0 after `--help` and `--version`, 64 after
+/// one line on stderr.
+///
+/// # Errors
+/// When the process is to end here.
+pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
+    C::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A closed stdout is no reason to fail.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        _ => usage_error(one_line(&error.to_string())),
+    })
+}
+
+/// Says on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).
+pub fn usage_error(message: impl Display) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(64)
+}
+
+/// clap's message without its usage and its tips.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim);
+    let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    first.join(" ")
+}
+
+/// Reads a secret from a file; one line end at its end is not part of it.
+///
+/// # Errors
+/// When the file cannot be read or holds nothing.
+pub fn read_secret(path: &Path) -> Result<SecretString, ConfigError> {
+    let refuse = |reason| ConfigError::Secret { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(refuse)?;
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() {
+        return Err(refuse(io::Error::other("the file is empty")));
+    }
+    Ok(SecretString::from(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use secrecy::ExposeSecret as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Args {
+        #[command(flatten)]
+        public: PublicArgs,
+    }
+
+    fn validate(listen: &str, args: &[&str]) -> Result<Public, String> {
+        let args = Args::try_parse_from([&["test"], args].concat());
+        let args = args.map_err(|error| one_line(&error.to_string()))?;
+        let listen = listen.parse().expect("an address");
+        args.public.validate(listen).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_serve_this_machine() {
+        let public = validate("127.0.0.1:8001", &[]).expect("defaults are valid");
+        assert_eq!(public.limits, Limits::default());
+        assert_eq!(public.origin.public_hosts, ["localhost", "127.0.0.1", "[::1]"]);
+        assert!(public.origin.allowed.is_empty());
+        assert_eq!(public.drain_timeout, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn other_machines_are_served_only_when_that_was_asked_for() {
+        for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            let refusal = validate(listen, &[]).expect_err("no tokens");
+            assert!(refusal.contains("ALLOW_ANONYMOUS") && refusal.contains(listen));
+            assert!(validate(listen, &["--allow-anonymous=false"]).is_err());
+            assert!(validate(listen, &["--allow-anonymous"]).is_ok());
+            assert!(validate(listen, &["--allow-anonymous=true"]).is_ok());
+        }
+        assert!(validate("[::1]:1", &[]).is_ok());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_in_one_line_that_names_it() {
+        let table = [
+            ("--allowed-origins=*", "ALLOWED_ORIGINS"),
+            ("--allowed-origins=https://a.example/", "ALLOWED_ORIGINS"),
+            ("--allowed-origins=https://a.example:443", "ALLOWED_ORIGINS"),
+            ("--allowed-origins=null", "ALLOWED_ORIGINS"),
+            ("--public-hosts=a.example:80", "PUBLIC_HOSTS"),
+            ("--log=a=b=c", "LOG"),
+            ("--connections-max=0", "--connections-max"),
+            ("--header-timeout-ms=soon", "--header-timeout-ms"),
+            ("--what", "--what"),
+        ];
+        for (arg, name) in table {
+            let refusal = validate("127.0.0.1:1", &[arg]).expect_err(arg);
+            assert!(refusal.contains(name) && !refusal.contains('\n'), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn empty_entries_are_no_entries() {
+        let args = ["--allowed-origins=https://a.example, ,", "--otel-exporter-otlp-endpoint="];
+        let public = validate("127.0.0.1:1", &args).expect("valid");
+        assert_eq!(public.origin.allowed, ["https://a.example"]);
+        assert_eq!(public.otlp_endpoint, None);
+    }
+
+    #[test]
+    fn a_secret_is_its_file_without_the_line_end_and_is_never_printed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        std::fs::write(&path, " pass word\r\n").expect("writable");
+        let secret = read_secret(&path).expect("a secret");
+        assert_eq!(secret.expose_secret(), " pass word");
+        assert!(!format!("{secret:?}").contains("pass"));
+        std::fs::write(&path, "\n").expect("writable");
+        assert!(read_secret(&path).is_err());
+        assert!(read_secret(&folder.path().join("missing")).is_err());
+    }
+}

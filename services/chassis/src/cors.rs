@@ -1,0 +1,37 @@
+//! The CORS headers: for configured origins, and never for another.
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Request, Response};
+
+use crate::origin::OriginRule;
+
+/// Whether a browser asks what a page of another origin may send.
+pub(crate) fn is_preflight(request: &Request) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && request.headers().contains_key(header::ORIGIN)
+}
+
+/// The answer to that, once the origin has been admitted.
+pub(crate) fn preflight() -> Response {
+    Response::builder()
+        .status(StatusCode::NO_CONTENT)
+        .header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD")
+        .header(header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, If-None-Match")
+        .header(header::ACCESS_CONTROL_MAX_AGE, "600")
+        .finish()
+}
+
+/// Lets a page of a configured origin read the response. Caches must know that it depends on who asks.
+pub(crate) fn headers(rule: &OriginRule, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    if rule.allowed.is_empty() {
+        return;
+    }
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin
+        && origin.to_str().is_ok_and(|origin| rule.lists(origin))
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Retry-After"));
+    }
+}

@@ -1,0 +1,233 @@
+//! The one place that makes every HTTP response what the contract says, whatever the endpoint did.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
+use percent_encoding::percent_decode_str;
+use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError};
+use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
+use tracing::Instrument as _;
+
+use crate::cors;
+use crate::observe::Observer;
+use crate::origin::OriginRule;
+use crate::problem::{Code, Problem};
+use crate::stop::Stop;
+use crate::telemetry::Telemetry;
+
+/// The longest request target, in bytes.
+pub const URI_BYTES_MAX: usize = 16 * 1024;
+/// All header names and values of a request together, in bytes.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Wraps the endpoint of the public port.
+///
+/// Its errors become `Problem`s; HEAD is GET without the body; a path or query that is not UTF-8, a page of another
+/// origin, and any request after `stop` began are refused before they are routed; a panic is a 500.
+pub fn edge<E>(
+    app: E,
+    origin: OriginRule,
+    telemetry: &Telemetry,
+    stop: Stop,
+) -> impl Endpoint<Output = Response> + use<E>
+where
+    E: Endpoint,
+{
+    Edge { app, origin, observer: Some(Observer::new(telemetry)), stop }
+}
+
+/// The same for the admin port: no page may use it, its requests are not counted, it answers during the drain.
+pub(crate) fn admin_edge<E: Endpoint>(app: E) -> impl Endpoint<Output = Response> {
+    Edge { app, origin: OriginRule::default(), observer: None, stop: Stop::new() }
+}
+
+struct Edge<E> {
+    app: E,
+    origin: OriginRule,
+    observer: Option<Observer>,
+    stop: Stop,
+}
+
+impl<E: Endpoint> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let Some(observer) = &self.observer else {
+            return Ok(self.answer(request).await);
+        };
+        let started = Instant::now();
+        let method = request.method().clone();
+        let span = observer.span(&method, request.headers());
+        let response = self.answer(request).instrument(span.clone()).await;
+        let pattern = response.data::<PathPattern>().map(|pattern| pattern.0.clone());
+        let route = pattern.filter(|pattern| !pattern.is_empty());
+        observer.record(&span, &method, route, response.status().as_u16(), started.elapsed());
+        Ok(response)
+    }
+}
+
+impl<E: Endpoint> Edge<E> {
+    async fn answer(&self, mut request: Request) -> Response {
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let is_head = request.method() == Method::HEAD;
+        if is_head {
+            request.set_method(Method::GET);
+        }
+        let mut response = match self.admit(&request, origin.as_ref()) {
+            Err(problem) => problem.into_response(),
+            Ok(()) if cors::is_preflight(&request) => cors::preflight(),
+            Ok(()) => self.route(request).await,
+        };
+        self.finish(&mut response, origin.as_ref());
+        if is_head {
+            drop_body(&mut response);
+        }
+        response
+    }
+
+    /// What can be refused without knowing the route.
+    fn admit(&self, request: &Request, origin: Option<&HeaderValue>) -> Result<(), Problem> {
+        let refuse = |code, message: &str| Err(Problem::new(code, message));
+        let (uri, headers) = (request.uri(), request.headers());
+        if self.stop.begun() {
+            return refuse(Code::Stopping, "the service is stopping");
+        }
+        let target = uri.path().len() + uri.query().map_or(0, str::len);
+        if target > URI_BYTES_MAX {
+            let message =
+                format!("the request target has {target} bytes, at most {URI_BYTES_MAX} are allowed");
+            return Err(Problem::new(Code::UriTooLong, message));
+        }
+        if header_bytes(headers) > HEADER_BYTES_MAX {
+            let message = format!("the header fields have more than {HEADER_BYTES_MAX} bytes");
+            return Err(Problem::new(Code::HeadersTooLarge, message));
+        }
+        if !uri.path().starts_with('/') {
+            // CONNECT and `OPTIONS *` name no path; the router cannot take them.
+            return refuse(Code::BadMethod, "this method is not supported");
+        }
+        if !is_utf8(uri.path()) {
+            return refuse(Code::BadPath, "the path is not valid UTF-8");
+        }
+        if !uri.query().is_none_or(is_utf8) {
+            return refuse(Code::BadParameter, "the query is not valid UTF-8");
+        }
+        // A value that is not text is no listed origin either.
+        let text = |value: &'_ HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let Some(origin) = origin.map(text) else {
+            return Ok(());
+        };
+        let host = headers.get(header::HOST).map(text);
+        self.origin.check(Some(&origin), host.as_deref())
+    }
+
+    async fn route(&self, request: Request) -> Response {
+        let call = async { self.app.call(request).await };
+        match AssertUnwindSafe(call).catch_unwind().await {
+            Ok(Ok(response)) => response.into_response(),
+            Ok(Err(error)) => error_response(error),
+            Err(panic) => {
+                tracing::error!(panic = panic_text(panic.as_ref()), "an endpoint panicked");
+                internal().into_response()
+            }
+        }
+    }
+
+    fn finish(&self, response: &mut Response, origin: Option<&HeaderValue>) {
+        let status = response.status();
+        let headers = response.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if status == StatusCode::METHOD_NOT_ALLOWED && !headers.contains_key(header::ALLOW) {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if self.stop.begun() && status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        cors::headers(&self.origin, origin, headers);
+    }
+}
+
+/// Percent-decodes to UTF-8. What is not encoded is UTF-8 already: hyper checked.
+fn is_utf8(text: &str) -> bool {
+    !text.contains('%') || percent_decode_str(text).decode_utf8().is_ok()
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    headers.iter().map(bytes).sum()
+}
+
+fn internal() -> Problem {
+    Problem::new(Code::Internal, "internal error")
+}
+
+/// A response the endpoint made itself stays as it is; every other error gets a code.
+fn error_response(error: poem::Error) -> Response {
+    if error.is_from_response() || error.is::<Problem>() {
+        return error.into_response();
+    }
+    let pattern = error.data::<PathPattern>().cloned();
+    let mut response = problem_of(&error).into_response();
+    if let Some(pattern) = pattern {
+        response.set_data(pattern);
+    }
+    response
+}
+
+fn problem_of(error: &poem::Error) -> Problem {
+    let code = if error.is::<NotFoundError>() {
+        return Problem::new(Code::NoRoute, "there is nothing at this path");
+    } else if error.is::<MethodNotAllowedError>() {
+        return Problem::new(Code::BadMethod, "this path does not support this method");
+    } else if error.is::<ParsePathError>() {
+        Code::BadPath
+    } else {
+        match error.status().as_u16() {
+            401 => Code::Unauthenticated,
+            403 => Code::Forbidden,
+            404 => Code::NoRoute,
+            405 => Code::BadMethod,
+            408 => Code::Timeout,
+            412 => Code::RevMismatch,
+            413 => Code::TooLarge,
+            414 => Code::UriTooLong,
+            426 => Code::UpgradeRequired,
+            429 => Code::SlowDown,
+            431 => Code::HeadersTooLarge,
+            400..500 => Code::BadParameter,
+            503 => Code::Unavailable,
+            _ => Code::Internal,
+        }
+    };
+    if code.status() < 500 {
+        return Problem::new(code, error.to_string());
+    }
+    // The client learns that it failed, the log learns why.
+    tracing::error!(error = error as &dyn std::error::Error, "a request failed");
+    match code {
+        Code::Unavailable => Problem::new(code, "the service is unavailable"),
+        _ => internal(),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("not a text")
+}
+
+/// The answer to HEAD: all headers of GET, the length included.
+fn drop_body(response: &mut Response) {
+    let body: http::Response<_> = Response::from(response.take_body()).into();
+    let has_no_length = matches!(response.status().as_u16(), 100..200 | 204 | 304);
+    let headers = response.headers_mut();
+    if let Some(length) = body.body().size_hint().exact()
+        && !has_no_length
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}

@@ -1,0 +1,14 @@
+//! What every process of this system needs and no service is about: ports, the edge of HTTP, stopping, telemetry.
+
+pub mod admin;
+pub mod check;
+pub mod config;
+mod cors;
+pub mod edge;
+mod observe;
+pub mod origin;
+pub mod problem;
+pub mod server;
+pub mod stop;
+pub mod telemetry;
+mod wire;

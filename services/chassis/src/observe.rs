@@ -1,0 +1,113 @@
+//! What is recorded about each HTTP request: its duration always, a span when spans are exported.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Histogram;
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::{Span, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::telemetry::Telemetry;
+
+/// Most requests here take well under a millisecond, so the usual boundaries would show nothing.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The instruments of one HTTP port.
+pub(crate) struct Observer {
+    duration: Histogram<f64>,
+    spans: bool,
+}
+
+impl Observer {
+    pub(crate) fn new(telemetry: &Telemetry) -> Self {
+        let duration = telemetry
+            .meter()
+            .f64_histogram("http.server.request.duration")
+            .with_description("Time from a request's header to its answer's, by route pattern")
+            .with_unit("s")
+            .with_boundaries(SECONDS.to_vec())
+            .build();
+        Self { duration, spans: telemetry.exports_spans() }
+    }
+
+    /// The span of a request, a child of the caller's if it sent one.
+    pub(crate) fn span(&self, method: &Method, headers: &HeaderMap) -> Span {
+        if !self.spans {
+            return Span::none();
+        }
+        let span = tracing::info_span!(
+            "request",
+            otel.kind = "server",
+            http.request.method = known(method),
+            http.route = field::Empty,
+            http.response.status_code = field::Empty,
+        );
+        let parent = TraceContextPropagator::new().extract(&Headers(headers));
+        // It fails only where no layer would export the span either.
+        let _ = span.set_parent(parent);
+        span
+    }
+
+    /// `route` is the pattern, never the path: a path holds a key.
+    pub(crate) fn record(
+        &self,
+        span: &Span,
+        method: &Method,
+        route: Option<Arc<str>>,
+        status: u16,
+        took: Duration,
+    ) {
+        let method = known(method);
+        if !span.is_none() {
+            let name =
+                route.as_deref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+            // The span has begun, so its `otel.name` field would come too late.
+            span.context().span().update_name(name);
+            span.record("http.route", route.as_deref());
+            span.record("http.response.status_code", status);
+        }
+        let method = KeyValue::new("http.request.method", method);
+        let status = KeyValue::new("http.response.status_code", i64::from(status));
+        let seconds = took.as_secs_f64();
+        if let Some(route) = route {
+            let route = KeyValue::new("http.route", route);
+            self.duration.record(seconds, &[method, status, route]);
+        } else {
+            self.duration.record(seconds, &[method, status]);
+        }
+    }
+}
+
+/// A client may invent methods; the labels are ours.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

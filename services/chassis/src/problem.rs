@@ -1,0 +1,167 @@
+//! Every way a request can fail, as the client sees it: a stable code, its status, one sentence.
+
+use poem::Response;
+use poem::error::ResponseError;
+use poem::http::{HeaderValue, StatusCode, header};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $status:literal $text:literal,)*) => {
+        /// The stable code of an error. Codes are only ever added.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl Code {
+            /// The HTTP status of the code, on the socket and over HTTP alike.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$code => $status,)*
+                }
+            }
+
+            /// The code as it stands in the reply.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $text,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Not one JSON object, a member twice, or a lone surrogate.
+    BadJson = 400 "bad_json",
+    /// A binary message where text is expected.
+    BadFrame = 400 "bad_frame",
+    /// A path that is not UTF-8.
+    BadPath = 400 "bad_path",
+    /// No token, or one that is not known.
+    Unauthenticated = 401 "unauthenticated",
+    /// A key outside the token's prefixes, or an origin that is not allowed.
+    Forbidden = 403 "forbidden",
+    /// An unknown path.
+    NoRoute = 404 "no_route",
+    /// A known path that does not know this method.
+    BadMethod = 405 "bad_method",
+    /// The request took too long to arrive.
+    Timeout = 408 "timeout",
+    /// The request target is over its limit.
+    UriTooLong = 414 "uri_too_long",
+    /// The header fields are over their limit.
+    HeadersTooLarge = 431 "headers_too_large",
+    /// The precondition is false.
+    RevMismatch = 412 "rev_mismatch",
+    /// A key, a value or a reply over its limit.
+    TooLarge = 413 "too_large",
+    /// `key` is missing, empty or not a string.
+    BadKey = 422 "bad_key",
+    /// `value` is missing or not a string.
+    BadValue = 422 "bad_value",
+    /// `op` is not a string.
+    BadOp = 422 "bad_op",
+    /// `op` names nothing this service does.
+    UnknownOp = 422 "unknown_op",
+    /// `id` is neither a short string nor a number.
+    BadId = 422 "bad_id",
+    /// `ttl` or `expires_at` is of a wrong type or range.
+    BadTtl = 422 "bad_ttl",
+    /// `if_rev` is of a wrong type or range.
+    BadIfRev = 422 "bad_if_rev",
+    /// The batch as a whole cannot be.
+    BadBatch = 422 "bad_batch",
+    /// A query or path parameter is missing, of a wrong type or range.
+    BadParameter = 422 "bad_parameter",
+    /// A cursor that this service did not make for this request.
+    BadCursor = 422 "bad_cursor",
+    /// A plain request to the socket's path.
+    UpgradeRequired = 426 "upgrade_required",
+    /// Over a configured rate.
+    SlowDown = 429 "slow_down",
+    /// A bug on this side; nothing was applied.
+    Internal = 500 "internal",
+    /// The database cannot be reached or refuses; nothing was applied.
+    Unavailable = 503 "unavailable",
+    /// More work than this process takes on; nothing was applied.
+    Overloaded = 503 "overloaded",
+    /// The process is draining; nothing was applied.
+    Stopping = 503 "stopping",
+    /// A commit was sent and its answer never came.
+    OutcomeUnknown = 504 "outcome_unknown",
+}
+
+/// An error reply. Usable with `?` in an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// What kind of error it is.
+    pub code: Code,
+    /// One sentence for a human; never SQL, a stack or a path of the server.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with its sentence.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The reply's text: `{"message":"…","status":N,"code":"…"}`, the same on the socket and over HTTP.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let message = serde_json::Value::from(self.message.as_str());
+        let (status, code) = (self.code.status(), self.code.as_str());
+        format!(r#"{{"message":{message},"status":{status},"code":"{code}"}}"#)
+    }
+
+    /// The reply over HTTP; a 503 says when to try again.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        let mut response = Response::builder().status(self.status()).body(self.body());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.code.status() == 503 {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl ResponseError for Problem {
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).expect("every code has a valid status")
+    }
+
+    fn as_response(&self) -> Response {
+        self.clone().into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_has_the_members_in_the_contracts_order() {
+        let problem = Problem::new(Code::BadKey, "key is a \"number\"\n");
+        assert_eq!(problem.body(), r#"{"message":"key is a \"number\"\n","status":422,"code":"bad_key"}"#);
+    }
+
+    #[tokio::test]
+    async fn a_503_says_when_to_try_again_and_is_never_cached() {
+        let response = Problem::new(Code::Overloaded, "busy").into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.header("retry-after"), Some("1"));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(response.content_type(), Some("application/json; charset=utf-8"));
+        let body = response.into_body().into_string().await.expect("in memory");
+        assert_eq!(body, r#"{"message":"busy","status":503,"code":"overloaded"}"#);
+        let response = Problem::new(Code::Internal, "oops").into_response();
+        assert_eq!(response.header("retry-after"), None);
+    }
+}

@@ -1,0 +1,263 @@
+//! The accept loop over hyper: it bounds what one client, and all of them together, can hold.
+
+use std::convert::Infallible;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::uri::Scheme;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Addr, Endpoint, Request};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::problem::{Code, Problem};
+use crate::stop::Stop;
+use crate::wire::Wire;
+
+/// Where hyper gives up on a request's head and answers a bare 431. The edge refuses smaller ones in JSON.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Connections over the cap that are told so at the same time; the rest are just closed.
+const REFUSALS_MAX: usize = 256;
+/// How long a refused client may take to read why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bounds of one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; an upgraded socket counts until it is dropped.
+    pub connections_max: usize,
+    /// Time for a request's header to arrive, and for the next one on an idle connection.
+    pub header_timeout: Duration,
+    /// Time a write may wait for a client that does not read.
+    pub write_timeout: Duration,
+    /// Time a connection gets to finish its request once the drain began.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            header_timeout: Duration::from_secs(5),
+            // Past the 10 s after which the write service itself closes a socket that is not read.
+            write_timeout: Duration::from_secs(15),
+            drain_timeout: Duration::from_millis(7_500),
+        }
+    }
+}
+
+/// Opens a port; port 0 picks a free one, which `local_addr` tells.
+///
+/// # Errors
+/// When the address cannot be had; the error names it.
+pub async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(addr).await;
+    listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
+}
+
+/// Prints the one line that tells, on stdout, that the ports are open and which ones they are.
+///
+/// # Errors
+/// When a port is not known any more or stdout is gone.
+pub fn announce(service: &str, version: &str, public: &TcpListener, admin: &TcpListener) -> io::Result<()> {
+    let (public, admin) = (public.local_addr()?, admin.local_addr()?);
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{service} {version} · public http://{public} · admin http://{admin}")?;
+    stdout.flush()
+}
+
+/// Serves `app` until `stop` begins; then closes the port, lets each connection finish the request under way, and
+/// returns when all HTTP connections have ended. Sockets that were upgraded are the service's to end. Dropping the
+/// future closes the port and leaves the open connections to the runtime.
+pub async fn serve<E>(listener: TcpListener, app: E, limits: &Limits, stop: &Stop)
+where
+    E: Endpoint + 'static,
+{
+    let app = Arc::new(app);
+    let local = listener.local_addr();
+    let local = local.map_or_else(|_| LocalAddr::default(), |addr| LocalAddr(addr.into()));
+    let http = http(limits);
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let mut refusals = Refusals::new(limits.connections_max);
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            accepted = accept(&listener) => accepted,
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            refusals.refuse(stream, &connections);
+            continue;
+        };
+        let conversation = Conversation {
+            app: Arc::clone(&app),
+            local: local.clone(),
+            remote: RemoteAddr(Addr::from(peer)),
+            drain_timeout: limits.drain_timeout,
+            stopping: stop.token(),
+        };
+        match Wire::new(stream, limits.write_timeout, place) {
+            Ok(wire) => drop(connections.spawn(conversation.hold(http.clone(), wire))),
+            Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // Without a timer the header timeout never fires.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    http
+}
+
+/// Accepts the next connection, whatever happens to the ones before it.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                // Out of descriptors or memory: trying again at once would only spin.
+                tracing::error!(%error, "cannot accept connections");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Whether accepting failed because this one client went away.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// One client's connection.
+struct Conversation<E> {
+    app: Arc<E>,
+    local: LocalAddr,
+    remote: RemoteAddr,
+    drain_timeout: Duration,
+    /// Of its own, because it is polled with every packet.
+    stopping: CancellationToken,
+}
+
+impl<E: Endpoint + 'static> Conversation<E> {
+    async fn hold(self, http: http1::Builder, wire: Wire) {
+        let Self { app, local, remote, drain_timeout, stopping } = self;
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let app = Arc::clone(&app);
+            let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+            async move { Ok::<_, Infallible>(hyper::Response::from(app.get_response(request).await)) }
+        });
+        let mut connection = http.serve_connection(wire, service).with_upgrades();
+        let end = tokio::select! {
+            biased;
+            end = &mut connection => end,
+            () = stopping.cancelled() => {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                let Ok(end) = timeout(drain_timeout, &mut connection).await else {
+                    tracing::warn!("a client did not finish its request during the drain");
+                    return;
+                };
+                end
+            }
+        };
+        let Err(error) = end else { return };
+        tracing::debug!(%error, "a connection broke");
+        // Half a head arrived and the rest did not: say so. An idle connection is closed without a word.
+        if error.is_timeout()
+            && let Some(parts) = connection.into_parts()
+            && !parts.read_buf.is_empty()
+        {
+            parts.io.say(&raw(Problem::new(Code::Timeout, "the request took too long to arrive")));
+        }
+    }
+}
+
+/// Tells clients over the cap that they are.
+struct Refusals {
+    connections_max: usize,
+    /// One per refusal under way.
+    places: Arc<Semaphore>,
+    reply: Arc<[u8]>,
+    /// When it was last logged: an overload must not flood the log too.
+    logged: Option<Instant>,
+}
+
+impl Refusals {
+    fn new(connections_max: usize) -> Self {
+        Self {
+            connections_max,
+            places: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            reply: raw(Problem::new(Code::Overloaded, "too many connections")).into(),
+            logged: None,
+        }
+    }
+
+    fn refuse(&mut self, mut stream: TcpStream, tasks: &TaskTracker) {
+        if self.logged.is_none_or(|logged| logged.elapsed() > Duration::from_secs(10)) {
+            self.logged = Some(Instant::now());
+            tracing::warn!(connections_max = self.connections_max, "refusing connections over the cap");
+        }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return;
+        };
+        let reply = Arc::clone(&self.reply);
+        tasks.spawn(async move {
+            let _place = place;
+            // Closing on unread bytes resets the connection, and the client would lose the answer: read them first.
+            let farewell = async {
+                stream.write_all(&reply).await?;
+                stream.shutdown().await?;
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+            };
+            // Whether it was heard makes no difference here.
+            let _ = timeout(REFUSAL_TIMEOUT, farewell).await;
+        });
+    }
+}
+
+/// A whole reply, for connections that hyper does not drive.
+fn raw(problem: Problem) -> Vec<u8> {
+    let body = problem.body();
+    let response = problem.into_response();
+    let mut text = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    let rest = format!(
+        "x-content-type-options: nosniff\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    text.extend_from_slice(rest.as_bytes());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_descriptors_is_not_one_clients_fault() {
+        let too_many_open_files = io::Error::from_raw_os_error(24);
+        assert!(!is_the_clients(&too_many_open_files));
+        assert!(is_the_clients(&io::ErrorKind::ConnectionAborted.into()));
+    }
+}

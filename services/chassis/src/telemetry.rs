@@ -1,0 +1,135 @@
+//! Metrics, traces and logs of one process, with no global state but the log subscriber.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use prometheus::{Registry, TextEncoder};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+/// What is exported as spans. The exporter's own HTTP client must not be, or each export would cause the next.
+const SPANS: &str = "info,hyper=off,hyper_util=off,reqwest=off,opentelemetry=off";
+
+/// Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// The instrumentation scope of every meter and tracer.
+    service: &'static str,
+    meters: SdkMeterProvider,
+    /// What `/metrics` shows.
+    registry: Arc<Registry>,
+    /// Only when there is a collector.
+    tracers: Option<SdkTracerProvider>,
+}
+
+/// Why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The metrics pipeline.
+    #[error("metrics: {0}")]
+    Metrics(#[from] OTelSdkError),
+    /// The trace exporter, most likely its endpoint.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Traces(#[from] ExporterBuildError),
+    /// The log filter.
+    #[error("LOG: {0}")]
+    Filter(#[from] ParseError),
+    /// This process has a log subscriber already.
+    #[error("logs: {0}")]
+    Subscriber(#[from] TryInitError),
+}
+
+impl Telemetry {
+    /// Metrics always, traces only with the base URL of a collector (OTLP over HTTP).
+    ///
+    /// # Errors
+    /// When the URL is not one.
+    pub fn new(service: &'static str, otlp_endpoint: Option<&str>) -> Result<Self, TelemetryError> {
+        let resource = Resource::builder()
+            .with_service_name(service)
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        let registry = Registry::new();
+        let reader = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .build()?;
+        let meters = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).build();
+        let tracers = otlp_endpoint.map(|base| tracers(base, resource)).transpose()?;
+        Ok(Self { service, meters, registry: Arc::new(registry), tracers })
+    }
+
+    /// Sends logs to stderr, filtered by `filter`, and spans to the collector if there is one.
+    ///
+    /// # Errors
+    /// For a bad filter, or a second call in the same process.
+    pub fn install(&self, filter: &str) -> Result<(), TelemetryError> {
+        let logs = tracing_subscriber::fmt::layer()
+            .compact()
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .with_filter(EnvFilter::try_new(filter)?);
+        let spans = self.tracers.as_ref().map(|tracers| {
+            tracing_opentelemetry::layer()
+                .with_tracer(tracers.tracer(self.service))
+                .with_location(false)
+                .with_threads(false)
+                .with_target(false)
+                .with_tracked_inactivity(false)
+                .with_filter(EnvFilter::new(SPANS))
+        });
+        tracing_subscriber::registry().with(logs).with(spans).try_init()?;
+        Ok(())
+    }
+
+    /// Where instruments are made.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.meters.meter(self.service)
+    }
+
+    /// Whether spans go anywhere; if not, making them is a waste.
+    #[must_use]
+    pub fn exports_spans(&self) -> bool {
+        self.tracers.is_some()
+    }
+
+    /// All metrics as Prometheus text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let families = self.registry.gather();
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot render the metrics");
+            String::new()
+        })
+    }
+
+    /// Sends what is left to the collector. Call it last; finishing may take seconds if the collector is away.
+    pub async fn shutdown(self) {
+        // The exporter blocks its thread, so not on one of the runtime's.
+        let flushed = tokio::task::spawn_blocking(move || {
+            let traces = self.tracers.map_or(Ok(()), |tracers| tracers.shutdown());
+            traces.and(self.meters.shutdown())
+        });
+        if let Ok(Err(error)) = flushed.await {
+            tracing::warn!(%error, "telemetry was lost");
+        }
+    }
+}
+
+fn tracers(base: &str, resource: Resource) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_endpoint(format!("{}/v1/traces", base.trim_end_matches('/')))
+        .build()?;
+    Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
+}

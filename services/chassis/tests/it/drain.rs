@@ -1,0 +1,83 @@
+//! Stopping finishes what was begun and begins nothing.
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use chassis::server::Limits;
+use chassis::stop::{Signals, Stop, run_until_stopped};
+use tokio::net::TcpStream;
+
+use crate::net::{Server, soon};
+
+#[tokio::test]
+async fn the_request_under_way_is_finished_and_new_connections_are_not_taken() {
+    let mut server = Server::start(Limits::default()).await;
+    let mut client = server.connect().await;
+    client.send("GET /slow HTTP/1.1\r\n\r\n").await;
+    soon("the request", server.waiting.wait_for(|count| *count == 1)).await.expect("the app lives");
+    server.stop.begin();
+    soon("a closed port", async { while TcpStream::connect(server.addr).await.is_ok() {} }).await;
+    assert!(!server.task.is_finished());
+    server.gate.send_replace(true);
+    let reply = client.reply().await;
+    assert_eq!((reply.status(), reply.body.as_str()), (200, "done"));
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert_eq!(client.rest().await, "");
+    soon("the end", server.task).await.expect("serve returned");
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_during_the_drain_is_told_to_go_elsewhere() {
+    // The edge learns of the stop before the accept loop does: the instant a late request hits.
+    let server = Server::start(Limits::default()).await;
+    let mut client = server.connect().await;
+    server.edge_stop.begin();
+    client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+    let reply = client.reply().await;
+    reply.assert_problem(503, "stopping");
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_up_the_drain() {
+    let server = Server::start(Limits::default()).await;
+    let mut client = server.connect().await;
+    client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+    assert_eq!(client.reply().await.body, "a");
+    server.stop.begin();
+    assert_eq!(client.rest().await, "");
+    soon("the end", server.task).await.expect("serve returned");
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_dropped_at_the_drain_timeout() {
+    let limits = Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::start(limits).await;
+    let mut client = server.connect().await;
+    client.send("GET /keys/a HTTP/1.1\r\n\r\nGET /never HTTP/1.1\r\n\r\n").await;
+    assert_eq!(client.reply().await.body, "a");
+    server.stop.begin();
+    soon("the end", server.task).await.expect("serve returned");
+}
+
+#[tokio::test]
+async fn the_first_signal_begins_the_drain_and_the_second_ends_it() {
+    let raise = |signal: &str| {
+        let kill = format!("kill -{signal} {}", std::process::id());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.expect("a shell").success());
+    };
+    let (stop, signals) = (Stop::new(), Signals::listen().expect("signal handlers"));
+    raise("TERM");
+    let work = async {
+        stop.wait().await;
+        raise("INT");
+        std::future::pending().await
+    };
+    let hour = Duration::from_hours(1);
+    let code = soon("the end", run_until_stopped(&stop, signals, hour, work)).await;
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::FAILURE));
+    assert!(stop.begun());
+}

@@ -1,0 +1,111 @@
+//! One client cannot hold more than its share.
+
+use std::time::{Duration, Instant};
+
+use chassis::server::Limits;
+use tokio::io::AsyncReadExt as _;
+
+use crate::net::{Client, Server, soon};
+
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
+/// Asks until a place is free.
+async fn served(server: &Server) -> Client {
+    soon("a free place", async {
+        loop {
+            let mut client = server.connect().await;
+            client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+            if client.reply().await.status() == 200 {
+                return client;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn half_a_header_is_answered_408_and_closed_at_the_timeout() {
+    let timeout = Duration::from_millis(200);
+    let server = Server::start(limits(|limits| limits.header_timeout = timeout)).await;
+    let mut client = server.connect().await;
+    let started = Instant::now();
+    client.send("GET /keys/a HTTP/1.1\r\nHost: ").await;
+    client.reply().await.assert_problem(408, "timeout");
+    assert_eq!(client.rest().await, "");
+    assert!(started.elapsed() >= timeout);
+}
+
+#[tokio::test]
+async fn bytes_that_drip_do_not_stretch_the_header_timeout() {
+    let server = Server::start(limits(|limits| limits.header_timeout = Duration::from_millis(200))).await;
+    let mut client = server.connect().await;
+    client.send("GET /keys/").await;
+    let (mut reader, mut writer) = client.0.into_split();
+    let drip = tokio::spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            every.tick().await;
+            if tokio::io::AsyncWriteExt::write_all(&mut writer, b"a").await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut answer = vec![0; 12];
+    soon("the answer", reader.read_exact(&mut answer)).await.expect("an answer");
+    assert_eq!(answer, b"HTTP/1.1 408");
+    soon("the close", drip).await.expect("the writer notices");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_without_a_word() {
+    let server = Server::start(limits(|limits| limits.header_timeout = Duration::from_millis(100))).await;
+    assert_eq!(server.connect().await.rest().await, "");
+    let mut used = served(&server).await;
+    assert_eq!(used.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_connection_over_the_cap_is_told_so_and_a_closed_one_frees_its_place() {
+    let server = Server::start(limits(|limits| limits.connections_max = 1)).await;
+    let first = served(&server).await;
+    let mut second = server.connect().await;
+    second.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+    let reply = second.reply().await;
+    reply.assert_problem(503, "overloaded");
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert_eq!(second.rest().await, "");
+    drop(first);
+    served(&server).await;
+}
+
+#[tokio::test]
+async fn an_upgraded_socket_counts_until_it_is_closed() {
+    let server = Server::start(limits(|limits| limits.connections_max = 1)).await;
+    let mut socket = served(&server).await;
+    socket.send("GET /upgrade HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    assert_eq!(socket.reply().await.status(), 101);
+    for _ in 0..3 {
+        server.ask("GET /keys/a HTTP/1.1\r\n\r\n").await.assert_problem(503, "overloaded");
+    }
+    drop(socket);
+    served(&server).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_loses_its_place() {
+    let server = Server::start(limits(|limits| {
+        limits.connections_max = 1;
+        limits.write_timeout = Duration::from_millis(100);
+    }))
+    .await;
+    let mut deaf = server.connect().await;
+    deaf.send("GET /large HTTP/1.1\r\n\r\n").await;
+    // The answer has begun, so the place is taken; it is far larger than all buffers on the way.
+    assert_eq!(soon("the answer", deaf.0.read_u8()).await.expect("an answer"), b'H');
+    served(&server).await;
+}

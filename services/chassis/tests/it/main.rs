@@ -1,0 +1,8 @@
+//! The promises of the chassis, over real sockets.
+
+mod admin;
+mod drain;
+mod edge;
+mod limits;
+mod net;
+mod tracing_export;

@@ -1,0 +1,172 @@
+//! A server on a free port and a client that sees every byte.
+
+use std::future::{Future, pending};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chassis::edge::edge;
+use chassis::origin::OriginRule;
+use chassis::problem::{Code, Problem};
+use chassis::server::{Limits, bind, serve};
+use chassis::stop::Stop;
+use chassis::telemetry::Telemetry;
+use poem::endpoint::{make, make_sync};
+use poem::error::InternalServerError;
+use poem::http::StatusCode;
+use poem::{Endpoint, Request, Response, Result, Route, get};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Fails the test instead of hanging it.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let result = tokio::time::timeout(Duration::from_secs(10), future).await;
+    result.unwrap_or_else(|_| panic!("{what}: not within 10 s"))
+}
+
+/// A served `app`, with what a test may turn.
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    /// What `serve` waits for.
+    pub(crate) stop: Stop,
+    /// What the edge asks; a process has one for both.
+    pub(crate) edge_stop: Stop,
+    pub(crate) telemetry: Telemetry,
+    /// Ends when `serve` has returned.
+    pub(crate) task: JoinHandle<()>,
+    /// Set to true, it lets `/slow` answer.
+    pub(crate) gate: watch::Sender<bool>,
+    /// How many requests have reached `/slow`.
+    pub(crate) waiting: watch::Receiver<u32>,
+}
+
+impl Server {
+    pub(crate) async fn start(limits: Limits) -> Self {
+        Self::with(limits, OriginRule::default()).await
+    }
+
+    pub(crate) async fn with(limits: Limits, origin: OriginRule) -> Self {
+        let (gate, opened) = watch::channel(false);
+        let (arrived, waiting) = watch::channel(0);
+        let (stop, telemetry) = (Stop::new(), Telemetry::new("test", None).expect("metrics"));
+        let edge_stop = Stop::new();
+        let app = edge(app(opened, arrived), origin, &telemetry, edge_stop.clone());
+        let addr = "127.0.0.1:0".parse().expect("an address");
+        let listener = bind(addr).await.expect("a free port");
+        let addr = listener.local_addr().expect("it is open");
+        let until = stop.clone();
+        let task = tokio::spawn(async move { serve(listener, app, &limits, &until).await });
+        Self { addr, stop, edge_stop, telemetry, task, gate, waiting }
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.addr).await.expect("it listens"))
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn ask(&self, request: &str) -> Reply {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        client.reply().await
+    }
+}
+
+fn app(opened: watch::Receiver<bool>, arrived: watch::Sender<u32>) -> impl Endpoint {
+    let slow = make(move |_| {
+        let mut opened = opened.clone();
+        arrived.send_modify(|count| *count += 1);
+        async move {
+            let answer = opened.wait_for(|open| *open).await;
+            answer.map(|_| "done").map_err(InternalServerError)
+        }
+    });
+    let echo = make_sync(|request: Request| request.path_params::<String>());
+    let broken = make_sync(|_| Err::<(), _>(InternalServerError(std::io::Error::other("secret sql"))));
+    let refused = make_sync(|_| Err::<(), _>(Problem::new(Code::Overloaded, "busy")));
+    let endless = make_sync(|_| Response::builder().body(vec![b'x'; 32 << 20]));
+    Route::new()
+        .at("/keys/:key", get(echo))
+        .at("/upgrade", get(make(upgrade)))
+        .at("/slow", get(slow))
+        .at("/never", get(make(|_| pending::<Response>())))
+        .at("/panic", get(make_sync(|_| -> Response { panic!("on purpose") })))
+        .at("/broken", get(broken))
+        .at("/refused", get(refused))
+        .at("/large", get(endless))
+        .at("/unchanged", get(make_sync(|_| StatusCode::NOT_MODIFIED)))
+}
+
+/// Holds the socket until the client closes it.
+async fn upgrade(request: Request) -> Result<Response> {
+    let upgrade = request.take_upgrade()?;
+    tokio::spawn(async move {
+        let mut socket = upgrade.await.expect("an upgraded socket");
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    });
+    let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+    Ok(response.header("connection", "upgrade").finish())
+}
+
+/// A TCP connection, as dumb as an attacker's.
+pub(crate) struct Client(pub(crate) TcpStream);
+
+/// What came back: the head in lower case, and the body as long as the head says.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        soon("sending", self.0.write_all(bytes.as_ref())).await.expect("the server reads");
+    }
+
+    /// The next reply. Reads no byte past it.
+    pub(crate) async fn reply(&mut self) -> Reply {
+        let head = self.head().await;
+        let mut reply = Reply { head, body: String::new() };
+        let length = reply.header("content-length").map_or(0, |value| value.parse().expect("a number"));
+        let mut body = vec![0; length];
+        soon("a body", self.0.read_exact(&mut body)).await.expect("the whole body");
+        reply.body = String::from_utf8(body).expect("text");
+        reply
+    }
+
+    /// The next reply's head alone: all there is to an answer to HEAD.
+    pub(crate) async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(soon("a head", self.0.read_u8()).await.expect("the whole head"));
+        }
+        String::from_utf8(head).expect("text").to_lowercase()
+    }
+
+    /// Everything until the server closes.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        soon("the end", self.0.read_to_string(&mut rest)).await.expect("a proper end");
+        rest
+    }
+}
+
+impl Reply {
+    pub(crate) fn status(&self) -> u16 {
+        let status = self.head.split(' ').nth(1).expect("a status line");
+        status.parse().expect("a status")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status(), status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json; charset=utf-8"));
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
+        let end = format!(r#","status":{status},"code":"{code}"}}"#);
+        assert!(self.body.starts_with(r#"{"message":""#) && self.body.ends_with(&end), "{self:?}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The configuration of `ws-ingest`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chassis::config::PublicArgs;
+use db::{BadUrl, KEY_BYTES_MAX, Store, VALUE_BYTES_MAX, WriterConfig};
+
+use crate::protocol;
+
+/// The most bytes of keys and values of one transaction.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Stores what comes in over the WebSocket at /ws/storage/, durably, before it answers.
+#[derive(Debug, clap::Parser)]
+#[command(name = "ws-ingest", version)]
+pub struct Config {
+    /// What to do; serves if not given
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Address of the WebSocket
+    #[arg(long, env, default_value = "127.0.0.1:8001")]
+    pub listen_addr: SocketAddr,
+
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, env, default_value = "127.0.0.1:9001", global = true)]
+    pub admin_addr: SocketAddr,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of every flag in it")]
+    pub database: DatabaseArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of every flag in it")]
+    pub write: WriteArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of every flag in it")]
+    pub public: PublicArgs,
+}
+
+/// Where the database is. Shared by serving and migrating.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseArgs {
+    /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`
+    #[arg(long, env, default_value = "mysql://keywire_writer@127.0.0.1:3306/keywire", global = true)]
+    pub database_url: String,
+
+    /// File that holds the database password
+    #[arg(long, env, global = true)]
+    pub database_password_file: Option<PathBuf>,
+
+    /// Use a database that may lose acknowledged writes
+    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+        default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set, global = true)]
+    pub allow_unsafe_durability: bool,
+}
+
+/// Limits of the write side.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WriteArgs {
+    /// Lanes: queues with a database connection each
+    #[arg(long, env, default_value = "2")]
+    pub lanes: NonZeroUsize,
+
+    /// The most writes of one transaction
+    #[arg(long, env, default_value = "256")]
+    pub batch_ops_max: NonZeroUsize,
+
+    /// The most writes that wait in one lane; then sockets are not read
+    #[arg(long, env, default_value = "16384")]
+    pub queue_ops_max: NonZeroUsize,
+
+    /// The most bytes of keys and values that wait in this process
+    #[arg(long, env, default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(2_097_152..=2_147_483_647))]
+    pub queue_bytes_max: u32,
+
+    /// Time after which a write is answered 503 or 504
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub op_timeout_ms: u64,
+
+    /// The most bytes of a key
+    #[arg(long, env, default_value_t = KEY_BYTES_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=KEY_BYTES_MAX as u64))]
+    pub key_bytes_max: u64,
+
+    /// The most bytes of a value
+    #[arg(long, env, default_value_t = VALUE_BYTES_MAX as u64, value_parser = clap::value_parser!(u64).range(0..=VALUE_BYTES_MAX as u64))]
+    pub value_bytes_max: u64,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// Brings the schema up to date and grants the services' users what they need
+    Migrate {
+        /// Database user of ws-ingest; no grant if not given
+        #[arg(long, env)]
+        writer_user: Option<String>,
+        /// Database user of rest-read; no grant if not given
+        #[arg(long, env)]
+        reader_user: Option<String>,
+    },
+    /// Asks a running ws-ingest on this machine whether it is ready
+    Check,
+}
+
+impl DatabaseArgs {
+    /// The store these arguments name.
+    ///
+    /// # Errors
+    /// One line that says what is wrong, without the password.
+    pub fn store(&self) -> Result<Store, String> {
+        let file = self.database_password_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let password = file.map(chassis::config::read_secret).transpose().map_err(|e| e.to_string())?;
+        Store::new(&self.database_url, password.as_ref(), self.allow_unsafe_durability)
+            .map_err(|e: BadUrl| e.to_string())
+    }
+}
+
+impl WriteArgs {
+    /// The limits of one message.
+    #[must_use]
+    pub fn message(&self) -> protocol::Limits {
+        let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        protocol::Limits {
+            key_bytes_max: bytes(self.key_bytes_max),
+            value_bytes_max: bytes(self.value_bytes_max),
+        }
+    }
+
+    /// The limits of the lanes.
+    #[must_use]
+    pub fn writer(&self) -> WriterConfig {
+        WriterConfig {
+            lanes: self.lanes,
+            batch_ops_max: self.batch_ops_max.min(NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN)),
+            batch_bytes_max: BATCH_BYTES_MAX,
+            queue_ops_max: self.queue_ops_max,
+            queue_bytes_max: self.queue_bytes_max,
+            op_timeout: Duration::from_millis(self.op_timeout_ms),
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! One socket: messages in, writes to their lanes, replies out in message order, many per flush.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::stop::Stop;
+use db::{Outcome, Refusal, Set, Ticket, Writer};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, Interval, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tracing::{Span, info_span};
+
+use crate::metrics::Metrics;
+use crate::protocol::{self, Envelope, Limits};
+
+/// In flight per socket: past either, reading pauses.
+const OPS_IN_FLIGHT_MAX: usize = 1024;
+const BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
+
+/// Messages taken in before replies get their turn.
+const MESSAGES_PER_TURN: usize = 128;
+
+/// How often an open socket is pinged, and how long it has to answer.
+const PING: Duration = Duration::from_secs(20);
+
+/// How long a client may leave its replies unread.
+const UNREAD: Duration = Duration::from_secs(10);
+
+/// How long the echo of a Close is waited for.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What all sockets of a process share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) writer: Writer,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: Stop,
+    /// Whether a span per message goes anywhere.
+    pub(crate) spans: bool,
+}
+
+/// A reply in its place: known, or still in a lane.
+enum Reply {
+    Known { text: String, outcome: &'static str },
+    Waiting { ticket: Ticket, envelope: Envelope, bytes: usize },
+}
+
+/// A write that waits for room in its lane; meanwhile the socket is not read.
+struct Blocked {
+    submit: Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>,
+    envelope: Envelope,
+    bytes: usize,
+}
+
+struct Connection<S> {
+    socket: WebSocketStream<S>,
+    context: Arc<Context>,
+    /// In message order; all but the first may be in any state.
+    replies: VecDeque<Reply>,
+    bytes_in_flight: usize,
+    blocked: Option<Blocked>,
+    ping: Interval,
+    pong_due: bool,
+    /// Set once nothing more is read: what the Close will say when all replies are out.
+    closing: Option<CloseFrame>,
+    /// The client broke the protocol: what it still sends is thrown away.
+    broken: bool,
+}
+
+/// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
+/// if the client is still there to take it.
+pub(crate) async fn serve<S>(io: S, context: Arc<Context>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let limit = context.limits.message_bytes_max();
+    let config = WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_write_buffer_size(1024 * 1024)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    context.metrics.sockets.add(1, &[]);
+    let mut connection = Connection {
+        socket,
+        context: Arc::clone(&context),
+        replies: VecDeque::new(),
+        bytes_in_flight: 0,
+        blocked: None,
+        ping: interval_at(Instant::now() + PING, PING),
+        pong_due: false,
+        closing: None,
+        broken: false,
+    };
+    connection.run().await;
+    context.metrics.sockets.add(-1, &[]);
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    async fn run(&mut self) {
+        let stop = self.context.stop.token();
+        loop {
+            if self.send_ready().await.is_break() {
+                return;
+            }
+            if self.closing.is_some() && self.replies.is_empty() && self.blocked.is_none() {
+                return self.close().await;
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if self.closing.is_none() => {
+                    self.stop_reading(CloseCode::Away, "the service is stopping");
+                }
+                reply = next_reply(&mut self.replies), if !self.replies.is_empty() => {
+                    self.know(reply);
+                }
+                submitted = submitted(&mut self.blocked), if self.blocked.is_some() => {
+                    self.unblock(submitted);
+                }
+                message = self.socket.next(), if self.may_read() => {
+                    if self.take_in(message).is_break() {
+                        return;
+                    }
+                }
+                _ = self.ping.tick(), if self.closing.is_none() => {
+                    if self.keep_alive().await.is_break() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.closing.is_none()
+            && self.blocked.is_none()
+            && self.replies.len() < OPS_IN_FLIGHT_MAX
+            && self.bytes_in_flight < BYTES_IN_FLIGHT_MAX
+    }
+
+    /// Takes in `first` and every message that is there already.
+    fn take_in(&mut self, first: Option<Result<Message, Error>>) -> ControlFlow<()> {
+        self.message(first)?;
+        for _ in 1..MESSAGES_PER_TURN {
+            if !self.may_read() {
+                break;
+            }
+            let Some(message) = self.socket.next().now_or_never() else { break };
+            self.message(message)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn message(&mut self, message: Option<Result<Message, Error>>) -> ControlFlow<()> {
+        // Anything that arrives shows that the client is there.
+        self.pong_due = false;
+        match message {
+            Some(Ok(Message::Text(text))) => self.text(text.as_str()),
+            Some(Ok(Message::Binary(_))) => self.refuse(&protocol::binary()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Err(Error::Protocol(error))) => {
+                self.broken = true;
+                self.stop_reading(CloseCode::Protocol, &error.to_string());
+            }
+            Some(Err(Error::Utf8(_))) => {
+                self.broken = true;
+                self.stop_reading(CloseCode::Invalid, "a text message that is not UTF-8");
+            }
+            Some(Err(Error::Capacity(_))) => {
+                self.broken = true;
+                let limit = self.context.limits.message_bytes_max();
+                self.stop_reading(CloseCode::Size, &format!("a message has at most {limit} bytes"));
+            }
+            // The library echoes a Close by itself, with the flush that comes next.
+            Some(Ok(Message::Close(_))) => self.stop_reading(CloseCode::Normal, ""),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a socket broke");
+                return ControlFlow::Break(());
+            }
+            None => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn text(&mut self, text: &str) {
+        match protocol::parse(text, self.context.limits) {
+            Ok(protocol::Write { set, envelope }) => self.submit(set, envelope),
+            Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    fn submit(&mut self, set: Set, envelope: Envelope) {
+        let span = if self.context.spans {
+            info_span!("message", otel.kind = "server", bytes = set.bytes())
+        } else {
+            Span::none()
+        };
+        let bytes = set.bytes();
+        match self.context.writer.try_submit(set, span) {
+            Ok(ticket) => self.wait_for(ticket, envelope, bytes),
+            Err((set, span)) => {
+                let writer = self.context.writer.clone();
+                let submit = Box::pin(async move { writer.submit(set, span).await });
+                self.blocked = Some(Blocked { submit, envelope, bytes });
+            }
+        }
+    }
+
+    fn unblock(&mut self, submitted: Result<Ticket, Refusal>) {
+        let Some(Blocked { envelope, bytes, .. }) = self.blocked.take() else { return };
+        match submitted {
+            Ok(ticket) => self.wait_for(ticket, envelope, bytes),
+            Err(refusal) => self.refuse(&protocol::not_written(envelope, refusal)),
+        }
+    }
+
+    fn wait_for(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
+        self.bytes_in_flight += bytes;
+        self.replies.push_back(Reply::Waiting { ticket, envelope, bytes });
+    }
+
+    fn refuse(&mut self, refused: &protocol::Refused) {
+        let outcome = refused.problem.code.as_str();
+        self.replies.push_back(Reply::Known { text: refused.reply(), outcome });
+    }
+
+    /// Puts the answer of the first reply in its place.
+    fn know(&mut self, answer: Option<Result<Outcome, Refusal>>) {
+        let Some(answer) = answer else { return };
+        if let Some(Reply::Waiting { envelope, bytes, .. }) = self.replies.pop_front() {
+            self.bytes_in_flight -= bytes;
+            self.replies.push_front(known(envelope, answer));
+        }
+    }
+
+    /// Sends every reply that is known and stands first, with one flush.
+    async fn send_ready(&mut self) -> ControlFlow<()> {
+        let mut committed = 0;
+        let mut sent = false;
+        loop {
+            if let Some(Reply::Waiting { ticket, .. }) = self.replies.front_mut() {
+                let Some(answer) = ticket.now_or_never() else { break };
+                self.know(Some(answer));
+            }
+            let Some(Reply::Known { text, outcome }) = self.replies.pop_front() else { break };
+            match outcome {
+                COMMITTED => committed += 1,
+                refused => self.context.metrics.answered(refused, 1),
+            }
+            sent = true;
+            self.within(UNREAD, Message::text(text)).await?;
+        }
+        if committed > 0 {
+            self.context.metrics.answered(COMMITTED, committed);
+        }
+        if sent {
+            return match timeout(UNREAD, self.socket.flush()).await {
+                Ok(Ok(())) => ControlFlow::Continue(()),
+                Ok(Err(_)) => ControlFlow::Break(()),
+                Err(_) => self.give_up("replies were not read for 10 s").await,
+            };
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands one message to the socket's buffer, waiting while that is full.
+    async fn within(&mut self, limit: Duration, message: Message) -> ControlFlow<()> {
+        match timeout(limit, self.socket.feed(message)).await {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) => ControlFlow::Break(()),
+            Err(_) => self.give_up("replies were not read for 10 s").await,
+        }
+    }
+
+    async fn keep_alive(&mut self) -> ControlFlow<()> {
+        if self.pong_due && self.may_read() {
+            return self.give_up("no pong within 20 s of a ping").await;
+        }
+        self.pong_due = true;
+        self.within(UNREAD, Message::Ping(Vec::new().into())).await?;
+        match timeout(UNREAD, self.socket.flush()).await {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+
+    fn stop_reading(&mut self, code: CloseCode, reason: &str) {
+        self.closing.get_or_insert(CloseFrame { code, reason: reason.to_owned().into() });
+    }
+
+    /// Says why and leaves, whether or not the client listens.
+    async fn give_up(&mut self, reason: &str) -> ControlFlow<()> {
+        self.replies.clear();
+        self.stop_reading(CloseCode::Policy, reason);
+        self.close().await;
+        ControlFlow::Break(())
+    }
+
+    /// Sends the Close and waits a moment for the client's.
+    async fn close(&mut self) {
+        let frame = self.closing.take();
+        let goodbye = async {
+            if self.socket.close(frame).await.is_err() {
+                return;
+            }
+            if self.broken {
+                // A socket closed over unread bytes is reset, and the Close may be lost with it.
+                let (io, mut rest) = (self.socket.get_mut(), [0; 1024]);
+                while io.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+            } else {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        if timeout(GOODBYE, goodbye).await.is_err() {
+            tracing::debug!("a client did not return the Close");
+        }
+    }
+}
+
+const COMMITTED: &str = "committed";
+
+fn known(envelope: Envelope, answer: Result<Outcome, Refusal>) -> Reply {
+    match answer {
+        Ok(outcome) => Reply::Known { text: protocol::written(&envelope, outcome), outcome: COMMITTED },
+        Err(refusal) => {
+            let refused = protocol::not_written(envelope, refusal);
+            Reply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
+        }
+    }
+}
+
+/// The answer of the first reply, once it is there.
+async fn next_reply(replies: &mut VecDeque<Reply>) -> Option<Result<Outcome, Refusal>> {
+    match replies.front_mut() {
+        Some(Reply::Waiting { ticket, .. }) => Some(ticket.await),
+        Some(Reply::Known { .. }) | None => None,
+    }
+}
+
+async fn submitted(blocked: &mut Option<Blocked>) -> Result<Ticket, Refusal> {
+    match blocked {
+        Some(blocked) => blocked.submit.as_mut().await,
+        None => std::future::pending().await,
+    }
+}

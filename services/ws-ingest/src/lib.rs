@@ -1,0 +1,150 @@
+//! The write side of Keywire: `{"key":…,"value":…}` messages in over the WebSocket, committed, answered.
+
+pub mod config;
+mod connection;
+mod metrics;
+pub mod protocol;
+
+use std::io;
+use std::sync::Arc;
+
+use chassis::config::Public;
+use chassis::problem::{Code, Problem};
+use chassis::stop::Stop;
+use chassis::telemetry::Telemetry;
+use chassis::{admin, edge, server};
+use db::{Store, Writer};
+use http::{StatusCode, header};
+use poem::{Endpoint, EndpointExt, Request, Response, Route, get};
+use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::connection::Context;
+use crate::metrics::Metrics;
+
+/// The write side of a process: its lanes and what its sockets share.
+#[derive(Debug)]
+pub struct Ingest {
+    context: Arc<Context>,
+    lanes: TaskTracker,
+}
+
+impl Ingest {
+    /// Starts the lanes. The database may be away: writes wait for it until their deadline.
+    #[must_use]
+    pub fn start(store: &Store, args: &config::WriteArgs, telemetry: &Telemetry, stop: &Stop) -> Self {
+        let meter = telemetry.meter();
+        let metrics = Metrics::new(&meter, store.system());
+        let lanes = TaskTracker::new();
+        let observed = metrics.clone();
+        let writer = Writer::start(store, args.writer(), &lanes, move |report| observed.batch(report));
+        metrics::watch_queue(&meter, &writer);
+        let spans = telemetry.exports_spans();
+        let context = Context { writer, limits: args.message(), metrics, stop: stop.clone(), spans };
+        Self { context: Arc::new(context), lanes }
+    }
+
+    /// The routes of the write side.
+    #[must_use]
+    pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
+        let socket = Arc::new(Socket { context: Arc::clone(&self.context) });
+        Route::new()
+            .at("/ws/storage", get(Arc::clone(&socket)))
+            .at("/ws/storage/", get(socket))
+            .map_to_response()
+    }
+
+    /// Whether every lane has its connection, as a question that can be asked at any time.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
+        let writer = self.context.writer.gauge();
+        move || writer.ready()
+    }
+
+    /// Answers every write that was accepted, then closes the database connections. Call it when
+    /// all sockets are closed.
+    pub async fn drain(self) {
+        drop(self.context);
+        self.lanes.close();
+        self.lanes.wait().await;
+    }
+}
+
+/// The endpoint that turns a handshake into a socket.
+struct Socket {
+    context: Arc<Context>,
+}
+
+impl Endpoint for Socket {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let mut handshake = http::Request::new(());
+        *handshake.method_mut() = request.method().clone();
+        *handshake.version_mut() = request.version();
+        *handshake.headers_mut() = request.headers().clone();
+        let Ok(answer) = create_response(&handshake) else { return Ok(upgrade_required()) };
+        let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
+
+        let context = Arc::clone(&self.context);
+        self.context.stop.tracker().spawn(async move {
+            match upgrade.await {
+                Ok(io) => connection::serve(io, context).await,
+                Err(error) => tracing::debug!(%error, "a client left during the handshake"),
+            }
+        });
+        let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();
+        *response.headers_mut() = answer.headers().clone();
+        Ok(response)
+    }
+}
+
+fn upgrade_required() -> Response {
+    let message = "this is a WebSocket: connect with an Upgrade to websocket, version 13";
+    let mut response = Problem::new(Code::UpgradeRequired, message).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+    response
+}
+
+/// `ws-ingest` as a process: its two ports, open from [`Server::bind`] on.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    admin: TcpListener,
+    public: Public,
+}
+
+impl Server {
+    /// Opens both ports and says on stdout which they are.
+    ///
+    /// # Errors
+    /// When a port cannot be had.
+    pub async fn bind(config: &Config, public: Public) -> io::Result<Self> {
+        let listener = server::bind(config.listen_addr).await?;
+        let admin = server::bind(config.admin_addr).await?;
+        server::announce("ws-ingest", env!("CARGO_PKG_VERSION"), &listener, &admin)?;
+        Ok(Self { listener, admin, public })
+    }
+
+    /// Serves until `stop` begins, then drains in order: port, requests, sockets (1001), queue, database.
+    pub async fn run(self, store: Store, config: &Config, telemetry: Telemetry, stop: Stop) {
+        let ingest = Ingest::start(&store, &config.write, &telemetry, &stop);
+        let work = async {
+            let app = edge::edge(ingest.app(), self.public.origin, &telemetry, stop.clone());
+            server::serve(self.listener, app, &self.public.limits, &stop).await;
+            stop.tracker().close();
+            stop.tracker().wait().await;
+        };
+        let admin = admin::serve_admin(self.admin, ingest.readiness(), &telemetry, &stop);
+        tokio::select! {
+            () = work => {}
+            () = admin => {}
+        }
+        ingest.drain().await;
+        telemetry.shutdown().await;
+    }
+}

@@ -1,0 +1,50 @@
+//! `ws-ingest`: reads its configuration, then serves, migrates or checks.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chassis::config::{parse, usage_error};
+use chassis::stop::{Signals, Stop, run_until_stopped};
+use chassis::telemetry::Telemetry;
+use db::{Grants, Store};
+use ws_ingest::Server;
+use ws_ingest::config::{Command, Config};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let config = match parse::<Config>() {
+        Ok(config) => config,
+        Err(exit) => return Ok(exit),
+    };
+    if let Some(Command::Check) = config.command {
+        return Ok(chassis::check::check(config.admin_addr));
+    }
+    let store = match config.database.store() {
+        Ok(store) => store,
+        Err(message) => return Ok(usage_error(message)),
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    match &config.command {
+        Some(Command::Migrate { writer_user, reader_user }) => {
+            let named = |user: &Option<String>| user.clone().filter(|user| !user.is_empty());
+            let grants = Grants { writer: named(writer_user), reader: named(reader_user) };
+            runtime.block_on(store.migrate(&grants)).context("cannot migrate")?;
+            println!("the schema is up to date");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Check) | None => runtime.block_on(serve(&config, store)),
+    }
+}
+
+async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
+    let public = match config.public.validate(config.listen_addr) {
+        Ok(public) => public,
+        Err(error) => return Ok(usage_error(error)),
+    };
+    let telemetry = Telemetry::new("ws-ingest", public.otlp_endpoint.as_deref())?;
+    telemetry.install(&public.log)?;
+    let signals = Signals::listen().context("cannot catch signals")?;
+    let (stop, drain_timeout) = (Stop::new(), public.drain_timeout);
+    let server = Server::bind(config, public).await?;
+    let work = server.run(store, config, telemetry, stop.clone());
+    Ok(run_until_stopped(&stop, signals, drain_timeout, work).await)
+}

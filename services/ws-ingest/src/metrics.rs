@@ -1,0 +1,74 @@
+//! The instruments of `ws-ingest`, each declared once.
+
+use db::{BatchReport, Writer};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+
+/// What says how the write side is doing.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    /// Open sockets.
+    pub(crate) sockets: UpDownCounter<i64>,
+    messages: Counter<u64>,
+    batch_size: Histogram<u64>,
+    commit_time: Histogram<f64>,
+    attempts: Counter<u64>,
+    system: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn new(meter: &Meter, system: &'static str) -> Self {
+        Self {
+            sockets: meter.i64_up_down_counter("keywire.sockets").with_description("Open sockets.").build(),
+            messages: meter
+                .u64_counter("keywire.messages")
+                .with_description("Messages answered, by outcome: committed, or the code of the refusal.")
+                .build(),
+            batch_size: meter
+                .u64_histogram("db.client.operation.batch.size")
+                .with_description("Writes per transaction.")
+                .with_unit("{write}")
+                .with_boundaries((0..=12).map(|power| f64::from(1 << power)).collect())
+                .build(),
+            commit_time: meter
+                .f64_histogram("db.client.operation.duration")
+                .with_description("From taking a batch out of its queue to its last answer.")
+                .with_unit("s")
+                .with_boundaries(vec![
+                    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+                ])
+                .build(),
+            attempts: meter
+                .u64_counter("keywire.commit.attempts")
+                .with_description("Transactions begun; more than batches means retries.")
+                .build(),
+            system,
+        }
+    }
+
+    /// Counts replies of one outcome.
+    pub(crate) fn answered(&self, outcome: &'static str, count: u64) {
+        self.messages.add(count, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    pub(crate) fn batch(&self, report: BatchReport) {
+        let labels = [
+            KeyValue::new("db.system.name", self.system),
+            KeyValue::new("db.operation.name", "commit"),
+            KeyValue::new("outcome", if report.refused == 0 { "committed" } else { "refused" }),
+        ];
+        self.batch_size.record((report.committed + report.refused) as u64, &labels[..2]);
+        self.commit_time.record(report.elapsed.as_secs_f64(), &labels);
+        self.attempts.add(u64::from(report.attempts), &[]);
+    }
+}
+
+/// Shows the depth of the queue whenever the metrics are read. Ends with the meter.
+pub(crate) fn watch_queue(meter: &Meter, writer: &Writer) {
+    let lanes = writer.gauge();
+    meter
+        .u64_observable_gauge("keywire.queue.depth")
+        .with_description("Writes waiting for a transaction.")
+        .with_callback(move |observer| observer.observe(lanes.depth() as u64, &[]))
+        .build();
+}

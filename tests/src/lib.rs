@@ -1,0 +1,32 @@
+//! What the end-to-end tests stand on: real servers, real processes, real sockets, nothing pretended.
+//!
+//! Everything here fails a test by panicking, and everything that was started ends when it is dropped.
+#![expect(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+
+mod binary;
+mod browser;
+mod database;
+mod engine;
+mod frame;
+mod http;
+mod load;
+mod patience;
+mod process;
+mod promise;
+mod server;
+mod socket;
+mod system;
+
+pub use binary::{binary, run_to_end};
+pub use browser::Browser;
+pub use database::{Database, Role};
+pub use engine::Engine;
+pub use frame::{Frame, RawSocket};
+pub use http::{Connection, Response, get, storage};
+pub use load::{Load, Tally};
+pub use patience::{PATIENCE, eventually, within};
+pub use process::{Process, signal};
+pub use promise::{keep, skip};
+pub use server::{Server, docker};
+pub use socket::{Closed, Socket, write};
+pub use system::System;
