@@ -70,9 +70,17 @@ struct Connection<S> {
     ping: Interval,
     pong_due: bool,
     /// Set once nothing more is read: what the Close will say when all replies are out.
-    closing: Option<CloseFrame>,
-    /// The client broke the protocol: what it still sends is thrown away.
-    broken: bool,
+    closing: Option<Closing>,
+}
+
+/// Why a socket closes.
+enum Closing {
+    /// We leave, and say why.
+    Ours(CloseFrame),
+    /// The client broke the protocol: it is told how, and what it still sends is thrown away.
+    Broken(CloseFrame),
+    /// The client said goodbye; nothing may be sent after it but the echo.
+    Theirs,
 }
 
 /// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
@@ -99,7 +107,6 @@ where
         ping: interval_at(Instant::now() + PING, PING),
         pong_due: false,
         closing: None,
-        broken: false,
     };
     connection.run().await;
     context.metrics.sockets.add(-1, &[]);
@@ -118,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if self.closing.is_none() => {
-                    self.stop_reading(CloseCode::Away, "the service is stopping");
+                    self.stop_reading(Closing::Ours(frame(CloseCode::Away, "the service is stopping")));
                 }
                 reply = next_reply(&mut self.replies), if !self.replies.is_empty() => {
                     self.know(reply);
@@ -167,21 +174,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Some(Ok(Message::Text(text))) => self.text(text.as_str()),
             Some(Ok(Message::Binary(_))) => self.refuse(&protocol::binary()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(Error::Protocol(error))) => {
-                self.broken = true;
-                self.stop_reading(CloseCode::Protocol, &error.to_string());
-            }
+            Some(Err(Error::Protocol(error))) => self.broken(CloseCode::Protocol, &error.to_string()),
             Some(Err(Error::Utf8(_))) => {
-                self.broken = true;
-                self.stop_reading(CloseCode::Invalid, "a text message that is not UTF-8");
+                self.broken(CloseCode::Invalid, "a text message that is not UTF-8");
             }
             Some(Err(Error::Capacity(_))) => {
-                self.broken = true;
                 let limit = self.context.limits.message_bytes_max();
-                self.stop_reading(CloseCode::Size, &format!("a message has at most {limit} bytes"));
+                self.broken(CloseCode::Size, &format!("a message has at most {limit} bytes"));
             }
-            // The library echoes a Close by itself, with the flush that comes next.
-            Some(Ok(Message::Close(_))) => self.stop_reading(CloseCode::Normal, ""),
+            Some(Ok(Message::Close(_))) => {
+                // What was taken in is settled all the same.
+                self.replies.clear();
+                self.stop_reading(Closing::Theirs);
+            }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a socket broke");
                 return ControlFlow::Break(());
@@ -293,37 +298,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    fn stop_reading(&mut self, code: CloseCode, reason: &str) {
-        self.closing.get_or_insert(CloseFrame { code, reason: reason.to_owned().into() });
+    fn broken(&mut self, code: CloseCode, reason: &str) {
+        self.stop_reading(Closing::Broken(frame(code, reason)));
+    }
+
+    fn stop_reading(&mut self, why: Closing) {
+        self.closing.get_or_insert(why);
     }
 
     /// Says why and leaves, whether or not the client listens.
     async fn give_up(&mut self, reason: &str) -> ControlFlow<()> {
         self.replies.clear();
-        self.stop_reading(CloseCode::Policy, reason);
+        self.stop_reading(Closing::Ours(frame(CloseCode::Policy, reason)));
         self.close().await;
         ControlFlow::Break(())
     }
 
     /// Sends the Close and waits a moment for the client's.
     async fn close(&mut self) {
-        let frame = self.closing.take();
+        let Some(closing) = self.closing.take() else { return };
         let goodbye = async {
-            if self.socket.close(frame).await.is_err() {
-                return;
-            }
-            if self.broken {
-                // A socket closed over unread bytes is reset, and the Close may be lost with it.
-                let (io, mut rest) = (self.socket.get_mut(), [0; 1024]);
-                while io.read(&mut rest).await.is_ok_and(|read| read > 0) {}
-            } else {
-                while let Some(Ok(_)) = self.socket.next().await {}
+            match closing {
+                Closing::Ours(frame) => {
+                    let mut sent = self.socket.close(Some(frame)).await.is_ok();
+                    while sent {
+                        sent = matches!(self.socket.next().await, Some(Ok(_)));
+                    }
+                }
+                Closing::Broken(frame) => {
+                    if self.socket.close(Some(frame)).await.is_ok() {
+                        // A socket closed over unread bytes is reset, and the Close is lost with it.
+                        let (io, mut rest) = (self.socket.get_mut(), [0; 1024]);
+                        while io.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                    }
+                }
+                // The library has the echo ready; reading on is what sends it.
+                Closing::Theirs => while let Some(Ok(_)) = self.socket.next().await {},
             }
         };
         if timeout(GOODBYE, goodbye).await.is_err() {
             tracing::debug!("a client did not return the Close");
         }
     }
+}
+
+fn frame(code: CloseCode, reason: &str) -> CloseFrame {
+    CloseFrame { code, reason: reason.to_owned().into() }
 }
 
 const COMMITTED: &str = "committed";
