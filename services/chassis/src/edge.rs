@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError};
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
@@ -73,8 +72,8 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 impl<E: Endpoint> Edge<E> {
     async fn answer(&self, mut request: Request) -> Response {
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let is_head = request.method() == Method::HEAD;
-        if is_head {
+        if request.method() == Method::HEAD {
+            // hyper knows what was asked: it sends the length of this body, and not the body.
             request.set_method(Method::GET);
         }
         let mut response = match self.admit(&request, origin.as_ref()) {
@@ -83,9 +82,6 @@ impl<E: Endpoint> Edge<E> {
             Ok(()) => self.route(request).await,
         };
         self.finish(&mut response, origin.as_ref());
-        if is_head {
-            drop_body(&mut response);
-        }
         response
     }
 
@@ -217,17 +213,4 @@ fn problem_of(error: &poem::Error) -> Problem {
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("not a text")
-}
-
-/// The answer to HEAD: all headers of GET, the length included.
-fn drop_body(response: &mut Response) {
-    let body: http::Response<_> = Response::from(response.take_body()).into();
-    let has_no_length = matches!(response.status().as_u16(), 100..200 | 204 | 304);
-    let headers = response.headers_mut();
-    if let Some(length) = body.body().size_hint().exact()
-        && !has_no_length
-        && !headers.contains_key(header::CONTENT_LENGTH)
-    {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
 }

@@ -1,1 +1,168 @@
-//! .
+//! The read side of Keywire: GET /storage/{key} answered with what was last committed.
+
+mod api;
+mod backlog;
+mod batch;
+mod body;
+pub mod config;
+mod etag;
+mod lookup;
+mod metrics;
+mod pages;
+mod parameters;
+mod problem;
+mod reader;
+mod reply;
+#[cfg(test)]
+mod trial;
+
+use std::io;
+use std::time::Duration;
+
+use chassis::config::Public;
+use chassis::stop::Stop;
+use chassis::telemetry::Telemetry;
+use chassis::{admin, edge, server};
+use db::{KEY_BYTES_MAX, Store};
+use poem::endpoint::BoxEndpoint;
+use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{Api, service};
+use crate::config::Config;
+use crate::lookup::Lookup;
+use crate::metrics::Metrics;
+use crate::pages::Page;
+
+pub use crate::lookup::Limits;
+
+/// The read side of a process: its connections and what its requests share.
+#[derive(Debug)]
+pub struct Reads {
+    lookup: Lookup,
+    key_bytes_max: usize,
+    readers: TaskTracker,
+}
+
+impl Reads {
+    /// Starts the readers. The database may be away: gets wait for it until their deadline.
+    #[must_use]
+    pub fn start(store: &Store, limits: &Limits, telemetry: &Telemetry) -> Self {
+        let meter = telemetry.meter();
+        let readers = TaskTracker::new();
+        let lookup = Lookup::start(store, limits, &readers, &Metrics::new(&meter));
+        metrics::watch(&meter, lookup.state());
+        Self { lookup, key_bytes_max: limits.key_bytes_max, readers }
+    }
+
+    /// The routes of the read side: `/storage`, the specification and the pages.
+    #[must_use]
+    pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
+        let api = service(Api { lookup: self.lookup.clone(), key_bytes_max: self.key_bytes_max });
+        let pages = Route::new()
+            .at("/", get(Page::console()))
+            .at("/docs", get(Page::html(&api.swagger_ui_html())))
+            .at("/openapi.json", get(Page::json(api.spec())));
+        App { api: api.into_endpoint(), entry: PathPattern("/storage/{key}".into()), pages }
+    }
+
+    /// Whether there is a connection to read with, as a question that can be asked at any time.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
+        let state = self.lookup.state().clone();
+        move || state.ready()
+    }
+
+    /// Closes the connections. Call it when the app is gone, or it waits for that.
+    pub async fn drain(self) {
+        drop(self.lookup);
+        self.readers.close();
+        self.readers.wait().await;
+    }
+}
+
+/// The API beside the pages.
+struct App {
+    api: BoxEndpoint<'static>,
+    /// The route of one key as telemetry names it. The specification generator calls its parameter `param0`.
+    entry: PathPattern,
+    pages: Route,
+}
+
+impl Endpoint for App {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let path = request.uri().path();
+        if !path.starts_with("/storage") {
+            return self.pages.call(request).await;
+        }
+        let is_entry = path.starts_with("/storage/");
+        let mut result = self.api.call(request).await;
+        if is_entry {
+            match &mut result {
+                Ok(response) => response.set_data(self.entry.clone()),
+                // What has no route keeps having none.
+                Err(error) if error.data::<PathPattern>().is_some() => error.set_data(self.entry.clone()),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+}
+
+/// The `OpenAPI` specification of the read side, pretty-printed.
+#[must_use]
+pub fn specification() -> String {
+    let nothing = Limits {
+        readers: 0,
+        select_keys_max: 0,
+        queue_keys_max: 0,
+        op_timeout: Duration::ZERO,
+        backlog_bytes_max: 0,
+        key_bytes_max: KEY_BYTES_MAX,
+    };
+    let (lookup, ..) = Lookup::new(&nothing);
+    service(Api { lookup, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
+}
+
+/// `rest-read` as a process: its two ports, open from [`Server::bind`] on.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    admin: TcpListener,
+    public: Public,
+}
+
+impl Server {
+    /// Opens both ports and says on stdout which they are.
+    ///
+    /// # Errors
+    /// When a port cannot be had.
+    pub async fn bind(config: &Config, public: Public) -> io::Result<Self> {
+        let listener = server::bind(config.listen_addr).await?;
+        let admin = server::bind(config.admin_addr).await?;
+        server::announce("rest-read", env!("CARGO_PKG_VERSION"), &listener, &admin)?;
+        Ok(Self { listener, admin, public })
+    }
+
+    /// Serves until `stop` begins, then drains in order: port, requests, database.
+    pub async fn run(self, store: Store, limits: &Limits, telemetry: Telemetry, stop: Stop) {
+        let reads = Reads::start(&store, limits, &telemetry);
+        let work = async {
+            let app = edge::edge(reads.app(), self.public.origin, &telemetry, stop.clone());
+            server::serve(self.listener, app, &self.public.limits, &stop).await;
+        };
+        let admin = admin::serve_admin(self.admin, reads.readiness(), &telemetry, &stop);
+        tokio::select! {
+            () = work => {}
+            () = admin => {}
+        }
+        reads.drain().await;
+        telemetry.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+#[path = "app_tests.rs"]
+mod tests;

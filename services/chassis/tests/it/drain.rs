@@ -74,7 +74,7 @@ async fn the_first_signal_begins_the_drain_and_the_second_ends_it() {
     let work = async {
         stop.wait().await;
         raise("INT");
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let hour = Duration::from_hours(1);
     let code = soon("the end", run_until_stopped(&stop, signals, hour, work)).await;

@@ -1,0 +1,204 @@
+//! The routes as a client sees them, without a network between.
+
+use chassis::origin::OriginRule;
+use poem::http::{Method, StatusCode};
+use poem::{IntoResponse as _, Request};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::trial::{Trial, limits};
+
+/// The read side over a small database.
+struct Client {
+    reads: Reads,
+    telemetry: Telemetry,
+    _trial: Trial,
+}
+
+/// What matters of a response.
+#[derive(Debug, PartialEq, Eq)]
+struct Reply {
+    status: u16,
+    etag: Option<String>,
+    cache_control: Option<String>,
+    body: String,
+}
+
+impl Client {
+    async fn new(entries: &[(&str, &str)]) -> Self {
+        let trial = Trial::holding(entries).await;
+        let telemetry = Telemetry::new("test", None).expect("no collector is needed");
+        let reads = Reads::start(&trial.store, &limits(), &telemetry);
+        Self { reads, telemetry, _trial: trial }
+    }
+
+    async fn get(&self, target: &str) -> Reply {
+        self.send(Method::GET, target, &[]).await
+    }
+
+    async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut request = Request::builder().method(method).uri(target.parse().expect("a valid target"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let app = edge::edge(self.reads.app(), OriginRule::default(), &self.telemetry, Stop::new());
+        let response = app.call(request.finish()).await.expect("the edge always answers").into_response();
+        let header = |name| response.header(name).map(ToOwned::to_owned);
+        let (etag, cache_control) = (header("etag"), header("cache-control"));
+        let json = header("content-type");
+        assert!(
+            response.status() == StatusCode::NOT_MODIFIED || json.is_some_and(|kind| kind.contains("json"))
+        );
+        let status = response.status().as_u16();
+        let body = response.into_body().into_string().await.expect("it is text");
+        Reply { status, etag, cache_control, body }
+    }
+}
+
+impl Reply {
+    fn refused(&self, status: u16, code: &str) {
+        let problem: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        assert_eq!(
+            (self.status, &problem["status"], &problem["code"]),
+            (status, &json!(status), &json!(code)),
+            "{self:?}"
+        );
+        assert_eq!(self.cache_control.as_deref(), Some("no-store"), "{self:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_get_is_answered_as_the_contract_says() {
+    let client = Client::new(&[("hello", "world"), ("a/b", "\"x\""), (":key", "y")]).await;
+    let found = client.get("/storage/hello").await;
+    assert_eq!((found.status, found.cache_control.as_deref()), (200, Some("no-cache")));
+    assert_eq!(found.body, r#"{"key":"hello","value":"world","message":"","status":200}"#);
+    assert!(found.etag.is_some_and(|tag| tag.starts_with('"') && tag.len() > 2));
+    let slash = client.get("/storage/a%2Fb").await;
+    assert_eq!(slash.body, r#"{"key":"a/b","value":"\"x\"","message":"","status":200}"#);
+    assert_eq!(client.get("/storage/:key").await.status, 200);
+
+    let missing = client.get("/storage/hello%20").await;
+    assert_eq!(missing.body, r#"{"message":"No value found for key hello ","status":404}"#);
+    assert_eq!(
+        (missing.status, missing.etag, missing.cache_control.as_deref()),
+        (404, None, Some("no-store"))
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_has_the_version_gets_a_304() {
+    let client = Client::new(&[("hello", "world")]).await;
+    let tag = client.get("/storage/hello").await.etag.expect("an entry has a tag");
+    for fields in
+        [&[("if-none-match", tag.as_str())][..], &[("if-none-match", "\"1\""), ("if-none-match", "*")]]
+    {
+        let same = client.send(Method::GET, "/storage/hello", fields).await;
+        let cache_control = Some("no-cache".to_owned());
+        assert_eq!(same, Reply { status: 304, etag: Some(tag.clone()), cache_control, body: String::new() });
+    }
+    let other = client.send(Method::GET, "/storage/hello", &[("if-none-match", "\"1\"")]).await;
+    assert_eq!(other.status, 200);
+    let missing = client.send(Method::GET, "/storage/gone", &[("if-none-match", "*")]).await;
+    assert_eq!(missing.status, 404);
+}
+
+#[tokio::test]
+async fn many_keys_are_answered_in_the_order_asked() {
+    let client = Client::new(&[("a", "1"), (".", "2")]).await;
+    let found = client.get("/storage?key=.&key=b%2Fc&key=a&key=.&other=1").await;
+    let rev = |key: &str| {
+        let items: Value = serde_json::from_str(&found.body).unwrap_or_default();
+        let item =
+            items["items"].as_array().and_then(|items| items.iter().find(|item| item["key"] == key).cloned());
+        item.and_then(|item| item["rev"].as_u64()).unwrap_or_default()
+    };
+    let expected = format!(
+        r#"{{"items":[{{"key":".","value":"2","rev":{}}},{{"key":"a","value":"1","rev":{}}}],"missing":["b/c"],"message":"","status":200}}"#,
+        rev("."),
+        rev("a")
+    );
+    assert_eq!(found.body, expected);
+    assert_eq!(client.get("/storage?key=a").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_refused_with_its_code() {
+    let client = Client::new(&[]).await;
+    for target in ["/storage/", "/storage/a/b", "/storage/a/", "//storage/a", "/nowhere", "/docs/x"] {
+        client.get(target).await.refused(404, "no_route");
+    }
+    let long = "%C3%A9".repeat(257);
+    for target in [format!("/storage/{long}"), format!("/storage?key=a&key={long}")] {
+        let refused = client.get(&target).await;
+        refused.refused(413, "too_large");
+        assert!(refused.body.contains("514 bytes") && refused.body.contains("512"), "{}", refused.body);
+    }
+    client.get("/storage?key=").await.refused(422, "bad_key");
+    let hundred_and_one: Vec<String> = (0..101).map(|n| format!("key={n}")).collect();
+    let hundred_and_one = format!("/storage?{}", hundred_and_one.join("&"));
+    for target in [
+        "/storage",
+        "/storage?",
+        "/storage?prefix=",
+        "/storage?key=a&limit=1",
+        "/storage?after=x&key=a",
+        &hundred_and_one,
+    ] {
+        client.get(target).await.refused(422, "bad_parameter");
+    }
+    client.send(Method::POST, "/storage/a", &[]).await.refused_method();
+    client.send(Method::DELETE, "/docs", &[]).await.refused_method();
+}
+
+impl Reply {
+    fn refused_method(&self) {
+        self.refused(405, "bad_method");
+    }
+}
+
+#[tokio::test]
+async fn metrics_name_the_route_and_never_the_key() {
+    let client = Client::new(&[("hello", "world")]).await;
+    client.get("/storage/hello").await;
+    client.get("/storage/secret").await;
+    client.get("/storage?key=secret").await;
+    client.get("/storage?limit=1").await;
+    client.get("/storage/secret/secret").await;
+    client.get(&format!("/storage/{}", "secret".repeat(100))).await;
+    let metrics = client.telemetry.render();
+    for expected in [
+        r#"http_response_status_code="404",http_route="/storage/{key}""#,
+        r#"http_response_status_code="413",http_route="/storage/{key}""#,
+        r#"http_response_status_code="422",http_route="/storage""#,
+        "keywire_lookup_backlog_bytes 0",
+        "keywire_lookup_depth 0",
+        "keywire_lookup_readers 2",
+        r#"db_client_operation_duration_seconds_count{db_operation_name="select",db_system_name="sqlite",outcome="ok"} 3"#,
+    ] {
+        assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
+    }
+    assert!(!metrics.contains("secret") && !metrics.contains("hello"), "{metrics}");
+}
+
+#[test]
+fn the_committed_specification_is_the_one_of_this_code() {
+    let committed = include_str!("../../../openapi/rest-read.json");
+    let hint = "run `cargo run -p rest-read -- openapi > openapi/rest-read.json`";
+    assert!(committed == specification(), "openapi/rest-read.json is stale: {hint}");
+}
+
+#[test]
+fn every_documented_body_has_an_example() {
+    let specification: Value = serde_json::from_str(&specification()).expect("the specification is JSON");
+    let operations =
+        ["/storage/{key}", "/storage"].map(|path| &specification["paths"][path]["get"]["responses"]);
+    for (status, response) in operations.iter().filter_map(|responses| responses.as_object()).flatten() {
+        assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{status}");
+        let schema = &response["content"]["application/json; charset=utf-8"]["schema"];
+        let name = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/components/schemas/"));
+        let schema = name.map_or(schema, |name| &specification["components"]["schemas"][name]);
+        let example = schema["example"]["status"].as_u64().map(|status| status.to_string());
+        assert!(status == "304" || example.as_ref() == Some(status), "{status}: {schema}");
+    }
+}

@@ -1,0 +1,119 @@
+//! The configuration of `rest-read`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chassis::config::PublicArgs;
+use db::{BadUrl, KEY_BYTES_MAX, Store};
+
+use crate::lookup::Limits;
+
+/// Found values that may wait to be written before no more are fetched.
+const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Answers GET /storage/{key} with what was last committed.
+#[derive(Debug, clap::Parser)]
+#[command(name = "rest-read", version)]
+pub struct Config {
+    /// What to do; serves if not given
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Address of the HTTP interface
+    #[arg(long, env, default_value = "127.0.0.1:8002")]
+    pub listen_addr: SocketAddr,
+
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, env, default_value = "127.0.0.1:9002", global = true)]
+    pub admin_addr: SocketAddr,
+
+    /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`
+    #[arg(long, env, default_value = "mysql://keywire_reader@127.0.0.1:3306/keywire")]
+    pub database_url: String,
+
+    /// File that holds the database password
+    #[arg(long, env)]
+    pub database_password_file: Option<PathBuf>,
+
+    /// Use a database that may lose acknowledged writes
+    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+        default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub allow_unsafe_durability: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of every flag in it")]
+    pub read: ReadArgs,
+
+    /// Time after which a get is answered 503
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub op_timeout_ms: u64,
+
+    /// The most bytes of a key
+    #[arg(long, env, default_value_t = KEY_BYTES_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=KEY_BYTES_MAX as u64))]
+    pub key_bytes_max: u64,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment would become the help of every flag in it")]
+    pub public: PublicArgs,
+}
+
+/// What only the read side has to know.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReadArgs {
+    /// Database connections for reads
+    #[arg(long, env, default_value = "4")]
+    pub readers: NonZeroUsize,
+
+    /// The most keys of one SELECT
+    #[arg(long, env, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub lookup_keys_max: u16,
+
+    /// The most keys that wait for a SELECT; more are answered 503
+    #[arg(long, env, default_value = "16384")]
+    pub lookup_queue_max: NonZeroUsize,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+pub enum Command {
+    /// Asks a running rest-read on this machine whether it is ready
+    Check,
+    /// Prints the `OpenAPI` specification
+    Openapi,
+}
+
+impl Config {
+    /// The store this configuration names.
+    ///
+    /// # Errors
+    /// One line that says what is wrong, without the password.
+    pub fn store(&self) -> Result<Store, String> {
+        let file = self.database_password_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let password = file.map(chassis::config::read_secret).transpose().map_err(|e| e.to_string())?;
+        Store::new(&self.database_url, password.as_ref(), self.allow_unsafe_durability)
+            .map_err(|e: BadUrl| e.to_string())
+    }
+
+    /// The limits of the read side.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.read.limits(self.op_timeout_ms, self.key_bytes_max)
+    }
+}
+
+impl ReadArgs {
+    /// The limits of the read side, given those it shares with the write side.
+    #[must_use]
+    pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64) -> Limits {
+        Limits {
+            readers: self.readers.get(),
+            select_keys_max: usize::from(self.lookup_keys_max),
+            queue_keys_max: self.lookup_queue_max.get(),
+            op_timeout: Duration::from_millis(op_timeout_ms),
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+            key_bytes_max: usize::try_from(key_bytes_max).unwrap_or(usize::MAX),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `rest-read`: reads its configuration, then serves, checks or prints its specification.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chassis::config::{parse, usage_error};
+use chassis::stop::{Signals, Stop, run_until_stopped};
+use chassis::telemetry::Telemetry;
+use db::Store;
+use rest_read::Server;
+use rest_read::config::{Command, Config};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let config = match parse::<Config>() {
+        Ok(config) => config,
+        Err(exit) => return Ok(exit),
+    };
+    match config.command {
+        Some(Command::Check) => return Ok(chassis::check::check(config.admin_addr)),
+        Some(Command::Openapi) => {
+            print!("{}", rest_read::specification());
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
+    }
+    let store = match config.store() {
+        Ok(store) => store,
+        Err(message) => return Ok(usage_error(message)),
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(serve(&config, store))
+}
+
+async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
+    let public = match config.public.validate(config.listen_addr) {
+        Ok(public) => public,
+        Err(error) => return Ok(usage_error(error)),
+    };
+    let telemetry = Telemetry::new("rest-read", public.otlp_endpoint.as_deref())?;
+    telemetry.install(&public.log)?;
+    let signals = Signals::listen().context("cannot catch signals")?;
+    let (stop, drain_timeout) = (Stop::new(), public.drain_timeout);
+    let server = Server::bind(config, public).await?;
+    let limits = config.limits();
+    let work = server.run(store, &limits, telemetry, stop.clone());
+    Ok(run_until_stopped(&stop, signals, drain_timeout, work).await)
+}

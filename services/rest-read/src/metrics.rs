@@ -1,0 +1,67 @@
+//! The instruments of `rest-read`, each declared once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter};
+
+use crate::lookup::State;
+
+/// What says how the read side is doing.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    batch_size: Histogram<u64>,
+    duration: Histogram<f64>,
+}
+
+impl Metrics {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            batch_size: meter
+                .u64_histogram("db.client.operation.batch.size")
+                .with_description("Gets per SELECT; 0 only asks whether the connection works.")
+                .with_unit("{get}")
+                .with_boundaries(vec![0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0])
+                .build(),
+            duration: meter
+                .f64_histogram("db.client.operation.duration")
+                .with_description("From sending a SELECT to its last row.")
+                .with_unit("s")
+                .with_boundaries(vec![
+                    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+                    2.5, 5.0,
+                ])
+                .build(),
+        }
+    }
+
+    /// One SELECT for `gets` gets has ended.
+    pub(crate) fn select(&self, system: &'static str, gets: usize, took: Duration, ok: bool) {
+        let labels = [
+            KeyValue::new("db.system.name", system),
+            KeyValue::new("db.operation.name", "select"),
+            KeyValue::new("outcome", if ok { "ok" } else { "failed" }),
+        ];
+        self.batch_size.record(gets as u64, &labels[..2]);
+        self.duration.record(took.as_secs_f64(), &labels);
+    }
+}
+
+/// Shows the state of the lookup whenever the metrics are read.
+pub(crate) fn watch(meter: &Meter, state: &Arc<State>) {
+    let gauge = |name, description, unit, read: fn(&State) -> usize| {
+        let state = Arc::clone(state);
+        meter
+            .u64_observable_gauge(name)
+            .with_description(description)
+            .with_unit(unit)
+            .with_callback(move |observer| observer.observe(read(&state) as u64, &[]))
+            .build();
+    };
+    gauge("keywire.lookup.depth", "Keys waiting for a SELECT.", "{key}", State::waiting);
+    gauge("keywire.lookup.readers", "Readers that have a connection.", "{reader}", State::connected);
+    gauge("keywire.lookup.backlog", "Bytes of found values not written to clients yet.", "By", |state| {
+        state.backlog.bytes()
+    });
+}

@@ -1,0 +1,162 @@
+//! The parameters of the read side: as the specification documents them, and as a request carries them.
+
+use std::borrow::Cow;
+
+use chassis::problem::{Code, Problem};
+use db::{KEY_BYTES_MAX, Key};
+use poem::http::{HeaderMap, header};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
+use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use crate::etag;
+use crate::problem::key_problem;
+
+/// The most keys of one request.
+const KEYS_MAX: usize = 100;
+
+/// A key as it stands in the path; its length is not checked yet.
+pub(crate) struct KeyText(pub(crate) String);
+
+/// The values of `key` in the query, distinct and in order; not checked to be keys yet.
+pub(crate) struct KeyTexts(Vec<String>);
+
+/// The fields of `If-None-Match`.
+pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
+
+impl KeyText {
+    pub(crate) fn key(self, bytes_max: usize) -> Result<Key, Problem> {
+        Key::new(self.0, bytes_max).map_err(|error| key_problem(error, Code::NoRoute))
+    }
+}
+
+impl KeyTexts {
+    pub(crate) fn keys(self, bytes_max: usize) -> Result<Vec<Key>, Problem> {
+        let key = |text| Key::new(text, bytes_max).map_err(|error| key_problem(error, Code::BadKey));
+        self.0.into_iter().map(key).collect()
+    }
+
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        let refuse = |message: &str| Err(Problem::new(Code::BadParameter, message));
+        let Ok(parameters) = request.params::<Vec<(String, String)>>() else {
+            return refuse("the query cannot be read");
+        };
+        let mut keys: Vec<String> = Vec::new();
+        for (name, value) in parameters {
+            match name.as_str() {
+                "key" if keys.contains(&value) => {}
+                "key" if keys.len() == KEYS_MAX => return refuse("more than 100 keys were asked for"),
+                "key" => keys.push(value),
+                "prefix" | "after" | "limit" => {
+                    return Err(Problem::new(
+                        Code::BadParameter,
+                        format!("{name} is not supported here: ask for keys by name, as ?key=a&key=b"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        if keys.is_empty() {
+            return refuse("no key was asked for: name each as ?key=a&key=b");
+        }
+        Ok(Self(keys))
+    }
+}
+
+impl IfNoneMatch<'_> {
+    /// Whether the client has the version of `tag`, the `ETag` without its quotes.
+    pub(crate) fn names(&self, tag: &[u8]) -> bool {
+        self.0.get_all(header::IF_NONE_MATCH).iter().any(|field| etag::names(field.as_bytes(), tag))
+    }
+}
+
+fn key_schema() -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema {
+        min_length: Some(1),
+        max_length: Some(KEY_BYTES_MAX),
+        example: Some("hello".into()),
+        ..MetaSchema::new("string")
+    }))
+}
+
+impl Type for KeyText {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "key".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        key_schema()
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromParameter for KeyText {
+    fn parse_from_parameter(value: &str) -> ParseResult<Self> {
+        Ok(Self(value.to_owned()))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for KeyTexts {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
+            items: Some(Box::new(key_schema())),
+            min_items: Some(1),
+            example: Some(["a", "b/c"].as_slice().into()),
+            ..MetaSchema::new("array")
+        })))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self::parse(request)?)
+    }
+}
+
+impl<'a> ApiExtractor<'a> for IfNoneMatch<'a> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
+            example: Some(r#""1043""#.into()),
+            ..MetaSchema::new("string")
+        })))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(request.headers()))
+    }
+}

@@ -1,0 +1,45 @@
+//! What the client is told when a get fails.
+
+use chassis::problem::{Code, Problem};
+use db::KeyError;
+
+use crate::batch::ANSWER_BYTES_MAX;
+
+/// Why a get has no answer. Nothing but [`LookupError::TooLarge`] is the client's doing; all but that and
+/// [`LookupError::Internal`] may work when tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LookupError {
+    #[error("the database cannot be reached")]
+    Unavailable,
+    #[error("more gets are waiting than can be answered in time")]
+    Overloaded,
+    #[error(
+        "the values have {bytes} bytes together, at most {ANSWER_BYTES_MAX} are allowed: ask for fewer keys"
+    )]
+    TooLarge { bytes: usize },
+    #[error("internal error")]
+    Internal,
+}
+
+impl From<LookupError> for Problem {
+    fn from(error: LookupError) -> Self {
+        let code = match error {
+            LookupError::Unavailable => Code::Unavailable,
+            LookupError::Overloaded => Code::Overloaded,
+            LookupError::TooLarge { .. } => Code::TooLarge,
+            LookupError::Internal => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// A key that cannot be one. In a path an empty key is no key but another path, so it is `empty` that decides.
+pub(crate) fn key_problem(error: KeyError, empty: Code) -> Problem {
+    match error {
+        KeyError::Empty if empty == Code::NoRoute => Problem::new(empty, "there is nothing at this path"),
+        KeyError::Empty => Problem::new(empty, "key is empty"),
+        KeyError::TooLong { len, max } => {
+            Problem::new(Code::TooLarge, format!("key has {len} bytes, at most {max} are allowed"))
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One connection for reads: connect, take what waits, send one SELECT, answer each row as it comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Error, Key, Reader, Store};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{Ask, Batch};
+use crate::lookup::{SharedInlet, State};
+use crate::metrics::Metrics;
+
+/// How long a connection may be idle before it is asked whether it still works: readiness must not be a guess,
+/// and servers and firewalls close what is silent.
+const IDLE: Duration = Duration::from_secs(5);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A task that reads for as long as its lookup exists. It owns its connection, so no SELECT is dropped half-way.
+#[derive(Debug)]
+pub(crate) struct ReadLoop {
+    pub(crate) store: Store,
+    pub(crate) inlet: SharedInlet,
+    pub(crate) state: Arc<State>,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when nobody can ask any more.
+    pub(crate) gone: CancellationToken,
+}
+
+/// How a connection ended.
+enum End {
+    /// The lookup is gone.
+    Done,
+    /// It failed; these gets still wait for an answer.
+    Lost(Vec<Ask>),
+}
+
+impl ReadLoop {
+    pub(crate) async fn run(self) {
+        let mut asks = Vec::new();
+        let mut failures = 0;
+        let gone = self.gone.clone();
+        // Connecting is the bulk of this future: boxed, it takes no memory in between.
+        while let Some(reader) = gone.run_until_cancelled(Box::pin(self.connect(&mut failures))).await {
+            let connected = self.state.connection();
+            match self.read(reader, asks, &mut failures).await {
+                End::Done => return,
+                End::Lost(lost) => asks = lost,
+            }
+            drop(connected);
+        }
+    }
+
+    /// Tries until there is a connection, the first time at once and then ever more slowly.
+    async fn connect(&self, failures: &mut u32) -> Reader {
+        loop {
+            sleep(backoff(*failures)).await;
+            match self.store.reader().await {
+                Ok(reader) => return reader,
+                Err(error) => self.failed(failures, &error),
+            }
+        }
+    }
+
+    /// Reads on one connection until it fails or the lookup is gone; `asks` first.
+    async fn read(&self, mut reader: Reader, mut asks: Vec<Ask>, failures: &mut u32) -> End {
+        loop {
+            asks.retain(|ask| !ask.is_abandoned());
+            if asks.is_empty() {
+                match timeout(IDLE, async { self.inlet.lock().await.take().await }).await {
+                    Ok(Some(taken)) if taken.is_empty() => continue,
+                    Ok(Some(taken)) => asks = taken,
+                    Ok(None) => return End::Done,
+                    Err(_) => {}
+                }
+            }
+            if let Err(lost) = self.select(&mut reader, std::mem::take(&mut asks), failures).await {
+                return End::Lost(lost);
+            }
+        }
+    }
+
+    /// Sends one SELECT for `asks` (for nobody, if there are none) and answers them. `Err` is who still waits
+    /// for an answer when the connection failed.
+    async fn select(&self, reader: &mut Reader, asks: Vec<Ask>, failures: &mut u32) -> Result<(), Vec<Ask>> {
+        let sent = Instant::now();
+        let count = asks.len();
+        let (mut keys, mut batch) = Batch::new(asks, Arc::clone(&self.state.backlog));
+        if keys.is_empty() {
+            keys.extend(probe());
+        }
+        let result = reader.get(&keys, |entry| batch.row(&keys, entry)).await;
+        self.metrics.select(self.store.system(), count, sent.elapsed(), result.is_ok());
+        let Err(error) = result else {
+            self.state.selected();
+            *failures = 0;
+            batch.finish();
+            return Ok(());
+        };
+        self.failed(failures, &error);
+        match error {
+            Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_) => Err(batch.retry()),
+            Error::Internal(_) => {
+                batch.fail();
+                Err(Vec::new())
+            }
+        }
+    }
+
+    fn failed(&self, failures: &mut u32, error: &Error) {
+        *failures = failures.saturating_add(1);
+        self.state.troubled(error.to_string());
+        match error {
+            Error::Internal(_) => tracing::error!(%error, "cannot read"),
+            // Said once, not with every attempt.
+            _ if *failures == 1 => tracing::warn!(%error, "cannot read, trying again"),
+            _ => tracing::debug!(%error, failures, "still cannot read"),
+        }
+    }
+}
+
+/// A lost connection is opened again at once; after that the pause doubles.
+fn backoff(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => BACKOFF_MIN.saturating_mul(1 << (more - 2).min(10)).min(BACKOFF_MAX),
+    }
+}
+
+/// A key to ask for when only the connection is in question. Whether it exists makes no difference.
+fn probe() -> Option<Key> {
+    Key::new("probe".to_owned(), usize::MAX).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_to_a_second() {
+        let millis = [0, 1, 2, 3, 4, 7, 40, u32::MAX].map(|failures| backoff(failures).as_millis());
+        assert_eq!(millis, [0, 0, 50, 100, 200, 1000, 1000, 1000]);
+        assert!(probe().is_some());
+    }
+}

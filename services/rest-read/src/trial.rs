@@ -1,0 +1,88 @@
+//! A small store on `SQLite` for this crate's tests.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use db::{Grants, Key, Set, Store, Value, Writer, WriterConfig};
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+use crate::lookup::Limits;
+
+/// Long enough for anything that is going to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A database in a folder of its own, not there until it is migrated.
+pub(crate) struct Trial {
+    pub(crate) store: Store,
+    _folder: TempDir,
+}
+
+impl Trial {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let url = format!("sqlite://{}", folder.path().join("trial.db").display());
+        let store = Store::new(&url, None, false).expect("the URL is valid");
+        Self { store, _folder: folder }
+    }
+
+    /// A database with these entries.
+    pub(crate) async fn holding(entries: &[(&str, &str)]) -> Self {
+        let trial = Self::new();
+        trial.migrate().await;
+        trial.write(entries).await;
+        trial
+    }
+
+    pub(crate) async fn migrate(&self) {
+        self.store.migrate(&Grants::default()).await.expect("the schema can be made");
+    }
+
+    pub(crate) async fn write(&self, entries: &[(&str, &str)]) {
+        let lanes = TaskTracker::new();
+        let config = WriterConfig {
+            lanes: NonZeroUsize::MIN,
+            batch_ops_max: NonZeroUsize::new(256).expect("not zero"),
+            batch_bytes_max: 8 << 20,
+            queue_ops_max: NonZeroUsize::new(1024).expect("not zero"),
+            queue_bytes_max: 64 << 20,
+            op_timeout: PATIENCE,
+        };
+        let writer = Writer::start(&self.store, config, &lanes, |_| {});
+        for (key, value) in entries {
+            let value = Value::new((*value).to_owned(), usize::MAX).expect("a valid value");
+            let set = Set { key: a_key(key), value, shows_rev: false };
+            let ticket = writer.submit(set, tracing::Span::none()).await.expect("there is room");
+            ticket.await.expect("it is committed");
+        }
+        drop(writer);
+        lanes.close();
+        lanes.wait().await;
+    }
+}
+
+pub(crate) fn a_key(text: &str) -> Key {
+    Key::new(text.to_owned(), usize::MAX).expect("a valid key")
+}
+
+/// The defaults, with a deadline that no test reaches by accident.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        readers: 2,
+        select_keys_max: 128,
+        queue_keys_max: 1024,
+        op_timeout: PATIENCE,
+        backlog_bytes_max: 64 << 20,
+        key_bytes_max: 512,
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, holds).await.unwrap_or_else(|_| panic!("not so in time: {what}"));
+}

@@ -1,0 +1,54 @@
+//! The configuration of `keywire`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chassis::config::PublicArgs;
+use rest_read::config::ReadArgs;
+use ws_ingest::config::WriteArgs;
+
+/// Keywire in one process: writes over the WebSocket, reads over HTTP, an `SQLite` file in between.
+#[derive(Debug, clap::Parser)]
+#[command(name = "keywire", version)]
+pub(crate) struct Config {
+    /// What to do; serves if not given
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Address of the WebSocket and the HTTP interface
+    #[arg(long, env, default_value = "127.0.0.1:8000")]
+    pub(crate) listen_addr: SocketAddr,
+
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, env, default_value = "127.0.0.1:9000", global = true)]
+    pub(crate) admin_addr: SocketAddr,
+
+    /// Database, as `sqlite://path` or `mysql://user@host:3306/schema`; its schema is brought up to date
+    #[arg(long, env, default_value = "sqlite://data/keywire.db")]
+    pub(crate) database_url: String,
+
+    /// File that holds the database password
+    #[arg(long, env)]
+    pub(crate) database_password_file: Option<PathBuf>,
+
+    /// Use a database that may lose acknowledged writes
+    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+        default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) allow_unsafe_durability: bool,
+
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+
+    #[command(flatten)]
+    pub(crate) public: PublicArgs,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Asks a running keywire on this machine whether it is ready
+    Check,
+}

@@ -1,0 +1,129 @@
+//! `keywire`: both services in one process on one port, over a file of its own.
+
+mod config;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chassis::config::{Public, parse, usage_error};
+use chassis::stop::{Signals, Stop, run_until_stopped};
+use chassis::telemetry::Telemetry;
+use chassis::{admin, edge, server};
+use db::{Grants, Store};
+use poem::{Endpoint, Request, Response};
+use rest_read::Reads;
+use tokio::net::TcpListener;
+use ws_ingest::Ingest;
+
+use crate::config::{Command, Config};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let config = match parse::<Config>() {
+        Ok(config) => config,
+        Err(exit) => return Ok(exit),
+    };
+    if let Some(Command::Check) = config.command {
+        return Ok(chassis::check::check(config.admin_addr));
+    }
+    let store = match store(&config) {
+        Ok(store) => store,
+        Err(message) => return Ok(usage_error(message)),
+    };
+    let public = match config.public.validate(config.listen_addr) {
+        Ok(public) => public,
+        Err(error) => return Ok(usage_error(error)),
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(run(&config, public, store))
+}
+
+fn store(config: &Config) -> Result<Store, String> {
+    let file = config.database_password_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+    let password = file.map(chassis::config::read_secret).transpose().map_err(|e| e.to_string())?;
+    Store::new(&config.database_url, password.as_ref(), config.allow_unsafe_durability)
+        .map_err(|e| e.to_string())
+}
+
+async fn run(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
+    let telemetry = Telemetry::new("keywire", public.otlp_endpoint.as_deref())?;
+    telemetry.install(&public.log)?;
+    let signals = Signals::listen().context("cannot catch signals")?;
+    // The ports open when the store is ready: whoever finds them open can write at once.
+    store.migrate(&Grants::default()).await.context("cannot prepare the database")?;
+    let listener = server::bind(config.listen_addr).await?;
+    let admin = server::bind(config.admin_addr).await?;
+    greet(config, &listener)?;
+    server::announce("keywire", env!("CARGO_PKG_VERSION"), &listener, &admin)?;
+
+    let (stop, drain_timeout) = (Stop::new(), public.drain_timeout);
+    let work = serve(config, public, store, telemetry, (listener, admin), stop.clone());
+    Ok(run_until_stopped(&stop, signals, drain_timeout, work).await)
+}
+
+/// Tells a newcomer where to go.
+fn greet(config: &Config, listener: &TcpListener) -> anyhow::Result<()> {
+    let at = listener.local_addr()?;
+    let data = config.database_url.rsplit_once('@').map_or(config.database_url.as_str(), |(_, host)| host);
+    let mut out = std::io::stdout();
+    writeln!(out, "\n  Keywire: write over the WebSocket, read over HTTP.\n")?;
+    writeln!(out, "    try it   http://{at}/")?;
+    writeln!(out, "    write    ws://{at}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
+    writeln!(out, "    read     curl http://{at}/storage/hello")?;
+    writeln!(out, "    docs     http://{at}/docs")?;
+    writeln!(out, "    data     {data}")?;
+    writeln!(out, "\n  Ctrl-C stops it; nothing acknowledged is lost.\n")?;
+    Ok(())
+}
+
+/// Serves until `stop` begins, then drains in order: port, requests, sockets (1001), queue, database.
+async fn serve(
+    config: &Config,
+    public: Public,
+    store: Store,
+    telemetry: Telemetry,
+    (listener, admin): (TcpListener, TcpListener),
+    stop: Stop,
+) {
+    let ingest = Ingest::start(&store, &config.write, &telemetry, &stop);
+    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
+    let reads = Reads::start(&store, &limits, &telemetry);
+    let (can_write, can_read) = (ingest.readiness(), reads.readiness());
+    let work = async {
+        let both = Both { write: ingest.app(), read: reads.app() };
+        let app = edge::edge(both, public.origin, &telemetry, stop.clone());
+        server::serve(listener, app, &public.limits, &stop).await;
+        stop.tracker().close();
+        stop.tracker().wait().await;
+    };
+    let admin = admin::serve_admin(admin, move || can_write().and_then(|()| can_read()), &telemetry, &stop);
+    tokio::select! {
+        () = work => {}
+        () = admin => {}
+    }
+    ingest.drain().await;
+    reads.drain().await;
+    telemetry.shutdown().await;
+}
+
+/// One origin for both sides, split as the gateway splits it.
+struct Both<W, R> {
+    write: W,
+    read: R,
+}
+
+impl<W, R> Endpoint for Both<W, R>
+where
+    W: Endpoint<Output = Response>,
+    R: Endpoint<Output = Response>,
+{
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        if request.uri().path().starts_with("/ws/") {
+            self.write.call(request).await
+        } else {
+            self.read.call(request).await
+        }
+    }
+}
