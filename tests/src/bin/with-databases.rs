@@ -1,0 +1,59 @@
+//! Runs a command with a server of each database engine that can be had here, and stops them after it.
+//!
+//! The command finds them in `TEST_DATABASE_URL`; servers that are named there already are used as they are.
+
+use std::process::{Child, Command, ExitCode};
+use std::time::Duration;
+
+use e2e::{Engine, Server, skip};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let Some(program) = args.next() else {
+        eprintln!("usage: with-databases COMMAND [ARGUMENT...]");
+        return ExitCode::from(64);
+    };
+    let mut servers = Vec::new();
+    for engine in [Engine::MariaDb, Engine::MySql] {
+        match engine.available().await.or_else(|_| Server::possible(engine)) {
+            Ok(()) if engine.available().await.is_ok() => (),
+            Ok(()) => servers.push(Server::new(engine, &[])),
+            Err(reason) => skip(&format!("everything on {engine:?}: {reason}")),
+        }
+    }
+    for server in &mut servers {
+        server.start().await;
+        println!("{:?} runs at {}", server.engine, server.url());
+    }
+    let named = std::env::var("TEST_DATABASE_URL").into_iter();
+    let urls: Vec<_> = named.chain(servers.iter().map(|server| server.url().into())).collect();
+    let child = Command::new(program).args(args).env("TEST_DATABASE_URL", urls.join(",")).spawn();
+    match child {
+        Ok(child) => run(child).await,
+        Err(error) => {
+            eprintln!("the command cannot be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits for the command; a signal ends it, so that the servers are stopped all the same.
+async fn run(mut child: Child) -> ExitCode {
+    let on = |kind| signal(kind).expect("signals can be listened for");
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = tokio::time::sleep(Duration::from_millis(100)) => (),
+        }
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            return if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+    }
+    drop(child.kill());
+    drop(child.wait());
+    ExitCode::FAILURE
+}

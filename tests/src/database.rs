@@ -1,0 +1,199 @@
+//! One test's own database: a file, or a schema with a user for each service on a server.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, SqliteConnection};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::binary::run_to_end;
+use crate::engine::Engine;
+
+/// Who connects to a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Changes the schema and grants.
+    Migration,
+    /// `ws-ingest`.
+    Writer,
+    /// `rest-read`.
+    Reader,
+}
+
+/// A database that no other test knows. Dropping it removes it.
+#[derive(Debug)]
+pub struct Database {
+    /// What it runs on.
+    pub engine: Engine,
+    /// The name of the schema, and what its users' names begin with.
+    pub name: String,
+    /// The server as its root; none for `SQLite`.
+    root: Option<Url>,
+    folder: TempDir,
+    /// Whether dropping it removes it.
+    owned: bool,
+}
+
+impl Database {
+    /// An empty database on the run's own server of `engine`, without tables.
+    pub async fn fresh(engine: Engine) -> Self {
+        if engine == Engine::Sqlite {
+            return Self::planned(engine, None);
+        }
+        let database = Self::planned(engine, Some(engine.url().await));
+        database.create().await;
+        database
+    }
+
+    /// A database that does not exist yet, on the server at `root`.
+    #[must_use]
+    pub fn planned(engine: Engine, root: Option<Url>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kw{}_{number}", std::process::id());
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        std::fs::write(folder.path().join("password"), format!("{name}\n")).expect("a file can be written");
+        Self { engine, name, root, folder, owned: true }
+    }
+
+    /// The same database once more, for processes beside those that have it already.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        std::fs::copy(self.folder.path().join("password"), folder.path().join("password"))
+            .expect("a file can be copied");
+        let (engine, name, root) = (self.engine, self.name.clone(), self.root.clone());
+        Self { engine, name, root, folder, owned: false }
+    }
+
+    /// Creates the schema and its users, without any table or right on one.
+    pub async fn create(&self) {
+        let name = &self.name;
+        let mut root = self.root().await;
+        self.remove(&mut root).await;
+        run(&mut root, &format!("create database {name}")).await;
+        for user in Role::ALL.map(|role| self.user(role)) {
+            run(&mut root, &format!("create user '{user}'@'%' identified by '{name}'")).await;
+        }
+        let migration = self.user(Role::Migration);
+        run(&mut root, &format!("grant all on {name}.* to '{migration}'@'%' with grant option")).await;
+    }
+
+    /// Brings the schema up to date and grants, by the product's own command.
+    pub fn migrate(&self) {
+        let mut env = self.env(Role::Migration);
+        if self.engine != Engine::Sqlite {
+            env.push(("WRITER_USER".into(), self.user(Role::Writer)));
+            env.push(("READER_USER".into(), self.user(Role::Reader)));
+        }
+        let output = run_to_end("ws-ingest", &["migrate"], &env);
+        assert!(output.status.success(), "migrate: {output:?}");
+    }
+
+    /// The user's name on the server.
+    #[must_use]
+    pub fn user(&self, role: Role) -> String {
+        format!("{}_{}", self.name, role.letter())
+    }
+
+    /// The configuration that leads a service here.
+    #[must_use]
+    pub fn env(&self, role: Role) -> Vec<(String, String)> {
+        let Some(root) = &self.root else {
+            let url = format!("sqlite://{}", self.file().display());
+            return vec![("DATABASE_URL".into(), url)];
+        };
+        let (host, port) = (root.host_str().unwrap_or_default(), root.port().unwrap_or(3306));
+        let url = format!("mysql://{}@{host}:{port}/{}", self.user(role), self.name);
+        let password = self.folder.path().join("password").display().to_string();
+        vec![("DATABASE_URL".into(), url), ("DATABASE_PASSWORD_FILE".into(), password)]
+    }
+
+    /// The folder of the test's own files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How many entries it holds.
+    pub async fn entries(&self) -> u64 {
+        let select = "select count(*) from entries";
+        let count: i64 = if self.engine == Engine::Sqlite {
+            let options = SqliteConnectOptions::new().filename(self.file()).read_only(true);
+            let mut file = SqliteConnection::connect_with(&options).await.expect("the file can be opened");
+            sqlx::query_scalar(select).fetch_one(&mut file).await.expect("it can be counted")
+        } else {
+            let mut root = self.root().await;
+            run(&mut root, &format!("use {}", self.name)).await;
+            sqlx::query_scalar(select).fetch_one(&mut root).await.expect("it can be counted")
+        };
+        u64::try_from(count).expect("a count is not negative")
+    }
+
+    /// A connection as the server's root, outside every schema.
+    pub async fn root(&self) -> MySqlConnection {
+        let url = self.root.as_ref().expect("SQLite has no root");
+        MySqlConnection::connect(url.as_str()).await.expect("the server answers its root")
+    }
+
+    /// A connection with the rights of `role`, in the schema.
+    pub async fn login(&self, role: Role) -> MySqlConnection {
+        let mut url = self.root.clone().expect("SQLite has no users");
+        url.set_username(&self.user(role)).expect("the URL can hold a user");
+        url.set_password(Some(&self.name)).expect("the URL can hold a password");
+        url.set_path(&self.name);
+        MySqlConnection::connect(url.as_str()).await.expect("the server knows the user")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("data").join("keywire.db")
+    }
+
+    async fn remove(&self, root: &mut MySqlConnection) {
+        run(root, &format!("drop database if exists {}", self.name)).await;
+        for user in Role::ALL.map(|role| self.user(role)) {
+            run(root, &format!("drop user if exists '{user}'@'%'")).await;
+        }
+    }
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Migration, Self::Writer, Self::Reader];
+
+    fn letter(self) -> char {
+        match self {
+            Self::Migration => 'm',
+            Self::Writer => 'w',
+            Self::Reader => 'r',
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some(root) = self.root.clone().filter(|_| self.owned) else { return };
+        // The server may be a person's own, or gone already. A drop cannot wait for its runtime, a thread can.
+        let name = self.name.clone();
+        let users = Role::ALL.map(|role| self.user(role));
+        let removal = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be made").block_on(async {
+                let Ok(mut root) = MySqlConnection::connect(root.as_str()).await else { return };
+                let users = users.map(|user| format!("drop user if exists '{user}'@'%'"));
+                let schema = format!("drop database if exists {name}");
+                for sql in std::iter::once(schema).chain(users) {
+                    drop(root.execute(AssertSqlSafe(sql)).await);
+                }
+            });
+        });
+        drop(removal.join());
+    }
+}
+
+/// Runs one statement that must succeed.
+async fn run(connection: &mut MySqlConnection, sql: &str) {
+    let done = connection.execute(AssertSqlSafe(sql.to_owned())).await;
+    done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}

@@ -1,0 +1,166 @@
+//! An HTTP/1.1 client that sends exactly the bytes it is told and shows exactly those that come back.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+use crate::patience::{PATIENCE, within};
+
+/// A response as it came over the wire.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// The number in the status line.
+    pub status: u16,
+    /// In the order sent, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body; empty for HEAD.
+    pub body: String,
+}
+
+impl Response {
+    /// The value of the only header of this name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} is there twice: {:?}", self.headers);
+        value
+    }
+
+    /// The body as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body as an error of the contract: status line, shape and content type agree.
+    pub fn refused(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        let problem = self.json();
+        assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{self:?}");
+        let message = problem["message"].as_str().unwrap_or_default();
+        assert!(!message.is_empty(), "an error has a sentence: {self:?}");
+        let start = format!("{{\"message\":{},\"status\":{status},\"code\":", problem["message"]);
+        assert!(self.body.starts_with(&start), "members in the contract's order: {self:?}");
+        let kind = self.header("content-type").unwrap_or_default();
+        assert!(kind.starts_with("application/json"), "{self:?}");
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
+    }
+}
+
+/// A connection that is kept open between requests.
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+    host: String,
+}
+
+impl Connection {
+    /// Connects to `addr`.
+    pub async fn open(addr: SocketAddr) -> Self {
+        Self::try_open(addr).await.unwrap_or_else(|error| panic!("no connection to {addr}: {error}"))
+    }
+
+    /// Connects to `addr`, where perhaps nobody listens.
+    ///
+    /// # Errors
+    /// What connecting answers.
+    pub async fn try_open(addr: SocketAddr) -> std::io::Result<Self> {
+        let stream = within("connecting", PATIENCE, TcpStream::connect(addr)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream), host: addr.to_string() })
+    }
+
+    /// GET of `target`, as is.
+    pub async fn get(&mut self, target: &str) -> Response {
+        self.request("GET", target, &[]).await
+    }
+
+    /// One request with the header lines given, and `Host` unless one of them is it.
+    pub async fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
+        self.try_request(method, target, headers)
+            .await
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+    }
+
+    /// One request on a connection that may break.
+    ///
+    /// # Errors
+    /// What the connection answers.
+    pub async fn try_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> std::io::Result<Response> {
+        let mut head = format!("{method} {target} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            write!(head, "Host: {}\r\n", self.host).expect("a string takes it");
+        }
+        for (name, value) in headers {
+            write!(head, "{name}: {value}\r\n").expect("a string takes it");
+        }
+        head.push_str("\r\n");
+        let exchange = async {
+            self.stream.write_all(head.as_bytes()).await?;
+            self.read(method == "HEAD").await
+        };
+        within(&format!("{method} {target}"), PATIENCE, exchange).await
+    }
+
+    async fn read(&mut self, is_head: bool) -> std::io::Result<Response> {
+        let first = self.line().await?;
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status: u16 = status.unwrap_or_else(|| panic!("no status line: {first:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line().await?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut response = Response { status, headers, body: String::new() };
+        if is_head || matches!(status, 101 | 204 | 304) {
+            return Ok(response);
+        }
+        let length = response.header("content-length").and_then(|length| length.parse().ok());
+        let mut body = vec![0; length.unwrap_or_else(|| panic!("no length: {response:?}"))];
+        self.stream.read_exact(&mut body).await?;
+        response.body = String::from_utf8(body).expect("a body is UTF-8");
+        Ok(response)
+    }
+
+    async fn line(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line).await? {
+            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
+        }
+    }
+}
+
+/// One GET on a connection of its own.
+pub async fn get(addr: SocketAddr, target: &str) -> Response {
+    Connection::open(addr).await.get(target).await
+}
+
+/// The path that reads `key`: every byte that a URL could take for something else is encoded.
+#[must_use]
+pub fn storage(key: &str) -> String {
+    format!("/storage/{}", encoded(key))
+}
+
+/// `text` for a path or a query, percent-encoded.
+#[must_use]
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => out.push(char::from(byte)),
+            _ => write!(out, "%{byte:02X}").expect("a string takes it"),
+        }
+    }
+    out
+}

@@ -1,0 +1,188 @@
+//! Writers at full speed, and an exact account of what became of each write.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use crate::http::{Connection, encoded};
+use crate::patience::{PAUSE, eventually};
+use crate::socket::{Closed, Socket, write};
+
+/// The most keys of one read.
+const LOOKUP_KEYS: usize = 100;
+
+/// Sockets that each keep a number of writes in flight; every write has a key of its own, whose value is the key.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    acked: Arc<AtomicU64>,
+    tasks: Vec<JoinHandle<Tally>>,
+}
+
+/// What became of each key.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Answered 200.
+    pub acked: Vec<String>,
+    /// Answered 503.
+    pub refused: Vec<String>,
+    /// Answered 504, which leaves it open.
+    pub unknown: Vec<String>,
+    /// Sent, but the socket was closed before a reply came.
+    pub unanswered: Vec<String>,
+    /// Any other reply.
+    pub strange: Vec<String>,
+    /// How each socket that ended before the load was stopped was closed.
+    pub closes: Vec<Closed>,
+}
+
+impl Load {
+    /// Starts `sockets` writers of keys under `prefix` at `addr`, with `window` writes in flight each.
+    ///
+    /// A writer whose socket is closed opens another until the load is stopped.
+    #[must_use]
+    pub fn start(addr: SocketAddr, prefix: &str, sockets: usize, window: usize) -> Self {
+        let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let tasks = (0..sockets).map(|socket| {
+            let (stop, acked) = (Arc::clone(&stop), Arc::clone(&acked));
+            let writer = LoadWriter { prefix: format!("{prefix}/{socket}"), window, stop, acked };
+            tokio::spawn(writer.run(addr))
+        });
+        let tasks = tasks.collect();
+        Self { stop, acked, tasks }
+    }
+
+    /// Waits until at least `count` more writes than now are acknowledged.
+    pub async fn acked(&self, count: u64, limit: Duration) {
+        let start = self.acked.load(Ordering::Relaxed);
+        eventually("writes are acknowledged", limit, async || {
+            let done = self.acked.load(Ordering::Relaxed) - start;
+            if done >= count { Ok(()) } else { Err(format!("{done} of {count}")) }
+        })
+        .await;
+    }
+
+    /// Sends no more, waits for what is in flight, and gives the account.
+    pub async fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Tally::default();
+        for task in self.tasks {
+            all.add(task.await.expect("a writer does not fail"));
+        }
+        all
+    }
+}
+
+struct LoadWriter {
+    prefix: String,
+    window: usize,
+    stop: Arc<AtomicBool>,
+    acked: Arc<AtomicU64>,
+}
+
+impl LoadWriter {
+    async fn run(self, addr: SocketAddr) -> Tally {
+        let (mut tally, mut number) = (Tally::default(), 0..);
+        while !self.stop.load(Ordering::Relaxed) {
+            match Socket::try_open_at(addr, "/ws/storage/").await {
+                Ok(socket) => self.use_up(socket, &mut number, &mut tally).await,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        tally
+    }
+
+    /// Writes on `socket` until it is closed or the load is stopped.
+    async fn use_up(&self, mut socket: Socket, number: &mut std::ops::RangeFrom<u64>, tally: &mut Tally) {
+        let mut in_flight = VecDeque::new();
+        let closed = loop {
+            let stopped = self.stop.load(Ordering::Relaxed);
+            if stopped && in_flight.is_empty() {
+                return socket.close().await;
+            }
+            // Half a window at a time, so that sending is not one packet for each reply.
+            if !stopped && in_flight.len() <= self.window / 2 {
+                let room = self.window - in_flight.len();
+                let keys = number.take(room).map(|n| format!("{}/{n}", self.prefix));
+                let keys: Vec<_> = keys.collect();
+                let writes: Vec<_> = keys.iter().map(|key| write(key, key)).collect();
+                in_flight.extend(keys);
+                // A broken connection may still hold replies, so they are read all the same.
+                let _ = socket.try_send_all(writes).await;
+            }
+            match socket.try_next().await {
+                Ok(reply) => self.note(&reply, in_flight.pop_front(), tally),
+                Err(closed) => break closed,
+            }
+        };
+        tally.unanswered.extend(in_flight);
+        tally.closes.push(closed);
+    }
+
+    fn note(&self, reply: &str, key: Option<String>, tally: &mut Tally) {
+        let key = key.unwrap_or_else(|| panic!("a reply to nothing: {reply}"));
+        let problem: Value = serde_json::from_str(reply).expect("a reply is JSON");
+        match problem["status"].as_u64() {
+            Some(200) if reply == created(&key) => {
+                self.acked.fetch_add(1, Ordering::Relaxed);
+                tally.acked.push(key);
+            }
+            Some(503) => tally.refused.push(key),
+            Some(504) => tally.unknown.push(key),
+            _ => tally.strange.push(reply.to_owned()),
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.acked.extend(other.acked);
+        self.refused.extend(other.refused);
+        self.unknown.extend(other.unknown);
+        self.unanswered.extend(other.unanswered);
+        self.strange.extend(other.strange);
+        self.closes.extend(other.closes);
+    }
+
+    /// Shows at `reader` that every acknowledged write is there and no refused one is.
+    pub async fn check(&self, reader: SocketAddr) {
+        assert!(self.strange.is_empty(), "no other reply was to be expected: {:?}", self.strange);
+        let mut connection = Connection::open(reader).await;
+        for keys in self.acked.chunks(LOOKUP_KEYS) {
+            let missing = missing(&mut connection, keys).await;
+            assert!(missing.is_empty(), "acknowledged, but not there: {missing:?}");
+        }
+        for keys in self.refused.chunks(LOOKUP_KEYS) {
+            let missing = missing(&mut connection, keys).await;
+            assert_eq!(missing.len(), keys.len(), "refused, but there: all of {keys:?} but {missing:?}");
+        }
+    }
+}
+
+/// The reply to the first write of `key`.
+fn created(key: &str) -> String {
+    format!(r#"{{"message":"{key} created","status":200}}"#)
+}
+
+/// Those of `keys` that are not there; those that are hold their own name.
+async fn missing(connection: &mut Connection, keys: &[String]) -> Vec<String> {
+    let mut target = "/storage".to_owned();
+    for (index, key) in keys.iter().enumerate() {
+        let mark = if index == 0 { '?' } else { '&' };
+        write!(target, "{mark}key={}", encoded(key)).expect("a string takes it");
+    }
+    let response = connection.get(&target).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let body = response.json();
+    for item in body["items"].as_array().expect("items is a list") {
+        assert_eq!(item["key"], item["value"], "a key holds its own name");
+    }
+    let missing = body["missing"].as_array().expect("missing is a list");
+    missing.iter().map(|key| key.as_str().unwrap_or_default().to_owned()).collect()
+}

@@ -1,0 +1,154 @@
+//! One running service: started on free ports, heard out, ended when dropped.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use crate::binary::command;
+use crate::http::get;
+use crate::patience::{PATIENCE, PAUSE, eventually};
+
+/// A service under test.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    /// Everything it wrote so far, on both streams.
+    log: Arc<Mutex<String>>,
+    /// Where its clients connect.
+    pub public: SocketAddr,
+    /// Its `/livez`, `/readyz` and `/metrics`.
+    pub admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts `name` on free ports of 127.0.0.1 and waits until it says which.
+    #[must_use]
+    pub fn start(name: &str, env: &[(String, String)]) -> Self {
+        let free = |name: &str| (name.to_owned(), "127.0.0.1:0".to_owned());
+        let mut all = vec![free("LISTEN_ADDR"), free("ADMIN_ADDR")];
+        all.extend_from_slice(env);
+        let mut child = command(name, &[], &all).spawn().expect("the binary can be started");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (found, ports) = mpsc::channel();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        listen(stdout, &log, move |line| {
+            if let Some(ports) = ports_of(line) {
+                // Nobody waits for a second line.
+                let _ = found.send(ports);
+            }
+        });
+        listen(child.stderr.take().expect("stderr is piped"), &log, |_| ());
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let name = name.to_owned();
+        // From here on dropping it ends the process.
+        let mut process = Self { name, child, log, public: nowhere, admin: nowhere };
+        let ports = ports.recv_timeout(PATIENCE);
+        (process.public, process.admin) =
+            ports.unwrap_or_else(|_| panic!("{} did not say its ports: {}", process.name, process.log()));
+        process
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) {
+        let what = format!("{} is ready", self.name);
+        eventually(&what, PATIENCE * 2, async || self.readiness().await).await;
+    }
+
+    /// What `/readyz` says: `Err` is why it is not ready.
+    ///
+    /// # Errors
+    /// The process is not ready.
+    pub async fn readiness(&self) -> Result<(), String> {
+        let response = get(self.admin, "/readyz").await;
+        match response.status {
+            200 => Ok(()),
+            status => Err(format!("{status} {}", response.body)),
+        }
+    }
+
+    /// Its id, for `signal`.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop, as an operator or a container engine does.
+    pub fn terminate(&self) {
+        signal("TERM", self.id());
+    }
+
+    /// Ends it as a crash would: at once, unprepared.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{} still runs after {limit:?}: {}", self.name, self.log());
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What it wrote so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to do.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- the end of {}'s log", self.name);
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// Sends a signal by its name to one process.
+pub fn signal(name: &str, id: u32) {
+    // The shell's own kill: a small system has no other.
+    let status = Command::new("sh").args(["-c", r#"kill -"$0" "$1""#, name, &id.to_string()]).status();
+    assert!(status.expect("a shell can be run").success(), "no process {id} to send {name} to");
+}
+
+/// Copies `stream` into `log`, line by line, in a thread that ends with the stream.
+fn listen(
+    stream: impl Read + Send + 'static,
+    log: &Arc<Mutex<String>>,
+    on_line: impl Fn(&str) + Send + 'static,
+) {
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            on_line(&line);
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// The public and the admin address in the line a service prints once its ports are open.
+fn ports_of(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let after = |mark: &str| {
+        let (_, rest) = line.split_once(mark)?;
+        rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()
+    };
+    Some((after(" · public http://")?, after(" · admin http://")?))
+}

@@ -1,0 +1,209 @@
+//! A database server of the tests' own: started on a free port with durable settings, ended when dropped.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::{Connection as _, MySqlConnection};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::engine::Engine;
+use crate::patience::eventually;
+
+/// What makes a commit durable. `MySQL` does so by itself, `MariaDB` does not.
+const DURABLE: [&str; 3] = ["--log-bin=binlog", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
+
+/// How long the first start of a server may take.
+const START_MAX: Duration = Duration::from_secs(90);
+
+/// The image whose server stands for `MySQL`.
+const MYSQL_IMAGE: &str = "mysql:9.7";
+
+/// A server that one test, or one run of the tests, has for itself.
+#[derive(Debug)]
+pub struct Server {
+    /// `MariaDB` or `MySQL`.
+    pub engine: Engine,
+    port: u16,
+    args: Vec<String>,
+    home: Home,
+}
+
+#[derive(Debug)]
+enum Home {
+    /// A process on a private folder.
+    Folder { folder: TempDir, child: Option<Child> },
+    /// A container of this name, made when first started.
+    Container { name: String, made: bool },
+}
+
+impl Server {
+    /// Whether servers of `engine` can be started here; `Err` says what is missing.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn possible(engine: Engine) -> Result<(), String> {
+        match engine {
+            Engine::Sqlite => Err("SQLite has no server".into()),
+            Engine::MariaDb => ["mariadb-install-db", "mariadbd", "my_print_defaults"]
+                .into_iter()
+                .find(|program| program_path(program).is_none())
+                .map_or(Ok(()), |missing| Err(format!("{missing} is not installed"))),
+            Engine::MySql => docker(&["version"])
+                .map_err(|_| "no Docker engine answers".to_owned())
+                .and_then(|_| {
+                    docker(&["image", "inspect", MYSQL_IMAGE])
+                        .or_else(|_| docker(&["pull", "--quiet", MYSQL_IMAGE]))
+                        .map_err(|_| format!("the image {MYSQL_IMAGE} cannot be had"))
+                })
+                .map(drop),
+        }
+    }
+
+    /// A server on a free port, not started yet. `args` come after the durable settings and win over them.
+    #[must_use]
+    pub fn new(engine: Engine, args: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = free.local_addr().expect("a bound socket has an address").port();
+        let home = match engine {
+            Engine::Sqlite => panic!("SQLite has no server"),
+            Engine::MariaDb => {
+                Home::Folder { folder: tempfile::tempdir().expect("a folder can be made"), child: None }
+            }
+            Engine::MySql => {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let name = format!("keywire-test-{}-{number}", std::process::id());
+                Home::Container { name, made: false }
+            }
+        };
+        let args = DURABLE.iter().chain(args).map(|&arg| arg.to_owned()).collect();
+        Self { engine, port, args, home }
+    }
+
+    /// Its address, as its root.
+    #[must_use]
+    pub fn url(&self) -> Url {
+        let password = match self.engine {
+            Engine::MySql => ":root",
+            _ => "",
+        };
+        let url = format!("mysql://root{password}@127.0.0.1:{}/", self.port);
+        url.parse().expect("it is a URL")
+    }
+
+    /// Starts it, for the first time or again, and waits until it answers.
+    pub async fn start(&mut self) {
+        self.launch();
+        let url = self.url();
+        eventually("the database server answers", START_MAX, async || {
+            let root = MySqlConnection::connect(url.as_str()).await;
+            root.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
+    /// Ends it as a power cut would end the process: at once.
+    pub fn kill(&mut self) {
+        match &mut self.home {
+            Home::Folder { child, .. } => {
+                let mut child = child.take().expect("it was started");
+                child.kill().expect("it is our child");
+                child.wait().expect("it is our child");
+            }
+            Home::Container { name, .. } => {
+                docker(&["kill", name]).expect("it runs");
+            }
+        }
+    }
+
+    fn launch(&mut self) {
+        match &mut self.home {
+            Home::Folder { folder, child } => {
+                let data = folder.path().join("data");
+                if !data.exists() {
+                    install(&data);
+                }
+                *child = Some(mariadbd(&data, self.port, &self.args));
+            }
+            Home::Container { name, made: true } => {
+                docker(&["start", name]).expect("a stopped container can be started");
+            }
+            Home::Container { name, made } => {
+                let publish = format!("127.0.0.1:{}:3306", self.port);
+                let mut run = vec!["run", "--detach", "--name", name, "--publish", &publish];
+                run.extend(["--label", "keywire-test", "--env", "MYSQL_ROOT_PASSWORD=root"]);
+                run.extend(["--env", "MYSQL_INITDB_SKIP_TZINFO=1", MYSQL_IMAGE]);
+                run.extend(self.args.iter().map(String::as_str));
+                *made = true;
+                docker(&run).expect("a container can be started");
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match &mut self.home {
+            Home::Folder { child: Some(child), .. } => {
+                drop(child.kill());
+                drop(child.wait());
+            }
+            Home::Container { name, made: true } => {
+                drop(docker(&["rm", "--force", "--volumes", name]));
+            }
+            Home::Folder { .. } | Home::Container { .. } => (),
+        }
+    }
+}
+
+/// Runs the Docker client to its end and answers what it printed.
+///
+/// # Errors
+/// What it said when it failed, or that there is none.
+pub fn docker(args: &[&str]) -> Result<String, String> {
+    let output = Command::new("docker").args(args).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("docker: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn program_path(name: &str) -> Option<std::path::PathBuf> {
+    // Debian keeps daemons out of an ordinary user's PATH.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
+}
+
+/// The user to run the server as: it refuses to run as root unless told to.
+fn user() -> String {
+    let output = Command::new("id").arg("-un").output().expect("id can be run");
+    format!("--user={}", String::from_utf8_lossy(&output.stdout).trim())
+}
+
+fn install(data: &Path) {
+    let output = Command::new("mariadb-install-db")
+        .args(["--no-defaults", &user(), "--auth-root-authentication-method=normal"])
+        .args(["--skip-test-db", "--skip-name-resolve"])
+        .arg(format!("--datadir={}", data.display()))
+        .output()
+        .expect("mariadb-install-db can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn mariadbd(data: &Path, port: u16, args: &[String]) -> Child {
+    let log = std::fs::File::create(data.join("server.log")).expect("a file can be made");
+    Command::new(program_path("mariadbd").expect("mariadbd is installed"))
+        .args(["--no-defaults", &user(), "--skip-name-resolve", "--bind-address=127.0.0.1"])
+        .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--socket={}", data.join("sock").display()))
+        .arg(format!("--port={port}"))
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("mariadbd can be started")
+}

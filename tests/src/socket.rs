@@ -1,0 +1,159 @@
+//! A client of the write socket.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::patience::{PATIENCE, within};
+
+/// An open socket.
+#[derive(Debug)]
+pub struct Socket {
+    stream: WebSocketStream<TcpStream>,
+}
+
+/// Why no more replies come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The server sent Close, with this code if it gave one.
+    Code(Option<u16>),
+    /// The connection broke without a Close.
+    Broken,
+}
+
+impl Socket {
+    /// Opens `/ws/storage/` at `addr`.
+    pub async fn open(addr: SocketAddr) -> Self {
+        Self::open_at(addr, "/ws/storage/").await
+    }
+
+    /// Opens `path` at `addr`.
+    pub async fn open_at(addr: SocketAddr, path: &str) -> Self {
+        Self::try_open_at(addr, path)
+            .await
+            .unwrap_or_else(|error| panic!("no socket at {addr}{path}: {error}"))
+    }
+
+    /// Opens `path` at `addr`, where perhaps nobody answers.
+    ///
+    /// # Errors
+    /// Why there is no socket.
+    pub async fn try_open_at(addr: SocketAddr, path: &str) -> Result<Self, Error> {
+        let open = async {
+            let stream = TcpStream::connect(addr).await?;
+            stream.set_nodelay(true)?;
+            let url = format!("ws://{addr}{path}");
+            tokio_tungstenite::client_async(url, stream).await
+        };
+        let (stream, _) = within("opening a socket", PATIENCE, open).await?;
+        Ok(Self { stream })
+    }
+
+    /// Sends one text message.
+    pub async fn send(&mut self, text: impl Into<String>) {
+        self.send_message(Message::text(text.into())).await;
+    }
+
+    /// Sends one message of any kind.
+    pub async fn send_message(&mut self, message: Message) {
+        let sent = within("sending", PATIENCE, self.stream.send(message)).await;
+        sent.unwrap_or_else(|error| panic!("cannot send: {error}"));
+    }
+
+    /// Sends text messages, all at once.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn try_send_all(&mut self, texts: impl IntoIterator<Item = String>) -> Result<(), Closed> {
+        let send = async {
+            for text in texts {
+                self.stream.feed(Message::text(text)).await?;
+            }
+            self.stream.flush().await
+        };
+        within("sending", PATIENCE, send).await.map_err(|_| Closed::Broken)
+    }
+
+    /// The next reply, or why there is none.
+    ///
+    /// # Errors
+    /// The socket was closed.
+    pub async fn try_next(&mut self) -> Result<String, Closed> {
+        within("a reply", PATIENCE, self.reply()).await
+    }
+
+    /// The next reply, however long it takes. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The socket was closed.
+    pub async fn reply(&mut self) -> Result<String, Closed> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(Closed::Code(frame.map(|frame| frame.code.into())));
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => (),
+                Some(Ok(other)) => panic!("the server sends only text: {other:?}"),
+                Some(Err(_)) | None => return Err(Closed::Broken),
+            }
+        }
+    }
+
+    /// The next reply.
+    pub async fn next(&mut self) -> String {
+        self.try_next().await.unwrap_or_else(|closed| panic!("no reply: {closed:?}"))
+    }
+
+    /// Sends `text` and waits for its reply.
+    pub async fn ask(&mut self, text: impl Into<String>) -> String {
+        self.send(text).await;
+        self.next().await
+    }
+
+    /// Writes `value` under `key` and waits for the reply.
+    pub async fn set(&mut self, key: &str, value: &str) -> String {
+        self.ask(write(key, value)).await
+    }
+
+    /// Sends `text`, which must be refused with `status` and `code` in the contract's shape. Answers the reply.
+    pub async fn refuses(&mut self, text: impl Into<String>, status: u16, code: &str) -> String {
+        let text = text.into();
+        let sent: String = text.chars().take(200).collect();
+        let reply = self.ask(text).await;
+        let problem: Value = serde_json::from_str(&reply).expect("a reply is JSON");
+        assert_eq!(
+            (&problem["status"], &problem["code"]),
+            (&status.into(), &code.into()),
+            "{sent} was answered {reply}"
+        );
+        let start = format!("{{\"message\":{},\"status\":{status},\"code\":\"{code}\"", problem["message"]);
+        assert!(reply.starts_with(&start), "members in the contract's order: {reply}");
+        assert!(problem["message"].as_str().is_some_and(|m| !m.is_empty()), "{reply}");
+        reply
+    }
+
+    /// Waits for the server's Close; replies before it are a failure.
+    pub async fn closed(&mut self) -> Closed {
+        match self.try_next().await {
+            Err(closed) => closed,
+            Ok(reply) => panic!("a reply instead of a close: {reply}"),
+        }
+    }
+
+    /// Closes it from this side.
+    pub async fn close(mut self) {
+        // The server may have been faster.
+        drop(within("closing", PATIENCE, self.stream.close(None)).await);
+    }
+}
+
+/// The message that writes `value` under `key`.
+#[must_use]
+pub fn write(key: &str, value: &str) -> String {
+    json!({ "key": key, "value": value }).to_string()
+}

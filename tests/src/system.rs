@@ -1,0 +1,127 @@
+//! The running whole: a database, and what writes to it and reads from it.
+
+use std::net::SocketAddr;
+
+use crate::database::{Database, Role};
+use crate::engine::Engine;
+use crate::http::{Connection, Response, get, storage};
+use crate::process::Process;
+use crate::socket::Socket;
+
+/// `keywire` on `SQLite`; `ws-ingest` and `rest-read`, each with its own user, on a server.
+#[derive(Debug)]
+pub struct System {
+    // Dropped in this order: the database goes last.
+    /// Takes the writes.
+    pub writer: Process,
+    /// Answers the reads, unless the writer does.
+    pub reader: Option<Process>,
+    /// Holds the data.
+    pub database: Database,
+    /// Configuration beyond the defaults.
+    settings: Vec<(String, String)>,
+}
+
+impl System {
+    /// Starts everything on a fresh database and waits until it is ready.
+    pub async fn start(engine: Engine) -> Self {
+        Self::with(engine, &[]).await
+    }
+
+    /// The same with `settings` for every process.
+    pub async fn with(engine: Engine, settings: &[(&str, &str)]) -> Self {
+        let database = Database::fresh(engine).await;
+        if engine != Engine::Sqlite {
+            database.migrate();
+        }
+        let system = Self::on(database, settings);
+        system.ready().await;
+        system
+    }
+
+    /// Starts the processes on `database` as it is, and does not wait until they are ready.
+    #[must_use]
+    pub fn on(database: Database, settings: &[(&str, &str)]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+        let writer = writer_on(&database, &settings);
+        let reader = match database.engine {
+            Engine::Sqlite => None,
+            _ => Some(reader_on(&database, &settings)),
+        };
+        Self { writer, reader, database, settings }
+    }
+
+    /// Waits until every process says that it is ready.
+    pub async fn ready(&self) {
+        self.writer.ready().await;
+        if let Some(reader) = &self.reader {
+            reader.ready().await;
+        }
+    }
+
+    /// One more process that takes writes to the same database.
+    pub async fn another_writer(&self) -> Process {
+        let writer = writer_on(&self.database, &self.settings);
+        writer.ready().await;
+        writer
+    }
+
+    /// One more process that reads the same database.
+    pub async fn another_reader(&self) -> Process {
+        let reader = reader_on(&self.database, &self.settings);
+        reader.ready().await;
+        reader
+    }
+
+    /// Starts the process that takes the writes again, after it ended.
+    pub async fn restart_writer(&mut self) {
+        self.writer = writer_on(&self.database, &self.settings);
+        self.writer.ready().await;
+    }
+
+    /// Where sockets are opened.
+    #[must_use]
+    pub fn ws(&self) -> SocketAddr {
+        self.writer.public
+    }
+
+    /// Where reads are sent.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.reader.as_ref().unwrap_or(&self.writer).public
+    }
+
+    /// An open socket.
+    pub async fn socket(&self) -> Socket {
+        Socket::open(self.ws()).await
+    }
+
+    /// A connection for reads.
+    pub async fn connection(&self) -> Connection {
+        Connection::open(self.http()).await
+    }
+
+    /// Reads `key`.
+    pub async fn read(&self, key: &str) -> Response {
+        get(self.http(), &storage(key)).await
+    }
+}
+
+/// What takes writes: on `SQLite` the one binary that does both.
+fn writer_on(database: &Database, settings: &[(String, String)]) -> Process {
+    let name = match database.engine {
+        Engine::Sqlite => "keywire",
+        _ => "ws-ingest",
+    };
+    start(name, database, Role::Writer, settings)
+}
+
+fn reader_on(database: &Database, settings: &[(String, String)]) -> Process {
+    start("rest-read", database, Role::Reader, settings)
+}
+
+fn start(name: &str, database: &Database, role: Role, settings: &[(String, String)]) -> Process {
+    let mut env = database.env(role);
+    env.extend_from_slice(settings);
+    Process::start(name, &env)
+}

@@ -1,0 +1,130 @@
+//! Bad configuration is one line and exit code 64; good configuration is heeded.
+
+use std::net::TcpListener;
+
+use e2e::{Engine, Process, Socket, System, binary, promises, run_to_end, write};
+
+const BINARIES: [&str; 3] = ["ws-ingest", "rest-read", "keywire"];
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|&(name, value)| (name.into(), value.into())).collect()
+}
+
+#[test]
+fn every_binary_says_its_version_and_its_help() {
+    for name in BINARIES {
+        let version = run_to_end(name, &["--version"], &[]);
+        assert!(version.status.success(), "{version:?}");
+        let text = String::from_utf8_lossy(&version.stdout).into_owned();
+        assert_eq!(text, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+        let help = run_to_end(name, &["--help"], &[]);
+        assert!(help.status.success(), "{help:?}");
+        let text = String::from_utf8_lossy(&help.stdout).into_owned();
+        for word in ["LISTEN_ADDR", "ADMIN_ADDR", "DATABASE_URL", "ALLOW_ANONYMOUS", "check"] {
+            assert!(text.contains(word), "{name} --help does not name {word}: {text}");
+        }
+    }
+}
+
+#[test]
+fn bad_configuration_is_one_line_and_exit_code_64() {
+    let database = ("DATABASE_URL", "mysql://nobody@127.0.0.1:1/none");
+    let bad: [(&str, &str); 15] = [
+        ("LISTEN_ADDR", "nonsense"),
+        ("LISTEN_ADDR", "0.0.0.0:0"),
+        ("LISTEN_ADDR", "[::]:0"),
+        ("ADMIN_ADDR", "127.0.0.1"),
+        ("DATABASE_URL", "ftp://127.0.0.1/x"),
+        ("DATABASE_URL", "mysql://u:sesame@127.0.0.1:nonsense/x"),
+        ("DATABASE_PASSWORD_FILE", "/does/not/exist"),
+        ("ALLOWED_ORIGINS", "app.example"),
+        ("PUBLIC_HOSTS", "http://x"),
+        ("CONNECTIONS_MAX", "0"),
+        ("KEY_BYTES_MAX", "513"),
+        ("VALUE_BYTES_MAX", "1048577"),
+        ("DRAIN_TIMEOUT_MS", "soon"),
+        ("ALLOW_ANONYMOUS", "perhaps"),
+        ("LOG", "=nonsense=["),
+    ];
+    for name in BINARIES {
+        let refused = |args: &[&str], env: &[(String, String)]| {
+            let output = run_to_end(name, args, env);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(64), "{name} {args:?} {env:?}: {output:?}");
+            assert_eq!(said.trim_end().lines().count(), 1, "{name} {env:?}: {said}");
+            assert!(output.stdout.is_empty(), "{name} opened a port: {output:?}");
+            assert!(!said.contains("sesame"), "a password is shown: {said}");
+            said
+        };
+        for (variable, value) in bad {
+            let mut pairs = env(&[database, ("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", "127.0.0.1:0")]);
+            pairs.retain(|(name, _)| name != variable);
+            pairs.extend(env(&[(variable, value)]));
+            let said = refused(&[], &pairs).to_lowercase().replace('-', "_");
+            assert!(said.contains(&variable.to_lowercase()), "{variable} is not named: {said}");
+        }
+        refused(&["--no-such-flag"], &env(&[database]));
+        refused(&["no-such-command"], &env(&[database]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_address_is_served_when_told_so() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let url = format!("sqlite://{}", folder.path().join("keywire.db").display());
+    let settings = [("LISTEN_ADDR", "0.0.0.0:0"), ("ALLOW_ANONYMOUS", "true"), ("DATABASE_URL", &url)];
+    let process = Process::start("keywire", &env(&settings));
+    let mut socket = Socket::open(([127, 0, 0, 1], process.public.port()).into()).await;
+    assert_eq!(socket.set("k", "v").await, r#"{"message":"k created","status":200}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_tells_whether_a_service_is_ready() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let url = format!("sqlite://{}", folder.path().join("keywire.db").display());
+    let process = Process::start("keywire", &env(&[("DATABASE_URL", &url)]));
+    process.ready().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let closed = nobody.local_addr().expect("it has an address").to_string();
+    drop(nobody);
+    for name in BINARIES {
+        let check = |admin: &str| {
+            let env = env(&[("ADMIN_ADDR", admin), ("DATABASE_URL", &url)]);
+            run_to_end(name, &["check"], &env).status.code()
+        };
+        assert_eq!(check(&process.admin.to_string()), Some(0), "{name}");
+        assert_eq!(check(&closed), Some(1), "{name}");
+    }
+}
+
+#[test]
+fn the_committed_specification_is_what_the_code_makes() {
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi/rest-read.json");
+    let committed = std::fs::read_to_string(committed).expect("the specification is committed");
+    let printed = run_to_end("rest-read", &["openapi"], &[]);
+    assert!(printed.status.success(), "{printed:?}");
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(
+        committed == printed,
+        "stale: {} openapi > openapi/rest-read.json",
+        binary("rest-read").display()
+    );
+}
+
+promises! {
+    smaller_limits_are_heeded,
+}
+
+async fn smaller_limits_are_heeded(engine: Engine) {
+    let limits = [("KEY_BYTES_MAX", "8"), ("VALUE_BYTES_MAX", "16")];
+    let system = System::with(engine, &limits).await;
+    let mut socket = system.socket().await;
+    let reply = socket.set("12345678", "1234567890123456").await;
+    assert_eq!(reply, r#"{"message":"12345678 created","status":200}"#);
+    let reply = socket.refuses(write("123456789", "v"), 413, "too_large").await;
+    assert!(reply.contains('8') && reply.contains('9'), "{reply}");
+    let reply = socket.refuses(write("k", "12345678901234567"), 413, "too_large").await;
+    assert!(reply.contains("16") && reply.contains("17"), "{reply}");
+    assert_eq!(system.read("12345678").await.status, 200);
+    system.read("123456789").await.refused(413, "too_large");
+}

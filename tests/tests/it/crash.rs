@@ -1,0 +1,29 @@
+//! kill -9 of the service under load: what it acknowledged is there after the restart.
+
+use e2e::{Engine, Load, PATIENCE, System, promises};
+
+promises! {
+    a_service_killed_under_load_loses_nothing_acknowledged,
+}
+
+async fn a_service_killed_under_load_loses_nothing_acknowledged(engine: Engine) {
+    let mut system = System::start(engine).await;
+    let mut tallies = Vec::new();
+    for round in 0..3 {
+        let load = Load::start(system.ws(), &format!("round {round}"), 3, 64);
+        load.acked(1000, PATIENCE).await;
+        system.writer.kill();
+        let tally = load.stop().await;
+        assert!(!tally.closes.is_empty(), "it was killed while it had work");
+        tallies.push(tally);
+        system.restart_writer().await;
+    }
+    for tally in &tallies {
+        tally.check(system.http()).await;
+    }
+    let acked: usize = tallies.iter().map(|tally| tally.acked.len()).sum();
+    let open: usize = tallies.iter().map(|tally| tally.unanswered.len()).sum();
+    let entries = system.database.entries().await;
+    let (acked, open) = (acked as u64, open as u64);
+    assert!((acked..=acked + open).contains(&entries), "{acked} acked, {open} open, {entries} there");
+}

@@ -1,0 +1,89 @@
+//! SIGTERM: what was read is answered, what was not is not applied, and the process ends in order.
+
+use std::time::Duration;
+
+use e2e::{Closed, Connection, Engine, Frame, Load, PATIENCE, RawSocket, System, promises, signal};
+use tokio::task::JoinSet;
+
+promises! {
+    sigterm_under_load_answers_every_write_that_was_read,
+    sigterm_lets_reads_under_way_finish,
+    a_client_that_never_answers_the_close_does_not_hold_up_the_stop,
+    sigint_stops_in_order_too,
+}
+
+/// How long an ordered stop may take.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+async fn sigterm_under_load_answers_every_write_that_was_read(engine: Engine) {
+    let mut system = System::start(engine).await;
+    let load = Load::start(system.ws(), "load", 4, 64);
+    load.acked(1000, PATIENCE).await;
+    system.writer.terminate();
+    let status = system.writer.ended(STOP_MAX).await;
+    let tally = load.stop().await;
+    assert_eq!(status.code(), Some(0), "{}", system.writer.log());
+    assert_eq!(tally.closes, [Closed::Code(Some(1001)); 4]);
+    assert!(tally.unknown.is_empty() && tally.strange.is_empty(), "{tally:?}");
+    let applied = system.database.entries().await;
+    assert_eq!(applied, tally.acked.len() as u64, "a write was applied and never answered");
+    let reader = system.another_reader().await;
+    tally.check(reader.public).await;
+}
+
+async fn sigterm_lets_reads_under_way_finish(engine: Engine) {
+    let mut system = System::start(engine).await;
+    system.socket().await.set("k", &"v".repeat(10_000)).await;
+    let mut readers = JoinSet::new();
+    let (first, mut started) = tokio::sync::mpsc::channel(4);
+    for _ in 0..4 {
+        let mut connection = system.connection().await;
+        let first = first.clone();
+        readers.spawn(async move {
+            let mut count = 0u32;
+            // The connection is closed between two requests, or a request is told that the service stops.
+            while let Ok(response) = connection.try_request("GET", "/storage/k", &[]).await {
+                if response.status == 503 {
+                    response.refused(503, "stopping");
+                    break;
+                }
+                assert_eq!(response.json()["value"].as_str().map(str::len), Some(10_000));
+                count += 1;
+                if count == 50 {
+                    first.send(()).await.expect("the test waits for it");
+                }
+            }
+            count
+        });
+    }
+    for _ in 0..4 {
+        started.recv().await.expect("four readers run");
+    }
+    let reader = system.reader.as_mut().unwrap_or(&mut system.writer);
+    let public = reader.public;
+    reader.terminate();
+    let status = reader.ended(STOP_MAX).await;
+    assert_eq!(status.code(), Some(0), "{}", reader.log());
+    assert!(readers.join_all().await.into_iter().all(|count| count >= 50));
+    assert!(Connection::try_open(public).await.is_err(), "nobody listens any more");
+}
+
+async fn a_client_that_never_answers_the_close_does_not_hold_up_the_stop(engine: Engine) {
+    let mut system = System::start(engine).await;
+    let mut mute = RawSocket::open(system.ws()).await;
+    mute.send(&Frame::text(*br#"{"key":"k","value":"v"}"#).masked()).await.expect("it is sent");
+    mute.frame().await.expect("a reply");
+    system.writer.terminate();
+    assert_eq!(mute.close_code().await, 1001);
+    let status = system.writer.ended(STOP_MAX).await;
+    assert_eq!(status.code(), Some(0), "{}", system.writer.log());
+}
+
+async fn sigint_stops_in_order_too(engine: Engine) {
+    let mut system = System::start(engine).await;
+    let mut socket = system.socket().await;
+    socket.set("k", "v").await;
+    signal("INT", system.writer.id());
+    assert_eq!(socket.closed().await, Closed::Code(Some(1001)));
+    assert_eq!(system.writer.ended(STOP_MAX).await.code(), Some(0));
+}

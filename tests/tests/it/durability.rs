@@ -1,0 +1,45 @@
+//! A database that may lose what it committed is not used, unless the operator says so.
+
+use e2e::{Database, Engine, PATIENCE, Server, System, eventually, promises};
+use sqlx::{AssertSqlSafe, Executor as _};
+
+promises! { sql:
+    a_database_that_is_not_durable_is_not_used_unless_told_so,
+}
+
+async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engine) {
+    let mut server = Server::new(engine, &[]);
+    server.start().await;
+    let database = Database::planned(engine, Some(server.url()));
+    database.create().await;
+    database.migrate();
+    let mut root = database.root().await;
+    for name in ["sync_binlog", "innodb_flush_log_at_trx_commit"] {
+        let weaken = format!("set global {name} = 0");
+        root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
+        let system = System::on(database.again(), &[("OP_TIMEOUT_MS", "1000")]);
+        for process in [&system.writer, system.reader.as_ref().expect("a pair")] {
+            eventually("it says why it is not ready", PATIENCE, async || match process.readiness().await {
+                Err(why) if why.contains(name) => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+            .await;
+        }
+        let mut socket = system.socket().await;
+        socket.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;
+        system.read("k").await.refused(503, "unavailable");
+
+        let told = System::on(database.again(), &[("ALLOW_UNSAFE_DURABILITY", "true")]);
+        told.ready().await;
+        let reply = told.socket().await.set(name, "unsafe").await;
+        assert_eq!(reply, format!(r#"{{"message":"{name} created","status":200}}"#));
+        assert!(told.writer.log().contains("WARN"), "it is said loudly: {}", told.writer.log());
+
+        let strengthen = format!("set global {name} = 1");
+        root.execute(AssertSqlSafe(strengthen)).await.expect("root may set it");
+        // The processes that refused it find out by themselves.
+        system.ready().await;
+        let reply = socket.set(name, "safe").await;
+        assert_eq!(reply, format!(r#"{{"message":"{name} updated","status":200}}"#));
+    }
+}

@@ -1,0 +1,89 @@
+//! No client can hold more than its share: connections, headers, messages and replies are bounded.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Connection, Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+promises! {
+    a_connection_over_the_cap_is_told_so,
+    a_header_that_never_ends_is_not_waited_for,
+    a_message_that_never_ends_closes_1008,
+    a_client_that_never_reads_its_replies_is_let_go,
+}
+
+async fn a_connection_over_the_cap_is_told_so(engine: Engine) {
+    let system = System::with(engine, &[("CONNECTIONS_MAX", "2")]).await;
+    let (socket, _idle) = (system.socket().await, Connection::open(system.ws()).await);
+    e2e::eventually("the cap is reached", PATIENCE, async || {
+        let mut third = Connection::open(system.ws()).await;
+        match third.try_request("GET", "/ws/storage/", &[]).await {
+            Ok(response) if response.status == 503 => {
+                response.refused(503, "overloaded");
+                assert_eq!(response.header("retry-after"), Some("1"));
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    socket.close().await;
+    e2e::eventually("the place is free again", PATIENCE, async || {
+        let opened = Socket::try_open_at(system.ws(), "/ws/storage/").await;
+        opened.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+async fn a_header_that_never_ends_is_not_waited_for(engine: Engine) {
+    let system = System::with(engine, &[("HEADER_TIMEOUT_MS", "500")]).await;
+    for addr in [system.ws(), system.http()] {
+        let mut stream = TcpStream::connect(addr).await.expect("it listens");
+        stream.write_all(b"GET /storage/a HTTP/1.1\r\nHost: a\r\nX: ").await.expect("it is sent");
+        let closed = async {
+            let mut rest = Vec::new();
+            // Dripping on does not help.
+            loop {
+                tokio::select! {
+                    read = stream.read_buf(&mut rest) => if matches!(read, Ok(0) | Err(_)) { return rest },
+                    () = tokio::time::sleep(Duration::from_millis(50)) => {
+                        if stream.write_all(b"x").await.is_err() { return rest }
+                    }
+                }
+            }
+        };
+        let said = within("the connection is closed", PATIENCE, closed).await;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 408 "), "{said}");
+    }
+}
+
+async fn a_message_that_never_ends_closes_1008(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut socket = RawSocket::open(system.ws()).await;
+    let started = Instant::now();
+    socket.send(&Frame::new(0x01, *br#"{"key":"#).masked()).await.expect("it is sent");
+    // A ping in between is answered and buys no time.
+    socket.send(&Frame::new(0x89, *b"x").masked()).await.expect("it is sent");
+    assert_eq!(socket.frame().await.expect("a pong"), Frame::new(0x8A, *b"x"));
+    assert_eq!(socket.close_code().await, 1008);
+    let elapsed = started.elapsed();
+    assert!((9.0..14.0).contains(&elapsed.as_secs_f64()), "10 s from its first byte: {elapsed:?}");
+}
+
+async fn a_client_that_never_reads_its_replies_is_let_go(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut socket = RawSocket::open(system.ws()).await;
+    // Each refusal is longer than what asks for it. Sent until the server reads no more, then until it closes.
+    let chunk = Frame::text(*br"{}").masked().repeat(10_000);
+    let gone = async { while socket.send(&chunk).await.is_ok() {} };
+    within("the server gives it up", Duration::from_mins(1), async {
+        // `send` is bounded itself; a server that only stops reading would fail it.
+        gone.await;
+    })
+    .await;
+    // Others were served all the while and still are.
+    let reply = system.socket().await.set("k", "v").await;
+    assert_eq!(reply, r#"{"message":"k created","status":200}"#);
+}

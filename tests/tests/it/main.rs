@@ -1,0 +1,21 @@
+//! What the product promises, shown from outside: real processes, real databases, real sockets.
+
+mod concurrency;
+mod configuration;
+mod console;
+mod core;
+mod crash;
+mod drain;
+mod durability;
+mod frames;
+mod id;
+mod keys;
+mod limits;
+mod lookup;
+mod origin;
+mod original;
+mod outage;
+mod privilege;
+mod read;
+mod refusals;
+mod telemetry;

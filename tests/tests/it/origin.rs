@@ -1,0 +1,75 @@
+//! Which browser pages may use the service: its own, the configured ones, and nobody else's.
+
+use std::net::SocketAddr;
+
+use e2e::{Connection, Engine, Response, System, promises};
+
+promises! {
+    only_our_own_and_configured_pages_may_open_a_socket,
+    only_our_own_and_configured_pages_may_read,
+}
+
+/// A page that the configuration lists.
+const LISTED: &str = "https://app.example";
+
+/// How the handshake at `addr` is answered, with the header lines given.
+async fn handshake(addr: SocketAddr, headers: &[(&str, &str)]) -> Response {
+    let mut all = vec![
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    all.extend_from_slice(headers);
+    Connection::open(addr).await.request("GET", "/ws/storage/", &all).await
+}
+
+/// Pages that may and pages that may not, as `Origin` and `Host`.
+fn pages(port: u16) -> [(Option<String>, String, bool); 9] {
+    let own = |host: &str| format!("{host}:{port}");
+    [
+        (None, own("127.0.0.1"), true),
+        (None, own("evil.example"), true),
+        (Some(format!("http://127.0.0.1:{port}")), own("127.0.0.1"), true),
+        (Some(format!("http://localhost:{port}")), own("localhost"), true),
+        (Some(LISTED.into()), own("127.0.0.1"), true),
+        (Some("https://evil.example".into()), own("127.0.0.1"), false),
+        (Some("null".into()), own("127.0.0.1"), false),
+        // Another port of the same machine is another origin.
+        (Some(format!("http://127.0.0.1:{}", port ^ 1)), own("127.0.0.1"), false),
+        // A name that an attacker's DNS leads here: page and Host agree, but the name is not ours.
+        (Some(format!("http://evil.example:{port}")), own("evil.example"), false),
+    ]
+}
+
+async fn only_our_own_and_configured_pages_may_open_a_socket(engine: Engine) {
+    let system = System::with(engine, &[("ALLOWED_ORIGINS", LISTED)]).await;
+    for (origin, host, allowed) in pages(system.ws().port()) {
+        let mut headers = vec![("Host", host.as_str())];
+        headers.extend(origin.as_deref().map(|origin| ("Origin", origin)));
+        let response = handshake(system.ws(), &headers).await;
+        if allowed {
+            assert_eq!(response.status, 101, "{origin:?} at {host}: {response:?}");
+        } else {
+            response.refused(403, "forbidden");
+        }
+    }
+}
+
+async fn only_our_own_and_configured_pages_may_read(engine: Engine) {
+    let system = System::with(engine, &[("ALLOWED_ORIGINS", LISTED)]).await;
+    system.socket().await.set("k", "v").await;
+    let mut connection = system.connection().await;
+    for (origin, host, allowed) in pages(system.http().port()) {
+        let mut headers = vec![("Host", host.as_str())];
+        headers.extend(origin.as_deref().map(|origin| ("Origin", origin)));
+        let response = connection.request("GET", "/storage/k", &headers).await;
+        if allowed {
+            assert_eq!(response.status, 200, "{origin:?} at {host}: {response:?}");
+        } else {
+            response.refused(403, "forbidden");
+        }
+        let listed = origin.as_deref().filter(|&origin| origin == LISTED);
+        assert_eq!(response.header("access-control-allow-origin"), listed, "never reflected");
+    }
+}

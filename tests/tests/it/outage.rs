@@ -1,0 +1,74 @@
+//! The database comes late, goes, and comes back: nothing acknowledged is lost, nothing refused is there.
+
+use std::time::Duration;
+
+use e2e::{Database, Engine, Load, PATIENCE, Server, Socket, System, eventually, get, promises, write};
+
+promises! { sql:
+    a_database_that_comes_late_is_waited_for,
+    a_database_killed_under_load_loses_nothing_acknowledged,
+}
+
+/// So that refusals come soon.
+const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "1500")];
+
+async fn a_database_that_comes_late_is_waited_for(engine: Engine) {
+    let mut server = Server::new(engine, &[]);
+    let system = System::on(Database::planned(engine, Some(server.url())), &SETTINGS);
+    for process in [Some(&system.writer), system.reader.as_ref()].into_iter().flatten() {
+        assert_eq!(get(process.admin, "/livez").await.status, 200);
+        let ready = process.readiness().await;
+        assert!(ready.is_err_and(|why| why.starts_with("503")), "not ready without a database");
+    }
+    let mut socket = system.socket().await;
+    socket.refuses(r#"{"id":1,"key":"k","value":"too early"}"#, 503, "unavailable").await;
+    let refused = system.read("k").await;
+    refused.refused(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+
+    server.start().await;
+    system.database.create().await;
+    system.database.migrate();
+    system.ready().await;
+    // The same socket, the same processes.
+    let missing = system.read("k").await;
+    assert_eq!(missing.status, 404, "what was refused was not applied: {missing:?}");
+    assert_eq!(socket.set("k", "v").await, r#"{"message":"k created","status":200}"#);
+    assert_eq!(system.read("k").await.json()["value"], "v");
+}
+
+async fn a_database_killed_under_load_loses_nothing_acknowledged(engine: Engine) {
+    let mut server = Server::new(engine, &[]);
+    server.start().await;
+    let database = Database::planned(engine, Some(server.url()));
+    database.create().await;
+    database.migrate();
+    let system = System::on(database, &SETTINGS);
+    system.ready().await;
+    let load = Load::start(system.ws(), "load", 3, 32);
+    for round in 0..2 {
+        load.acked(500, PATIENCE).await;
+        server.kill();
+        let mut probe = Socket::open(system.ws()).await;
+        let sentence = format!("probe {round}");
+        probe.refuses(write(&sentence, "x"), 503, "unavailable").await;
+        eventually("reads are refused", PATIENCE, async || {
+            let response = system.read(&sentence).await;
+            if response.status == 503 { Ok(()) } else { Err(format!("{response:?}")) }
+        })
+        .await;
+        server.start().await;
+        load.acked(500, Duration::from_mins(1)).await;
+    }
+    let tally = load.stop().await;
+    system.ready().await;
+    assert!(tally.closes.is_empty(), "no socket is closed for it: {:?}", tally.closes);
+    assert!(!tally.refused.is_empty(), "the database was away for longer than a write waits");
+    tally.check(system.http()).await;
+    let entries = system.database.entries().await;
+    let (acked, unknown) = (tally.acked.len() as u64, tally.unknown.len() as u64);
+    assert!(
+        (acked..=acked + unknown).contains(&entries),
+        "{acked} acked, {unknown} unknown, {entries} there"
+    );
+}

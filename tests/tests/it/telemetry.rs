@@ -1,0 +1,113 @@
+//! What an operator sees: metrics on the admin port, spans at a collector, and never a key in either.
+
+use e2e::{Connection, Engine, PATIENCE, System, eventually, get, promises, storage, within};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+promises! {
+    metrics_count_what_happens_and_name_no_key,
+    spans_reach_the_collector_and_name_no_key,
+}
+
+const KEY: &str = "a-secret-key";
+
+/// The sum of the samples of `name` whose labels hold `label`.
+fn sample(metrics: &str, name: &str, label: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+async fn metrics_count_what_happens_and_name_no_key(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut socket = system.socket().await;
+    let mut connection = system.connection().await;
+    for _ in 0..7 {
+        socket.set(KEY, "v").await;
+        connection.get(&storage(KEY)).await;
+    }
+    connection.get("/storage/another-secret-key").await;
+    let reader = system.reader.as_ref().unwrap_or(&system.writer);
+    let metrics = get(reader.admin, "/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));
+    let name = "http_server_request_duration_seconds_count";
+    let route = r#"http_route="/storage/"#;
+    let count = |status: &str| {
+        let label = format!(r#"http_response_status_code="{status}""#);
+        let lines = metrics.body.lines().filter(|line| line.contains(route));
+        sample(&lines.collect::<Vec<_>>().join("\n"), name, &label)
+    };
+    assert!((count("200") - 7.0).abs() < 0.5 && (count("404") - 1.0).abs() < 0.5, "{}", metrics.body);
+    let written = get(system.writer.admin, "/metrics").await;
+    assert!(written.body.lines().any(|line| line.starts_with("# TYPE ")), "{}", written.body);
+    for text in [&metrics.body, &written.body] {
+        assert!(!text.contains("secret-key"), "a key is a label: {text}");
+    }
+}
+
+/// Takes one request of an OTLP exporter and answers it; the path and the body go to `spans`.
+async fn collect(stream: TcpStream, spans: mpsc::UnboundedSender<(String, Vec<u8>)>) {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut first, mut length) = (String::new(), 0);
+        if stream.read_line(&mut first).await.unwrap_or(0) == 0 {
+            return;
+        }
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.unwrap_or(0) <= 2 {
+                break;
+            }
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length is a number");
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.expect("the whole body comes");
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer).await.expect("the exporter waits for it");
+        let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+        if spans.send((path, body)).is_err() {
+            return;
+        }
+    }
+}
+
+async fn spans_reach_the_collector_and_name_no_key(engine: Engine) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
+    let (spans, mut received) = mpsc::unbounded_channel();
+    let collector = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(collect(stream, spans.clone()));
+        }
+    });
+    let mut system = System::with(engine, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+    system.socket().await.set(KEY, "v").await;
+    Connection::open(system.http()).await.get(&storage(KEY)).await;
+    // The ordered stop sends what is left.
+    for process in [Some(&mut system.writer), system.reader.as_mut()].into_iter().flatten() {
+        process.terminate();
+        assert_eq!(process.ended(PATIENCE).await.code(), Some(0), "{}", process.log());
+    }
+    let mut all = Vec::new();
+    let services: &[&str] = if engine == Engine::Sqlite { &["keywire"] } else { &["ws-ingest", "rest-read"] };
+    let wanted = [services, &["/storage/"]].concat();
+    eventually("the spans have arrived", PATIENCE, async || {
+        while let Ok((path, body)) = received.try_recv() {
+            assert_eq!(path, "/v1/traces");
+            all.extend(body);
+        }
+        let text = String::from_utf8_lossy(&all);
+        match wanted.iter().find(|name| !text.contains(**name)) {
+            None => Ok(()),
+            Some(missing) => Err(format!("{missing} is in no span")),
+        }
+    })
+    .await;
+    assert!(!String::from_utf8_lossy(&all).contains("secret-key"), "a key is in a span");
+    collector.abort();
+    let ended = within("the collector ends", PATIENCE, collector).await;
+    assert!(ended.is_err_and(|error| error.is_cancelled()));
+}
