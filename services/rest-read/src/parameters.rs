@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chassis::problem::{Code, Problem};
-use db::{KEY_BYTES_MAX, Key};
+use db::Key;
 use poem::http::{HeaderMap, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
@@ -71,10 +71,10 @@ impl IfNoneMatch<'_> {
     }
 }
 
+/// Without `maxLength`: that counts characters, the limit counts bytes.
 fn key_schema() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema {
         min_length: Some(1),
-        max_length: Some(KEY_BYTES_MAX),
         example: Some("hello".into()),
         ..MetaSchema::new("string")
     }))

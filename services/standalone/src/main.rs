@@ -40,7 +40,10 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn store(config: &Config) -> Result<Store, String> {
     let file = config.database_password_file.as_deref().filter(|path| !path.as_os_str().is_empty());
-    let password = file.map(chassis::config::read_secret).transpose().map_err(|e| e.to_string())?;
+    let password = file
+        .map(chassis::config::read_secret)
+        .transpose()
+        .map_err(|e| format!("DATABASE_PASSWORD_FILE: {e}"))?;
     Store::new(&config.database_url, password.as_ref(), config.allow_unsafe_durability)
         .map_err(|e| e.to_string())
 }

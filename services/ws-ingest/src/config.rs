@@ -114,7 +114,10 @@ impl DatabaseArgs {
     /// One line that says what is wrong, without the password.
     pub fn store(&self) -> Result<Store, String> {
         let file = self.database_password_file.as_deref().filter(|path| !path.as_os_str().is_empty());
-        let password = file.map(chassis::config::read_secret).transpose().map_err(|e| e.to_string())?;
+        let password = file
+            .map(chassis::config::read_secret)
+            .transpose()
+            .map_err(|e| format!("DATABASE_PASSWORD_FILE: {e}"))?;
         Store::new(&self.database_url, password.as_ref(), self.allow_unsafe_durability)
             .map_err(|e: BadUrl| e.to_string())
     }

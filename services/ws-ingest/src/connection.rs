@@ -10,13 +10,14 @@ use chassis::stop::Stop;
 use db::{Outcome, Refusal, Set, Ticket, Writer};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, Interval, interval_at, timeout};
+use tokio::time::{Instant, Interval, interval_at, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::{Span, info_span};
 
+use crate::inbound::Watched;
 use crate::metrics::Metrics;
 use crate::protocol::{self, Envelope, Limits};
 
@@ -32,6 +33,9 @@ const PING: Duration = Duration::from_secs(20);
 
 /// How long a client may leave its replies unread.
 const UNREAD: Duration = Duration::from_secs(10);
+
+/// How long a message may be incomplete after its first byte.
+const INCOMPLETE: Duration = Duration::from_secs(10);
 
 /// How long the echo of a Close is waited for.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -61,7 +65,7 @@ struct Blocked {
 }
 
 struct Connection<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Watched<S>>,
     context: Arc<Context>,
     /// In message order; all but the first may be in any state.
     replies: VecDeque<Reply>,
@@ -96,7 +100,7 @@ where
         .max_write_buffer_size(1024 * 1024)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(Watched::new(io), Role::Server, Some(config)).await;
     context.metrics.sockets.add(1, &[]);
     let mut connection = Connection {
         socket,
@@ -122,6 +126,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if self.closing.is_some() && self.replies.is_empty() && self.blocked.is_none() {
                 return self.close().await;
             }
+            if !self.may_read() {
+                self.socket.get_mut().restart_clock();
+            }
+            let incomplete = self.socket.get_ref().incomplete_since().map(|since| since + INCOMPLETE);
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if self.closing.is_none() => {
@@ -137,6 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     if self.take_in(message).is_break() {
                         return;
                     }
+                }
+                () = until(incomplete), if incomplete.is_some() && self.may_read() => {
+                    let _: ControlFlow<()> = self.give_up("a message was incomplete for 10 s").await;
+                    return;
                 }
                 _ = self.ping.tick(), if self.closing.is_none() => {
                     if self.keep_alive().await.is_break() {
@@ -186,6 +198,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 // What was taken in is settled all the same.
                 self.replies.clear();
                 self.stop_reading(Closing::Theirs);
+            }
+            Some(Err(_)) if self.socket.get_ref().too_fine() => {
+                self.broken(CloseCode::Policy, "a message came in too many fragments");
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a socket broke");
@@ -363,6 +378,13 @@ async fn next_reply(replies: &mut VecDeque<Reply>) -> Option<Result<Outcome, Ref
     match replies.front_mut() {
         Some(Reply::Waiting { ticket, .. }) => Some(ticket.await),
         Some(Reply::Known { .. }) | None => None,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

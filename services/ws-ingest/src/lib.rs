@@ -2,6 +2,7 @@
 
 pub mod config;
 mod connection;
+mod inbound;
 mod metrics;
 pub mod protocol;
 
