@@ -62,7 +62,7 @@ impl Reads {
         let api = service(Api { lookup: self.lookup.clone(), key_bytes_max: self.key_bytes_max });
         let pages = Route::new()
             .at("/", get(Page::console()))
-            .at("/docs", get(Page::html(&api.swagger_ui_html())))
+            .at("/docs", get(Page::html(&format!("<!doctype html>{}", api.swagger_ui_html()))))
             .at("/openapi.json", get(Page::json(api.spec())));
         App { api: api.into_endpoint(), entry: PathPattern("/storage/{key}".into()), pages }
     }
