@@ -57,6 +57,10 @@ fn bad_configuration_is_one_line_and_exit_code_64() {
             said
         };
         for (variable, value) in bad {
+            if (name, variable) == ("rest-read", "VALUE_BYTES_MAX") {
+                // What it answers was let in by the writers, under their limit.
+                continue;
+            }
             let mut pairs = env(&[database, ("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", "127.0.0.1:0")]);
             pairs.retain(|(name, _)| name != variable);
             pairs.extend(env(&[(variable, value)]));

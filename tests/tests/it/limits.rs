@@ -10,6 +10,7 @@ promises! {
     a_connection_over_the_cap_is_told_so,
     a_header_that_never_ends_is_not_waited_for,
     a_message_that_never_ends_closes_1008,
+    a_message_in_crumbs_is_not_put_together,
     a_client_that_never_reads_its_replies_is_let_go,
 }
 
@@ -70,6 +71,25 @@ async fn a_message_that_never_ends_closes_1008(engine: Engine) {
     assert_eq!(socket.close_code().await, 1008);
     let elapsed = started.elapsed();
     assert!((9.0..14.0).contains(&elapsed.as_secs_f64()), "10 s from its first byte: {elapsed:?}");
+}
+
+async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut socket = RawSocket::open(system.ws()).await;
+    let mut crumbs = Frame::new(0x01, *b"{").masked();
+    crumbs.extend(Frame::new(0x00, *b" ").masked().repeat(1000));
+    socket.send(&crumbs).await.expect("it is sent");
+    assert_eq!(socket.close_code().await, 1008);
+    // As many fragments of a useful size are one message.
+    let mut socket = RawSocket::open(system.ws()).await;
+    socket.send(&Frame::new(0x01, *b"{").masked()).await.expect("it is sent");
+    for _ in 0..200 {
+        socket.send(&Frame::new(0x00, [b' '; 1024]).masked()).await.expect("it is sent");
+    }
+    let end = Frame::new(0x80, *br#""key":"k","value":"v"}"#);
+    socket.send(&end.masked()).await.expect("it is sent");
+    let reply = socket.frame().await.expect("a reply");
+    assert_eq!(reply.payload, br#"{"message":"k created","status":200}"#);
 }
 
 async fn a_client_that_never_reads_its_replies_is_let_go(engine: Engine) {
