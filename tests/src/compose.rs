@@ -1,0 +1,112 @@
+//! The whole system in containers, as a user starts it: a project of the test's own, taken down when dropped.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::process::signal;
+use crate::server::docker;
+
+/// A running compose project.
+#[derive(Debug)]
+pub struct Compose {
+    project: String,
+    /// Where the gateway is published.
+    pub gateway: SocketAddr,
+}
+
+impl Compose {
+    /// Whether containers can be run here; `Err` says what is missing.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn possible() -> Result<(), String> {
+        docker(&["version"]).map_err(|_| "no Docker engine answers".to_owned())?;
+        docker(&["compose", "version"]).map_err(|_| "docker compose is not there".to_owned())?;
+        Ok(())
+    }
+
+    /// Builds what is not built and starts everything; answers once all of it is healthy.
+    #[must_use]
+    pub fn up() -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let gateway = free.local_addr().expect("a bound socket has an address");
+        drop(free);
+        let compose = Self { project: format!("keywire-e2e-{}", std::process::id()), gateway };
+        compose.run(&["up", "--build", "--wait", "--quiet-pull"]);
+        compose
+    }
+
+    /// Starts everything again, with as many of each service as `scale` says (`service=number`).
+    pub fn scale(&self, scale: &[&str]) {
+        let mut args = vec!["up", "--wait", "--no-build"];
+        args.extend(scale.iter().flat_map(|service| ["--scale", service]));
+        self.run(&args);
+    }
+
+    /// Runs `docker compose ARGS` on this project to its end, which must be a good one.
+    pub fn run(&self, args: &[&str]) {
+        let done = self.try_run(args);
+        assert!(done.is_ok(), "docker compose {args:?}: {done:?}");
+    }
+
+    /// The ids of the containers of `service` that run.
+    #[must_use]
+    pub fn containers(&self, service: &str) -> Vec<String> {
+        let ids = self.try_run(&["ps", "--quiet", service]).expect("compose knows its containers");
+        ids.lines().map(str::to_owned).collect()
+    }
+
+    /// Kills the process of a container as a crash would, so that the restart policy applies.
+    pub fn crash(&self, container: &str) {
+        let id = inspect(container, "{{.State.Pid}}").parse().expect("an id is a number");
+        assert_ne!(id, 0, "{container} runs");
+        signal("KILL", id);
+    }
+
+    /// The names of the networks that a container is on.
+    #[must_use]
+    pub fn networks(&self, container: &str) -> Vec<String> {
+        let networks =
+            inspect(container, "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}");
+        networks.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The address of a container on one of the project's networks.
+    #[must_use]
+    pub fn address(&self, container: &str, network: &str) -> String {
+        let name = format!("{}_{network}", self.project);
+        inspect(container, &format!("{{{{(index .NetworkSettings.Networks {name:?}).IPAddress}}}}"))
+    }
+
+    fn try_run(&self, args: &[&str]) -> Result<String, String> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
+        let output = Command::new("docker")
+            .args(["compose", "--project-name", &self.project, "--progress", "plain", "--file"])
+            .arg(file)
+            .args(args)
+            .env("KEYWIRE_PORT", self.gateway.port().to_string())
+            .stdin(Stdio::null())
+            .output();
+        let output = output.map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
+
+impl Drop for Compose {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self.try_run(&["logs", "--no-color", "--tail", "30"]);
+            eprintln!("{}", logs.unwrap_or_else(|said| said));
+        }
+        if let Err(said) = self.try_run(&["down", "--volumes", "--timeout", "20"]) {
+            eprintln!("{} is still there: {said}", self.project);
+        }
+    }
+}
+
+/// What the engine knows of a container, by a template.
+fn inspect(container: &str, format: &str) -> String {
+    docker(&["inspect", "--format", format, container]).expect("the container is there")
+}
