@@ -13,6 +13,8 @@ pub(crate) struct Backlog {
     bytes_max: usize,
     /// Woken when `charged` falls to `bytes_max` or below.
     room: Notify,
+    /// What a key brings: of the largest lately, forgotten slowly.
+    bytes_per_key: AtomicUsize,
 }
 
 /// A share of the backlog, given back when it is dropped.
@@ -20,17 +22,32 @@ pub(crate) struct Backlog {
 pub(crate) struct Charge {
     backlog: Arc<Backlog>,
     bytes: usize,
+    keys: usize,
 }
 
 impl Backlog {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { charged: AtomicUsize::new(0), bytes_max, room: Notify::new() })
+        let (charged, bytes_per_key) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { charged, bytes_max, room: Notify::new(), bytes_per_key })
     }
 
-    /// Charges `bytes`, however many there are already: they are in memory.
+    /// Charges the `bytes` of one key's value, however many there are already: they are in memory.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.charged.fetch_add(bytes, Ordering::SeqCst);
-        Charge { backlog: Arc::clone(self), bytes }
+        self.weigh(bytes);
+        Charge { backlog: Arc::clone(self), bytes, keys: 1 }
+    }
+
+    /// The most keys a SELECT should have: none knows beforehand what it brings, but with keys as heavy as those
+    /// lately it is to bring no more than a quarter of what may wait. At least one.
+    pub(crate) fn keys_advised(&self) -> usize {
+        (self.bytes_max / 4 / self.bytes_per_key.load(Ordering::Relaxed).max(1)).max(1)
+    }
+
+    fn weigh(&self, bytes: usize) {
+        let lately = self.bytes_per_key.load(Ordering::Relaxed);
+        // Two at the same time may overwrite each other: it is advice.
+        self.bytes_per_key.store(bytes.max(lately - lately.div_ceil(16)), Ordering::Relaxed);
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -58,6 +75,7 @@ impl Charge {
     /// One charge for both.
     pub(crate) fn join(mut self, mut other: Self) -> Self {
         self.bytes += std::mem::take(&mut other.bytes);
+        self.keys += other.keys;
         self
     }
 
@@ -66,6 +84,8 @@ impl Charge {
         let more = body.len().saturating_sub(self.bytes);
         self.backlog.charged.fetch_add(more, Ordering::SeqCst);
         self.bytes += more;
+        // Escaped, a value can be six times as long.
+        self.backlog.weigh(body.len() / self.keys);
         Bytes::from_owner(Charged { body, _charge: self })
     }
 }
@@ -117,5 +137,21 @@ mod tests {
         timeout(Duration::from_secs(5), room).await.expect("who waits is woken");
         drop(second);
         assert_eq!(backlog.bytes(), 0);
+    }
+
+    #[test]
+    fn heavy_values_make_selects_small_for_a_while() {
+        let backlog = Backlog::new(64 << 20);
+        assert!(backlog.keys_advised() > 128);
+        drop(backlog.charge(1 << 20));
+        assert_eq!(backlog.keys_advised(), 16);
+        let both = backlog.charge(1 << 20).join(backlog.charge(1 << 20));
+        drop(both.attach(vec![0; 12 << 20]));
+        assert_eq!(backlog.keys_advised(), 2, "what counts is what is written");
+        let light = (1..).take_while(|_| {
+            drop(backlog.charge(100));
+            backlog.keys_advised() < 128
+        });
+        assert!((20..100).contains(&light.count()));
     }
 }

@@ -199,9 +199,13 @@ impl Inlet {
             self.next = Some(self.queue.recv().await?);
         }
         self.state.backlog.room().await;
+        // The first get wakes its reader before connections that are just as ready have been looked at: they go
+        // first. A lone get loses nothing, since there is nobody to wait for.
+        tokio::task::yield_now().await;
+        let keys_max = self.select_keys_max.min(self.state.backlog.keys_advised());
         let (mut asks, mut keys) = (Vec::new(), 0);
         while let Some(ask) = self.next.take().or_else(|| self.queue.try_recv().ok()) {
-            if keys > 0 && keys + ask.len() > self.select_keys_max {
+            if keys > 0 && keys + ask.len() > keys_max {
                 self.next = Some(ask);
                 break;
             }
@@ -211,7 +215,7 @@ impl Inlet {
             }
             keys += ask.len();
             asks.push(ask);
-            if keys == self.select_keys_max {
+            if keys >= keys_max {
                 break;
             }
         }

@@ -77,12 +77,12 @@ async fn a_get_whose_client_left_is_not_read() {
 #[tokio::test]
 async fn no_select_is_sent_while_too_many_bodies_wait_to_be_written() {
     let (lookup, mut inlet, _) = Lookup::new(&Limits { backlog_bytes_max: 10, ..limits() });
-    let body = lookup.state.backlog.charge(11);
+    let bodies: Vec<_> = (0..11).map(|_| lookup.state.backlog.charge(1)).collect();
     let _first = ask(&lookup, &["a"]).await;
     let held_back = tokio::time::timeout(Duration::from_millis(20), inlet.take()).await;
     assert!(held_back.is_err(), "a reader that gives up waiting takes nothing with it");
     let _second = ask(&lookup, &["b"]).await;
-    drop(body);
+    drop(bodies);
     assert_eq!(take(&mut inlet).await, [1, 1]);
 }
 

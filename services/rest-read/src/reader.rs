@@ -57,7 +57,10 @@ impl ReadLoop {
         loop {
             sleep(backoff(*failures)).await;
             match self.store.reader().await {
-                Ok(reader) => return reader,
+                Ok(reader) => {
+                    tracing::info!("database connected");
+                    return reader;
+                }
                 Err(error) => self.failed(failures, &error),
             }
         }
