@@ -15,7 +15,7 @@ password() { # NAME UID: readable by that user, and by the group of mysqld, whic
 rm -f .*.new
 for name; do rm "$name"; done
 password root 999
-password binlog 999
 password writer 10001
 password reader 10002
 password migrate 10003
+password binlog 10004

@@ -205,7 +205,7 @@ impl<E: Engine> Lane<E> {
         let Some(session) = &mut self.session else {
             return Attempt::Again;
         };
-        match within(QUERY_TIMEOUT, session.commit()).await {
+        match within(batch.time_left(), session.commit()).await {
             Ok(()) => Attempt::Committed,
             Err(error) => {
                 // Whatever it says, an answer to COMMIT that is not OK is a lost answer.
@@ -219,7 +219,7 @@ impl<E: Engine> Lane<E> {
     /// Everything before COMMIT. `Ok(false)`: an earlier attempt turns out to be committed.
     async fn prepare(&mut self, batch: &mut Batch, limit: Duration) -> Result<bool, Failed> {
         if self.session.is_none() {
-            self.connect().await?;
+            self.connect(batch.until_deadline().min(CONNECT_TIMEOUT)).await?;
         }
         let mut plan = Plan::new(batch.pending.iter().map(|pending| &pending.set));
         let Some(rev) = self.fence(plan.revs(), limit).await? else {
@@ -292,10 +292,10 @@ impl<E: Engine> Lane<E> {
         Attempt::Again
     }
 
-    async fn connect(&mut self) -> Result<(), Error> {
-        let mut session = within(CONNECT_TIMEOUT, self.engine.connect()).await?;
+    async fn connect(&mut self, limit: Duration) -> Result<(), Error> {
+        let mut session = within(limit, self.engine.connect()).await?;
         if !self.registered {
-            within(QUERY_TIMEOUT, session.register(self.id)).await?;
+            within(limit, session.register(self.id)).await?;
             self.registered = true;
         }
         self.session = Some(session);
@@ -306,7 +306,7 @@ impl<E: Engine> Lane<E> {
     }
 
     async fn connect_or_note(&mut self) {
-        match self.connect().await {
+        match self.connect(CONNECT_TIMEOUT).await {
             Ok(()) => self.backoff = BACKOFF.0,
             Err(error) => self.note(&error),
         }
@@ -350,9 +350,7 @@ impl<E: Engine> Lane<E> {
 
     /// Waits before the next attempt, but not past the first deadline of the batch.
     async fn pause(&mut self, batch: &Batch) {
-        let first = batch.pending.iter().map(|pending| pending.deadline).min();
-        let left = first.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default();
-        sleep(self.next_backoff().min(left)).await;
+        sleep(self.next_backoff().min(batch.until_deadline())).await;
     }
 
     /// Answers and takes out the writes whose deadline has passed.
@@ -391,9 +389,13 @@ impl Batch {
 
     /// How long one statement may take: as long as a query may, not much past the first deadline.
     fn time_left(&self) -> Duration {
+        QUERY_TIMEOUT.min(self.until_deadline().max(GRACE))
+    }
+
+    /// How long the write with the first deadline still has.
+    fn until_deadline(&self) -> Duration {
         let first = self.pending.iter().map(|pending| pending.deadline).min();
-        let left = first.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default();
-        QUERY_TIMEOUT.min(left.max(GRACE))
+        first.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default()
     }
 }
 

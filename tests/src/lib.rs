@@ -5,6 +5,7 @@
 
 mod binary;
 mod browser;
+mod compose;
 mod database;
 mod engine;
 mod frame;
@@ -19,6 +20,7 @@ mod system;
 
 pub use binary::{binary, run_to_end};
 pub use browser::Browser;
+pub use compose::Compose;
 pub use database::{Database, Role};
 pub use engine::Engine;
 pub use frame::{Frame, RawSocket};

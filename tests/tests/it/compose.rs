@@ -76,6 +76,13 @@ fn only_the_gateway_can_be_reached(compose: &Compose) {
     let gateway = &compose.containers("gateway")[0];
     let published = docker(&["port", gateway]).expect("the container is there");
     assert_eq!(published, format!("8000/tcp -> {}", compose.gateway), "on loopback only");
+    // A network on which this machine has no address would let Docker send what comes to the published port away by the
+    // default route, whenever the gateway starts.
+    for network in compose.networks(gateway) {
+        let format = "{{index .Options \"com.docker.network.bridge.inhibit_ipv4\"}}";
+        let without = docker(&["network", "inspect", "--format", format, &network]);
+        assert_eq!(without.as_deref(), Ok(""), "this machine has no address on {network}");
+    }
     // Not even the gateway shares a network with the database. Nothing is sent to the address of a closed network from
     // outside it: such a packet would leave this machine.
     let database = compose.networks(&compose.containers("mysql")[0]);
