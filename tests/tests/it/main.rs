@@ -13,6 +13,7 @@ mod id;
 mod keys;
 mod limits;
 mod lookup;
+mod lost_answers;
 mod origin;
 mod original;
 mod outage;

@@ -1,0 +1,96 @@
+//! A way to the database that loses answers: it forwards everything, until it swallows one and hangs up.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Answers that every connection gets, so that it can be opened.
+const SPARED: u64 = 24;
+
+/// How long the server is left alone with a connection whose client is gone; longer than its lock waits.
+const HALF_DEAD: Duration = Duration::from_secs(8);
+
+/// A proxy in front of a database server, on a port of its own. Dropping it closes every connection.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    lost: Arc<AtomicU64>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Forwards to `server`; of the answers after the first few of a connection each `every`th is lost.
+    pub async fn start(server: SocketAddr, every: u64) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let addr = listener.local_addr().expect("a bound socket has an address");
+        let lost = Arc::new(AtomicU64::new(0));
+        let (mut tasks, counter) = (JoinSet::new(), Arc::clone(&lost));
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            let mut number = 0;
+            loop {
+                let (client, _) = listener.accept().await.expect("clients can be accepted");
+                let server = TcpStream::connect(server).await.expect("the server listens");
+                number += 1;
+                // Not always the same of the answers of a transaction.
+                let spared = SPARED + every + number % 7;
+                connections.spawn(forward(client, server, spared, number % 4 == 0, Arc::clone(&counter)));
+            }
+        });
+        Self { addr, lost, _tasks: tasks }
+    }
+
+    /// How many answers were lost so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// Forwards `spared` answers, swallows the next and hangs up, on the server's side too or (`half`) only much later.
+async fn forward(client: TcpStream, server: TcpStream, spared: u64, half: bool, lost: Arc<AtomicU64>) {
+    client.set_nodelay(true).expect("an open socket");
+    server.set_nodelay(true).expect("an open socket");
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let asking = async {
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match from_client.read(&mut chunk).await {
+                Ok(len) if len > 0 && to_server.write_all(&chunk[..len]).await.is_ok() => (),
+                _ => return,
+            }
+        }
+    };
+    let answering = async {
+        let (mut chunk, mut answers) = (vec![0; 64 * 1024], 0);
+        loop {
+            let Ok(len) = from_server.read(&mut chunk).await else { return };
+            if len == 0 {
+                return;
+            }
+            answers += 1;
+            if answers > spared {
+                lost.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            if to_client.write_all(&chunk[..len]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = asking => return,
+        () = answering => (),
+    }
+    drop((from_client, to_client));
+    if half {
+        tokio::time::sleep(HALF_DEAD).await;
+    }
+}

@@ -1,0 +1,63 @@
+//! Answers of the database are lost, those to COMMIT too: a write is still applied once, and answered as it was applied.
+
+use e2e::{Engine, Process, Proxy, Role, Socket, System, promises, storage, write};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use url::Url;
+
+promises! { sql:
+    a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was,
+}
+
+const SOCKETS: usize = 8;
+const WRITES: usize = 250;
+
+/// Each key is written once, so a repeated write would be answered `updated`.
+async fn write_once(mut socket: Socket, name: usize) -> (Vec<String>, Vec<String>) {
+    let (mut acked, mut refused) = (Vec::new(), Vec::new());
+    for number in 0..WRITES {
+        let key = format!("{name}/{number}");
+        let reply: Value = serde_json::from_str(&socket.ask(write(&key, &key)).await).expect("JSON");
+        match reply["status"].as_u64() {
+            Some(200) => {
+                assert_eq!(reply["message"], format!("{key} created"), "it was applied twice");
+                acked.push(key);
+            }
+            Some(503) => refused.push(key),
+            other => panic!("a known outcome can be found out in time: {other:?} {reply}"),
+        }
+    }
+    (acked, refused)
+}
+
+async fn a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut env = system.database.env(Role::Writer);
+    let mut url = Url::parse(&env[0].1).expect("a URL");
+    let server = url.socket_addrs(|| None).expect("an address")[0];
+    let proxy = Proxy::start(server, 30).await;
+    url.set_port(Some(proxy.addr.port())).expect("a URL with a port");
+    env[0].1 = url.into();
+    env.push(("LANES".into(), "2".into()));
+    let writer = Process::start("ws-ingest", &env);
+    writer.ready().await;
+
+    let mut sockets = JoinSet::new();
+    for name in 0..SOCKETS {
+        sockets.spawn(write_once(Socket::open(writer.public).await, name));
+    }
+    let (acked, refused): (Vec<_>, Vec<_>) = sockets.join_all().await.into_iter().unzip();
+    let (acked, refused) = (acked.concat(), refused.concat());
+
+    let commits = writer.log().matches("COMMIT got no answer").count();
+    assert!(proxy.lost() >= 20 && commits >= 5, "too little was lost: {} {commits}", proxy.lost());
+    let mut connection = system.connection().await;
+    for key in &acked {
+        let found = connection.get(&storage(key)).await;
+        assert_eq!((found.status, &found.json()["value"]), (200, &key.as_str().into()), "{key}");
+    }
+    for key in &refused {
+        assert_eq!(connection.get(&storage(key)).await.status, 404, "{key} was refused");
+    }
+    assert_eq!(system.database.entries().await, acked.len() as u64);
+}
