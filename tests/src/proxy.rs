@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 /// Answers that every connection gets, so that it can be opened.
 const SPARED: u64 = 24;
 
-/// How long the server is left alone with a connection whose client is gone; longer than its lock waits.
-const HALF_DEAD: Duration = Duration::from_secs(8);
+/// How long the server is left alone with a connection whose client is gone; longer than a write may take.
+const HALF_DEAD: Duration = Duration::from_secs(15);
 
 /// A proxy in front of a database server, on a port of its own. Dropping it closes every connection.
 #[derive(Debug)]

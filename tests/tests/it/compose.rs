@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use e2e::{Compose, Connection, Load, PATIENCE, Socket, docker, eventually, get, skip, storage, within};
+use e2e::{
+    Compose, Connection, Load, PATIENCE, Socket, docker, eventually, get, skip, storage, within, write,
+};
 
 /// How long a crashed container may take until traffic flows again.
 const RECOVERY_MAX: Duration = Duration::from_mins(1);
@@ -45,8 +47,26 @@ async fn keys_pass_the_gateway_as_they_are(compose: &Compose) {
         ("/storage/%00", "\0"),
         ("/storage/%C3%A9%F0%9F%98%80", "\u{e9}\u{1f600}"),
     ];
-    for (target, key) in table {
+    let longest = "k".repeat(512);
+    let longest_target = format!("/storage/{longest}");
+    let alike = [
+        ("/storage/a", "a"),
+        ("/storage/A", "A"),
+        ("/storage/a%20", "a "),
+        ("/storage/%C3%A1", "\u{e1}"),
+        ("/storage/a%CC%81", "a\u{301}"),
+        (longest_target.as_str(), longest.as_str()),
+    ];
+    let all = || table.into_iter().chain(alike);
+    for (target, key) in all() {
         socket.set(key, target).await;
+    }
+    socket.refuses(write(&format!("{longest}k"), ""), 413, "too_large").await;
+    socket.refuses(write("", ""), 422, "bad_key").await;
+    socket.refuses(r#"{"key":"\ud800","value":""}"#, 400, "bad_json").await;
+    connection.get(&format!("{longest_target}k")).await.refused(413, "too_large");
+    // Two of the targets name one key; it holds what was written last.
+    for (target, key) in all().filter(|(target, _)| *target != "/storage/..") {
         let found = connection.get(target).await;
         assert_eq!(found.status, 200, "{target}: {found:?}");
         assert_eq!((&found.json()["key"], &found.json()["value"]), (&key.into(), &target.into()));
