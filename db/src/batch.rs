@@ -1,277 +1,93 @@
-//! The queue of writes: each goes to the lane of its key, waits there, and is answered after its commit.
+//! A batch under way: the writes that one transaction carries, and what they are answered.
 
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroUsize;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio_util::task::TaskTracker;
-use tracing::Span;
+use crate::store::QUERY_TIMEOUT;
+use crate::writer::{BatchReport, Pending, Refusal};
 
-use crate::entry::{Outcome, Set};
-use crate::lane::Lane;
-use crate::store::{AnyEngine, Store};
+/// How far past its deadline a write may be answered because a statement is under way.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// Limits of the write side of one process.
-#[derive(Debug, Clone, Copy)]
-pub struct WriterConfig {
-    /// Lanes; each has a queue, a task and a connection of its own. `SQLite` has one writer: always 1.
-    pub lanes: NonZeroUsize,
-    /// The most writes of one transaction.
-    pub batch_ops_max: NonZeroUsize,
-    /// The most bytes of keys and values of one transaction (one write is always let in).
-    pub batch_bytes_max: usize,
-    /// The most writes that wait in one lane.
-    pub queue_ops_max: NonZeroUsize,
-    /// The most bytes of keys and values that wait in the process; at least one write must fit.
-    pub queue_bytes_max: u32,
-    /// How long after its receipt a write is answered at the latest.
-    pub op_timeout: Duration,
-}
-
-/// Why a write was not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Not applied: the database cannot be reached or refuses.
-    #[error("the database is not available")]
-    Unavailable,
-    /// Not applied: still queued at its deadline while the database works.
-    #[error("too many writes are waiting")]
-    Overloaded,
-    /// Perhaps applied: a COMMIT carrying it was sent and no answer could be had.
-    #[error("the outcome of the write is not known")]
-    OutcomeUnknown,
-}
-
-/// What is told of each settled batch, for metrics.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchReport {
-    /// Writes that were acknowledged.
-    pub committed: usize,
-    /// Writes that were refused.
-    pub refused: usize,
-    /// Transactions that were begun.
-    pub attempts: u32,
-    /// From taking the batch out of the queue to its last answer.
-    pub elapsed: Duration,
-}
-
-/// The write side of a process. Dropping every clone is the drain: what waits is still settled.
-#[derive(Clone)]
-pub struct Writer {
-    lanes: Arc<[LaneHandle]>,
-    bytes: Arc<Semaphore>,
-    hasher: RandomState,
-    op_timeout: Duration,
-}
-
-/// How the lanes of a [`Writer`] are doing; holding it keeps nothing alive.
-#[derive(Debug, Clone)]
-pub struct Gauge(Vec<(mpsc::WeakSender<Pending>, LaneState)>);
-
-struct LaneHandle {
-    queue: mpsc::Sender<Pending>,
-    state: LaneState,
-}
-
-/// Whether a lane has a connection; the text says why not.
-#[derive(Debug, Clone)]
-pub(crate) struct LaneState(Arc<Mutex<Result<(), String>>>);
-
-/// A write in a lane.
+/// The writes of one batch that are not answered yet, and what was told of the others.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) set: Set,
-    pub(crate) deadline: Instant,
-    /// The message this write came in; the commit links to it.
-    pub(crate) span: Span,
-    /// What it did, if the attempt that carries it is committed.
-    pub(crate) outcome: Option<Outcome>,
-    /// A COMMIT carrying it was sent and is not known to be void.
-    pub(crate) carried: bool,
-    answer: oneshot::Sender<Result<Outcome, Refusal>>,
-    _bytes: OwnedSemaphorePermit,
+pub(crate) struct Batch {
+    pub(crate) pending: Vec<Pending>,
+    /// A COMMIT of an attempt was sent whose fate is not known.
+    pub(crate) commit_sent: bool,
+    /// Transactions begun.
+    pub(crate) attempts: u32,
+    pub(crate) begun: Instant,
+    committed: usize,
+    refused: usize,
 }
 
-/// The answer to one write, to be awaited. Dropping it does not undo the write.
-#[derive(Debug)]
-pub struct Ticket(oneshot::Receiver<Result<Outcome, Refusal>>);
+impl Batch {
+    pub(crate) fn new(pending: Vec<Pending>) -> Self {
+        Self { pending, commit_sent: false, attempts: 0, begun: Instant::now(), committed: 0, refused: 0 }
+    }
 
-impl Writer {
-    /// Starts the lanes on `tracker`; `observe` is called after each batch, in the lane's task.
-    ///
-    /// The lanes end once every clone of the writer is dropped and all that waited is answered.
-    pub fn start(
-        store: &Store,
-        config: WriterConfig,
-        tracker: &TaskTracker,
-        observe: impl Fn(BatchReport) + Send + Sync + 'static,
-    ) -> Self {
-        let observe: Arc<dyn Fn(BatchReport) + Send + Sync> = Arc::new(observe);
-        let lanes = match store.engine {
-            AnyEngine::MySql(_) => config.lanes.get(),
-            AnyEngine::Sqlite(_) => 1,
-        };
-        let handle = |_| {
-            let (queue, waiting) = mpsc::channel(config.queue_ops_max.get());
-            let state = LaneState::new();
-            let (lane_state, observe) = (state.clone(), Arc::clone(&observe));
-            match &store.engine {
-                AnyEngine::MySql(engine) => {
-                    tracker.spawn(Lane::new(engine.clone(), waiting, config, lane_state, observe).run())
-                }
-                AnyEngine::Sqlite(engine) => {
-                    tracker.spawn(Lane::new(engine.clone(), waiting, config, lane_state, observe).run())
-                }
-            };
-            LaneHandle { queue, state }
-        };
-        Self {
-            lanes: (0..lanes).map(handle).collect(),
-            bytes: Arc::new(Semaphore::new(config.queue_bytes_max as usize)),
-            hasher: RandomState::new(),
-            op_timeout: config.op_timeout,
+    /// A COMMIT that carries every write of it is about to be sent.
+    pub(crate) fn send_commit(&mut self) {
+        self.commit_sent = true;
+        for pending in &mut self.pending {
+            pending.carried = true;
         }
     }
 
-    /// Queues `set` unless its queue is full, in which case it is given back.
-    ///
-    /// # Errors
-    /// The write itself, untouched: hand it to [`Writer::submit`], which waits.
-    pub fn try_submit(&self, set: Set, span: Span) -> Result<Ticket, (Set, Span)> {
-        let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&set)) else {
-            return Err((set, span));
-        };
-        let queue = &self.lanes[self.lane_of(&set)].queue;
-        match queue.try_reserve() {
-            Ok(place) => {
-                let deadline = Instant::now() + self.op_timeout;
-                let (pending, ticket) = Pending::new(set, span, bytes, deadline);
-                place.send(pending);
-                Ok(ticket)
-            }
-            Err(_) => Err((set, span)),
+    /// Every COMMIT sent so far is known to have had no effect.
+    pub(crate) fn void(&mut self) {
+        self.commit_sent = false;
+        for pending in &mut self.pending {
+            pending.carried = false;
         }
     }
 
-    /// Queues `set`, waiting while its queue is full. Writes of one task are queued in the order awaited.
-    ///
-    /// Dropping the future before it is done means the write was not queued.
-    ///
-    /// # Errors
-    /// [`Refusal::Overloaded`] if it did not get in before its deadline.
-    pub async fn submit(&self, set: Set, span: Span) -> Result<Ticket, Refusal> {
-        let deadline = Instant::now() + self.op_timeout;
-        let wait = async {
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(weight(&set)).await;
-            let place = self.lanes[self.lane_of(&set)].queue.reserve().await;
-            match (bytes, place) {
-                (Ok(bytes), Ok(place)) => Some((bytes, place)),
-                _ => None,
-            }
-        };
-        match tokio::time::timeout_at(deadline.into(), wait).await {
-            Ok(Some((bytes, place))) => {
-                let (pending, ticket) = Pending::new(set, span, bytes, deadline);
-                place.send(pending);
-                Ok(ticket)
-            }
-            // A lane ends only when every writer is gone or its task died.
-            Ok(None) => Err(Refusal::Unavailable),
-            Err(_) => Err(self.refusal_of_waiting()),
+    /// The last attempt whose fence matched is committed: answers each write what that attempt found out.
+    pub(crate) fn acknowledge(&mut self) {
+        self.committed += self.pending.len();
+        for pending in self.pending.drain(..) {
+            let answer = pending.outcome.ok_or(Refusal::OutcomeUnknown);
+            pending.answer(answer);
         }
     }
 
-    /// A view of the lanes that does not keep them from ending.
-    #[must_use]
-    pub fn gauge(&self) -> Gauge {
-        let lane = |lane: &LaneHandle| (lane.queue.downgrade(), lane.state.clone());
-        Gauge(self.lanes.iter().map(lane).collect())
-    }
-
-    fn lane_of(&self, set: &Set) -> usize {
-        // The remainder is below the number of lanes, which is a usize.
-        usize::try_from(self.hasher.hash_one(&set.key) % self.lanes.len() as u64).unwrap_or(0)
-    }
-
-    fn refusal_of_waiting(&self) -> Refusal {
-        match self.gauge().ready() {
-            Ok(()) => Refusal::Overloaded,
-            Err(_) => Refusal::Unavailable,
+    /// Answers and takes out the writes whose deadline has passed, or will before `lead` is over: unknown if a
+    /// COMMIT may have carried it out, `waiting` if none did.
+    pub(crate) fn refuse_late(&mut self, lead: Duration, waiting: Refusal) {
+        let late = Instant::now() + lead;
+        for pending in self.pending.extract_if(.., |pending| pending.deadline <= late) {
+            let refusal = if pending.carried { Refusal::OutcomeUnknown } else { waiting };
+            self.refused += 1;
+            pending.answer(Err(refusal));
         }
     }
-}
 
-impl Gauge {
-    /// How many writes wait in the lanes.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        let queues = self.0.iter().filter_map(|(queue, _)| queue.upgrade());
-        queues.map(|queue| queue.max_capacity() - queue.capacity()).sum()
-    }
-
-    /// Whether every lane has its connection.
-    ///
-    /// # Errors
-    /// Why one has not, for an operator.
-    pub fn ready(&self) -> Result<(), String> {
-        self.0.iter().try_for_each(|(_, state)| state.get())
-    }
-}
-
-/// Bytes of `set` as the queue counts them; a key and a value never have 4 GiB.
-fn weight(set: &Set) -> u32 {
-    u32::try_from(set.bytes()).unwrap_or(u32::MAX)
-}
-
-impl Pending {
-    fn new(set: Set, span: Span, bytes: OwnedSemaphorePermit, deadline: Instant) -> (Self, Ticket) {
-        let (answer, ticket) = oneshot::channel();
-        let pending = Self { set, deadline, span, outcome: None, carried: false, answer, _bytes: bytes };
-        (pending, Ticket(ticket))
-    }
-
-    /// Gives the answer. That nobody waits for it any more changes nothing: the write is done.
-    pub(crate) fn answer(self, answer: Result<Outcome, Refusal>) {
-        if self.answer.send(answer).is_err() {
-            tracing::trace!("a write was settled after its client had gone");
+    pub(crate) fn refuse_all(&mut self, refusal: Refusal) {
+        self.refused += self.pending.len();
+        for pending in self.pending.drain(..) {
+            pending.answer(Err(refusal));
         }
     }
-}
 
-impl LaneState {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new(Err("not connected yet".into()))))
+    pub(crate) fn report(&self) -> BatchReport {
+        let (attempts, elapsed) = (self.attempts, self.begun.elapsed());
+        BatchReport { committed: self.committed, refused: self.refused, attempts, elapsed }
     }
 
-    /// Takes the new state and answers whether it is another one than before.
-    pub(crate) fn set(&self, state: Result<(), String>) -> bool {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *now != state;
-        *now = state;
-        changed
+    /// Whether a write fell due while the transaction was built.
+    pub(crate) fn is_late(&self) -> bool {
+        let now = Instant::now();
+        self.pending.iter().any(|pending| pending.deadline <= now)
     }
 
-    pub(crate) fn get(&self) -> Result<(), String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How long one statement may take: as long as a query may, not much past the first deadline.
+    pub(crate) fn time_left(&self) -> Duration {
+        QUERY_TIMEOUT.min(self.until_deadline().max(GRACE))
     }
-}
 
-impl Future for Ticket {
-    type Output = Result<Outcome, Refusal>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A lane that dies without an answer may have died after COMMIT.
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(Refusal::OutcomeUnknown)))
-    }
-}
-
-impl fmt::Debug for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("lanes", &self.lanes.len()).finish_non_exhaustive()
+    /// How long the write with the first deadline still has.
+    pub(crate) fn until_deadline(&self) -> Duration {
+        let first = self.pending.iter().map(|pending| pending.deadline).min();
+        first.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default()
     }
 }

@@ -13,15 +13,18 @@ mod batch;
 mod engine;
 mod entry;
 mod lane;
+mod link;
 mod mysql;
 mod plan;
 mod schema;
 mod shapes;
 mod sqlite;
 mod store;
+mod transaction;
+mod writer;
 
-pub use batch::{BatchReport, Gauge, Refusal, Ticket, Writer, WriterConfig};
 pub use entry::{
     Entry, KEY_BYTES_MAX, Key, KeyError, Outcome, Rev, Set, VALUE_BYTES_MAX, Value, ValueTooLong,
 };
 pub use store::{BadUrl, Error, Grants, Reader, Store};
+pub use writer::{BatchReport, Gauge, Refusal, Ticket, Writer, WriterConfig};

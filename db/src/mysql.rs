@@ -2,22 +2,22 @@
 
 mod connect;
 mod migrate;
+mod reader;
 
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult};
 use sqlx::{Arguments, AssertSqlSafe, MySqlConnection, Row as _};
 
 use crate::Error;
 use crate::engine::{Engine, Session};
-use crate::entry::{Entry, Key, Rev};
+use crate::entry::{Key, Rev};
 use crate::plan::{Held, Row, Stored};
 use crate::shapes::{Texts, filled, list, pad, padded};
-use crate::store::entry;
 
 pub(crate) use connect::MySql;
 use connect::{Identity, error};
+pub(crate) use reader::MySqlReader;
 
 /// The database's clock in microseconds. sysdate is read per row, after its lock; `now()` would be the
 /// start of the statement and answer "updated" for an entry that expired while the lock was awaited.
@@ -26,6 +26,7 @@ macro_rules! now {
         "cast(unix_timestamp(sysdate(6)) * 1000000 as unsigned)"
     };
 }
+use now;
 
 const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(rev + ?, \
     cast(unix_timestamp(now(6)) * 1000000 as unsigned))) where id = ? and seq < ?";
@@ -48,13 +49,6 @@ pub(crate) struct MySqlSession {
     insert: Texts,
     upsert: Texts,
     stored: Texts,
-}
-
-/// One connection for reads: autocommit on.
-#[derive(Debug)]
-pub(crate) struct MySqlReader {
-    connection: MySqlConnection,
-    get: Texts,
 }
 
 impl MySqlSession {
@@ -219,40 +213,6 @@ impl Session for MySqlSession {
         sqlx::query("do 0").execute(&mut self.connection).await.map_err(error)?;
         self.commit().await
     }
-}
-
-impl MySqlReader {
-    fn new(connection: MySqlConnection) -> Self {
-        Self { connection, get: Texts::new(get) }
-    }
-
-    pub(crate) async fn get(
-        &mut self,
-        keys: &[Key],
-        mut on_entry: impl FnMut(Entry) + Send,
-    ) -> Result<(), Error> {
-        let sql = self.get.of(padded(keys.len()));
-        let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter())?);
-        let mut rows = query.fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.map_err(error)? {
-            let key: &[u8] = row.try_get_unchecked(0).map_err(error)?;
-            let value: &[u8] = row.try_get_unchecked(1).map_err(error)?;
-            on_entry(entry(key, value, row.try_get_unchecked(2).map_err(error)?)?);
-        }
-        Ok(())
-    }
-}
-
-fn get(keys: usize) -> String {
-    let keys = list("?", keys);
-    format!(
-        concat!(
-            "select k, v, rev from entries where k in ({}) and (expires_at is null or expires_at > ",
-            now!(),
-            ")"
-        ),
-        keys
-    )
 }
 
 fn held(keys: usize) -> String {

@@ -1,23 +1,22 @@
 //! Every statement of `SQLite`: one file, one writer at a time, any number of readers and processes.
 
-use std::fs::File;
+mod migrate;
+mod reader;
+
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::TryStreamExt;
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Row as _, SqliteConnection};
 
 use crate::Error;
 use crate::engine::{Engine, Session};
-use crate::entry::{Entry, Key, Rev};
+use crate::entry::{Key, Rev};
 use crate::plan::{Held, Row, Stored};
-use crate::schema::{Applied, fits};
 use crate::shapes::{SHAPES, Texts, filled, list, pad, padded};
-use crate::store::{BadUrl, KEYS_PER_SELECT_MAX, QUERY_TIMEOUT, entry};
+use crate::store::{BadUrl, KEYS_PER_SELECT_MAX, QUERY_TIMEOUT};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(crate) use reader::SqliteReader;
 
 /// The clock of the machine in microseconds: all processes on a local file share it.
 const NOW: &str = "cast(unixepoch('subsec') * 1000000 as integer)";
@@ -38,13 +37,6 @@ pub(crate) struct SqliteSession {
     upsert: Texts,
 }
 
-/// One connection for reads.
-#[derive(Debug)]
-pub(crate) struct SqliteReader {
-    connection: SqliteConnection,
-    get: Texts,
-}
-
 impl Sqlite {
     pub(crate) fn new(url: &str) -> Result<Self, BadUrl> {
         let path = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default();
@@ -62,40 +54,15 @@ impl Sqlite {
         Ok(Self { path: path.into(), options })
     }
 
-    pub(crate) async fn migrate(&self) -> Result<(), Error> {
-        let lock = self.path.with_extension("lock");
-        let folder = self.path.parent().map(ToOwned::to_owned);
-        // The migration lock of the client library does nothing on SQLite: two processes that start
-        // together would both create the tables.
-        let locked = tokio::task::spawn_blocking(move || {
-            if let Some(folder) = folder {
-                std::fs::create_dir_all(folder)?;
-            }
-            let file = File::create(lock)?;
-            file.lock()?;
-            Ok::<File, std::io::Error>(file)
-        });
-        let locked = locked.await.map_err(|e| Error::Internal(e.to_string()))?;
-        let locked = locked.map_err(|e| Error::Unavailable(format!("{}: {e}", self.path.display())))?;
-        let mut connection = self.options.connect().await.map_err(error)?;
-        MIGRATIONS
-            .run(&mut connection)
-            .await
-            .map_err(|e| Error::Unavailable(format!("migration failed: {e}")))?;
-        connection.close().await.map_err(error)?;
-        drop(locked);
-        Ok(())
-    }
-
     async fn open(&self) -> Result<SqliteConnection, Error> {
         let existing = self.options.clone().create_if_missing(false);
         let mut connection = existing.connect().await.map_err(error)?;
-        check(&mut connection).await?;
+        migrate::check(&mut connection).await?;
         Ok(connection)
     }
 
     pub(crate) async fn reader(&self) -> Result<SqliteReader, Error> {
-        Ok(SqliteReader { connection: self.open().await?, get: Texts::new(get) })
+        Ok(SqliteReader::new(self.open().await?))
     }
 }
 
@@ -231,45 +198,6 @@ impl Session for SqliteSession {
     async fn touch(&mut self) -> Result<(), Error> {
         self.run("select 0").await
     }
-}
-
-impl SqliteReader {
-    pub(crate) async fn get(
-        &mut self,
-        keys: &[Key],
-        mut on_entry: impl FnMut(Entry) + Send,
-    ) -> Result<(), Error> {
-        let sql = self.get.of(padded(keys.len()));
-        let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter())?);
-        let mut rows = query.fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.map_err(error)? {
-            let key: &[u8] = row.try_get_unchecked(0).map_err(error)?;
-            let value: &[u8] = row.try_get_unchecked(1).map_err(error)?;
-            on_entry(entry(key, value, unsigned(row.try_get_unchecked(2).map_err(error)?)?)?);
-        }
-        Ok(())
-    }
-}
-
-/// Whether the schema is one this program can work on.
-async fn check(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let sql = "select version, description, success from _sqlx_migrations order by version";
-    let rows = sqlx::query(sql).fetch_all(connection).await.map_err(error)?;
-    let applied = |row: sqlx::sqlite::SqliteRow| {
-        Ok(Applied {
-            version: row.try_get("version").map_err(error)?,
-            description: row.try_get("description").map_err(error)?,
-            done: row.try_get("success").map_err(error)?,
-        })
-    };
-    fits(&MIGRATIONS, &rows.into_iter().map(applied).collect::<Result<Vec<_>, Error>>()?)
-}
-
-fn get(keys: usize) -> String {
-    let keys = list("?", keys);
-    format!(
-        "select k, v, rev from entries where k in ({keys}) and (expires_at is null or expires_at > {NOW})"
-    )
 }
 
 fn held(keys: usize) -> String {

@@ -1,0 +1,156 @@
+//! A lane's way to the database: its connection, and the fence row that tells what became of a lost COMMIT.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::Error;
+use crate::engine::{Engine, Session};
+use crate::entry::Rev;
+use crate::store::{QUERY_TIMEOUT, within};
+use crate::writer::{LaneState, Refusal};
+
+/// One connection at a time, and one row of the fence table.
+pub(crate) struct Link<E: Engine> {
+    engine: E,
+    state: LaneState,
+    /// The fence row; fresh per start, replaced when it cannot be trusted.
+    id: u64,
+    registered: bool,
+    /// The number of the batch under way.
+    seq: u64,
+    session: Option<E::Session>,
+    /// The connection before this one, which may still hold the row.
+    previous: Option<E::Identity>,
+}
+
+impl<E: Engine> Link<E> {
+    pub(crate) fn new(engine: E, state: LaneState) -> Self {
+        Self { engine, state, id: fresh_id(), registered: false, seq: 0, session: None, previous: None }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.is_some()
+    }
+
+    pub(crate) fn session(&mut self) -> Option<&mut E::Session> {
+        self.session.as_mut()
+    }
+
+    /// What a write that must not wait any longer is told.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self.state.get() {
+            Ok(()) => Refusal::Overloaded,
+            Err(_) => Refusal::Unavailable,
+        }
+    }
+
+    /// The next batch has the next number, so that its fence can tell it from this one.
+    pub(crate) fn next_batch(&mut self) {
+        self.seq += 1;
+    }
+
+    /// Connects unless there is a connection. Says once why there is none, however often it is tried.
+    pub(crate) async fn open(&mut self, limit: Duration) -> Result<(), Error> {
+        if self.session.is_some() {
+            return Ok(());
+        }
+        let connected = self.connect(limit).await;
+        match &connected {
+            Ok(()) if self.state.set(Ok(())) => info!(lane = self.id, "database connected"),
+            Err(error) if self.state.set(Err(error.to_string())) => {
+                warn!(%error, lane = self.id, "no database connection; trying again");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        connected
+    }
+
+    async fn connect(&mut self, limit: Duration) -> Result<(), Error> {
+        let mut session = within(limit, self.engine.connect()).await?;
+        if !self.registered {
+            within(limit, session.register(self.id)).await?;
+            self.registered = true;
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// Passes the fence; if an earlier connection of this lane still holds its row, ends that one.
+    pub(crate) async fn fence(&mut self, revs: u64, limit: Duration) -> Result<Option<Rev>, Error> {
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("not connected".into()));
+        };
+        let fenced = within(limit, session.fence(self.id, self.seq, revs)).await;
+        match fenced {
+            Ok(rev) => {
+                self.previous = None;
+                Ok(rev)
+            }
+            Err(Error::Conflict(reason)) => {
+                if let Some(previous) = &self.previous {
+                    within(QUERY_TIMEOUT, E::end(session, previous)).await?;
+                }
+                Err(Error::Conflict(reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What stands in the fence row, after a fence that did not match; ends its transaction.
+    pub(crate) async fn found_seq(&mut self, limit: Duration) -> Result<Option<u64>, Error> {
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("not connected".into()));
+        };
+        let seq = within(limit, session.seq(self.id)).await?;
+        within(QUERY_TIMEOUT, session.rollback()).await?;
+        Ok(seq)
+    }
+
+    /// Rolls back; a connection that cannot is thrown away, and takes its transaction along.
+    pub(crate) async fn rollback(&mut self) {
+        if let Some(session) = &mut self.session
+            && let Err(error) = within(QUERY_TIMEOUT, session.rollback()).await
+        {
+            self.close(&error);
+        }
+    }
+
+    /// Keeps an idle connection alive.
+    pub(crate) async fn touch(&mut self) {
+        if let Some(session) = &mut self.session
+            && let Err(error) = within(QUERY_TIMEOUT, session.touch()).await
+        {
+            self.close(&error);
+        }
+    }
+
+    /// Throws the connection away, if there is one, because of `error`.
+    pub(crate) fn close(&mut self, error: &Error) {
+        if let Some(session) = self.session.take() {
+            warn!(%error, lane = self.id, "database connection given up");
+            self.previous = Some(E::identity(&session));
+            self.state.set(Err(error.to_string()));
+        }
+    }
+
+    /// Goes on under a fresh id: the old fence row says nothing about this lane any more.
+    pub(crate) fn forget(&mut self) {
+        (self.id, self.registered, self.seq) = (fresh_id(), false, 1);
+        self.session = None;
+        self.previous = None;
+    }
+}
+
+/// 63 bits that no other lane has, so that it fits the signed column of `SQLite` too.
+fn fresh_id() -> u64 {
+    rand::random::<u64>() >> 1
+}
