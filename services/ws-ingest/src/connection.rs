@@ -1,29 +1,26 @@
 //! One socket: messages in, writes to their lanes, replies out in message order, many per flush.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::stop::Stop;
-use db::{Outcome, Refusal, Set, Ticket, Writer};
+use db::{Refusal, Set, Ticket, Writer};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Interval, interval_at, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::{Span, info_span};
 
+use crate::closing::Closing;
 use crate::inbound::Watched;
 use crate::metrics::Metrics;
 use crate::protocol::{self, Envelope, Limits};
-
-/// In flight per socket: past either, reading pauses.
-const OPS_IN_FLIGHT_MAX: usize = 1024;
-const BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
+use crate::replies::{COMMITTED, Replies};
 
 /// Messages taken in before replies get their turn.
 const MESSAGES_PER_TURN: usize = 128;
@@ -37,9 +34,6 @@ const UNREAD: Duration = Duration::from_secs(10);
 /// How long a message may be incomplete after its first byte.
 const INCOMPLETE: Duration = Duration::from_secs(10);
 
-/// How long the echo of a Close is waited for.
-const GOODBYE: Duration = Duration::from_secs(1);
-
 /// What all sockets of a process share.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -49,12 +43,6 @@ pub(crate) struct Context {
     pub(crate) stop: Stop,
     /// Whether a span per message goes anywhere.
     pub(crate) spans: bool,
-}
-
-/// A reply in its place: known, or still in a lane.
-enum Reply {
-    Known { text: String, outcome: &'static str },
-    Waiting { ticket: Ticket, envelope: Envelope, bytes: usize },
 }
 
 /// A write that waits for room in its lane; meanwhile the socket is not read.
@@ -67,24 +55,12 @@ struct Blocked {
 struct Connection<S> {
     socket: WebSocketStream<Watched<S>>,
     context: Arc<Context>,
-    /// In message order; all but the first may be in any state.
-    replies: VecDeque<Reply>,
-    bytes_in_flight: usize,
+    replies: Replies,
     blocked: Option<Blocked>,
     ping: Interval,
     pong_due: bool,
     /// Set once nothing more is read: what the Close will say when all replies are out.
     closing: Option<Closing>,
-}
-
-/// Why a socket closes.
-enum Closing {
-    /// We leave, and say why.
-    Ours(CloseFrame),
-    /// The client broke the protocol: it is told how, and what it still sends is thrown away.
-    Broken(CloseFrame),
-    /// The client said goodbye; nothing may be sent after it but the echo.
-    Theirs,
 }
 
 /// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
@@ -105,8 +81,7 @@ where
     let mut connection = Connection {
         socket,
         context: Arc::clone(&context),
-        replies: VecDeque::new(),
-        bytes_in_flight: 0,
+        replies: Replies::default(),
         blocked: None,
         ping: interval_at(Instant::now() + PING, PING),
         pong_due: false,
@@ -133,11 +108,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if self.closing.is_none() => {
-                    self.stop_reading(Closing::Ours(frame(CloseCode::Away, "the service is stopping")));
+                    self.stop_reading(Closing::ours(CloseCode::Away, "the service is stopping"));
                 }
-                reply = next_reply(&mut self.replies), if !self.replies.is_empty() => {
-                    self.know(reply);
-                }
+                () = self.replies.first(), if !self.replies.is_empty() => {}
                 submitted = submitted(&mut self.blocked), if self.blocked.is_some() => {
                     self.unblock(submitted);
                 }
@@ -160,10 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn may_read(&self) -> bool {
-        self.closing.is_none()
-            && self.blocked.is_none()
-            && self.replies.len() < OPS_IN_FLIGHT_MAX
-            && self.bytes_in_flight < BYTES_IN_FLIGHT_MAX
+        self.closing.is_none() && self.blocked.is_none() && self.replies.have_room()
     }
 
     /// Takes in `first` and every message that is there already.
@@ -184,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.pong_due = false;
         match message {
             Some(Ok(Message::Text(text))) => self.text(text.as_str()),
-            Some(Ok(Message::Binary(_))) => self.refuse(&protocol::binary()),
+            Some(Ok(Message::Binary(_))) => self.replies.refuse(&protocol::binary()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Err(Error::Protocol(error))) => self.broken(CloseCode::Protocol, &error.to_string()),
             Some(Err(Error::Utf8(_))) => {
@@ -214,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn text(&mut self, text: &str) {
         match protocol::parse(text, self.context.limits) {
             Ok(protocol::Write { set, envelope }) => self.submit(set, envelope),
-            Err(refused) => self.refuse(&refused),
+            Err(refused) => self.replies.refuse(&refused),
         }
     }
 
@@ -226,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         let bytes = set.bytes();
         match self.context.writer.try_submit(set, span) {
-            Ok(ticket) => self.wait_for(ticket, envelope, bytes),
+            Ok(ticket) => self.replies.wait_for(ticket, envelope, bytes),
             Err((set, span)) => {
                 let writer = self.context.writer.clone();
                 let submit = Box::pin(async move { writer.submit(set, span).await });
@@ -238,27 +208,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn unblock(&mut self, submitted: Result<Ticket, Refusal>) {
         let Some(Blocked { envelope, bytes, .. }) = self.blocked.take() else { return };
         match submitted {
-            Ok(ticket) => self.wait_for(ticket, envelope, bytes),
-            Err(refusal) => self.refuse(&protocol::not_written(envelope, refusal)),
-        }
-    }
-
-    fn wait_for(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
-        self.bytes_in_flight += bytes;
-        self.replies.push_back(Reply::Waiting { ticket, envelope, bytes });
-    }
-
-    fn refuse(&mut self, refused: &protocol::Refused) {
-        let outcome = refused.problem.code.as_str();
-        self.replies.push_back(Reply::Known { text: refused.reply(), outcome });
-    }
-
-    /// Puts the answer of the first reply in its place.
-    fn know(&mut self, answer: Option<Result<Outcome, Refusal>>) {
-        let Some(answer) = answer else { return };
-        if let Some(Reply::Waiting { envelope, bytes, .. }) = self.replies.pop_front() {
-            self.bytes_in_flight -= bytes;
-            self.replies.push_front(known(envelope, answer));
+            Ok(ticket) => self.replies.wait_for(ticket, envelope, bytes),
+            Err(refusal) => self.replies.refuse(&protocol::not_written(envelope, refusal)),
         }
     }
 
@@ -266,12 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn send_ready(&mut self) -> ControlFlow<()> {
         let mut committed = 0;
         let mut sent = false;
-        loop {
-            if let Some(Reply::Waiting { ticket, .. }) = self.replies.front_mut() {
-                let Some(answer) = ticket.now_or_never() else { break };
-                self.know(Some(answer));
-            }
-            let Some(Reply::Known { text, outcome }) = self.replies.pop_front() else { break };
+        while let Some((text, outcome)) = self.replies.pop_known() {
             match outcome {
                 COMMITTED => committed += 1,
                 refused => self.context.metrics.answered(refused, 1),
@@ -314,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn broken(&mut self, code: CloseCode, reason: &str) {
-        self.stop_reading(Closing::Broken(frame(code, reason)));
+        self.stop_reading(Closing::broken(code, reason));
     }
 
     fn stop_reading(&mut self, why: Closing) {
@@ -324,60 +270,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Says why and leaves, whether or not the client listens.
     async fn give_up(&mut self, reason: &str) -> ControlFlow<()> {
         self.replies.clear();
-        self.stop_reading(Closing::Ours(frame(CloseCode::Policy, reason)));
+        self.stop_reading(Closing::ours(CloseCode::Policy, reason));
         self.close().await;
         ControlFlow::Break(())
     }
 
-    /// Sends the Close and waits a moment for the client's.
     async fn close(&mut self) {
-        let Some(closing) = self.closing.take() else { return };
-        let goodbye = async {
-            match closing {
-                Closing::Ours(frame) => {
-                    let mut sent = self.socket.close(Some(frame)).await.is_ok();
-                    while sent {
-                        sent = matches!(self.socket.next().await, Some(Ok(_)));
-                    }
-                }
-                Closing::Broken(frame) => {
-                    if self.socket.close(Some(frame)).await.is_ok() {
-                        // A socket closed over unread bytes is reset, and the Close is lost with it.
-                        let (io, mut rest) = (self.socket.get_mut(), [0; 1024]);
-                        while io.read(&mut rest).await.is_ok_and(|read| read > 0) {}
-                    }
-                }
-                // The library has the echo ready; reading on is what sends it.
-                Closing::Theirs => while let Some(Ok(_)) = self.socket.next().await {},
-            }
-        };
-        if timeout(GOODBYE, goodbye).await.is_err() {
-            tracing::debug!("a client did not return the Close");
+        if let Some(closing) = self.closing.take() {
+            closing.carry_out(&mut self.socket).await;
         }
-    }
-}
-
-fn frame(code: CloseCode, reason: &str) -> CloseFrame {
-    CloseFrame { code, reason: reason.to_owned().into() }
-}
-
-const COMMITTED: &str = "committed";
-
-fn known(envelope: Envelope, answer: Result<Outcome, Refusal>) -> Reply {
-    match answer {
-        Ok(outcome) => Reply::Known { text: protocol::written(&envelope, outcome), outcome: COMMITTED },
-        Err(refusal) => {
-            let refused = protocol::not_written(envelope, refusal);
-            Reply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
-        }
-    }
-}
-
-/// The answer of the first reply, once it is there.
-async fn next_reply(replies: &mut VecDeque<Reply>) -> Option<Result<Outcome, Refusal>> {
-    match replies.front_mut() {
-        Some(Reply::Waiting { ticket, .. }) => Some(ticket.await),
-        Some(Reply::Known { .. }) | None => None,
     }
 }
 

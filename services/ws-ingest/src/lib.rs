@@ -1,10 +1,12 @@
 //! The write side of Keywire: `{"key":…,"value":…}` messages in over the WebSocket, committed, answered.
 
+mod closing;
 pub mod config;
 mod connection;
 mod inbound;
 mod metrics;
 pub mod protocol;
+mod replies;
 
 use std::io;
 use std::sync::Arc;

@@ -1,0 +1,96 @@
+//! The replies of a socket in message order: known, or still in a lane.
+
+use std::collections::VecDeque;
+
+use db::{Outcome, Refusal, Ticket};
+use futures_util::FutureExt;
+
+use crate::protocol::{self, Envelope};
+
+/// In flight per socket: past either, reading pauses.
+const OPS_IN_FLIGHT_MAX: usize = 1024;
+const BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
+
+/// The outcome of a write that was committed, beside the codes of refusals.
+pub(crate) const COMMITTED: &str = "committed";
+
+/// What a socket still owes its client.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    /// All but the first may be in any state.
+    queue: VecDeque<Reply>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Reply {
+    Known { text: String, outcome: &'static str },
+    Waiting { ticket: Ticket, envelope: Envelope, bytes: usize },
+}
+
+impl Replies {
+    /// Puts the reply to a write of `bytes` last.
+    pub(crate) fn wait_for(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
+        self.bytes += bytes;
+        self.queue.push_back(Reply::Waiting { ticket, envelope, bytes });
+    }
+
+    /// Puts a refusal last.
+    pub(crate) fn refuse(&mut self, refused: &protocol::Refused) {
+        let outcome = refused.problem.code.as_str();
+        self.queue.push_back(Reply::Known { text: refused.reply(), outcome });
+    }
+
+    /// Whether another message may be read.
+    pub(crate) fn have_room(&self) -> bool {
+        self.queue.len() < OPS_IN_FLIGHT_MAX && self.bytes < BYTES_IN_FLIGHT_MAX
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Owes nothing any more; the writes are settled all the same.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        self.bytes = 0;
+    }
+
+    /// Waits until the first reply is known. May be dropped at any time.
+    pub(crate) async fn first(&mut self) {
+        if let Some(Reply::Waiting { ticket, .. }) = self.queue.front_mut() {
+            let answer = ticket.await;
+            self.know(answer);
+        }
+    }
+
+    /// Takes the first reply, text and outcome, if it is known.
+    pub(crate) fn pop_known(&mut self) -> Option<(String, &'static str)> {
+        if let Some(Reply::Waiting { ticket, .. }) = self.queue.front_mut() {
+            let answer = ticket.now_or_never()?;
+            self.know(answer);
+        }
+        match self.queue.pop_front() {
+            Some(Reply::Known { text, outcome }) => Some((text, outcome)),
+            Some(Reply::Waiting { .. }) | None => None,
+        }
+    }
+
+    /// Puts the answer to the first reply in its place.
+    fn know(&mut self, answer: Result<Outcome, Refusal>) {
+        if let Some(Reply::Waiting { envelope, bytes, .. }) = self.queue.pop_front() {
+            self.bytes -= bytes;
+            self.queue.push_front(known(envelope, answer));
+        }
+    }
+}
+
+fn known(envelope: Envelope, answer: Result<Outcome, Refusal>) -> Reply {
+    match answer {
+        Ok(outcome) => Reply::Known { text: protocol::written(&envelope, outcome), outcome: COMMITTED },
+        Err(refusal) => {
+            let refused = protocol::not_written(envelope, refusal);
+            Reply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
+        }
+    }
+}
