@@ -7,6 +7,8 @@ use chassis::config::PublicArgs;
 use rest_read::config::ReadArgs;
 use ws_ingest::config::WriteArgs;
 
+use crate::bench::BenchArgs;
+
 /// Keywire in one process: writes over the WebSocket, reads over HTTP, an `SQLite` file in between.
 #[derive(Debug, clap::Parser)]
 #[command(name = "keywire", version)]
@@ -47,8 +49,13 @@ pub(crate) struct Config {
 }
 
 /// What to do instead of serving.
-#[derive(Debug, Clone, Copy, clap::Subcommand)]
+#[derive(Debug, Clone, clap::Subcommand)]
 pub(crate) enum Command {
     /// Asks a running keywire on this machine whether it is ready
     Check,
+    /// Puts load on a running pair and tells how fast it answers
+    ///
+    /// By default every client waits for an answer before it goes on (a closed loop). With --rate, operations fall due at
+    /// a steady rate whether or not answers come, and latency counts from the moment each fell due.
+    Bench(Box<BenchArgs>),
 }

@@ -1,5 +1,6 @@
 //! `keywire`: both services in one process on one port, over a file of its own.
 
+mod bench;
 mod config;
 
 use std::io::Write as _;
@@ -23,8 +24,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(exit) => return Ok(exit),
     };
-    if let Some(Command::Check) = config.command {
-        return Ok(chassis::check::check(config.admin_addr));
+    match &config.command {
+        Some(Command::Check) => return Ok(chassis::check::check(config.admin_addr)),
+        Some(Command::Bench(args)) => return Ok(bench::bench(args)),
+        None => {}
     }
     let store = match store(&config) {
         Ok(store) => store,
