@@ -26,4 +26,8 @@
         echo "grant binlog_admin, replication client on *.* to keywire_binlog@'%';"
         echo "alter user root@localhost identified by $(literal root);"
     } | mysql --protocol=socket --user=root --default-character-set=utf8mb4
+
+    # See start-mysql.sh. On disk before anyone can connect: it must not come back.
+    rm -f /var/lib/mysql/.unfinished
+    sync /var/lib/mysql
 )

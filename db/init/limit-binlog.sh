@@ -1,6 +1,10 @@
 #!/bin/bash
 # Deletes the oldest binary logs while all of them together exceed BINLOG_BYTES_MAX.
 set -uo pipefail
+if ! [[ $BINLOG_BYTES_MAX =~ ^[0-9]{1,18}$ ]]; then
+    echo "KEYWIRE_BINLOG_BYTES_MAX: '$BINLOG_BYTES_MAX' is not a number of bytes" >&2
+    exit 64
+fi
 trap 'exit 0' TERM INT
 
 query() {

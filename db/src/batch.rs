@@ -2,11 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::{Span, info_span};
+
 use crate::store::QUERY_TIMEOUT;
 use crate::writer::{BatchReport, Pending, Refusal};
 
 /// How far past its deadline a write may be answered because a statement is under way.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+/// Revisions that the fence reserves before it is known how many the batch needs: enough for as many writes of one key
+/// that show theirs. Those not needed are skipped.
+const REVS: u64 = 256;
 
 /// The writes of one batch that are not answered yet, and what was told of the others.
 #[derive(Debug)]
@@ -16,14 +22,47 @@ pub(crate) struct Batch {
     pub(crate) commit_sent: bool,
     /// Transactions begun.
     pub(crate) attempts: u32,
+    /// Revisions that the fence reserves.
+    pub(crate) revs: u64,
     pub(crate) begun: Instant,
+    /// The commit; linked to every message it carries.
+    pub(crate) span: Span,
+    /// Keys and values of all writes that were ever in it.
+    bytes: usize,
     committed: usize,
     refused: usize,
 }
 
 impl Batch {
-    pub(crate) fn new(pending: Vec<Pending>) -> Self {
-        Self { pending, commit_sent: false, attempts: 0, begun: Instant::now(), committed: 0, refused: 0 }
+    pub(crate) fn new() -> Self {
+        let span = info_span!(
+            "commit",
+            otel.kind = "client",
+            db.operation.batch.size = tracing::field::Empty,
+            attempts = tracing::field::Empty,
+        );
+        Self {
+            pending: Vec::new(),
+            commit_sent: false,
+            attempts: 0,
+            revs: REVS,
+            begun: Instant::now(),
+            span,
+            bytes: 0,
+            committed: 0,
+            refused: 0,
+        }
+    }
+
+    /// Whether `more` bytes fit; one write always does.
+    pub(crate) fn has_room(&self, more: usize, bytes_max: usize) -> bool {
+        self.pending.is_empty() || self.bytes + more <= bytes_max
+    }
+
+    pub(crate) fn add(&mut self, pending: Pending) {
+        self.span.follows_from(&pending.span);
+        self.bytes += pending.set.bytes();
+        self.pending.push(pending);
     }
 
     /// A COMMIT that carries every write of it is about to be sent.
@@ -51,15 +90,21 @@ impl Batch {
         }
     }
 
-    /// Answers and takes out the writes whose deadline has passed, or will before `lead` is over: unknown if a
-    /// COMMIT may have carried it out, `waiting` if none did.
-    pub(crate) fn refuse_late(&mut self, lead: Duration, waiting: Refusal) {
-        let late = Instant::now() + lead;
-        for pending in self.pending.extract_if(.., |pending| pending.deadline <= late) {
+    /// Answers and takes out the writes whose deadline has passed: unknown if a COMMIT may have carried it out,
+    /// `waiting` if none did.
+    pub(crate) fn refuse_late(&mut self, waiting: Refusal) {
+        let now = Instant::now();
+        for pending in self.pending.extract_if(.., |pending| pending.deadline <= now) {
             let refusal = if pending.carried { Refusal::OutcomeUnknown } else { waiting };
             self.refused += 1;
             pending.answer(Err(refusal));
         }
+    }
+
+    /// Answers a write that is not to travel along.
+    pub(crate) fn refuse(&mut self, pending: Pending, refusal: Refusal) {
+        self.refused += 1;
+        pending.answer(Err(refusal));
     }
 
     pub(crate) fn refuse_all(&mut self, refusal: Refusal) {
@@ -69,7 +114,10 @@ impl Batch {
         }
     }
 
+    /// What became of it, once every write is answered.
     pub(crate) fn report(&self) -> BatchReport {
+        self.span.record("attempts", self.attempts);
+        self.span.record("db.operation.batch.size", self.committed + self.refused);
         let (attempts, elapsed) = (self.attempts, self.begun.elapsed());
         BatchReport { committed: self.committed, refused: self.refused, attempts, elapsed }
     }

@@ -34,7 +34,7 @@ pub(crate) trait Session: Send {
     fn register(&mut self, lane: u64) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Begins the transaction and passes the fence: takes the lane's row if its seq is below `seq`,
-    /// sets it, and reserves `revs` revisions. Answers the first of them, or `None` if no row matched.
+    /// sets it, and reserves `revs` revisions. Answers the last of them, or `None` if no row matched.
     fn fence(
         &mut self,
         lane: u64,

@@ -1,16 +1,16 @@
 //! A lane: takes what waits, commits it in one fenced transaction, answers each. Knows no SQL.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, warn};
 
 use crate::Error;
 use crate::batch::{Batch, GRACE};
 use crate::engine::{Engine, Session};
+use crate::inbox::Inbox;
 use crate::link::Link;
 use crate::plan::Plan;
 use crate::store::{CONNECT_TIMEOUT, within};
@@ -26,11 +26,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from_
 /// One queue, one task, one connection. Writes of one key always go through the same lane.
 pub(crate) struct Lane<E: Engine> {
     link: Link<E>,
-    queue: mpsc::Receiver<Pending>,
+    inbox: Inbox,
     config: WriterConfig,
     observe: Arc<dyn Fn(BatchReport) + Send + Sync>,
-    /// Taken out of the queue, not yet in a batch.
-    waiting: VecDeque<Pending>,
     backoff: Duration,
     /// What the last commit took: a write with less time left is refused before it costs a rollback.
     lead: Duration,
@@ -55,10 +53,9 @@ impl<E: Engine> Lane<E> {
     ) -> Self {
         Self {
             link: Link::new(engine, state),
-            queue,
+            inbox: Inbox::new(queue, config.batch_ops_max.get()),
             config,
             observe,
-            waiting: VecDeque::new(),
             backoff: BACKOFF.0,
             lead: Duration::ZERO,
         }
@@ -73,58 +70,64 @@ impl<E: Engine> Lane<E> {
 
     /// Waits for a write, then takes all that wait up to the batch limits; `None` = the drain is done.
     async fn take(&mut self) -> Option<Batch> {
-        while self.waiting.is_empty() {
-            if self.link.open(CONNECT_TIMEOUT).await.is_ok() {
-                self.backoff = BACKOFF.0;
-            }
-            let idle = if self.link.is_open() { IDLE } else { self.next_backoff() };
-            match timeout(idle, self.receive()).await {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(_) => self.link.touch().await,
+        while self.inbox.is_empty() {
+            let received = if self.link.is_open() {
+                timeout(IDLE, self.inbox.receive()).await.ok()
+            } else {
+                self.connect_or_receive().await
+            };
+            match received {
+                Some(0) => return None,
+                Some(_) => {}
+                None => self.link.touch().await,
             }
         }
-        if self.waiting.len() < self.config.batch_ops_max.get() && !self.queue.is_empty() {
-            self.receive().await;
-        }
-        let mut bytes = 0;
-        let fits = |pending: &&Pending| {
-            bytes += pending.set.bytes();
-            bytes <= self.config.batch_bytes_max
-        };
-        let most = self.config.batch_ops_max.get();
-        let count = self.waiting.iter().take(most).take_while(fits).count().max(1);
-        let pending: Vec<Pending> = self.waiting.drain(..count).collect();
         self.link.next_batch();
-        Some(Batch::new(pending))
+        let mut batch = Batch::new();
+        self.fill(&mut batch);
+        Some(batch)
     }
 
-    async fn receive(&mut self) -> usize {
-        let mut taken = Vec::new();
-        let count = self.queue.recv_many(&mut taken, self.config.batch_ops_max.get()).await;
-        self.waiting.extend(taken);
-        count
+    /// Goes on connecting until that is done or writes come: they wait no longer for it than their deadline.
+    async fn connect_or_receive(&mut self) -> Option<usize> {
+        let connected = tokio::select! {
+            biased;
+            received = self.inbox.receive() => return Some(received),
+            opened = self.link.open(CONNECT_TIMEOUT) => opened.is_ok(),
+        };
+        if connected {
+            self.backoff = BACKOFF.0;
+            return None;
+        }
+        timeout(self.next_backoff(), self.inbox.receive()).await.ok()
+    }
+
+    /// Moves what waits into `batch`, up to the batch limits. A write that is late is refused instead.
+    fn fill(&mut self, batch: &mut Batch) {
+        let late = Instant::now() + self.lead;
+        while batch.pending.len() < self.config.batch_ops_max.get()
+            && let Some(next) = self.inbox.next()
+        {
+            if next.deadline <= late {
+                batch.refuse(next, self.link.refusal());
+            } else if batch.has_room(next.set.bytes(), self.config.batch_bytes_max) {
+                batch.add(next);
+            } else {
+                return self.inbox.put_back(next);
+            }
+        }
     }
 
     /// Attempts `batch` until each of its writes is answered.
     async fn settle(&mut self, mut batch: Batch) {
-        let span = info_span!(
-            "commit",
-            otel.kind = "client",
-            db.operation.batch.size = batch.pending.len(),
-            attempts = tracing::field::Empty,
-        );
-        for pending in &batch.pending {
-            span.follows_from(&pending.span);
-        }
         loop {
-            let lead = if batch.attempts == 0 { self.lead } else { Duration::ZERO };
-            batch.refuse_late(lead, self.link.refusal());
+            batch.refuse_late(self.link.refusal());
             if batch.pending.is_empty() {
                 break;
             }
             batch.attempts += 1;
-            let attempt = self.attempt(&mut batch).instrument(span.clone()).await;
+            let span = batch.span.clone();
+            let attempt = self.attempt(&mut batch).instrument(span).await;
             match attempt {
                 Attempt::Committed => {
                     self.backoff = BACKOFF.0;
@@ -140,7 +143,6 @@ impl<E: Engine> Lane<E> {
                 Attempt::Again => self.pause(&batch).await,
             }
         }
-        span.record("attempts", batch.attempts);
         (self.observe)(batch.report());
     }
 
@@ -175,12 +177,22 @@ impl<E: Engine> Lane<E> {
     /// Everything before COMMIT. `Ok(false)`: an earlier attempt turns out to be committed.
     async fn prepare(&mut self, batch: &mut Batch, limit: Duration) -> Result<bool, Failed> {
         self.link.open(batch.until_deadline().min(CONNECT_TIMEOUT)).await?;
-        let mut plan = Plan::new(batch.pending.iter().map(|pending| &pending.set));
-        let Some(rev) = self.link.fence(plan.revs(), limit).await? else {
+        let Some(last) = self.link.fence(batch.revs, limit).await? else {
             return self.missed_fence(batch, limit).await.map(|()| false);
         };
+        if batch.attempts == 1 {
+            // What came while the fence was passed travels along.
+            self.fill(batch);
+        }
+        let mut plan = Plan::new(batch.pending.iter().map(|pending| &pending.set));
+        if plan.revs() > batch.revs {
+            batch.revs = plan.revs();
+            return Err(Failed::Error(Error::Conflict(
+                "more revisions are needed than were reserved".into(),
+            )));
+        }
         let session = self.link.session().ok_or(Failed::Lost)?;
-        let outcomes = within(limit, write(session, &mut plan, rev)).await;
+        let outcomes = within(limit, write(session, &mut plan, last)).await;
         // The fence matched: no earlier attempt of this batch was applied, nor ever will be.
         batch.void();
         for (pending, outcome) in batch.pending.iter_mut().zip(outcomes?) {

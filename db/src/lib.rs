@@ -12,6 +12,7 @@
 mod batch;
 mod engine;
 mod entry;
+mod inbox;
 mod lane;
 mod link;
 mod mysql;

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tracing::{info, warn};
 
 use crate::Error;
 use crate::engine::{Engine, Session};
 use crate::entry::Rev;
-use crate::store::{QUERY_TIMEOUT, within};
+use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 use crate::writer::{LaneState, Refusal};
+
+/// A connection attempt that outlives whoever waits for it.
+type Connecting<S> = BoxFuture<'static, Result<S, Error>>;
 
 /// One connection at a time, and one row of the fence table.
 pub(crate) struct Link<E: Engine> {
@@ -20,13 +25,24 @@ pub(crate) struct Link<E: Engine> {
     /// The number of the batch under way.
     seq: u64,
     session: Option<E::Session>,
+    /// A connection being opened; it goes on whenever somebody waits for it.
+    connecting: Option<Connecting<E::Session>>,
     /// The connection before this one, which may still hold the row.
     previous: Option<E::Identity>,
 }
 
 impl<E: Engine> Link<E> {
     pub(crate) fn new(engine: E, state: LaneState) -> Self {
-        Self { engine, state, id: fresh_id(), registered: false, seq: 0, session: None, previous: None }
+        Self {
+            engine,
+            state,
+            id: fresh_id(),
+            registered: false,
+            seq: 0,
+            session: None,
+            connecting: None,
+            previous: None,
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -58,30 +74,31 @@ impl<E: Engine> Link<E> {
         self.seq += 1;
     }
 
-    /// Connects unless there is a connection. Says once why there is none, however often it is tried.
+    /// Connects unless there is a connection, and waits for it at most for `limit`. Says once why there is none, however
+    /// often it is tried. Dropping the future does not end the attempt.
     pub(crate) async fn open(&mut self, limit: Duration) -> Result<(), Error> {
         if self.session.is_some() {
             return Ok(());
         }
-        let connected = self.connect(limit).await;
-        match &connected {
-            Ok(()) if self.state.set(Ok(())) => info!(lane = self.id, "database connected"),
-            Err(error) if self.state.set(Err(error.to_string())) => {
-                warn!(%error, lane = self.id, "no database connection; trying again");
+        let begin = || connect(self.engine.clone(), self.id, self.registered).boxed();
+        let connecting = self.connecting.get_or_insert_with(begin);
+        let connected = within(limit, async { Ok(connecting.await) }).await?;
+        self.connecting = None;
+        let opened = connected.map(|session| self.session = Some(session));
+        match &opened {
+            Ok(()) => {
+                self.registered = true;
+                if self.state.set(Ok(())) {
+                    info!(lane = self.id, "database connected");
+                }
             }
-            Ok(()) | Err(_) => {}
+            Err(error) => {
+                if self.state.set(Err(error.to_string())) {
+                    warn!(%error, lane = self.id, "no database connection; trying again");
+                }
+            }
         }
-        connected
-    }
-
-    async fn connect(&mut self, limit: Duration) -> Result<(), Error> {
-        let mut session = within(limit, self.engine.connect()).await?;
-        if !self.registered {
-            within(limit, session.register(self.id)).await?;
-            self.registered = true;
-        }
-        self.session = Some(session);
-        Ok(())
+        opened
     }
 
     /// Passes the fence; if an earlier connection of this lane still holds its row, ends that one.
@@ -145,9 +162,20 @@ impl<E: Engine> Link<E> {
     /// Goes on under a fresh id: the old fence row says nothing about this lane any more.
     pub(crate) fn forget(&mut self) {
         (self.id, self.registered, self.seq) = (fresh_id(), false, 1);
-        self.session = None;
-        self.previous = None;
+        (self.session, self.connecting, self.previous) = (None, None, None);
     }
+}
+
+/// A connection whose fence row is there.
+async fn connect<E: Engine>(engine: E, lane: u64, registered: bool) -> Result<E::Session, Error> {
+    within(CONNECT_TIMEOUT, async {
+        let mut session = engine.connect().await?;
+        if !registered {
+            session.register(lane).await?;
+        }
+        Ok(session)
+    })
+    .await
 }
 
 /// 63 bits that no other lane has, so that it fits the signed column of `SQLite` too.

@@ -143,8 +143,7 @@ impl Session for MySqlSession {
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
         let fence = sqlx::query(FENCE).bind(seq).bind(revs).bind(lane).bind(seq);
         let done = fence.execute(&mut self.connection).await.map_err(error)?;
-        let first = |last: u64| last.checked_sub(revs - 1).map(Rev);
-        Ok(if done.rows_affected() == 1 { first(done.last_insert_id()) } else { None })
+        Ok((done.rows_affected() == 1).then(|| Rev(done.last_insert_id())))
     }
 
     async fn seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {

@@ -139,7 +139,7 @@ impl Session for SqliteSession {
         let reserve = sqlx::query_scalar::<_, i64>(sql).bind(signed(revs)?);
         let reserve = reserve.bind(i64::try_from(now).unwrap_or(i64::MAX));
         let last = reserve.fetch_one(&mut self.connection).await.map_err(error)?;
-        Ok(Some(Rev(unsigned(last)? - (revs - 1))))
+        unsigned(last).map(|last| Some(Rev(last)))
     }
 
     async fn seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {

@@ -5,19 +5,19 @@ use crate::engine::Session;
 use crate::entry::{Outcome, Rev};
 use crate::plan::{Held, Plan, Row, Stored};
 
-/// Writes the rows of `plan` with revisions from `rev` on. Gives the outcome of every write, complete in memory.
+/// Writes the rows of `plan` with the revisions reserved up to `last`. Gives the outcome of every write, complete in memory.
 pub(crate) async fn write<S: Session>(
     session: &mut S,
     plan: &mut Plan<'_>,
-    rev: Rev,
+    last: Rev,
 ) -> Result<Vec<Outcome>, Error> {
     if !plan.needs_held() {
-        plan.place(rev, &[]);
+        plan.place(last, &[]);
         let stored = session.upsert(plan.rows()).await?;
         return Ok(plan.outcomes(&stored));
     }
     let held = session.held(plan.rows()).await?;
-    plan.place(rev, &held);
+    plan.place(last, &held);
     let is_absent = |at: &usize| held[*at] == Held::Absent;
     let (absent, present): (Vec<usize>, Vec<usize>) = (0..held.len()).partition(is_absent);
     let rows_at = |at: &[usize]| at.iter().map(|&at| plan.rows()[at]).collect::<Vec<_>>();

@@ -111,6 +111,21 @@ impl Connection {
         within(&format!("{method} {target}"), PATIENCE, exchange).await
     }
 
+    /// Sends a last request, and that nothing follows it.
+    pub async fn half_close(&mut self, method: &str, target: &str) {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        let sent = async {
+            self.stream.write_all(request.as_bytes()).await?;
+            self.stream.shutdown().await
+        };
+        sent.await.expect("the connection is open");
+    }
+
+    /// The next response.
+    pub async fn response(&mut self) -> Response {
+        within("a response", PATIENCE, self.read(false)).await.expect("the connection is open")
+    }
+
     async fn read(&mut self, is_head: bool) -> std::io::Result<Response> {
         let first = self.line().await?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());

@@ -38,8 +38,8 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub header_timeout_ms: u64,
 
-    /// Time for the ordered stop; past it the process exits with code 1
-    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Time for the ordered stop, longer than a write may take; past it the process exits with code 1
+    #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub drain_timeout_ms: u64,
 
     /// What to log: a level, or `target=level` pairs
@@ -80,6 +80,9 @@ pub enum ConfigError {
     /// An entry of `PUBLIC_HOSTS` that is not a host name.
     #[error("PUBLIC_HOSTS: {0:?} is not a host name without a port")]
     BadHost(String),
+    /// The collector's URL is none, or of a scheme that is not spoken.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0:?} is not a URL such as http://localhost:4318")]
+    BadCollector(String),
     /// `LOG` is not a filter.
     #[error("LOG: {0}")]
     BadLog(String),
@@ -117,7 +120,11 @@ impl PublicArgs {
             return Err(ConfigError::BadHost(bad.clone()));
         }
         let drain_timeout = Duration::from_millis(self.drain_timeout_ms);
-        let endpoint = self.otel_exporter_otlp_endpoint.clone();
+        // Compose files pass an unset variable as an empty one.
+        let endpoint = self.otel_exporter_otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
+        if let Some(bad) = endpoint.as_ref().filter(|endpoint| !is_http(endpoint)) {
+            return Err(ConfigError::BadCollector(bad.clone()));
+        }
         Ok(Public {
             limits: Limits {
                 connections_max: self.connections_max as usize,
@@ -129,8 +136,7 @@ impl PublicArgs {
             origin: OriginRule { allowed, public_hosts },
             drain_timeout,
             log: self.log.clone(),
-            // Compose files pass an unset variable as an empty one.
-            otlp_endpoint: endpoint.filter(|endpoint| !endpoint.is_empty()),
+            otlp_endpoint: endpoint,
         })
     }
 }
@@ -138,6 +144,10 @@ impl PublicArgs {
 /// Exactly as a browser writes it, since it is compared as text.
 fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
+}
+
+fn is_http(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn is_host(text: &str) -> bool {
@@ -214,7 +224,7 @@ mod tests {
         assert_eq!(public.limits, Limits::default());
         assert_eq!(public.origin.public_hosts, ["localhost", "127.0.0.1", "[::1]"]);
         assert!(public.origin.allowed.is_empty());
-        assert_eq!(public.drain_timeout, Duration::from_secs(10));
+        assert_eq!(public.drain_timeout, Duration::from_secs(15));
     }
 
     #[test]

@@ -75,6 +75,8 @@ impl<E: Endpoint> Edge<E> {
         if request.method() == Method::HEAD {
             // hyper knows what was asked: it sends the length of this body, and not the body.
             request.set_method(Method::GET);
+            // Only a GET opens a WebSocket.
+            request.headers_mut().remove(header::UPGRADE);
         }
         let mut response = match self.admit(&request, origin.as_ref()) {
             Err(problem) => problem.into_response(),

@@ -51,7 +51,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(5),
             // Past the 10 s after which the write service itself closes a socket that is not read.
             write_timeout: Duration::from_secs(15),
-            drain_timeout: Duration::from_millis(7_500),
+            drain_timeout: Duration::from_millis(11_250),
         }
     }
 }
@@ -122,6 +122,8 @@ fn http(limits: &Limits) -> http1::Builder {
     // Without a timer the header timeout never fires.
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        // A client that has sent all it will still gets its answers.
+        .half_close(true)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     http

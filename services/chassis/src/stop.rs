@@ -1,5 +1,6 @@
 //! How a process ends: one signal passed to everyone, one tracker of who is not done, one deadline.
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,6 +66,12 @@ impl Stop {
         self.begin();
         signals.next().await;
     }
+}
+
+/// Says on stderr, in one line, why the process cannot go on. The exit code is 1.
+pub fn failure(why: impl Display) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::FAILURE
 }
 
 /// SIGTERM and SIGINT, caught from the moment this exists.

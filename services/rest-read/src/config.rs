@@ -1,7 +1,6 @@
 //! The configuration of `rest-read`.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,16 +62,16 @@ pub struct Config {
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReadArgs {
     /// Database connections for reads
-    #[arg(long, env, default_value = "4")]
-    pub readers: NonZeroUsize,
+    #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub readers: u16,
 
     /// The most keys of one SELECT
     #[arg(long, env, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=128))]
     pub lookup_keys_max: u16,
 
     /// The most keys that wait for a SELECT; more are answered 503
-    #[arg(long, env, default_value = "16384")]
-    pub lookup_queue_max: NonZeroUsize,
+    #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub lookup_queue_max: u32,
 }
 
 /// What to do instead of serving.
@@ -111,9 +110,9 @@ impl ReadArgs {
     #[must_use]
     pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64) -> Limits {
         Limits {
-            readers: self.readers.get(),
+            readers: usize::from(self.readers),
             select_keys_max: usize::from(self.lookup_keys_max),
-            queue_keys_max: self.lookup_queue_max.get(),
+            queue_keys_max: usize::try_from(self.lookup_queue_max).unwrap_or(usize::MAX),
             op_timeout: Duration::from_millis(op_timeout_ms),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             key_bytes_max: usize::try_from(key_bytes_max).unwrap_or(usize::MAX),

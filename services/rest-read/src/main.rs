@@ -10,7 +10,11 @@ use db::Store;
 use rest_read::Server;
 use rest_read::config::{Command, Config};
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| chassis::stop::failure(format_args!("{error:#}")))
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let config = match parse::<Config>() {
         Ok(config) => config,
         Err(exit) => return Ok(exit),

@@ -19,7 +19,11 @@ use ws_ingest::Ingest;
 
 use crate::config::{Command, Config};
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| chassis::stop::failure(format_args!("{error:#}")))
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let config = match parse::<Config>() {
         Ok(config) => config,
         Err(exit) => return Ok(exit),
@@ -38,7 +42,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage_error(error)),
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(run(&config, public, store))
+    runtime.block_on(start(&config, public, store))
 }
 
 fn store(config: &Config) -> Result<Store, String> {
@@ -51,7 +55,7 @@ fn store(config: &Config) -> Result<Store, String> {
         .map_err(|e| e.to_string())
 }
 
-async fn run(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
+async fn start(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::new("keywire", public.otlp_endpoint.as_deref())?;
     telemetry.install(&public.log)?;
     let signals = Signals::listen().context("cannot catch signals")?;

@@ -63,16 +63,16 @@ pub struct DatabaseArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct WriteArgs {
     /// Lanes: queues with a database connection each
-    #[arg(long, env, default_value = "2")]
-    pub lanes: NonZeroUsize,
+    #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub lanes: u16,
 
     /// The most writes of one transaction
-    #[arg(long, env, default_value = "256")]
-    pub batch_ops_max: NonZeroUsize,
+    #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch_ops_max: u16,
 
     /// The most writes that wait in one lane; then sockets are not read
-    #[arg(long, env, default_value = "16384")]
-    pub queue_ops_max: NonZeroUsize,
+    #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub queue_ops_max: u32,
 
     /// The most bytes of keys and values that wait in this process
     #[arg(long, env, default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(2_097_152..=2_147_483_647))]
@@ -138,12 +138,17 @@ impl WriteArgs {
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
-            lanes: self.lanes,
-            batch_ops_max: self.batch_ops_max.min(NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN)),
+            lanes: one_or_more(self.lanes.into()),
+            batch_ops_max: one_or_more(self.batch_ops_max.into()),
             batch_bytes_max: BATCH_BYTES_MAX,
-            queue_ops_max: self.queue_ops_max,
+            queue_ops_max: one_or_more(self.queue_ops_max),
             queue_bytes_max: self.queue_bytes_max,
             op_timeout: Duration::from_millis(self.op_timeout_ms),
         }
     }
+}
+
+/// A number that was checked when it was read.
+fn one_or_more(number: u32) -> NonZeroUsize {
+    usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
 }

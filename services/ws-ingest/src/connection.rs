@@ -9,7 +9,7 @@ use chassis::stop::Stop;
 use db::{Refusal, Set, Ticket, Writer};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Interval, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, Interval, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::{Span, info_span};
 
 use crate::closing::Closing;
-use crate::inbound::Watched;
+use crate::inbound::{Fault, Watched};
 use crate::metrics::Metrics;
 use crate::protocol::{self, Envelope, Limits};
 use crate::replies::{COMMITTED, Replies};
@@ -30,9 +30,6 @@ const PING: Duration = Duration::from_secs(20);
 
 /// How long a client may leave its replies unread.
 const UNREAD: Duration = Duration::from_secs(10);
-
-/// How long a message may be incomplete after its first byte.
-const INCOMPLETE: Duration = Duration::from_secs(10);
 
 /// What all sockets of a process share.
 #[derive(Debug)]
@@ -104,7 +101,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if !self.may_read() {
                 self.socket.get_mut().restart_clock();
             }
-            let incomplete = self.socket.get_ref().incomplete_since().map(|since| since + INCOMPLETE);
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if self.closing.is_none() => {
@@ -118,10 +114,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     if self.take_in(message).is_break() {
                         return;
                     }
-                }
-                () = until(incomplete), if incomplete.is_some() && self.may_read() => {
-                    let _: ControlFlow<()> = self.give_up("a message was incomplete for 10 s").await;
-                    return;
                 }
                 _ = self.ping.tick(), if self.closing.is_none() => {
                     if self.keep_alive().await.is_break() {
@@ -169,13 +161,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.replies.clear();
                 self.stop_reading(Closing::Theirs);
             }
-            Some(Err(_)) if self.socket.get_ref().too_fine() => {
-                self.broken(CloseCode::Policy, "a message came in too many fragments");
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a socket broke");
-                return ControlFlow::Break(());
-            }
+            Some(Err(error)) => match self.socket.get_ref().fault() {
+                Some(Fault::TooFine) => {
+                    self.broken(CloseCode::Policy, "a message came in too many fragments");
+                }
+                Some(Fault::Incomplete) => {
+                    self.broken(CloseCode::Policy, "a message was incomplete for 10 s");
+                }
+                None => {
+                    tracing::debug!(%error, "a socket broke");
+                    return ControlFlow::Break(());
+                }
+            },
             None => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -279,13 +276,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if let Some(closing) = self.closing.take() {
             closing.carry_out(&mut self.socket).await;
         }
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

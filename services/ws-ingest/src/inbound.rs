@@ -2,20 +2,36 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A message may come in this many frames, and one more per KiB of it.
 const FRAMES_MAX: u64 = 64;
 
-/// A stream of frames on its way to the WebSocket library, which tells neither of the two.
+/// How long a message may be incomplete after its first byte.
+const INCOMPLETE: Duration = Duration::from_secs(10);
+
+/// A stream of frames on its way to the WebSocket library, which notices neither. It ends with an error after the bytes
+/// that show the fault, so that what came before them is still understood.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     io: S,
     inbound: Inbound,
-    told: bool,
+    /// Ends the wait for the rest of a message; made when first needed.
+    timer: Option<Pin<Box<Sleep>>>,
+    fault: Option<Fault>,
+}
+
+/// How a client sends a message that is not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// In too many fragments.
+    TooFine,
+    /// Too slowly.
+    Incomplete,
 }
 
 /// Where in the stream of frames the client is.
@@ -36,22 +52,33 @@ struct Inbound {
 
 impl<S> Watched<S> {
     pub(crate) fn new(io: S) -> Self {
-        Self { io, inbound: Inbound::default(), told: false }
+        Self { io, inbound: Inbound::default(), timer: None, fault: None }
     }
 
-    /// When the first byte of what is incomplete arrived.
-    pub(crate) fn incomplete_since(&self) -> Option<Instant> {
-        self.inbound.since
-    }
-
-    /// Whether a message came in more frames than allowed.
-    pub(crate) fn too_fine(&self) -> bool {
-        self.inbound.too_fine
+    /// Why nothing more is read, if so.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
     }
 
     /// Gives the client its full time again: it was us who did not read.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.since = self.inbound.since.map(|_| Instant::now());
+    }
+
+    /// Whether a message has been incomplete for too long; if not, `cx` is woken when it has.
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(since) = self.inbound.since else { return false };
+        let at = since + INCOMPLETE;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    fn fail(&mut self, fault: Fault) -> io::Error {
+        self.fault = Some(fault);
+        io::Error::other("a message that is not waited for any longer")
     }
 }
 
@@ -123,14 +150,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        self.inbound.take(&buf.filled()[before..], Instant::now());
-        if self.inbound.too_fine && !self.told {
-            self.told = true;
-            return Poll::Ready(Err(io::Error::other("a message in too many fragments")));
+        if self.inbound.too_fine {
+            return Poll::Ready(Err(self.fail(Fault::TooFine)));
         }
-        Poll::Ready(Ok(()))
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf)?;
+        if read.is_ready() {
+            self.inbound.take(&buf.filled()[before..], Instant::now());
+        }
+        if read.is_pending() && self.is_overdue(cx) {
+            return Poll::Ready(Err(self.fail(Fault::Incomplete)));
+        }
+        read.map(Ok)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The messages of the socket: text to a write, outcome to text. Pure.
 
+mod escapes;
 mod members;
 
 use chassis::problem::{Code, Problem};
@@ -57,8 +58,7 @@ impl Limits {
 /// [`Refused`] carries the reply; nothing of the message is applied.
 pub fn parse(text: &str, limits: Limits) -> Result<Write, Refused> {
     let refuse = |id, code, message: String| Refused { problem: Problem::new(code, message), id };
-    let members: Members<'_> = serde_json::from_str(text)
-        .map_err(|e| refuse(None, Code::BadJson, format!("not one JSON object: {e}")))?;
+    let members = Members::of(text).map_err(|message| refuse(None, Code::BadJson, message))?;
     let id = members.id().map_err(|message| refuse(None, Code::BadId, message))?;
     match members.set(limits) {
         Ok(set) => {

@@ -20,4 +20,5 @@ mod outage;
 mod privilege;
 mod read;
 mod refusals;
+mod silence;
 mod telemetry;

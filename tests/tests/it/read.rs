@@ -11,6 +11,7 @@ promises! {
     what_is_not_utf8_is_refused_before_it_is_routed,
     a_key_too_long_is_a_413,
     a_plain_request_to_the_sockets_path_is_a_426,
+    a_client_that_has_said_all_still_gets_its_answer,
     the_specification_the_docs_and_the_console_are_served,
 }
 
@@ -146,6 +147,23 @@ async fn a_plain_request_to_the_sockets_path_is_a_426(engine: Engine) {
         response.refused(426, "upgrade_required");
         assert_eq!(response.header("upgrade"), Some("websocket"), "RFC 9110, 15.5.22");
     }
+    // A handshake, but for its method.
+    let handshake = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let head = connection.request("HEAD", "/ws/storage", &handshake).await;
+    assert_eq!(head.status, 426, "RFC 6455, 4.1: a handshake is a GET");
+}
+
+async fn a_client_that_has_said_all_still_gets_its_answer(engine: Engine) {
+    let system = System::start(engine).await;
+    system.socket().await.set("k", "v").await;
+    let mut connection = system.connection().await;
+    connection.half_close("GET", "/storage/k").await;
+    assert_eq!(connection.response().await.json()["value"], "v");
 }
 
 async fn the_specification_the_docs_and_the_console_are_served(engine: Engine) {

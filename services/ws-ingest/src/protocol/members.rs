@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Limits;
+use super::escapes::lone_surrogate;
 
 /// The most bytes of an `id` as sent.
 const ID_BYTES_MAX: usize = 128;
@@ -34,6 +35,15 @@ const TTL: usize = 5;
 const EXPIRES_AT: usize = 6;
 
 impl<'a> Members<'a> {
+    /// The members of `text`, which must be one object; what is wrong with it otherwise.
+    pub(super) fn of(text: &'a str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| match text.trim_start().as_bytes().first() {
+            Some(b'{') | None => format!("not one JSON object: {error}"),
+            Some(_) if error.is_data() => "not one JSON object: it is no object".into(),
+            Some(_) => format!("not one JSON object: {error}"),
+        })
+    }
+
     /// A member that is there and not `null`.
     fn given(&self, at: usize) -> Option<&'a RawValue> {
         self.known[at].filter(|raw| raw.get() != "null")
@@ -148,7 +158,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut unknown = HashSet::new();
         while let Some(name) = map.next_key::<Name>()? {
             let raw: &RawValue = map.next_value()?;
-            check_strings(raw).map_err(M::Error::custom)?;
+            if lone_surrogate(raw.get()) {
+                return Err(M::Error::custom(format!(
+                    "member {} holds half a surrogate pair",
+                    quote(name.text())
+                )));
+            }
             let twice = match name {
                 Name::Known(at) => members.known[at].replace(raw).map(|_| NAMES[at].to_owned()),
                 Name::Unknown(name) if unknown.contains(&name) => Some(name),
@@ -165,19 +180,19 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// Refuses a lone surrogate, which is no text, wherever in the value it stands.
-fn check_strings(raw: &RawValue) -> Result<(), serde_json::Error> {
-    let may_be_surrogate = raw.get().contains("\\ud") || raw.get().contains("\\uD");
-    if may_be_surrogate {
-        serde_json::from_str::<serde_json::Value>(raw.get())?;
-    }
-    Ok(())
-}
-
 /// The name of a member; the ones we know cost no allocation.
 enum Name {
     Known(usize),
     Unknown(String),
+}
+
+impl Name {
+    fn text(&self) -> &str {
+        match self {
+            Self::Known(at) => NAMES[*at],
+            Self::Unknown(name) => name,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Name {

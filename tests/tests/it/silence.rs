@@ -1,0 +1,63 @@
+//! A database that takes connections and never says a word: no write waits longer for it than it may.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use e2e::{Closed, PATIENCE, Process, Socket, within, write};
+use serde_json::Value;
+
+/// How long a write may take, and how much later its refusal may come on a busy machine.
+const OP_TIMEOUT: Duration = Duration::from_millis(1500);
+const LATE_MAX: Duration = Duration::from_secs(1);
+
+/// A writer whose database is silent. The listener must be kept.
+fn writer() -> (Process, TcpListener) {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let at = silent.local_addr().expect("a bound socket has an address");
+    let env = [
+        ("DATABASE_URL", format!("mysql://nobody@{at}/none")),
+        ("OP_TIMEOUT_MS", "1500".to_owned()),
+        ("DRAIN_TIMEOUT_MS", "3000".to_owned()),
+    ];
+    let env = env.map(|(name, value)| (name.to_owned(), value));
+    (Process::start("ws-ingest", &env), silent)
+}
+
+async fn refused(socket: &mut Socket) {
+    let reply = within("a reply", PATIENCE, socket.reply()).await.expect("the socket stays open");
+    let reply: Value = serde_json::from_str(&reply).expect("JSON");
+    assert_eq!((&reply["status"], &reply["code"]), (&503.into(), &"unavailable".into()), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_write_is_refused_at_its_own_deadline() {
+    let (writer, _silent) = writer();
+    let mut socket = Socket::open(writer.public).await;
+    let mut sent = Vec::new();
+    for number in 0..10 {
+        socket.send(write(&format!("k{number}"), "v")).await;
+        sent.push(Instant::now());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for sent in sent {
+        refused(&mut socket).await;
+        let took = sent.elapsed();
+        assert!(took < OP_TIMEOUT + LATE_MAX, "refused after {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_answers_everything_accepted() {
+    let (mut writer, _silent) = writer();
+    let mut socket = Socket::open(writer.public).await;
+    for number in 0..5 {
+        socket.send(write(&format!("k{number}"), "v")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    writer.terminate();
+    for _ in 0..5 {
+        refused(&mut socket).await;
+    }
+    assert_eq!(socket.closed().await, Closed::Code(Some(1001)));
+    assert_eq!(writer.ended(PATIENCE).await.code(), Some(0), "{}", writer.log());
+}
