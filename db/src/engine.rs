@@ -13,6 +13,9 @@ pub(crate) trait Engine: Clone + Send + Sync + 'static {
     /// Names a connection, so that its successor can end it on the server.
     type Identity: Send + Sync;
 
+    /// Whether a statement is a round trip to a server, worth saving.
+    const ROUND_TRIPS: bool;
+
     /// Opens a connection and checks that what it commits is durable and that the schema fits.
     fn connect(&self) -> impl Future<Output = Result<Self::Session, Error>> + Send;
 

@@ -1,10 +1,11 @@
 //! What waits for a lane: the receiving end of its queue.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
+use crate::entry::Key;
 use crate::writer::Pending;
 
 /// Writes in the order they were queued. Those taken out of the queue are still counted by nobody else.
@@ -22,8 +23,15 @@ impl Inbox {
         Self { queue, waiting: VecDeque::new(), chunk }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// Whether nothing has come yet.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.waiting.is_empty() && matches!(self.receive().now_or_never(), None | Some(0))
+    }
+
+    /// How many of those that have come write no key of `others`, up to the first that does.
+    pub(crate) fn apart_from(&self, others: &[Pending]) -> usize {
+        let keys: HashSet<&Key> = others.iter().map(|other| &other.set.key).collect();
+        self.waiting.iter().take_while(|pending| !keys.contains(&pending.set.key)).count()
     }
 
     /// Waits until writes come; 0 = none ever will. Dropping the future loses nothing.
@@ -36,10 +44,7 @@ impl Inbox {
 
     /// The next write that is there already.
     pub(crate) fn next(&mut self) -> Option<Pending> {
-        if self.waiting.is_empty() {
-            self.receive().now_or_never()?;
-        }
-        self.waiting.pop_front()
+        if self.is_empty() { None } else { self.waiting.pop_front() }
     }
 
     /// Puts the write that was taken last back.

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument, debug, warn};
 
 use crate::Error;
-use crate::batch::{Batch, GRACE};
+use crate::batch::{Batch, GRACE, REVS};
 use crate::engine::{Engine, Session};
 use crate::inbox::Inbox;
 use crate::link::Link;
@@ -20,6 +20,13 @@ use crate::writer::{BatchReport, LaneState, Pending, Refusal, WriterConfig};
 /// How often an idle lane shows its session that it is alive; below the server's `wait_timeout`.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// Statements of writes that one transaction has at most, beside those a large batch takes: writes that come while one
+/// is under way join the transaction with another.
+const PARTS_MAX: usize = 4;
+
+/// How long a fence that was passed ahead waits for its batch. Writes that come further apart pay for no fence in vain.
+const HOLD: Duration = Duration::from_millis(5);
+
 /// The wait between attempts: doubles from the first up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
 
@@ -30,6 +37,8 @@ pub(crate) struct Lane<E: Engine> {
     config: WriterConfig,
     observe: Arc<dyn Fn(BatchReport) + Send + Sync>,
     backoff: Duration,
+    /// The last batch came within [`HOLD`] of the one before it.
+    busy: bool,
     /// What the last commit took: a write with less time left is refused before it costs a rollback.
     lead: Duration,
 }
@@ -57,6 +66,7 @@ impl<E: Engine> Lane<E> {
             config,
             observe,
             backoff: BACKOFF.0,
+            busy: false,
             lead: Duration::ZERO,
         }
     }
@@ -70,6 +80,11 @@ impl<E: Engine> Lane<E> {
 
     /// Waits for a write, then takes all that wait up to the batch limits; `None` = the drain is done.
     async fn take(&mut self) -> Option<Batch> {
+        self.link.next_batch();
+        let free = Instant::now();
+        if self.busy && self.inbox.is_empty() {
+            self.receive_fenced().await;
+        }
         while self.inbox.is_empty() {
             let received = if self.link.is_open() {
                 timeout(IDLE, self.inbox.receive()).await.ok()
@@ -82,10 +97,18 @@ impl<E: Engine> Lane<E> {
                 None => self.link.touch().await,
             }
         }
-        self.link.next_batch();
+        self.busy = free.elapsed() < HOLD;
         let mut batch = Batch::new();
-        self.fill(&mut batch);
+        self.fill(&mut batch, usize::MAX);
         Some(batch)
+    }
+
+    /// Passes the fence before there is a batch: while writes keep coming, none of them has to wait for it.
+    async fn receive_fenced(&mut self) {
+        self.link.fence_ahead(REVS).await;
+        if timeout(HOLD, self.inbox.receive()).await.is_err() {
+            self.link.rollback().await;
+        }
     }
 
     /// Goes on connecting until that is done or writes come: they wait no longer for it than their deadline.
@@ -102,12 +125,14 @@ impl<E: Engine> Lane<E> {
         timeout(self.next_backoff(), self.inbox.receive()).await.ok()
     }
 
-    /// Moves what waits into `batch`, up to the batch limits. A write that is late is refused instead.
-    fn fill(&mut self, batch: &mut Batch) {
+    /// Moves up to `most` of what waits into `batch`, within the batch limits. A write that is late is refused instead.
+    fn fill(&mut self, batch: &mut Batch, most: usize) {
         let late = Instant::now() + self.lead;
-        while batch.pending.len() < self.config.batch_ops_max.get()
-            && let Some(next) = self.inbox.next()
-        {
+        for _ in 0..most {
+            if batch.pending.len() == self.config.batch_ops_max.get() {
+                return;
+            }
+            let Some(next) = self.inbox.next() else { return };
             if next.deadline <= late {
                 batch.refuse(next, self.link.refusal());
             } else if batch.has_room(next.set.bytes(), self.config.batch_bytes_max) {
@@ -180,25 +205,40 @@ impl<E: Engine> Lane<E> {
         let Some(last) = self.link.fence(batch.revs, limit).await? else {
             return self.missed_fence(batch, limit).await.map(|()| false);
         };
-        if batch.attempts == 1 {
-            // What came while the fence was passed travels along.
-            self.fill(batch);
-        }
-        let mut plan = Plan::new(batch.pending.iter().map(|pending| &pending.set));
-        if plan.revs() > batch.revs {
-            batch.revs = plan.revs();
-            return Err(Failed::Error(Error::Conflict(
-                "more revisions are needed than were reserved".into(),
-            )));
-        }
-        let session = self.link.session().ok_or(Failed::Lost)?;
-        let outcomes = within(limit, write(session, &mut plan, last)).await;
-        // The fence matched: no earlier attempt of this batch was applied, nor ever will be.
+        // No earlier attempt of this batch was applied, nor ever will be.
         batch.void();
-        for (pending, outcome) in batch.pending.iter_mut().zip(outcomes?) {
-            pending.outcome = Some(outcome);
+        self.join(batch, 0);
+        let mut written = 0;
+        for part in 1.. {
+            let mut plan = Plan::new(batch.pending[written..].iter().map(|pending| &pending.set));
+            if plan.revs() > batch.revs {
+                batch.revs = plan.revs();
+                let why = "more revisions are needed than were reserved";
+                return Err(Failed::Error(Error::Conflict(why.into())));
+            }
+            let session = self.link.session().ok_or(Failed::Lost)?;
+            let outcomes = within(limit, write(session, &mut plan, last)).await?;
+            for (pending, outcome) in batch.pending[written..].iter_mut().zip(outcomes) {
+                pending.outcome = Some(outcome);
+            }
+            written = batch.pending.len();
+            if part < PARTS_MAX {
+                self.join(batch, written);
+            }
+            if batch.pending.len() == written {
+                break;
+            }
         }
         Ok(true)
+    }
+
+    /// What came while the database was busy travels along, in a first attempt: the COMMIT is yet to come. Up to the
+    /// first write of a key that is among the `written` already, because a plan never builds on rows of its own.
+    fn join(&mut self, batch: &mut Batch, written: usize) {
+        if batch.attempts == 1 && !self.inbox.is_empty() {
+            let most = self.inbox.apart_from(&batch.pending[..written]);
+            self.fill(batch, most);
+        }
     }
 
     /// The fence matched no row: an earlier attempt was committed if exactly its seq stands there.

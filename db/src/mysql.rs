@@ -108,6 +108,7 @@ impl MySqlSession {
 impl Engine for MySql {
     type Session = MySqlSession;
     type Identity = Identity;
+    const ROUND_TRIPS: bool = true;
 
     async fn connect(&self) -> Result<MySqlSession, Error> {
         let (connection, server) = self.open(true).await?;

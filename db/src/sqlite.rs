@@ -70,6 +70,7 @@ impl Engine for Sqlite {
     type Session = SqliteSession;
     /// Nothing survives a connection to a file but its uncommitted transaction, which it takes along.
     type Identity = ();
+    const ROUND_TRIPS: bool = false;
 
     async fn connect(&self) -> Result<SqliteSession, Error> {
         Ok(SqliteSession {
