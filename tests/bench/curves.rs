@@ -1,0 +1,140 @@
+//! How it goes with more sockets, a higher rate, larger values and more keys.
+
+use e2e::Engine;
+
+use crate::Plan;
+use crate::figures::ours;
+use crate::machine::Machine;
+use crate::ours::{KEYS, Load};
+
+/// Points with one thing varied.
+#[derive(Debug, Clone)]
+pub(crate) struct Curve {
+    /// Also the name of its file.
+    pub(crate) name: &'static str,
+    pub(crate) title: String,
+    pub(crate) x: &'static str,
+    pub(crate) y: &'static str,
+    pub(crate) series: Vec<(String, Vec<(f64, f64)>)>,
+}
+
+type Measure = fn(&Machine, &Plan, Engine) -> Curve;
+
+/// Measures every curve that is asked for, on `MySQL` or what there is instead.
+pub(crate) fn measure(machine: &Machine, plan: &Plan) -> Vec<Curve> {
+    let Some(pair) = machine.pair(Engine::MySql).or_else(|| machine.pairs.first()) else { return Vec::new() };
+    let engine = pair.system.database.engine;
+    let curves: [(&str, Measure); 4] =
+        [("sockets", sockets), ("rate", rate), ("value-size", value_size), ("keys", keys)];
+    curves
+        .into_iter()
+        .filter(|(name, _)| plan.wants(name))
+        .map(|(_, curve)| curve(machine, plan, engine))
+        .collect()
+}
+
+/// The rates of sets and gets at each `x`.
+fn both(
+    machine: &Machine,
+    plan: &Plan,
+    engine: Engine,
+    points: &[usize],
+    loads: [(&str, &dyn Fn(usize) -> Load); 2],
+) -> Vec<(String, Vec<(f64, f64)>)> {
+    let series = |(name, load): (&str, &dyn Fn(usize) -> Load)| {
+        let point = |&x: &usize| {
+            let measured = ours(machine, engine, load(x), plan.span.as_secs_f64())?;
+            println!("curve: {:>9.0}/s  {name} at {x}", measured.per_second);
+            Some((float(x), measured.per_second))
+        };
+        (name.to_owned(), points.iter().filter_map(point).collect())
+    };
+    loads.map(series).into()
+}
+
+fn sockets(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
+    let points: &[usize] = if plan.quick { &[1, 8, 64, 512] } else { &[1, 4, 16, 64, 256, 1024, 4096, 9000] };
+    Curve {
+        name: "sockets",
+        title: format!("Throughput and clients, one by one ({engine:?})"),
+        x: "clients",
+        y: "operations per second",
+        series: both(machine, plan, engine, points, [("sets", &|n| Load::sets(n, 1)), ("gets", &Load::gets)]),
+    }
+}
+
+fn value_size(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
+    let points: &[usize] =
+        if plan.quick { &[10, 1000, 100_000] } else { &[10, 100, 1000, 10_000, 100_000, 1_048_576] };
+    // Few keys, so that the largest values do not fill the disk.
+    let keys = |bytes: usize| if bytes > 1000 { 1000 } else { KEYS };
+    let sets = move |value_bytes| Load { value_bytes, keys: keys(value_bytes), ..Load::sets(32, 4) };
+    let gets = move |value_bytes| Load { value_bytes, keys: keys(value_bytes), ..Load::gets(32) };
+    // Sets and gets of a size in turn: gets find what was just set.
+    let mut series = vec![
+        ("sets, 32 sockets x 4".to_owned(), Vec::new()),
+        ("gets, 32 connections".to_owned(), Vec::new()),
+    ];
+    for &bytes in points {
+        for ((name, points), load) in series.iter_mut().zip([sets(bytes), gets(bytes)]) {
+            if let Some(measured) = ours(machine, engine, load, plan.span.as_secs_f64()) {
+                println!("curve: {:>9.0}/s  {name} of {bytes} bytes", measured.per_second);
+                points.push((float(bytes), measured.per_second));
+            }
+        }
+    }
+    let title = format!("Throughput and size of the values ({engine:?})");
+    Curve { name: "value-size", title, x: "bytes of a value", y: "operations per second", series }
+}
+
+fn keys(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
+    let points: &[usize] =
+        if plan.quick { &[1000, 10_000, 100_000] } else { &[10_000, 100_000, 1_000_000, 10_000_000] };
+    let number = |n: usize| n as u64;
+    let loads: [(&str, &dyn Fn(usize) -> Load); 2] = [
+        // Reads first: they are preceded by a write of every key.
+        ("gets, 64 connections", &|n| Load { keys: number(n), fill: true, ..Load::gets(64) }),
+        ("sets, 32 sockets x 64", &|n| Load { keys: number(n), ..Load::sets(32, 64) }),
+    ];
+    Curve {
+        name: "keys",
+        title: format!("Throughput and number of keys ({engine:?})"),
+        x: "keys",
+        y: "operations per second",
+        series: both(machine, plan, engine, points, loads),
+    }
+}
+
+fn rate(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
+    let load = Load::sets(32, 1);
+    let seconds = plan.span.as_secs_f64();
+    let mut series: Vec<(String, Vec<(f64, f64)>)> =
+        ["p50", "p90", "p99", "p99.9"].map(|name| (name.to_owned(), Vec::new())).into();
+    if let Some(peak) = ours(machine, engine, load, seconds) {
+        for percent in [10, 25, 50, 75, 90] {
+            let rate = format!("{:.0}", peak.per_second * f64::from(percent) / 100.0).parse().ok();
+            let Some(measured) = ours(machine, engine, Load { rate, ..load }, seconds * 2.0) else {
+                continue;
+            };
+            println!(
+                "curve: p50 {:.2} ms, p99 {:.2} ms at {percent} % of the peak",
+                measured.p50, measured.p99
+            );
+            let latencies = [measured.p50, measured.p90, measured.p99, measured.p999];
+            for ((_, points), latency) in series.iter_mut().zip(latencies) {
+                points.push((measured.per_second, latency));
+            }
+        }
+    }
+    Curve {
+        name: "rate",
+        title: format!("Latency of sets and their rate, 32 sockets ({engine:?})"),
+        x: "sets per second",
+        y: "milliseconds",
+        series,
+    }
+}
+
+fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,200 @@
+//! The figures, each measured several times, in turn with the others, and the ratios that matter.
+
+use std::fmt;
+
+use e2e::Engine;
+
+use crate::Plan;
+use crate::machine::Machine;
+use crate::ours::{self, Load, Measured};
+use crate::peers::Kind;
+use crate::raw::{Statement, rows};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// Our pair on a database.
+    Ours(Engine, Load),
+    /// Our pair on `MySQL` behind the gateway.
+    Gateway(Load),
+    /// The database by itself.
+    Raw(Engine, u64, Statement),
+    /// Another store: sets or gets, one by one, on so many connections.
+    Peer(Kind, bool, u64),
+}
+
+/// Operations per second, once per round.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) rates: Vec<f64>,
+}
+
+/// One figure over another, with what must and what should be reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ratio {
+    pub(crate) ours: Source,
+    pub(crate) other: Source,
+    pub(crate) must: f64,
+    /// None where only `MySQL` has one.
+    pub(crate) aim: Option<f64>,
+}
+
+const PIPELINED: Load = Load::sets(32, 64);
+
+/// The goals; those of `MariaDB` differ because it does more by itself.
+pub(crate) fn ratios() -> Vec<Ratio> {
+    let raw = |engine| {
+        let raw = |connections, statement| Source::Raw(engine, connections, statement);
+        (
+            raw(2, Statement::Upsert(256)),
+            raw(32, Statement::Upsert(1)),
+            raw(1, Statement::Upsert(1)),
+            raw(32, Statement::Select),
+        )
+    };
+    let mut all = Vec::new();
+    for (engine, musts, aims) in [
+        (Engine::MySql, [0.75, 2.0, 0.5, 1.8], [Some(0.9), Some(3.0), Some(0.65), Some(2.8)]),
+        (Engine::MariaDb, [0.7, 2.0, 0.5, 1.2], [None; 4]),
+    ] {
+        let (batches, many, one, selects) = raw(engine);
+        let ours = [PIPELINED, Load::sets(32, 1), Load::sets(1, 1), Load::gets(64)];
+        for (at, other) in [batches, many, one, selects].into_iter().enumerate() {
+            all.push(Ratio { ours: Source::Ours(engine, ours[at]), other, must: musts[at], aim: aims[at] });
+        }
+    }
+    let mysql = |load| Source::Ours(Engine::MySql, load);
+    let peer = |sets| Source::Peer(Kind::Webdis, sets, 256);
+    all.extend([
+        Ratio { ours: mysql(Load::sets(256, 1)), other: peer(true), must: 1.0, aim: Some(1.5) },
+        Ratio { ours: mysql(Load::gets(256)), other: peer(false), must: 0.9, aim: Some(1.3) },
+        Ratio { ours: Source::Gateway(PIPELINED), other: mysql(PIPELINED), must: 0.6, aim: Some(0.8) },
+        Ratio {
+            ours: Source::Gateway(Load::gets(64)),
+            other: mysql(Load::gets(64)),
+            must: 0.6,
+            aim: Some(0.8),
+        },
+    ]);
+    all
+}
+
+/// Beside those of the ratios, for the reader.
+fn more() -> Vec<Source> {
+    let sqlite = |load| Source::Ours(Engine::Sqlite, load);
+    vec![
+        Source::Raw(Engine::MySql, 4, Statement::SelectIn(128)),
+        sqlite(PIPELINED),
+        sqlite(Load::sets(32, 1)),
+        sqlite(Load::sets(1, 1)),
+        sqlite(Load::gets(64)),
+        Source::Peer(Kind::Webdis, true, 32),
+        Source::Peer(Kind::Webdis, false, 32),
+        Source::Peer(Kind::Etcd, true, 256),
+        Source::Peer(Kind::Etcd, false, 256),
+    ]
+}
+
+/// Measures all that is asked for and can be had here.
+pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Figure> {
+    let mut sources: Vec<Source> = Vec::new();
+    for source in ratios().into_iter().flat_map(|ratio| [ratio.other, ratio.ours]).chain(more()) {
+        let name = source.to_string();
+        if plan.wants(&name) && !sources.iter().any(|known| known.to_string() == name) {
+            sources.push(source);
+        }
+    }
+    let mut figures: Vec<Figure> = Vec::new();
+    for round in 1..=plan.rounds {
+        for source in &sources {
+            let Some(rate) = source.rate(machine, plan.span.as_secs_f64()).await else { continue };
+            let name = source.to_string();
+            println!("round {round}: {rate:>9.0}/s  {name}");
+            match figures.iter_mut().find(|figure| figure.name == name) {
+                Some(figure) => figure.rates.push(rate),
+                None => figures.push(Figure { name, rates: vec![rate] }),
+            }
+        }
+    }
+    figures
+}
+
+impl Source {
+    /// Operations per second; `None` if it cannot be had here.
+    async fn rate(self, machine: &Machine, seconds: f64) -> Option<f64> {
+        match self {
+            Self::Ours(engine, load) => Some(ours(machine, engine, load, seconds)?.per_second),
+            Self::Gateway(load) => Some(load.run(machine.gateway.as_ref()?.at, seconds).per_second),
+            Self::Raw(engine, connections, statement) => {
+                let raw = machine.pair(engine)?.raw.as_ref()?;
+                Some(rows(raw, connections, statement, seconds).await)
+            }
+            Self::Peer(kind, true, connections) => Some(machine.peer(kind)?.sets(connections, seconds).await),
+            Self::Peer(kind, false, connections) => {
+                Some(machine.peer(kind)?.gets(connections, seconds).await)
+            }
+        }
+    }
+}
+
+/// A load on the pair on `engine`.
+pub(crate) fn ours(machine: &Machine, engine: Engine, load: Load, seconds: f64) -> Option<Measured> {
+    let system = &machine.pair(engine)?.system;
+    Some(load.run(ours::Pair { write: system.ws(), read: system.http() }, seconds))
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ours(engine, load) => write!(f, "Keywire on {engine:?}: {load}"),
+            Self::Gateway(load) => write!(f, "Keywire on MySql behind the gateway: {load}"),
+            Self::Raw(engine, connections, Statement::Upsert(rows)) => {
+                write!(f, "{engine:?} itself: upserts of {rows} rows, {connections} connections")
+            }
+            Self::Raw(engine, connections, Statement::Select) => {
+                write!(f, "{engine:?} itself: selects of a key, {connections} connections")
+            }
+            Self::Raw(engine, connections, Statement::SelectIn(keys)) => {
+                write!(f, "{engine:?} itself: selects of {keys} keys, {connections} connections")
+            }
+            Self::Peer(kind, sets, connections) => {
+                let what = if *sets { "sets" } else { "gets" };
+                let name = match kind {
+                    Kind::Webdis => "webdis and Redis, fsync always",
+                    Kind::Etcd => "etcd",
+                };
+                write!(f, "{name}: {what}, {connections} connections")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.reads, self.pipeline) {
+            (true, _) => write!(f, "gets, {} connections", self.clients),
+            (false, 1) => write!(f, "sets, {} sockets one by one", self.clients),
+            (false, depth) => write!(f, "sets, {} sockets x {depth} under way", self.clients),
+        }
+    }
+}
+
+impl Figure {
+    pub(crate) fn median(&self) -> f64 {
+        let sorted = self.sorted();
+        sorted[sorted.len() / 2]
+    }
+
+    /// The smallest and the largest.
+    pub(crate) fn spread(&self) -> (f64, f64) {
+        let sorted = self.sorted();
+        (sorted[0], sorted[sorted.len() - 1])
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.rates.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    }
+}

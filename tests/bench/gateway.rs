@@ -1,0 +1,74 @@
+//! The gateway as it is shipped, in front of one pair; only the addresses of its servers differ.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use e2e::{System, docker};
+use tempfile::TempDir;
+
+use crate::http::listens;
+use crate::machine::free_port;
+
+const IMAGE: &str = "haproxy:3.2";
+
+/// A container on the machine's own network.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) at: SocketAddr,
+    name: String,
+    _folder: TempDir,
+}
+
+impl Gateway {
+    /// Starts it before `system`; `None` without a Docker engine or the image.
+    pub(crate) async fn start(system: &System) -> Option<Self> {
+        if let Err(missing) = docker(&["image", "inspect", IMAGE]) {
+            eprintln!("bench: without the gateway: {missing}");
+            return None;
+        }
+        let (at, admin) = (free_port(), free_port());
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/gateway");
+        let config =
+            std::fs::read_to_string(shipped.join("haproxy.cfg")).expect("the gateway's configuration");
+        let writer = format!("server writer {}", system.ws());
+        let reader = format!("server reader {}", system.http());
+        let admin_of =
+            |port: &str, addr: SocketAddr| (format!("port {port}"), format!("port {}", addr.port()));
+        let (ws_admin, ws_check) = admin_of("9001", system.writer.admin);
+        let (http_admin, http_check) = admin_of("9002", system.reader.as_ref()?.admin);
+        let config = config
+            .replace("server-template writer 10 ws-ingest:8001 resolvers docker init-addr none", &writer)
+            .replace("server-template reader 10 rest-read:8002 resolvers docker init-addr none", &reader)
+            .replace(&ws_admin, &ws_check)
+            .replace(&http_admin, &http_check)
+            .replace("bind :8000", &format!("bind {at}"))
+            .replace("bind :8404", &format!("bind {admin}"));
+        std::fs::write(folder.path().join("haproxy.cfg"), config).expect("a file can be written");
+        let name = format!("keywire-bench-{}", std::process::id());
+        let file =
+            format!("{}:/usr/local/etc/haproxy/haproxy.cfg:ro", folder.path().join("haproxy.cfg").display());
+        let errors = shipped.canonicalize().expect("the gateway's folder").join("errors");
+        let errors = format!("{}:/usr/local/etc/haproxy/errors:ro", errors.display());
+        let run = ["run", "--detach", "--rm", "--network", "host", "--user", "0", "--ulimit", "nofile=20000"];
+        let more =
+            ["--env", "CONNECTIONS_MAX=9000", "--name", &name, "--volume", &file, "--volume", &errors, IMAGE];
+        docker(&[&run[..], &more[..]].concat()).expect("a container can be started");
+        let gateway = Self { at, name, _folder: folder };
+        listens(at).await;
+        e2e::eventually("the gateway finds its pair", e2e::PATIENCE, async || {
+            match e2e::get(admin, "/readyz").await.status {
+                200 => Ok(()),
+                status => Err(format!("{status}")),
+            }
+        })
+        .await;
+        Some(gateway)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(docker(&["rm", "--force", &self.name]));
+    }
+}

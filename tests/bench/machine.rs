@@ -1,0 +1,115 @@
+//! Everything that is measured: databases, pairs on them, the gateway, other stores. Ends with the bench.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use e2e::{Database, Engine, Server, System};
+
+use crate::gateway::Gateway;
+use crate::ours::{KEYS, Load};
+use crate::peers::{Kind, Peer};
+
+/// As in docker-compose.yml, but for the memory.
+const MYSQL: [&str; 6] = [
+    "--innodb-buffer-pool-size=1G",
+    "--innodb-redo-log-capacity=1G",
+    "--binlog-row-image=MINIMAL",
+    "--binlog-cache-size=1M",
+    "--performance-schema=OFF",
+    "--max-connections=300",
+];
+const MARIADB: [&str; 5] = [
+    "--innodb-buffer-pool-size=1G",
+    "--innodb-log-file-size=1G",
+    "--binlog-row-image=MINIMAL",
+    "--binlog-cache-size=1M",
+    "--max-connections=300",
+];
+
+/// A pair on a database.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) system: System,
+    /// The database for the raw client; none on `SQLite`.
+    pub(crate) raw: Option<String>,
+    /// Stopped after the pair.
+    _server: Option<Server>,
+}
+
+/// What this machine can run.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) pairs: Vec<Pair>,
+    /// In front of the pair on `MySQL`.
+    pub(crate) gateway: Option<Gateway>,
+    pub(crate) peers: Vec<Peer>,
+}
+
+impl Machine {
+    pub(crate) async fn start() -> Self {
+        let mut pairs = Vec::new();
+        for engine in [Engine::MySql, Engine::MariaDb, Engine::Sqlite] {
+            match if engine == Engine::Sqlite { Ok(()) } else { Server::possible(engine) } {
+                Ok(()) => pairs.push(Pair::start(engine).await),
+                Err(missing) => eprintln!("bench: without {engine:?}: {missing}"),
+            }
+        }
+        let behind = pairs.iter().find(|pair| pair.system.database.engine == Engine::MySql);
+        let gateway = match behind {
+            Some(pair) => Gateway::start(&pair.system).await,
+            None => None,
+        };
+        let mut peers = Vec::new();
+        for kind in [Kind::Webdis, Kind::Etcd] {
+            match Peer::start(kind).await {
+                Some(peer) => peers.push(peer),
+                None => eprintln!("bench: without {kind:?}: not installed"),
+            }
+        }
+        Self { pairs, gateway, peers }
+    }
+
+    pub(crate) fn pair(&self, engine: Engine) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| pair.system.database.engine == engine)
+    }
+
+    pub(crate) fn peer(&self, kind: Kind) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.kind == kind)
+    }
+}
+
+impl Pair {
+    async fn start(engine: Engine) -> Self {
+        let (server, database, raw) = if engine == Engine::Sqlite {
+            (None, Database::planned(engine, None), None)
+        } else {
+            let args: &[&str] = if engine == Engine::MySql { &MYSQL } else { &MARIADB };
+            let mut server = Server::new(engine, args);
+            server.start().await;
+            let database = Database::planned(engine, Some(server.url()));
+            database.create().await;
+            database.migrate();
+            let mut raw = server.url();
+            raw.set_path(&database.name);
+            raw.set_query(Some("ssl-mode=DISABLED"));
+            (Some(server), database, Some(raw.to_string()))
+        };
+        let system = System::on(database, &[]);
+        system.ready().await;
+        // Every figure meets the same keys.
+        Load::sets(32, 64).run_count(system.ws(), 4 * KEYS);
+        Self { system, raw, _server: server }
+    }
+}
+
+/// An address of 127.0.0.1 where nobody listens.
+pub(crate) fn free_port() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    free.local_addr().expect("a bound socket has an address")
+}
+
+/// Where a program is, daemons included.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
+}

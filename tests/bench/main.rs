@@ -1,0 +1,73 @@
+//! `tests/bench/run`: Keywire beside its databases and beside other stores, in one run.
+
+mod curves;
+mod facts;
+mod figures;
+mod gateway;
+mod http;
+mod machine;
+mod ours;
+mod peers;
+mod plot;
+mod raw;
+mod report;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use machine::Machine;
+
+/// How long and how often is measured.
+#[derive(Debug, Clone)]
+struct Plan {
+    quick: bool,
+    rounds: usize,
+    span: Duration,
+    /// Only what has this in its name.
+    only: Option<String>,
+    out: PathBuf,
+}
+
+impl Plan {
+    fn read() -> Result<Self, String> {
+        let (mut quick, mut only, mut out) = (false, None, None);
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--quick" => quick = true,
+                "--only" => only = Some(args.next().ok_or("--only needs a word")?),
+                flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
+                path if out.is_none() => out = Some(PathBuf::from(path)),
+                more => return Err(format!("one folder is enough: {more}")),
+            }
+        }
+        let (rounds, span) = if quick { (3, Duration::from_secs(1)) } else { (5, Duration::from_secs(3)) };
+        let out = out.unwrap_or_else(|| "tests/bench/results".into());
+        Ok(Self { quick, rounds, span, only, out })
+    }
+
+    /// Whether something of this name is asked for.
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|word| name.contains(word.as_str()))
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let plan = Plan::read().unwrap_or_else(|problem| {
+        eprintln!("bench: {problem}");
+        std::process::exit(64);
+    });
+    std::fs::create_dir_all(&plan.out).expect("the folder of the results can be made");
+    let begun = Instant::now();
+    let machine = Machine::start().await;
+    let figures = figures::measure(&machine, &plan).await;
+    let facts = facts::measure(&machine, &plan).await;
+    let curves = curves::measure(&machine, &plan);
+    let text = report::markdown(&plan, &figures, &facts, &curves, begun.elapsed());
+    std::fs::write(plan.out.join("README.md"), &text).expect("the table can be written");
+    for curve in &curves {
+        plot::write(curve, &plan.out);
+    }
+    println!("\n{text}");
+}

@@ -1,0 +1,99 @@
+//! `keywire bench` as a measuring instrument.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use e2e::binary;
+use serde_json::Value;
+
+/// Distinct keys of every figure.
+pub(crate) const KEYS: u64 = 100_000;
+
+/// What to ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) clients: usize,
+    pub(crate) pipeline: usize,
+    pub(crate) reads: bool,
+    pub(crate) keys: u64,
+    pub(crate) value_bytes: usize,
+    pub(crate) rate: Option<u64>,
+    /// Every key is written before the keys are read.
+    pub(crate) fill: bool,
+}
+
+/// Where to write and where to read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair {
+    pub(crate) write: SocketAddr,
+    pub(crate) read: SocketAddr,
+}
+
+impl From<SocketAddr> for Pair {
+    fn from(both: SocketAddr) -> Self {
+        Self { write: both, read: both }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    pub(crate) per_second: f64,
+    /// Milliseconds.
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+}
+
+impl Load {
+    pub(crate) const fn sets(clients: usize, pipeline: usize) -> Self {
+        Self { clients, pipeline, reads: false, keys: KEYS, value_bytes: 100, rate: None, fill: false }
+    }
+
+    pub(crate) const fn gets(clients: usize) -> Self {
+        Self { clients, pipeline: 1, reads: true, keys: KEYS, value_bytes: 100, rate: None, fill: false }
+    }
+
+    /// Puts the load on `at`, or writes to `.0` and reads from `.1`, for `seconds`.
+    pub(crate) fn run(self, at: impl Into<Pair>, seconds: f64) -> Measured {
+        self.bench(at.into(), &["--seconds", &seconds.to_string()])
+    }
+
+    /// Does so many operations, however long they take.
+    pub(crate) fn run_count(self, at: SocketAddr, count: u64) -> Measured {
+        self.bench(at.into(), &["--count", &count.to_string()])
+    }
+
+    fn bench(self, Pair { write, read }: Pair, more: &[&str]) -> Measured {
+        let mut command = Command::new(binary("keywire"));
+        command.args(["bench", "--json", "--url", &format!("http://{write}")]).args(more);
+        command.args(["--read-url", &format!("http://{read}")]);
+        if !self.fill {
+            command.arg("--no-fill");
+        }
+        command.args(["--clients", &self.clients.to_string(), "--pipeline", &self.pipeline.to_string()]);
+        command.args(["--reads", if self.reads { "100" } else { "0" }, "--keys", &self.keys.to_string()]);
+        command.args(["--value-bytes", &self.value_bytes.to_string()]);
+        if let Some(rate) = self.rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        let output = command.stdin(Stdio::null()).output().expect("keywire can be started");
+        assert!(output.status.success(), "{self:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(
+            result["refused"].as_object().is_some_and(serde_json::Map::is_empty),
+            "{self:?}: some were refused: {}",
+            result["refused"]
+        );
+        let kind = &result[if self.reads { "reads" } else { "writes" }];
+        let number = |name: &str| kind[name].as_f64().expect("a number");
+        Measured {
+            per_second: number("per_second"),
+            p50: number("p50_us") / 1000.0,
+            p90: number("p90_us") / 1000.0,
+            p99: number("p99_us") / 1000.0,
+            p999: number("p99_9_us") / 1000.0,
+        }
+    }
+}
