@@ -8,7 +8,7 @@ fi
 trap 'exit 0' TERM INT
 
 query() {
-    MYSQL_PWD=$(</secrets/binlog) mysql --host=mysql --user=keywire_binlog --connect-timeout=5 \
+    MYSQL_PWD=$(</secrets/binlog) mysql --socket=/run/mysqld/mysqld.sock --user=keywire_binlog --connect-timeout=5 \
         --batch --skip-column-names --execute="$1"
 }
 

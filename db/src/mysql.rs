@@ -34,16 +34,12 @@ const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(r
 /// The bytes of a row beside key and value in an upsert.
 const ROW_BYTES: usize = 32;
 
-/// What fits one TLS record. The client library writes record by record with Nagle's algorithm on, so a statement of
-/// two waits 40 ms for the server's delayed acknowledgement.
-const TLS_RECORD_BYTES: usize = 15 * 1024;
-
 /// One connection for writes: autocommit off, so the fence opens the transaction.
 #[derive(Debug)]
 pub(crate) struct MySqlSession {
     connection: MySqlConnection,
     identity: Identity,
-    /// The most bytes of one statement: a quarter of the server's `max_allowed_packet`.
+    /// What a statement of several rows holds at most.
     statement_bytes_max: usize,
     held: Texts,
     insert: Texts,
@@ -69,7 +65,7 @@ impl MySqlSession {
         let mut bytes = 0;
         let fits = |row: &&Row<'_>| {
             bytes += row.key.as_str().len() + row.value.as_str().len() + ROW_BYTES;
-            bytes <= self.statement_bytes_max.min(TLS_RECORD_BYTES)
+            bytes <= self.statement_bytes_max
         };
         let count = rows.iter().take_while(fits).count().max(1);
         &rows[..filled(count)]
