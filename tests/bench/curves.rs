@@ -3,7 +3,7 @@
 use e2e::Engine;
 
 use crate::Plan;
-use crate::figures::ours;
+use crate::figures::{name, ours};
 use crate::machine::Machine;
 use crate::ours::{KEYS, Load};
 
@@ -41,13 +41,13 @@ fn both(
     points: &[usize],
     loads: [(&str, &dyn Fn(usize) -> Load); 2],
 ) -> Vec<(String, Vec<(f64, f64)>)> {
-    let series = |(name, load): (&str, &dyn Fn(usize) -> Load)| {
+    let series = |(label, load): (&str, &dyn Fn(usize) -> Load)| {
         let point = |&x: &usize| {
             let measured = ours(machine, engine, load(x), plan.span.as_secs_f64())?;
-            println!("curve: {:>9.0}/s  {name} at {x}", measured.per_second);
+            println!("curve: {:>9.0}/s  {label} at {x}", measured.per_second);
             Some((float(x), measured.per_second))
         };
-        (name.to_owned(), points.iter().filter_map(point).collect())
+        (label.to_owned(), points.iter().filter_map(point).collect())
     };
     loads.map(series).into()
 }
@@ -56,7 +56,7 @@ fn sockets(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
     let points: &[usize] = if plan.quick { &[1, 8, 64, 512] } else { &[1, 4, 16, 64, 256, 1024, 4096, 9000] };
     Curve {
         name: "sockets",
-        title: format!("Throughput and clients, one by one ({engine:?})"),
+        title: format!("Throughput and clients, one by one ({})", name(engine)),
         x: "clients",
         y: "operations per second",
         series: both(machine, plan, engine, points, [("sets", &|n| Load::sets(n, 1)), ("gets", &Load::gets)]),
@@ -76,14 +76,14 @@ fn value_size(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
         ("gets, 32 connections".to_owned(), Vec::new()),
     ];
     for &bytes in points {
-        for ((name, points), load) in series.iter_mut().zip([sets(bytes), gets(bytes)]) {
+        for ((label, points), load) in series.iter_mut().zip([sets(bytes), gets(bytes)]) {
             if let Some(measured) = ours(machine, engine, load, plan.span.as_secs_f64()) {
-                println!("curve: {:>9.0}/s  {name} of {bytes} bytes", measured.per_second);
+                println!("curve: {:>9.0}/s  {label} of {bytes} bytes", measured.per_second);
                 points.push((float(bytes), measured.per_second));
             }
         }
     }
-    let title = format!("Throughput and size of the values ({engine:?})");
+    let title = format!("Throughput and size of the values ({})", name(engine));
     Curve { name: "value-size", title, x: "bytes of a value", y: "operations per second", series }
 }
 
@@ -98,7 +98,7 @@ fn keys(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
     ];
     Curve {
         name: "keys",
-        title: format!("Throughput and number of keys ({engine:?})"),
+        title: format!("Throughput and number of keys ({})", name(engine)),
         x: "keys",
         y: "operations per second",
         series: both(machine, plan, engine, points, loads),
@@ -109,7 +109,7 @@ fn rate(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
     let load = Load::sets(32, 1);
     let seconds = plan.span.as_secs_f64();
     let mut series: Vec<(String, Vec<(f64, f64)>)> =
-        ["p50", "p90", "p99", "p99.9"].map(|name| (name.to_owned(), Vec::new())).into();
+        ["p50", "p90", "p99", "p99.9"].map(|label| (label.to_owned(), Vec::new())).into();
     if let Some(peak) = ours(machine, engine, load, seconds) {
         for percent in [10, 25, 50, 75, 90] {
             let rate = format!("{:.0}", peak.per_second * f64::from(percent) / 100.0).parse().ok();
@@ -128,7 +128,7 @@ fn rate(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
     }
     Curve {
         name: "rate",
-        title: format!("Latency of sets and their rate, 32 sockets ({engine:?})"),
+        title: format!("Latency of sets and their rate, 32 sockets ({})", name(engine)),
         x: "sets per second",
         y: "milliseconds",
         series,

@@ -147,16 +147,22 @@ pub(crate) fn ours(machine: &Machine, engine: Engine, load: Load, seconds: f64) 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ours(engine, load) => write!(f, "Keywire on {engine:?}: {load}"),
-            Self::Gateway(load) => write!(f, "Keywire on MySql behind the gateway: {load}"),
+            Self::Ours(engine, load) => write!(f, "Keywire on {}: {load}", name(*engine)),
+            Self::Gateway(load) => write!(f, "Keywire on MySQL behind the gateway: {load}"),
             Self::Raw(engine, connections, Statement::Upsert(rows)) => {
-                write!(f, "{engine:?} itself: upserts of {rows} rows, {connections} connections")
+                write!(
+                    f,
+                    "{} itself: upserts of {}, {}",
+                    name(*engine),
+                    count(*rows, "row"),
+                    count(*connections, "connection")
+                )
             }
             Self::Raw(engine, connections, Statement::Select) => {
-                write!(f, "{engine:?} itself: selects of a key, {connections} connections")
+                write!(f, "{} itself: selects of a key, {}", name(*engine), count(*connections, "connection"))
             }
             Self::Raw(engine, connections, Statement::SelectIn(keys)) => {
-                write!(f, "{engine:?} itself: selects of {keys} keys, {connections} connections")
+                write!(f, "{} itself: selects of {keys} keys, {connections} connections", name(*engine))
             }
             Self::Peer(kind, sets, connections) => {
                 let what = if *sets { "sets" } else { "gets" };
@@ -174,10 +180,23 @@ impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.reads, self.pipeline) {
             (true, _) => write!(f, "gets, {} connections", self.clients),
-            (false, 1) => write!(f, "sets, {} sockets one by one", self.clients),
+            (false, 1) => write!(f, "sets, {} one by one", count(self.clients as u64, "socket")),
             (false, depth) => write!(f, "sets, {} sockets x {depth} under way", self.clients),
         }
     }
+}
+
+/// What its makers call it.
+pub(crate) fn name(engine: Engine) -> &'static str {
+    match engine {
+        Engine::MySql => "MySQL",
+        Engine::MariaDb => "MariaDB",
+        Engine::Sqlite => "SQLite",
+    }
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl Figure {

@@ -51,8 +51,9 @@ fn draw(curve: &Curve, path: &Path, x: (f64, f64), y: (f64, f64)) -> Result<(), 
         chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
         let style =
             ("sans-serif", 13).into_text_style(&root).color(&colour).pos(Pos::new(HPos::Right, VPos::Bottom));
-        if let Some(&last) = points.last() {
-            chart.draw_series([Text::new(name.clone(), last, style)])?;
+        if let Some(&(at, last)) = points.last() {
+            // A little above the line, on an axis where a factor is a distance.
+            chart.draw_series([Text::new(name.clone(), (at, last * (y.1 / y.0).powf(0.02)), style)])?;
         }
     }
     root.present()?;
