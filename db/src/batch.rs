@@ -12,7 +12,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Revisions that the fence reserves before it is known how many the batch needs: enough for as many writes of one key
 /// that show theirs. Those not needed are skipped.
-pub(crate) const REVS: u64 = 256;
+pub(crate) const REVS: u64 = 512;
 
 /// The writes of one batch that are not answered yet, and what was told of the others.
 #[derive(Debug)]

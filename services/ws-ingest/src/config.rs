@@ -67,7 +67,7 @@ pub struct WriteArgs {
     pub lanes: u16,
 
     /// The most writes of one transaction
-    #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_ops_max: u16,
 
     /// The most writes that wait in one lane; then sockets are not read

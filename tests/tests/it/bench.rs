@@ -1,0 +1,74 @@
+//! `keywire bench` does what it was asked for and says what came of it.
+
+use std::process::Output;
+
+use e2e::{Engine, System, promises, run_to_end};
+use serde_json::Value;
+
+promises! {
+    it_writes_and_reads_as_many_as_asked_for,
+    at_a_fixed_rate_it_keeps_to_the_rate,
+    what_is_refused_is_counted_by_its_code,
+}
+
+fn bench(system: &System, args: &[&str]) -> Value {
+    let (write, read) = (format!("http://{}", system.ws()), format!("http://{}", system.http()));
+    let all = [&["bench", "--json", "--url", &write, "--read-url", &read], args].concat();
+    let output = run_to_end("keywire", &all, &[]);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+async fn it_writes_and_reads_as_many_as_asked_for(engine: Engine) {
+    let system = System::start(engine).await;
+    let filled = ["--count", "2000", "--keys", "300", "--reads", "100", "--clients", "4", "--pipeline", "8"];
+    let read = bench(&system, &filled);
+    assert_eq!((&read["reads"]["count"], &read["writes"]["count"]), (&2000.into(), &0.into()), "{read}");
+    assert_eq!((&read["missing"], &read["refused"]), (&0.into(), &serde_json::json!({})), "{read}");
+    assert_eq!(system.database.entries().await, 300, "every key was written before");
+
+    let written =
+        ["--count", "500", "--keys", "10", "--reads", "0", "--key-prefix", "zipf/", "--distribution", "zipf"];
+    let written = bench(&system, &written);
+    assert_eq!(written["writes"]["count"], 500, "{written}");
+    assert_eq!(system.database.entries().await, 310, "ten more keys");
+    let empty = ["--count", "100", "--keys", "10", "--reads", "100", "--key-prefix", "never/", "--no-fill"];
+    assert_eq!(bench(&system, &empty)["missing"], 100);
+}
+
+async fn at_a_fixed_rate_it_keeps_to_the_rate(engine: Engine) {
+    let system = System::start(engine).await;
+    let load = ["--rate", "300", "--seconds", "2", "--clients", "8", "--keys", "100", "--reads", "50"];
+    let result = bench(&system, &load);
+    let count = |kind: &str| result[kind]["count"].as_u64().expect("a number");
+    // What fell due is either answered or said to be unsent; nothing is dropped in silence.
+    assert_eq!(
+        count("writes") + count("reads") + result["unsent"].as_u64().expect("a number"),
+        600,
+        "{result}"
+    );
+    assert!(result["seconds"].as_f64().is_some_and(|seconds| seconds > 1.9), "{result}");
+}
+
+async fn what_is_refused_is_counted_by_its_code(engine: Engine) {
+    let system = System::with(engine, &[("VALUE_BYTES_MAX", "50")]).await;
+    let write = format!("http://{}", system.ws());
+    let args = ["bench", "--json", "--url", &write, "--reads", "0", "--count", "20", "--value-bytes", "51"];
+    let output = run_to_end("keywire", &args, &[]);
+    assert_eq!(output.status.code(), Some(1), "nothing was done: {output:?}");
+    let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(result["refused"], serde_json::json!({ "too_large": 20 }), "{result}");
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line() {
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    let nobody = run_to_end("keywire", &["bench", "--url", "http://127.0.0.1:1"], &[]);
+    assert_eq!((nobody.status.code(), said(&nobody).lines().count()), (Some(1), 1), "{nobody:?}");
+    assert!(said(&nobody).contains("127.0.0.1:1"), "{nobody:?}");
+    for bad in [["--pipeline", "1025"], ["--url", "ftp://127.0.0.1"], ["--seconds", "0"], ["--clients", "0"]]
+    {
+        let refused = run_to_end("keywire", &[&["bench"], &bad[..]].concat(), &[]);
+        assert_eq!((refused.status.code(), said(&refused).lines().count()), (Some(64), 1), "{refused:?}");
+    }
+}
