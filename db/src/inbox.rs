@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::entry::Key;
 use crate::writer::Pending;
 
-/// Writes in the order they were queued. Those taken out of the queue are still counted by nobody else.
+/// Writes in the order they were queued. Those taken out of the queue no longer count against its bound.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queue: mpsc::Receiver<Pending>,

@@ -168,8 +168,11 @@ impl<E: Engine> Link<E> {
         }
     }
 
-    /// Keeps an idle connection alive.
+    /// Keeps an idle connection alive. A fence passed ahead ends here: committed by itself, it would guard nothing.
     pub(crate) async fn touch(&mut self) {
+        if self.ahead.is_some() {
+            return self.rollback().await;
+        }
         if let Some(session) = &mut self.session
             && let Err(error) = within(QUERY_TIMEOUT, session.touch()).await
         {

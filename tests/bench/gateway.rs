@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use e2e::{System, docker};
+use e2e::{System, docker, free_port};
 use tempfile::TempDir;
 
 use crate::http::listens;
-use crate::machine::free_port;
 
 const IMAGE: &str = "haproxy:3.2";
 

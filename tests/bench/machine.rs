@@ -1,8 +1,5 @@
 //! Everything that is measured: databases, pairs on them, the gateway, other stores. Ends with the bench.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
-
 use e2e::{Database, Engine, Server, System};
 
 use crate::gateway::Gateway;
@@ -100,16 +97,4 @@ impl Pair {
         Load::sets(32, 64).run_count(system.ws(), 4 * KEYS);
         Self { system, raw, _server: server }
     }
-}
-
-/// An address of 127.0.0.1 where nobody listens.
-pub(crate) fn free_port() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    free.local_addr().expect("a bound socket has an address")
-}
-
-/// Where a program is, daemons included.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
 }

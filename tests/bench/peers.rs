@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use e2e::{free_port, program_path};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::http::{listens, requests};
-use crate::machine::{free_port, program};
 
 /// A store that runs for this bench.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Peer {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (at, children) = match kind {
             Kind::Webdis => {
-                let (redis, webdis) = (program("redis-server")?, program("webdis")?);
+                let (redis, webdis) = (program_path("redis-server")?, program_path("webdis")?);
                 let (store, front) = (free_port(), free_port());
                 let mut command = quiet(redis);
                 command.args(["--bind", "127.0.0.1", "--port", &store.port().to_string(), "--save", ""]);
@@ -52,7 +52,7 @@ impl Peer {
             }
             Kind::Etcd => {
                 let (client, peer) = (free_port(), free_port());
-                let mut command = quiet(program("etcd")?);
+                let mut command = quiet(program_path("etcd")?);
                 command.arg("--data-dir").arg(folder.path().join("data"));
                 for option in ["--listen-client-urls", "--advertise-client-urls"] {
                     command.arg(option).arg(format!("http://{client}"));

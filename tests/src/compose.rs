@@ -1,11 +1,11 @@
 //! The whole system in containers, as a user starts it: a project of the test's own, taken down when dropped.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::process::signal;
-use crate::server::docker;
+use crate::server::{docker, free_port};
 
 /// A running compose project.
 #[derive(Debug)]
@@ -29,10 +29,7 @@ impl Compose {
     /// Builds what is not built and starts everything; answers once all of it is healthy.
     #[must_use]
     pub fn up() -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let gateway = free.local_addr().expect("a bound socket has an address");
-        drop(free);
-        let compose = Self { project: format!("keywire-e2e-{}", std::process::id()), gateway };
+        let compose = Self { project: format!("keywire-e2e-{}", std::process::id()), gateway: free_port() };
         compose.run(&["up", "--build", "--wait", "--quiet-pull"]);
         compose
     }

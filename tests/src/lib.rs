@@ -31,6 +31,6 @@ pub use patience::{PATIENCE, eventually, within};
 pub use process::{Process, signal};
 pub use promise::{keep, skip};
 pub use proxy::Proxy;
-pub use server::{Server, docker};
+pub use server::{Server, docker, free_port, program_path};
 pub use socket::{Closed, Socket, write};
 pub use system::System;

@@ -1,7 +1,7 @@
 //! A database server of the tests' own: started on a free port with durable settings, ended when dropped.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -67,8 +67,7 @@ impl Server {
     #[must_use]
     pub fn new(engine: Engine, args: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = free.local_addr().expect("a bound socket has an address").port();
+        let port = free_port().port();
         let home = match engine {
             Engine::Sqlite => panic!("SQLite has no server"),
             Engine::MariaDb => {
@@ -173,7 +172,16 @@ pub fn docker(args: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-fn program_path(name: &str) -> Option<std::path::PathBuf> {
+/// An address of 127.0.0.1 where nobody listens.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    free.local_addr().expect("a bound socket has an address")
+}
+
+/// Where a program is, daemons included.
+#[must_use]
+pub fn program_path(name: &str) -> Option<PathBuf> {
     // Debian keeps daemons out of an ordinary user's PATH.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())

@@ -199,6 +199,15 @@ pub fn read_secret(path: &Path) -> Result<SecretString, ConfigError> {
     Ok(SecretString::from(secret))
 }
 
+/// The password in `DATABASE_PASSWORD_FILE`, if there is one. Compose files pass an unset variable as an empty one.
+///
+/// # Errors
+/// One line that names the variable and what is wrong with the file.
+pub fn database_password(file: Option<&Path>) -> Result<Option<SecretString>, String> {
+    let file = file.filter(|path| !path.as_os_str().is_empty());
+    file.map(read_secret).transpose().map_err(|error| format!("DATABASE_PASSWORD_FILE: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

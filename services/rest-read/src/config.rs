@@ -89,11 +89,7 @@ impl Config {
     /// # Errors
     /// One line that says what is wrong, without the password.
     pub fn store(&self) -> Result<Store, String> {
-        let file = self.database_password_file.as_deref().filter(|path| !path.as_os_str().is_empty());
-        let password = file
-            .map(chassis::config::read_secret)
-            .transpose()
-            .map_err(|e| format!("DATABASE_PASSWORD_FILE: {e}"))?;
+        let password = chassis::config::database_password(self.database_password_file.as_deref())?;
         Store::new(&self.database_url, password.as_ref(), self.allow_unsafe_durability)
             .map_err(|e: BadUrl| e.to_string())
     }

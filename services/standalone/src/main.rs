@@ -46,11 +46,7 @@ fn run() -> anyhow::Result<ExitCode> {
 }
 
 fn store(config: &Config) -> Result<Store, String> {
-    let file = config.database_password_file.as_deref().filter(|path| !path.as_os_str().is_empty());
-    let password = file
-        .map(chassis::config::read_secret)
-        .transpose()
-        .map_err(|e| format!("DATABASE_PASSWORD_FILE: {e}"))?;
+    let password = chassis::config::database_password(config.database_password_file.as_deref())?;
     Store::new(&config.database_url, password.as_ref(), config.allow_unsafe_durability)
         .map_err(|e| e.to_string())
 }
