@@ -22,7 +22,7 @@ pub(crate) fn markdown(
         page,
         "`tests/bench/run{}`: {} rounds of {} s in turn, medians; 100 000 keys chosen uniformly, values of 100 bytes unless said \
          otherwise. {cores} cores for clients, services and databases together; every database durable (binlog and redo log synced \
-         at each commit). The services speak TLS to the database, the raw client does not. Took {} min.\n\n",
+         at each commit) and asked over loopback TCP without TLS. Took {} min.\n\n",
         if plan.quick { " --quick" } else { "" },
         plan.rounds,
         plan.span.as_secs(),

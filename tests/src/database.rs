@@ -106,7 +106,8 @@ impl Database {
             return vec![("DATABASE_URL".into(), url)];
         };
         let (host, port) = (root.host_str().unwrap_or_default(), root.port().unwrap_or(3306));
-        let url = format!("mysql://{}@{host}:{port}/{}", self.user(role), self.name);
+        let query = root.query().map_or(String::new(), |query| format!("?{query}"));
+        let url = format!("mysql://{}@{host}:{port}/{}{query}", self.user(role), self.name);
         let password = self.folder.path().join("password").display().to_string();
         vec![("DATABASE_URL".into(), url), ("DATABASE_PASSWORD_FILE".into(), password)]
     }

@@ -22,6 +22,7 @@ const LOOKUP_KEYS: usize = 100;
 pub struct Load {
     stop: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
+    closed: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<Tally>>,
 }
 
@@ -48,14 +49,14 @@ impl Load {
     /// A writer whose socket is closed opens another until the load is stopped.
     #[must_use]
     pub fn start(addr: SocketAddr, prefix: &str, sockets: usize, window: usize) -> Self {
-        let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, acked, closed) = <(Arc<AtomicBool>, Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let tasks = (0..sockets).map(|socket| {
-            let (stop, acked) = (Arc::clone(&stop), Arc::clone(&acked));
-            let writer = LoadWriter { prefix: format!("{prefix}/{socket}"), window, stop, acked };
+            let (stop, acked, closed) = (Arc::clone(&stop), Arc::clone(&acked), Arc::clone(&closed));
+            let writer = LoadWriter { prefix: format!("{prefix}/{socket}"), window, stop, acked, closed };
             tokio::spawn(writer.run(addr))
         });
         let tasks = tasks.collect();
-        Self { stop, acked, tasks }
+        Self { stop, acked, closed, tasks }
     }
 
     /// Waits until at least `count` more writes than now are acknowledged.
@@ -64,6 +65,15 @@ impl Load {
         eventually("writes are acknowledged", limit, async || {
             let done = self.acked.load(Ordering::Relaxed) - start;
             if done >= count { Ok(()) } else { Err(format!("{done} of {count}")) }
+        })
+        .await;
+    }
+
+    /// Waits until the service has closed a socket.
+    pub async fn interrupted(&self, limit: Duration) {
+        eventually("a socket is closed", limit, async || match self.closed.load(Ordering::Relaxed) {
+            0 => Err("none is".into()),
+            _ => Ok(()),
         })
         .await;
     }
@@ -84,6 +94,7 @@ struct LoadWriter {
     window: usize,
     stop: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
+    closed: Arc<AtomicU64>,
 }
 
 impl LoadWriter {
@@ -123,6 +134,7 @@ impl LoadWriter {
         };
         tally.unanswered.extend(in_flight);
         tally.closes.push(closed);
+        self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
     fn note(&self, reply: &str, key: Option<String>, tally: &mut Tally) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, Row as _};
 use url::Url;
 
@@ -31,10 +31,15 @@ const WRITER_SETTINGS: &str = "set autocommit = 0, wait_timeout = 30";
 /// of two waits 40 ms for the server's delayed acknowledgement.
 const TLS_RECORD_BYTES: usize = 15 * 1024;
 
+const ACCESS_DENIED: u16 = 1045;
+
 /// A server of this family, by its URL.
 #[derive(Debug, Clone)]
 pub(crate) struct MySql {
     options: MySqlConnectOptions,
+    /// They go without TLS because they lead to a Unix socket: nobody listens there, and encryption takes a tenth of the
+    /// time of every write.
+    is_plain: bool,
     unsafe_durability: bool,
 }
 
@@ -73,16 +78,34 @@ impl MySql {
         if let Some(password) = password {
             options = options.password(password.expose_secret());
         }
-        Ok(Self { options, unsafe_durability })
+        let is_plain =
+            options.get_socket().is_some() && !url.query_pairs().any(|(name, _)| is_ssl_mode(&name));
+        if is_plain {
+            options = options.ssl_mode(MySqlSslMode::Disabled);
+        }
+        Ok(Self { options, is_plain, unsafe_durability })
     }
 
     /// A connection with nothing but its settings, for migrations.
     pub(crate) async fn open_unchecked(&self) -> Result<MySqlConnection, Error> {
-        let mut connection = self.options.connect().await.map_err(error)?;
+        let mut connection = self.login().await.map_err(error)?;
         for setting in [SETTINGS, ISOLATION] {
             sqlx::raw_sql(setting).execute(&mut connection).await.map_err(error)?;
         }
         Ok(connection)
+    }
+
+    /// Without TLS this client library can only show a password that the server has seen since its start, so a login
+    /// that is denied is tried once with TLS.
+    async fn login(&self) -> sqlx::Result<MySqlConnection> {
+        match self.options.connect().await {
+            Err(denied) if self.is_plain && number(&denied) == Some(ACCESS_DENIED) => {
+                let encrypted = self.options.clone().ssl_mode(MySqlSslMode::Required);
+                close(encrypted.connect().await?).await;
+                self.options.connect().await
+            }
+            connected => connected,
+        }
     }
 
     /// A connection whose server was found durable and whose schema fits.
@@ -165,15 +188,16 @@ impl Identity {
     }
 }
 
+/// Whether a URL's parameter is the one that says how to use TLS.
+fn is_ssl_mode(name: &str) -> bool {
+    matches!(name, "sslmode" | "ssl-mode")
+}
+
 /// What an error of the client library means for the caller.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 pub(crate) fn error(error: sqlx::Error) -> Error {
     let reason = error.to_string();
-    let number = error
-        .as_database_error()
-        .and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>())
-        .map(MySqlDatabaseError::number);
-    match number {
+    match number(&error) {
         // A duplicate of a row found absent, a lock wait that ended, a deadlock, no such thread to kill.
         Some(1062 | 1205 | 1213 | 1094) => Error::Conflict(reason),
         _ => match error {
@@ -183,6 +207,11 @@ pub(crate) fn error(error: sqlx::Error) -> Error {
             _ => Error::Unavailable(reason),
         },
     }
+}
+
+/// The server's own number of an error.
+fn number(error: &sqlx::Error) -> Option<u16> {
+    error.as_database_error()?.try_downcast_ref().map(MySqlDatabaseError::number)
 }
 
 /// Closes a connection politely; that it fails is no matter, the server notices.

@@ -6,12 +6,15 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
+use opentelemetry::StringValue;
 use percent_encoding::percent_decode_str;
 use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError};
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::cors;
+use crate::express::{Express, Nothing};
 use crate::observe::Observer;
 use crate::origin::OriginRule;
 use crate::problem::{Code, Problem};
@@ -27,31 +30,63 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 ///
 /// Its errors become `Problem`s; HEAD is GET without the body; a path or query that is not UTF-8, a page of another
 /// origin, and any request after `stop` began are refused before they are routed; a panic is a 500.
-pub fn edge<E>(
-    app: E,
-    origin: OriginRule,
-    telemetry: &Telemetry,
-    stop: Stop,
-) -> impl Endpoint<Output = Response> + use<E>
-where
-    E: Endpoint,
-{
-    Edge { app, origin, observer: Some(Observer::new(telemetry)), stop }
+pub fn edge<E: Endpoint>(app: E, origin: OriginRule, telemetry: &Telemetry, stop: Stop) -> Edge<E> {
+    Edge { app, express: Nothing, origin, observer: Some(Observer::new(telemetry)), stop }
 }
 
 /// The same for the admin port: no page may use it, its requests are not counted, it answers during the drain.
-pub(crate) fn admin_edge<E: Endpoint>(app: E) -> impl Endpoint<Output = Response> {
-    Edge { app, origin: OriginRule::default(), observer: None, stop: Stop::new() }
+pub(crate) fn admin_edge<E: Endpoint>(app: E) -> Edge<E> {
+    Edge { app, express: Nothing, origin: OriginRule::default(), observer: None, stop: Stop::new() }
 }
 
-struct Edge<E> {
+/// What a port serves: an app behind the edge. `X` answers plain requests before they reach the framework.
+#[derive(Debug)]
+pub struct Edge<E, X = Nothing> {
     app: E,
+    express: X,
     origin: OriginRule,
     observer: Option<Observer>,
     stop: Stop,
 }
 
-impl<E: Endpoint> Endpoint for Edge<E> {
+impl<E> Edge<E> {
+    /// The same edge, where `express` answers what it can.
+    pub fn with_express<X: Express>(self, express: X) -> Edge<E, X> {
+        let Self { app, origin, observer, stop, .. } = self;
+        Edge { app, express, origin, observer, stop }
+    }
+}
+
+impl<E: Endpoint, X: Express> Edge<E, X> {
+    /// The answer to `request` if it is one that needs no framework: plain enough that nothing of [`Edge::answer`]
+    /// could refuse it, and known to the express.
+    pub(crate) fn express<'a>(
+        &'a self,
+        request: &hyper::Request<Incoming>,
+    ) -> Option<impl Future<Output = Response> + use<'a, E, X>> {
+        let (uri, headers) = (request.uri(), request.headers());
+        let observer = self.observer.as_ref().filter(|observer| !observer.exports_spans())?;
+        let is_plain = request.method() == Method::GET
+            && uri.query().is_none()
+            && uri.path().len() <= URI_BYTES_MAX
+            && !headers.contains_key(header::ORIGIN)
+            && header_bytes(headers) <= HEADER_BYTES_MAX
+            && request.body().is_end_stream()
+            && !self.stop.begun();
+        let answer = if is_plain { self.express.answer(uri.path(), headers)? } else { return None };
+        let started = Instant::now();
+        Some(async move {
+            let mut response = caught(answer).await.unwrap_or_else(Problem::into_response);
+            self.finish(&mut response, None);
+            let route = Some(StringValue::from(X::ROUTE));
+            let status = response.status().as_u16();
+            observer.record(&Span::none(), &Method::GET, route, status, started.elapsed());
+            response
+        })
+    }
+}
+
+impl<E: Endpoint, X: Express> Endpoint for Edge<E, X> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
@@ -63,13 +98,13 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         let span = observer.span(&method, request.headers());
         let response = self.answer(request).instrument(span.clone()).await;
         let pattern = response.data::<PathPattern>().map(|pattern| pattern.0.clone());
-        let route = pattern.filter(|pattern| !pattern.is_empty());
+        let route = pattern.filter(|pattern| !pattern.is_empty()).map(StringValue::from);
         observer.record(&span, &method, route, response.status().as_u16(), started.elapsed());
         Ok(response)
     }
 }
 
-impl<E: Endpoint> Edge<E> {
+impl<E: Endpoint, X: Express> Edge<E, X> {
     async fn answer(&self, mut request: Request) -> Response {
         let origin = request.headers().get(header::ORIGIN).cloned();
         if request.method() == Method::HEAD {
@@ -125,13 +160,10 @@ impl<E: Endpoint> Edge<E> {
 
     async fn route(&self, request: Request) -> Response {
         let call = async { self.app.call(request).await };
-        match AssertUnwindSafe(call).catch_unwind().await {
+        match caught(call).await {
             Ok(Ok(response)) => response.into_response(),
             Ok(Err(error)) => error_response(error),
-            Err(panic) => {
-                tracing::error!(panic = panic_text(panic.as_ref()), "an endpoint panicked");
-                internal().into_response()
-            }
+            Err(problem) => problem.into_response(),
         }
     }
 
@@ -147,6 +179,14 @@ impl<E: Endpoint> Edge<E> {
         }
         cors::headers(&self.origin, origin, headers);
     }
+}
+
+/// What `call` answers, unless it panics.
+async fn caught<T>(call: impl Future<Output = T>) -> Result<T, Problem> {
+    AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| {
+        tracing::error!(panic = panic_text(panic.as_ref()), "an endpoint panicked");
+        internal()
+    })
 }
 
 /// Percent-decodes to UTF-8. What is not encoded is UTF-8 already: hyper checked.

@@ -5,6 +5,7 @@ pub mod check;
 pub mod config;
 mod cors;
 pub mod edge;
+pub mod express;
 mod observe;
 pub mod origin;
 pub mod problem;

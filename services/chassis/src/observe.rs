@@ -1,13 +1,12 @@
 //! What is recorded about each HTTP request: its duration always, a span when spans are exported.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{KeyValue, StringValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -19,6 +18,7 @@ const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The instruments of one HTTP port.
+#[derive(Debug)]
 pub(crate) struct Observer {
     duration: Histogram<f64>,
     spans: bool,
@@ -34,6 +34,10 @@ impl Observer {
             .with_boundaries(SECONDS.to_vec())
             .build();
         Self { duration, spans: telemetry.exports_spans() }
+    }
+
+    pub(crate) fn exports_spans(&self) -> bool {
+        self.spans
     }
 
     /// The span of a request, a child of the caller's if it sent one.
@@ -59,17 +63,16 @@ impl Observer {
         &self,
         span: &Span,
         method: &Method,
-        route: Option<Arc<str>>,
+        route: Option<StringValue>,
         status: u16,
         took: Duration,
     ) {
         let method = known(method);
         if !span.is_none() {
-            let name =
-                route.as_deref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+            let name = route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
             // The span has begun, so its `otel.name` field would come too late.
             span.context().span().update_name(name);
-            span.record("http.route", route.as_deref());
+            span.record("http.route", route.as_ref().map(StringValue::as_str));
             span.record("http.response.status_code", status);
         }
         let method = KeyValue::new("http.request.method", method);

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,6 +22,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::edge::Edge;
+use crate::express::Express;
 use crate::problem::{Code, Problem};
 use crate::stop::Stop;
 use crate::wire::Wire;
@@ -79,9 +83,10 @@ pub fn announce(service: &str, version: &str, public: &TcpListener, admin: &TcpL
 /// Serves `app` until `stop` begins; then closes the port, lets each connection finish the request under way, and
 /// returns when all HTTP connections have ended. Sockets that were upgraded are the service's to end. Dropping the
 /// future closes the port and leaves the open connections to the runtime.
-pub async fn serve<E>(listener: TcpListener, app: E, limits: &Limits, stop: &Stop)
+pub async fn serve<E, X>(listener: TcpListener, app: Edge<E, X>, limits: &Limits, stop: &Stop)
 where
     E: Endpoint + 'static,
+    X: Express,
 {
     let app = Arc::new(app);
     let local = listener.local_addr();
@@ -151,8 +156,8 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// One client's connection.
-struct Conversation<E> {
-    app: Arc<E>,
+struct Conversation<E, X> {
+    app: Arc<Edge<E, X>>,
     local: LocalAddr,
     remote: RemoteAddr,
     drain_timeout: Duration,
@@ -160,13 +165,18 @@ struct Conversation<E> {
     stopping: CancellationToken,
 }
 
-impl<E: Endpoint + 'static> Conversation<E> {
+impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
     async fn hold(self, http: http1::Builder, wire: Wire) {
         let Self { app, local, remote, drain_timeout, stopping } = self;
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            let app = Arc::clone(&app);
-            let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
-            async move { Ok::<_, Infallible>(hyper::Response::from(app.get_response(request).await)) }
+            let answer = if let Some(express) = app.express(&request) {
+                Either::Left(express)
+            } else {
+                let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+                // Boxed, so that hyper moves only a pointer, whoever answers.
+                Either::Right(Box::pin(app.get_response(request)))
+            };
+            answer.map(|response| Ok::<_, Infallible>(hyper::Response::from(response)))
         });
         let mut connection = http.serve_connection(wire, service).with_upgrades();
         let end = tokio::select! {

@@ -1,6 +1,7 @@
 //! The operations of the read side, and the specification that is made of them.
 
 use chassis::problem::Problem;
+use db::Rev;
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
@@ -23,6 +24,28 @@ pub(crate) struct Api {
     pub(crate) key_bytes_max: usize,
 }
 
+impl Api {
+    /// Reads one key; `known` says whether the client has the revision that is found.
+    pub(crate) async fn read(
+        &self,
+        key: KeyText,
+        known: impl Fn(Rev) -> bool,
+    ) -> Result<EntryReply, Problem> {
+        let key = key.key(self.key_bytes_max)?;
+        let mut answer = self.lookup.get(vec![key]).await?;
+        let Some(found) = answer.found.pop().flatten() else {
+            let [key] = answer.keys.as_slice() else { return Err(LookupError::Internal.into()) };
+            return Ok(EntryReply::Missing(MissingBody(body::missing(key))));
+        };
+        let rev = found.entry.rev;
+        if known(rev) {
+            return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
+        }
+        let json = found.charge.attach(body::entry(&found.entry));
+        Ok(EntryReply::Found(EntryBody { rev, json }))
+    }
+}
+
 #[OpenApi]
 impl Api {
     /// Read one key
@@ -35,18 +58,8 @@ impl Api {
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
     ) -> Result<EntryReply, Refused> {
-        let key = key.0.key(self.key_bytes_max)?;
-        let mut answer = self.lookup.get(vec![key]).await?;
-        let Some(found) = answer.found.pop().flatten() else {
-            let [key] = answer.keys.as_slice() else { return Err(LookupError::Internal.into()) };
-            return Ok(EntryReply::Missing(MissingBody(body::missing(key))));
-        };
-        let rev = found.entry.rev;
-        if if_none_match.names(rev.to_string().as_bytes()) {
-            return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
-        }
-        let json = found.charge.attach(body::entry(&found.entry));
-        Ok(EntryReply::Found(EntryBody { rev, json }))
+        let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
+        Ok(self.read(key.0, known).await?)
     }
 
     /// Read several keys

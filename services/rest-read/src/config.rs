@@ -62,7 +62,7 @@ pub struct Config {
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReadArgs {
     /// Database connections for reads
-    #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub readers: u16,
 
     /// The most keys of one SELECT

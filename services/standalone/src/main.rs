@@ -98,6 +98,7 @@ async fn serve(
     let work = async {
         let both = Both { write: ingest.app(), read: reads.app() };
         let app = edge::edge(both, public.origin, &telemetry, stop.clone());
+        let app = app.with_express(reads.express());
         server::serve(listener, app, &public.limits, &stop).await;
         stop.tracker().close();
         stop.tracker().wait().await;

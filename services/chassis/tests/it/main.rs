@@ -3,6 +3,7 @@
 mod admin;
 mod drain;
 mod edge;
+mod express;
 mod limits;
 mod net;
 mod tracing_export;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chassis::edge::edge;
+use chassis::express::{Express, Nothing};
 use chassis::origin::OriginRule;
 use chassis::problem::{Code, Problem};
 use chassis::server::{Limits, bind, serve};
@@ -47,11 +48,16 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: Limits, origin: OriginRule) -> Self {
+        Self::beside(Nothing, limits, origin).await
+    }
+
+    /// One whose plain requests `express` may answer.
+    pub(crate) async fn beside(express: impl Express, limits: Limits, origin: OriginRule) -> Self {
         let (gate, opened) = watch::channel(false);
         let (arrived, waiting) = watch::channel(0);
         let (stop, telemetry) = (Stop::new(), Telemetry::new("test", None).expect("metrics"));
         let edge_stop = Stop::new();
-        let app = edge(app(opened, arrived), origin, &telemetry, edge_stop.clone());
+        let app = edge(app(opened, arrived), origin, &telemetry, edge_stop.clone()).with_express(express);
         let addr = "127.0.0.1:0".parse().expect("an address");
         let listener = bind(addr).await.expect("a free port");
         let addr = listener.local_addr().expect("it is open");

@@ -1,0 +1,78 @@
+//! Plain requests go around the framework, and nobody can tell.
+
+use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
+use chassis::express::Express;
+use chassis::origin::OriginRule;
+use chassis::server::Limits;
+use poem::Response;
+use poem::http::HeaderMap;
+
+use crate::net::Server;
+
+/// Answers `/keys/…`, which the app knows too, and `/express/…`, which it does not.
+struct Test;
+
+impl Express for Test {
+    const ROUTE: &'static str = "/express/{key}";
+
+    fn answer<'a>(
+        &'a self,
+        path: &str,
+        _: &HeaderMap,
+    ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
+        let is_mine = path.starts_with("/keys/") || path.starts_with("/express/");
+        let panics = path.ends_with("panic");
+        is_mine.then_some(async move {
+            assert!(!panics, "on purpose");
+            Response::builder().body("express")
+        })
+    }
+}
+
+async fn server() -> Server {
+    Server::beside(Test, Limits::default(), OriginRule::default()).await
+}
+
+#[tokio::test]
+async fn a_plain_get_is_answered_by_the_express_and_nothing_else_is() {
+    let server = server().await;
+    let plain = server.ask("GET /keys/a HTTP/1.1\r\nAccept: */*\r\n\r\n").await;
+    assert_eq!((plain.status(), plain.body.as_str()), (200, "express"));
+    assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
+
+    for (other, status) in [
+        ("HEAD /express/a HTTP/1.1\r\n\r\n".to_owned(), 404),
+        ("POST /keys/a HTTP/1.1\r\nContent-Length: 0\r\n\r\n".into(), 405),
+        ("GET /express/a?b HTTP/1.1\r\n\r\n".into(), 404),
+        ("GET /express/a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx".into(), 404),
+        ("GET /express/a HTTP/1.1\r\nOrigin: http://a\r\n\r\n".into(), 403),
+        (format!("GET /keys/{} HTTP/1.1\r\n\r\n", "a".repeat(URI_BYTES_MAX)), 414),
+        (format!("GET /keys/a HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(HEADER_BYTES_MAX)), 431),
+    ] {
+        let mut client = server.connect().await;
+        client.send(&other).await;
+        let head = client.head().await;
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{other}: {head}");
+    }
+    server.edge_stop.begin();
+    server.ask("GET /keys/a HTTP/1.1\r\n\r\n").await.assert_problem(503, "stopping");
+}
+
+#[tokio::test]
+async fn a_panic_of_the_express_is_a_500_and_all_of_it_is_counted() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    client.send("GET /express/panic HTTP/1.1\r\n\r\n").await;
+    client.reply().await.assert_problem(500, "internal");
+    client.send("GET /express/secret HTTP/1.1\r\n\r\n").await;
+    assert_eq!(client.reply().await.body, "express");
+    let metrics = server.telemetry.render();
+    for status in ["500", "200"] {
+        let labels = format!(
+            r#"{{http_request_method="GET",http_response_status_code="{status}",http_route="/express/{{key}}"}}"#
+        );
+        let count = format!("http_server_request_duration_seconds_count{labels} 1");
+        assert!(metrics.contains(&count), "{count} is not in\n{metrics}");
+    }
+    assert!(!metrics.contains("secret"));
+}

@@ -1,0 +1,33 @@
+//! Plain gets of one key, answered without the framework.
+
+use chassis::problem::Problem;
+use percent_encoding::percent_decode_str;
+use poem::http::{HeaderMap, header};
+use poem::{IntoResponse, Response};
+
+use crate::api::Api;
+use crate::parameters::KeyText;
+
+/// The route of one key as telemetry names it. The specification generator calls its parameter `param0`.
+pub(crate) const ENTRY: &str = "/storage/{key}";
+
+/// What `GET /storage/{key}` is without `If-None-Match`.
+pub(crate) struct Express(pub(crate) Api);
+
+impl chassis::express::Express for Express {
+    const ROUTE: &'static str = ENTRY;
+
+    fn answer<'a>(
+        &'a self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
+        let key = path.strip_prefix("/storage/").filter(|key| !key.is_empty() && !key.contains('/'))?;
+        if headers.contains_key(header::IF_NONE_MATCH) {
+            return None;
+        }
+        let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
+        let read = self.0.read(KeyText(key), |_| false);
+        Some(async { read.await.map_or_else(Problem::into_response, IntoResponse::into_response) })
+    }
+}
