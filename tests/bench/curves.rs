@@ -1,9 +1,10 @@
 //! How it goes with more sockets, a higher rate, larger values and more keys.
 
-use e2e::Engine;
+use e2e::{Engine, System};
 
 use crate::Plan;
 use crate::figures::{name, ours};
+use crate::gateway::Gateway;
 use crate::machine::Machine;
 use crate::ours::{KEYS, Load};
 
@@ -21,16 +22,42 @@ pub(crate) struct Curve {
 type Measure = fn(&Machine, &Plan, Engine) -> Curve;
 
 /// Measures every curve that is asked for, on `MySQL` or what there is instead.
-pub(crate) fn measure(machine: &Machine, plan: &Plan) -> Vec<Curve> {
+pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Curve> {
     let Some(pair) = machine.pair(Engine::MySql).or_else(|| machine.pairs.first()) else { return Vec::new() };
     let engine = pair.system.database.engine;
     let curves: [(&str, Measure); 4] =
         [("sockets", sockets), ("rate", rate), ("value-size", value_size), ("keys", keys)];
+    let wanted = curves.into_iter().filter(|(name, _)| plan.wants(name));
+    let mut curves: Vec<Curve> = wanted.map(|(_, curve)| curve(machine, plan, engine)).collect();
+    if plan.wants("replicas") && engine == Engine::MySql {
+        curves.push(replicas(&pair.system, plan).await);
+    }
     curves
-        .into_iter()
-        .filter(|(name, _)| plan.wants(name))
-        .map(|(_, curve)| curve(machine, plan, engine))
-        .collect()
+}
+
+/// More and more of both services behind a gateway of their own.
+async fn replicas(system: &System, plan: &Plan) -> Curve {
+    let loads = [("sets, 32 sockets x 64", Load::sets(32, 64)), ("gets, 64 connections", Load::gets(64))];
+    let mut series = loads.map(|(label, _)| (label.to_owned(), Vec::new()));
+    let (mut writers, mut readers) = (Vec::new(), Vec::new());
+    for count in 1..=if plan.quick { 2 } else { 4 } {
+        writers.push(system.another_writer().await);
+        readers.push(system.another_reader().await);
+        let (writers, readers): (Vec<_>, Vec<_>) = (writers.iter().collect(), readers.iter().collect());
+        let Some(gateway) = Gateway::start(&writers, &readers).await else { break };
+        for ((label, points), (_, load)) in series.iter_mut().zip(loads) {
+            let measured = load.run(gateway.at, plan.span.as_secs_f64());
+            println!("curve: {:>9.0}/s  {label}, {count} of each service", measured.per_second);
+            points.push((float(count), measured.per_second));
+        }
+    }
+    Curve {
+        name: "replicas",
+        title: "Throughput and replicas, behind the gateway (MySQL)".into(),
+        x: "replicas of each service",
+        y: "operations per second",
+        series: series.into(),
+    }
 }
 
 /// The rates of sets and gets at each `x`.

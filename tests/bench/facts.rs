@@ -1,11 +1,11 @@
 //! Latency at half of the peak, and memory.
 
-use e2e::{Engine, Socket};
+use e2e::{Engine, Process, Socket};
 
 use crate::Plan;
-use crate::figures::ours;
+use crate::figures::{Figure, Source, ours};
 use crate::machine::Machine;
-use crate::ours::Load;
+use crate::ours::{Load, Pair};
 
 /// Something else than a rate, with what must and what should be reached.
 #[derive(Debug, Clone)]
@@ -38,18 +38,74 @@ pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Fact> {
     }
     if plan.wants("memory") {
         facts.extend(memory(pair.system.another_writer().await, pair.system.another_reader().await).await);
+        if !plan.quick {
+            facts.extend(growth(machine).await);
+        }
     }
     facts
 }
 
-async fn memory(writer: e2e::Process, reader: e2e::Process) -> Vec<Fact> {
-    let rest = [&writer, &reader].map(|process| resident_kib(process.id()));
+/// How the pair compares with the service it replaces (Django, daphne, `MySQL`), whose figures were measured once, on a machine
+/// like the one of the committed table, and are not measured again here.
+pub(crate) fn against_the_original(figures: &[Figure]) -> Vec<Fact> {
+    let goals = [
+        (Load::sets(32, 64), 441.0, "130", "190"), // its writes per second, 32 sockets x 64 under way
+        (Load::gets(64), 198.0, "200", "300"),     // its reads per second, 32 connections
+    ];
+    let fact = |(load, original, must, aim): (Load, f64, _, _)| {
+        let name = Source::Ours(Engine::MySql, load).to_string();
+        let figure = figures.iter().find(|figure| figure.name == name)?;
+        let value = format!("{:.0}", figure.median() / original);
+        Some(Fact { name: format!("{name} / the original, {original} per second"), value, must, aim })
+    };
+    goals.into_iter().filter_map(fact).collect()
+}
+
+/// What the pair on `MySQL` took at most, all curves included.
+pub(crate) fn peaks(machine: &Machine, plan: &Plan) -> Vec<Fact> {
+    let Some(pair) = machine.pair(Engine::MySql).filter(|_| plan.wants("memory")) else { return Vec::new() };
+    let processes = [("ws-ingest", Some(&pair.system.writer)), ("rest-read", pair.system.reader.as_ref())];
+    let fact = |(name, process): (&str, Option<&Process>)| {
+        let value = mib(kib(process?.id(), "VmHWM:"));
+        Some(Fact {
+            name: format!("largest memory of {name}, all figures and curves"),
+            value,
+            must: "",
+            aim: "",
+        })
+    };
+    processes.into_iter().filter_map(fact).collect()
+}
+
+/// Ten minutes of sets and gets in turn; what either service has gained since the first of them.
+async fn growth(machine: &Machine) -> Vec<Fact> {
+    const TURN_SECONDS: f64 = 30.0;
+    let Some(pair) = machine.pair(Engine::MySql) else { return Vec::new() };
+    let (writer, reader) = (pair.system.another_writer().await, pair.system.another_reader().await);
+    let at = Pair { write: writer.public, read: reader.public };
+    let minute = || {
+        Load::sets(32, 64).run(at, TURN_SECONDS);
+        Load::gets(64).run(at, TURN_SECONDS);
+        [&writer, &reader].map(|process| kib(process.id(), "VmRSS:"))
+    };
+    let first = minute();
+    let last = (2..=10).fold(first, |_, _| minute());
+    let fact = |(name, at): (&str, usize)| Fact {
+        name: format!("growth of {name} from minute 1 to minute 10 of full load"),
+        value: format!("{} ({} at the end)", mib(last[at].saturating_sub(first[at])), mib(last[at])),
+        must: "none",
+        aim: "",
+    };
+    [("ws-ingest", 0), ("rest-read", 1)].map(fact).into()
+}
+
+async fn memory(writer: Process, reader: Process) -> Vec<Fact> {
+    let rest = [&writer, &reader].map(|process| kib(process.id(), "VmRSS:"));
     let mut sockets = Vec::new();
     for _ in 0..SOCKETS {
         sockets.push(Socket::open(writer.public).await);
     }
-    let per_socket = resident_kib(writer.id()).saturating_sub(rest[0]) / SOCKETS;
-    let mib = |kib: u64| format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024);
+    let per_socket = kib(writer.id(), "VmRSS:").saturating_sub(rest[0]) / SOCKETS;
     vec![
         Fact {
             name: "memory of ws-ingest at rest".into(),
@@ -75,9 +131,13 @@ async fn memory(writer: e2e::Process, reader: e2e::Process) -> Vec<Fact> {
 /// Idle sockets that are opened to see what one takes.
 const SOCKETS: u64 = 500;
 
-/// What a process holds in memory, as Linux tells.
-fn resident_kib(id: u32) -> u64 {
+/// A line of what Linux tells about the memory of a process.
+fn kib(id: u32, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|found| found.strip_prefix(line));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+fn mib(kib: u64) -> String {
+    format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use e2e::{System, docker, free_port};
+use e2e::{Process, docker, free_port};
 use tempfile::TempDir;
 
 use crate::http::listens;
@@ -19,8 +19,8 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it before `system`; `None` without a Docker engine or the image.
-    pub(crate) async fn start(system: &System) -> Option<Self> {
+    /// Starts it before these; `None` without a Docker engine or the image.
+    pub(crate) async fn start(writers: &[&Process], readers: &[&Process]) -> Option<Self> {
         if let Err(missing) = docker(&["image", "inspect", IMAGE]) {
             eprintln!("bench: without the gateway: {missing}");
             return None;
@@ -30,21 +30,19 @@ impl Gateway {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/gateway");
         let config =
             std::fs::read_to_string(shipped.join("haproxy.cfg")).expect("the gateway's configuration");
-        let writer = format!("server writer {}", system.ws());
-        let reader = format!("server reader {}", system.http());
-        let admin_of =
-            |port: &str, addr: SocketAddr| (format!("port {port}"), format!("port {}", addr.port()));
-        let (ws_admin, ws_check) = admin_of("9001", system.writer.admin);
-        let (http_admin, http_check) = admin_of("9002", system.reader.as_ref()?.admin);
         let config = config
-            .replace("server-template writer 10 ws-ingest:8001 resolvers docker init-addr none", &writer)
-            .replace("server-template reader 10 rest-read:8002 resolvers docker init-addr none", &reader)
-            .replace(&ws_admin, &ws_check)
-            .replace(&http_admin, &http_check)
+            .replace(
+                "server-template writer 10 ws-ingest:8001 resolvers docker init-addr none",
+                &servers("writer", writers),
+            )
+            .replace(
+                "server-template reader 10 rest-read:8002 resolvers docker init-addr none",
+                &servers("reader", readers),
+            )
             .replace("bind :8000", &format!("bind {at}"))
             .replace("bind :8404", &format!("bind {admin}"));
         std::fs::write(folder.path().join("haproxy.cfg"), config).expect("a file can be written");
-        let name = format!("keywire-bench-{}", std::process::id());
+        let name = format!("keywire-bench-{}-{}", std::process::id(), at.port());
         let file =
             format!("{}:/usr/local/etc/haproxy/haproxy.cfg:ro", folder.path().join("haproxy.cfg").display());
         let errors = shipped.canonicalize().expect("the gateway's folder").join("errors");
@@ -64,6 +62,15 @@ impl Gateway {
         .await;
         Some(gateway)
     }
+}
+
+/// A line for each, asked on its own admin port whether it is ready.
+fn servers(name: &str, processes: &[&Process]) -> String {
+    let server = |(number, process): (usize, &&Process)| {
+        format!("server {name}{number} {} port {}", process.public, process.admin.port())
+    };
+    let servers: Vec<String> = processes.iter().enumerate().map(server).collect();
+    servers.join("\n    ")
 }
 
 impl Drop for Gateway {

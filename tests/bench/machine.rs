@@ -54,8 +54,9 @@ impl Machine {
             }
         }
         let behind = pairs.iter().find(|pair| pair.system.database.engine == Engine::MySql);
+        let behind = behind.and_then(|pair| Some((&pair.system.writer, pair.system.reader.as_ref()?)));
         let gateway = match behind {
-            Some(pair) => Gateway::start(&pair.system).await,
+            Some((writer, reader)) => Gateway::start(&[writer], &[reader]).await,
             None => None,
         };
         let mut peers = Vec::new();

@@ -62,8 +62,10 @@ async fn main() {
     let begun = Instant::now();
     let machine = Machine::start().await;
     let figures = figures::measure(&machine, &plan).await;
-    let facts = facts::measure(&machine, &plan).await;
-    let curves = curves::measure(&machine, &plan);
+    let mut facts = facts::measure(&machine, &plan).await;
+    let curves = curves::measure(&machine, &plan).await;
+    facts.extend(facts::peaks(&machine, &plan));
+    facts.extend(facts::against_the_original(&figures));
     let text = report::markdown(&plan, &figures, &facts, &curves, begun.elapsed());
     std::fs::write(plan.out.join("README.md"), &text).expect("the table can be written");
     for curve in &curves {
