@@ -172,7 +172,7 @@ struct ProblemSchema {
 
 /// `"1043"`
 pub(crate) fn quoted(rev: Rev) -> String {
-    format!("\"{rev}\"")
+    ["\"", itoa::Buffer::new().format(rev.0), "\""].concat()
 }
 
 /// A 200 or 404 with this JSON.
