@@ -12,8 +12,6 @@ use crate::lookup::Limits;
 /// Found values that may wait to be written before no more are fetched.
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-const READERS_MAX: u16 = 64;
-
 /// Answers GET /storage/{key} with what was last committed.
 #[derive(Debug, clap::Parser)]
 #[command(name = "rest-read", version)]
@@ -63,8 +61,8 @@ pub struct Config {
 /// What only the read side has to know.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReadArgs {
-    /// Database connections for reads; by default half as many as there are cores
-    #[arg(long, env, default_value_t = default_readers(), value_parser = clap::value_parser!(u16).range(1..=i64::from(READERS_MAX)))]
+    /// Database connections for reads
+    #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub readers: u16,
 
     /// The most keys of one SELECT
@@ -101,12 +99,6 @@ impl Config {
     pub fn limits(&self) -> Limits {
         self.read.limits(self.op_timeout_ms, self.key_bytes_max)
     }
-}
-
-/// A SELECT keeps a core of the database busy, and the more gets share one, the less each costs.
-fn default_readers() -> u16 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    u16::try_from(cores / 2).unwrap_or(READERS_MAX).clamp(1, READERS_MAX)
 }
 
 impl ReadArgs {
