@@ -37,8 +37,8 @@ const ACCESS_DENIED: u16 = 1045;
 #[derive(Debug, Clone)]
 pub(crate) struct MySql {
     options: MySqlConnectOptions,
-    /// They go without TLS because they lead to a Unix socket: nobody listens there, and encryption takes a tenth of the
-    /// time of every write.
+    /// They go without TLS because they lead to a Unix socket: nobody can listen in, and encryption takes 7 % of
+    /// the rate of writes.
     is_plain: bool,
     unsafe_durability: bool,
 }
@@ -79,7 +79,7 @@ impl MySql {
             options = options.password(password.expose_secret());
         }
         let is_plain =
-            options.get_socket().is_some() && !url.query_pairs().any(|(name, _)| is_ssl_mode(&name));
+            options.get_socket().is_some() && !url.query_pairs().any(|(name, _)| name.starts_with("ssl"));
         if is_plain {
             options = options.ssl_mode(MySqlSslMode::Disabled);
         }
@@ -101,8 +101,19 @@ impl MySql {
         match self.options.connect().await {
             Err(denied) if self.is_plain && number(&denied) == Some(ACCESS_DENIED) => {
                 let encrypted = self.options.clone().ssl_mode(MySqlSslMode::Required);
-                close(encrypted.connect().await?).await;
-                self.options.connect().await
+                let encrypted = match encrypted.connect().await {
+                    // A server without TLS: what it said first is the reason.
+                    Err(sqlx::Error::Tls(_)) => return Err(denied),
+                    encrypted => encrypted?,
+                };
+                match self.options.connect().await {
+                    Ok(plain) => {
+                        close(encrypted).await;
+                        Ok(plain)
+                    }
+                    // An account that requires TLS.
+                    Err(_) => Ok(encrypted),
+                }
             }
             connected => connected,
         }
@@ -186,11 +197,6 @@ impl Identity {
             && self.server_uuid == previous.server_uuid
             && self.server_started.abs_diff(previous.server_started) <= 1
     }
-}
-
-/// Whether a URL's parameter is the one that says how to use TLS.
-fn is_ssl_mode(name: &str) -> bool {
-    matches!(name, "sslmode" | "ssl-mode")
 }
 
 /// What an error of the client library means for the caller.

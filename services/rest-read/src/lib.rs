@@ -69,7 +69,7 @@ impl Reads {
         App { api: api.into_endpoint(), entry: PathPattern(ENTRY.into()), pages }
     }
 
-    /// Answers plain gets of one key as the app would, at a third of its cost.
+    /// Answers plain gets of one key as the app would, with two fifths fewer instructions.
     #[must_use]
     pub fn express(&self) -> impl chassis::express::Express + use<> {
         Express(self.api())

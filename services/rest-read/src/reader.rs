@@ -111,8 +111,7 @@ impl ReadLoop {
     }
 
     /// Sends one SELECT for `asks` (for nobody, if there are none) and answers them. The turn passes to another reader when it
-    /// takes long. `Err` is who still waits
-    /// for an answer when the connection failed.
+    /// takes long. `Err` is who still waits for an answer when the connection failed.
     async fn select(
         &self,
         reader: &mut Reader,

@@ -46,6 +46,7 @@ async fn a_plain_get_is_answered_by_the_express_and_nothing_else_is() {
         ("GET /express/a?b HTTP/1.1\r\n\r\n".into(), 404),
         ("GET /express/a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx".into(), 404),
         ("GET /express/a HTTP/1.1\r\nOrigin: http://a\r\n\r\n".into(), 403),
+        ("GET /express/%FF HTTP/1.1\r\n\r\n".into(), 400),
         (format!("GET /keys/{} HTTP/1.1\r\n\r\n", "a".repeat(URI_BYTES_MAX)), 414),
         (format!("GET /keys/a HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(HEADER_BYTES_MAX)), 431),
     ] {
