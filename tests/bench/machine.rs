@@ -104,7 +104,7 @@ impl Pair {
     }
 }
 
-/// Logs every user in with TLS, once: without it the server would not take a password it has not seen.
+/// Logs every user in with TLS, once: without it a client can only show a password that the server has seen.
 async fn introduce(server: &Server, database: &Database) {
     for role in [Role::Migration, Role::Writer, Role::Reader] {
         let mut url = server.url();

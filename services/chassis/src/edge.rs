@@ -58,8 +58,8 @@ impl<E> Edge<E> {
 }
 
 impl<E: Endpoint, X: Express> Edge<E, X> {
-    /// The answer to `request` if it is one that needs no framework: plain enough that nothing of [`Edge::answer`]
-    /// could refuse it, and known to the express.
+    /// The answer to `request` if it is one that needs no framework: plain enough that of what [`Edge::answer`]
+    /// refuses only a path that is not UTF-8 is left, which no express answers.
     pub(crate) fn express<'a>(
         &'a self,
         request: &hyper::Request<Incoming>,
@@ -69,7 +69,6 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
         let is_plain = request.method() == Method::GET
             && uri.query().is_none()
             && uri.path().len() <= URI_BYTES_MAX
-            && is_utf8(uri.path())
             && !headers.contains_key(header::ORIGIN)
             && header_bytes(headers) <= HEADER_BYTES_MAX
             && request.body().is_end_stream()

@@ -13,7 +13,8 @@ pub trait Express: Send + Sync + 'static {
     /// The pattern of the paths it answers, as telemetry names it.
     const ROUTE: &'static str;
 
-    /// The answer, to be awaited; `None` = the framework is to answer. `path` is as it was sent, percent-encoded.
+    /// The answer, to be awaited; `None` = the framework is to answer. `path` is as it was sent: percent-encoded, and
+    /// left to the framework if that is not UTF-8, because who decodes a path need not do it twice. Only the future may panic.
     fn answer<'a>(
         &'a self,
         path: &str,

@@ -96,7 +96,7 @@ impl Reads {
 /// The API beside the pages.
 struct App {
     api: BoxEndpoint<'static>,
-    /// The route of one key as telemetry names it. The specification generator calls its parameter `param0`.
+    /// [`ENTRY`].
     entry: PathPattern,
     pages: Route,
 }

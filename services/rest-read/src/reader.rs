@@ -19,8 +19,9 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long a SELECT keeps the other readers from taking what comes meanwhile, so that it goes out together in the next. It
 /// takes longer only where pages come from a disk, values are large or the database has fallen silent.
 const HOLD_BACK: Duration = Duration::from_millis(2);
-/// A SELECT of keys in memory takes less than this, and per key than the second, on two busy cores.
-const QUICK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_micros(40));
+/// A SELECT of keys in memory takes less than this and [`QUICK_PER_KEY`] for each key, on two busy cores.
+const QUICK: Duration = Duration::from_micros(200);
+const QUICK_PER_KEY: Duration = Duration::from_micros(40);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
@@ -137,9 +138,10 @@ impl ReadLoop {
                 read.await
             }
         };
-        turn.shared =
-            sent.elapsed() > QUICK.0 + QUICK.1.saturating_mul(u32::try_from(keys.len()).unwrap_or(u32::MAX));
-        self.metrics.select(self.store.system(), count, sent.elapsed(), result.is_ok());
+        let took = sent.elapsed();
+        let key_count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        turn.shared = took > QUICK + QUICK_PER_KEY.saturating_mul(key_count);
+        self.metrics.select(self.store.system(), count, took, result.is_ok());
         let Err(error) = result else {
             self.state.selected();
             *failures = 0;

@@ -4,6 +4,7 @@ use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
 use chassis::express::Express;
 use chassis::origin::OriginRule;
 use chassis::server::Limits;
+use percent_encoding::percent_decode_str;
 use poem::Response;
 use poem::http::HeaderMap;
 
@@ -20,6 +21,7 @@ impl Express for Test {
         path: &str,
         _: &HeaderMap,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
+        percent_decode_str(path).decode_utf8().ok()?;
         let is_mine = path.starts_with("/keys/") || path.starts_with("/express/");
         let panics = path.ends_with("panic");
         is_mine.then_some(async move {
