@@ -23,6 +23,7 @@ mod every_engine {
 
     promises! {
         the_description_is_served_as_it_stands,
+        every_conversation_comes_out_to_the_byte,
         a_write_that_is_due_before_its_turn_is_overloaded,
     }
 }
@@ -49,6 +50,21 @@ async fn the_description_is_served_as_it_stands(engine: Engine) {
     let response = connection.request("POST", "/ws/asyncapi.yaml", &[("Content-Length", "0")]).await;
     response.refused(405, "bad_method");
     assert_eq!(response.header("allow"), Some("GET, HEAD"));
+}
+
+async fn every_conversation_comes_out_to_the_byte(engine: Engine) {
+    let mut conversations = Document::read().conversations();
+    conversations.retain(|conversation| conversation.given.is_none());
+    // In another order and with messages sent ahead of replies it is the same.
+    for ahead in [1, usize::MAX] {
+        let system = System::start(engine).await;
+        let mut wrong = Vec::new();
+        for conversation in &conversations {
+            wrong.extend(hold(conversation, system.ws(), ahead).await);
+        }
+        assert!(wrong.is_empty(), "{ahead} ahead:\n{}", wrong.join("\n"));
+        conversations.reverse();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,7 +155,7 @@ fn every_example_is_part_of_a_conversation() {
 }
 
 #[test]
-fn every_conversation_has_a_name_and_says_what_it_needs() {
+fn every_conversation_is_replayed_unless_a_bug_is_needed() {
     let conversations = Document::read().conversations();
     let given: Vec<_> = conversations.iter().filter(|one| one.given.is_some()).map(|one| &one.name).collect();
     assert_eq!(given, ["unavailable", "overloaded", "outcome-unknown", "internal"]);
