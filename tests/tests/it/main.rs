@@ -1,6 +1,7 @@
 //! What the product promises, shown from outside: real processes, real databases, real sockets.
 
 mod bench;
+mod command_line;
 mod compose;
 mod concurrency;
 mod configuration;
@@ -23,3 +24,4 @@ mod read;
 mod refusals;
 mod silence;
 mod telemetry;
+mod transfer;

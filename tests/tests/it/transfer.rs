@@ -1,0 +1,187 @@
+//! The command line client: everything out of one store, and into another.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Output;
+use std::thread::JoinHandle;
+
+use e2e::{Engine, PATIENCE, Run, System, eventually, free_port, promises, run_to_end, storage, write};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::command_line::env;
+
+promises! {
+    refused_lines_are_reported_by_number_and_the_rest_is_written,
+    an_import_that_was_interrupted_and_runs_again_ends_the_same,
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn import(system: &System, lines: &str) -> Output {
+    let file = system.database.folder().join("lines.ndjson");
+    std::fs::write(&file, lines).expect("a file can be written");
+    run_to_end("keywire", &["import", &file.display().to_string()], &env(system))
+}
+
+/// Lines that write `value` under as many keys as `numbers` has.
+fn lines(numbers: std::ops::Range<u32>, value: &str) -> String {
+    numbers.map(|number| write(&format!("key/{number}"), value) + "\n").collect()
+}
+
+async fn entries(system: &System, count: u64) {
+    eventually("so many entries are there", PATIENCE, async || match system.database.entries().await {
+        found if found == count => Ok(()),
+        found => Err(format!("{found} of {count}")),
+    })
+    .await;
+}
+
+async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: Engine) {
+    let system = System::start(engine).await;
+    let long = "x".repeat(513);
+    let input = [
+        r#"{"key":"a","value":"1"}"#,
+        "",
+        "nonsense",
+        r#"{"key":"b","value":2}"#,
+        "   ",
+        &write(&long, "v"),
+        &write("c", &"\u{1}".repeat(1_048_576)),
+        r#"{"key":"a","value":"2"}"#,
+    ]
+    .join("\n");
+    let output = import(&system, &input);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = said(&output);
+    let said: Vec<&str> = said.lines().collect();
+    assert!(said[0].starts_with("keywire: line 3: not one JSON object"), "{said:?}");
+    assert_eq!(said[1], "keywire: line 4: value must be a string, not a number");
+    assert_eq!(said[2], "keywire: line 6: key has 513 bytes; at most 512 are allowed");
+    assert!(said[3].starts_with("keywire: 3 lines written, 3 refused in "), "{said:?}");
+    assert_eq!((said.len(), output.stdout.len()), (4, 0), "nothing else is said in a pipe: {said:?}");
+    assert_eq!(system.read("a").await.json()["value"], "2");
+    assert_eq!(system.database.entries().await, 2);
+}
+
+async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: Engine) {
+    let system = System::start(engine).await;
+    let (first, rest) = (lines(0..700, "first"), lines(700..1500, "first") + &lines(0..200, "last"));
+    let mut interrupted = Run::start("keywire", &["import"], &env(&system));
+    interrupted.feed(first.as_bytes());
+    entries(&system, 700).await;
+    interrupted.kill();
+    let again = import(&system, &(first + &rest));
+    assert!(again.status.success(), "{again:?}");
+    assert!(said(&again).starts_with("keywire: 1,700 lines written in "), "{again:?}");
+    assert_eq!((said(&again).lines().count(), again.stdout.len()), (1, 0), "{again:?}");
+    assert_eq!(system.database.entries().await, 1500);
+    let mut connection = system.connection().await;
+    for (number, value) in [(0, "last"), (199, "last"), (200, "first"), (1499, "first")] {
+        let found = connection.get(&storage(&format!("key/{number}"))).await;
+        assert_eq!(found.json()["value"], value, "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_goes_on_when_the_service_is_back() {
+    let mut system = System::with(Engine::Sqlite, &[("LISTEN_ADDR", &free_port().to_string())]).await;
+    let mut running = Run::start("keywire", &["import"], &env(&system));
+    running.feed(lines(0..100, "v").as_bytes());
+    entries(&system, 100).await;
+    system.writer.kill();
+    running.feed(lines(100..200, "v").as_bytes());
+    system.restart_writer().await;
+    entries(&system, 200).await;
+    let output = running.end();
+    assert!(output.status.success(), "{output:?}");
+    assert!(said(&output).contains("keywire: 200 lines written in "), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_was_not_applied_goes_again_with_all_that_follow() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let addr = listener.local_addr().expect("it has an address");
+    let service = tokio::spawn(async move {
+        let mut heard = [Vec::new(), Vec::new()];
+        for (turn, heard) in heard.iter_mut().enumerate() {
+            let (stream, _) = listener.accept().await.expect("a client comes");
+            let mut socket = tokio_tungstenite::accept_async(stream).await.expect("a handshake");
+            while let Some(Ok(Message::Text(text))) = socket.next().await {
+                let reply = match (turn, heard.len()) {
+                    (0, 3) => r#"{"message":"the database is away","status":503,"code":"unavailable"}"#,
+                    _ => r#"{"message":"k created","status":200}"#,
+                };
+                heard.push(text.as_str().to_owned());
+                socket.send(Message::text(reply)).await.expect("the client reads on");
+            }
+        }
+        heard
+    });
+    let all = lines(0..10, "v");
+    let mut import =
+        Run::start("keywire", &["import"], &[("KEYWIRE_URL".to_owned(), format!("http://{addr}"))]);
+    import.feed(all.as_bytes());
+    let output = import.end();
+    assert!(output.status.success(), "{output:?}");
+    let said = said(&output);
+    assert!(said.starts_with("keywire: the database is away; going on with line 4\n"), "{said}");
+    assert!(said.contains("keywire: 10 lines written in "), "{said}");
+    let [first, second] = service.await.expect("the service does not fail");
+    let all: Vec<&str> = all.lines().collect();
+    assert_eq!(first, all);
+    assert_eq!(second, all[3..], "the same lines in the same order");
+}
+
+/// Answers one request with exactly these bytes, and hangs up.
+fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let addr = listener.local_addr().expect("it has an address");
+    let service = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client comes");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).expect("a whole request");
+            request.extend(byte);
+        }
+        client.write_all(answer.as_bytes()).expect("the client reads on");
+    });
+    (addr, service)
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder can be read");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
+    let broken = [
+        ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n4\r\n{}"),
+        ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n"),
+        ("1 line:", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}\n"),
+        ("1 line:", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}\n{}"),
+        ("hides where the export ends", "HTTP/1.1 200 OK\r\n\r\n{}\n{}\n"),
+        (
+            "too many exports",
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 66\r\n\r\n{\"message\":\"too many exports\",\"status\":503,\"code\":\"overloaded\"}   ",
+        ),
+    ];
+    for (named, answer) in broken {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let file = folder.path().join("all.ndjson");
+        std::fs::write(&file, "before").expect("a file can be written");
+        let (addr, service) = answering(answer);
+        let url = format!("http://{addr}");
+        let output = run_to_end("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+        service.join().expect("the service does not fail");
+        assert_eq!(output.status.code(), Some(69), "{answer:?}: {output:?}");
+        assert!(said(&output).contains(named) && said(&output).lines().count() == 1, "{output:?}");
+        assert_eq!(files(folder.path()), ["all.ndjson"]);
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "before");
+    }
+}
