@@ -56,6 +56,12 @@ impl Run {
         Self { what: format!("{name} {args:?}"), child, input, stdout, stderr }
     }
 
+    /// Its id, for `signal`.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Gives it `input` to read.
     pub fn feed(&mut self, input: &[u8]) {
         let stdin = self.input.as_mut().expect("it is open until the end");

@@ -72,7 +72,7 @@ pub(crate) struct Config {
 pub(crate) enum Command {
     /// Asks a running keywire on this machine whether it is ready
     Check {
-        /// Its admin address, if not the one above
+        /// Its admin address; `ADMIN_ADDR`, or 127.0.0.1:9000, if not given
         #[arg(long, value_name = "ADMIN_ADDR")]
         admin_addr: Option<SocketAddr>,
     },

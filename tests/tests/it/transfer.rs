@@ -1,12 +1,15 @@
 //! The command line client: everything out of one store, and into another.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use e2e::{Engine, PATIENCE, Run, System, eventually, free_port, promises, run_to_end, storage, write};
+use e2e::{
+    Engine, PATIENCE, Run, System, eventually, free_port, promises, run_to_end, signal, storage, write,
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -14,6 +17,7 @@ use crate::command_line::env;
 
 promises! {
     refused_lines_are_reported_by_number_and_the_rest_is_written,
+    a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
     an_import_that_was_interrupted_and_runs_again_ends_the_same,
 }
 
@@ -67,6 +71,18 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
     assert_eq!(system.database.entries().await, 2);
 }
 
+async fn a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written(engine: Engine) {
+    let system = System::with(engine, &[("VALUE_BYTES_MAX", "100")]).await;
+    let long = write("long", &"x".repeat(10_000)) + "\n";
+    let output = import(&system, &(lines(0..100, "v") + &long + &lines(100..200, "v") + &long));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = said(&output);
+    for named in ["line 101: longer than", "line 202: longer than", "200 lines written, 2 refused in "] {
+        assert!(said.contains(&format!("keywire: {named}")), "{said}");
+    }
+    assert_eq!(system.database.entries().await, 200);
+}
+
 async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: Engine) {
     let system = System::start(engine).await;
     let (first, rest) = (lines(0..700, "first"), lines(700..1500, "first") + &lines(0..200, "last"));
@@ -101,43 +117,78 @@ async fn an_import_goes_on_when_the_service_is_back() {
     assert!(said(&output).contains("keywire: 200 lines written in "), "{output:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_was_not_applied_goes_again_with_all_that_follow() {
+/// What a service hears on two sockets, one after the other.
+struct Heard {
+    lines: [Vec<String>; 2],
+    /// From the end of the first to the begin of the second.
+    between: Duration,
+}
+
+/// A service of two sockets, which answers a message by their number and the message's, and breaks the socket for none.
+async fn answering_with(
+    answer: fn(usize, usize) -> Option<&'static str>,
+) -> (SocketAddr, tokio::task::JoinHandle<Heard>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let addr = listener.local_addr().expect("it has an address");
     let service = tokio::spawn(async move {
-        let mut heard = [Vec::new(), Vec::new()];
-        for (turn, heard) in heard.iter_mut().enumerate() {
+        let (mut lines, mut ends, mut between) = ([Vec::new(), Vec::new()], None, Duration::ZERO);
+        for (turn, lines) in lines.iter_mut().enumerate() {
             let (stream, _) = listener.accept().await.expect("a client comes");
+            between = ends.map(|ends: Instant| ends.elapsed()).unwrap_or_default();
             let mut socket = tokio_tungstenite::accept_async(stream).await.expect("a handshake");
             while let Some(Ok(Message::Text(text))) = socket.next().await {
-                let reply = match (turn, heard.len()) {
-                    (0, 3) => r#"{"message":"the database is away","status":503,"code":"unavailable"}"#,
-                    _ => r#"{"message":"k created","status":200}"#,
-                };
-                heard.push(text.as_str().to_owned());
-                socket.send(Message::text(reply)).await.expect("the client reads on");
+                let Some(answer) = answer(turn, lines.len()) else { break };
+                lines.push(text.as_str().to_owned());
+                socket.send(Message::text(answer)).await.expect("the client reads on");
             }
+            ends = Some(Instant::now());
         }
-        heard
+        Heard { lines, between }
     });
+    (addr, service)
+}
+
+/// Imports ten lines at `addr`; the lines, and what was said.
+fn import_ten(addr: SocketAddr) -> (Vec<String>, String) {
     let all = lines(0..10, "v");
-    let mut import =
-        Run::start("keywire", &["import"], &[("KEYWIRE_URL".to_owned(), format!("http://{addr}"))]);
+    let env = [("KEYWIRE_URL".to_owned(), format!("http://{addr}"))];
+    let mut import = Run::start("keywire", &["import"], &env);
     import.feed(all.as_bytes());
     let output = import.end();
     assert!(output.status.success(), "{output:?}");
-    let said = said(&output);
+    assert!(said(&output).contains("keywire: 10 lines written in "), "{output:?}");
+    (all.lines().map(str::to_owned).collect(), said(&output))
+}
+
+const CREATED: &str = r#"{"message":"k created","status":200}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_was_not_applied_goes_again_with_all_that_follow() {
+    let (addr, service) = answering_with(|turn, number| match (turn, number) {
+        (0, 3) => Some(r#"{"message":"the database is away","status":503,"code":"unavailable"}"#),
+        _ => Some(CREATED),
+    })
+    .await;
+    let (all, said) = import_ten(addr);
     assert!(said.starts_with("keywire: the database is away; going on with line 4\n"), "{said}");
-    assert!(said.contains("keywire: 10 lines written in "), "{said}");
-    let [first, second] = service.await.expect("the service does not fail");
-    let all: Vec<&str> = all.lines().collect();
-    assert_eq!(first, all);
+    let [first, second] = service.await.expect("the service does not fail").lines;
+    assert_eq!(first, all, "every answer was waited for");
     assert_eq!(second, all[3..], "the same lines in the same order");
 }
 
-/// Answers one request with exactly these bytes, and hangs up.
-fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_broken_socket_left_under_way_is_settled_before_it_goes_again() {
+    let (addr, service) =
+        answering_with(|turn, number| if (turn, number) == (0, 3) { None } else { Some(CREATED) }).await;
+    let (all, said) = import_ten(addr);
+    assert!(said.contains("; going on with line 4\n"), "{said}");
+    let Heard { lines: [first, second], between } = service.await.expect("the service does not fail");
+    assert_eq!((&first[..], &second[..]), (&all[..3], &all[3..]));
+    assert!(between >= Duration::from_secs(10), "a write may take 10 s, it came again after {between:?}");
+}
+
+/// Answers one request with exactly these bytes. Dropping what it leaves hangs up.
+fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let addr = listener.local_addr().expect("it has an address");
     let service = std::thread::spawn(move || {
@@ -149,6 +200,7 @@ fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<()>) {
             request.extend(byte);
         }
         client.write_all(answer.as_bytes()).expect("the client reads on");
+        client
     });
     (addr, service)
 }
@@ -177,11 +229,33 @@ fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
         std::fs::write(&file, "before").expect("a file can be written");
         let (addr, service) = answering(answer);
         let url = format!("http://{addr}");
-        let output = run_to_end("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
-        service.join().expect("the service does not fail");
+        let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+        drop(service.join().expect("the service does not fail"));
+        let output = run.end();
         assert_eq!(output.status.code(), Some(69), "{answer:?}: {output:?}");
         assert!(said(&output).contains(named) && said(&output).lines().count() == 1, "{output:?}");
         assert_eq!(files(folder.path()), ["all.ndjson"]);
         assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "before");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_is_interrupted_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("all.ndjson");
+    let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
+    let url = format!("http://{addr}");
+    let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+    let open = service.join().expect("the service does not fail");
+    eventually("it is under way", PATIENCE, async || match files(folder.path()).len() {
+        1 => Ok(()),
+        other => Err(format!("{other} files")),
+    })
+    .await;
+    signal("INT", run.id());
+    let output = run.end();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(said(&output), "keywire: interrupted; nothing was exported\n");
+    assert!(files(folder.path()).is_empty());
+    drop(open);
 }
