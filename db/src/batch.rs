@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, info_span};
 
+use crate::entry::Write;
+use crate::pending::Pending;
 use crate::store::QUERY_TIMEOUT;
-use crate::writer::{BatchReport, Pending, Refusal};
+use crate::writer::{BatchReport, Refusal, WriterConfig};
 
 /// How far past its deadline a write may be answered because a statement is under way.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
@@ -27,8 +29,9 @@ pub(crate) struct Batch {
     pub(crate) begun: Instant,
     /// The commit; linked to every message it carries.
     pub(crate) span: Span,
-    /// Keys and values of all writes that were ever in it.
+    /// Keys and values of all writes that were ever in it, and their ops.
     bytes: usize,
+    ops: usize,
     committed: usize,
     refused: usize,
 }
@@ -49,19 +52,23 @@ impl Batch {
             begun: Instant::now(),
             span,
             bytes: 0,
+            ops: 0,
             committed: 0,
             refused: 0,
         }
     }
 
-    /// Whether `more` bytes fit; one write always does.
-    pub(crate) fn has_room(&self, more: usize, bytes_max: usize) -> bool {
-        self.pending.is_empty() || self.bytes + more <= bytes_max
+    /// Whether `write` fits; the first always does.
+    pub(crate) fn has_room(&self, write: &Write, config: &WriterConfig) -> bool {
+        let ops = self.ops + write.ops().len();
+        self.pending.is_empty()
+            || ops <= config.batch_ops_max.get() && self.bytes + write.bytes() <= config.batch_bytes_max
     }
 
     pub(crate) fn add(&mut self, pending: Pending) {
         self.span.follows_from(&pending.span);
-        self.bytes += pending.set.bytes();
+        self.bytes += pending.write.bytes();
+        self.ops += pending.write.ops().len();
         self.pending.push(pending);
     }
 
@@ -85,8 +92,7 @@ impl Batch {
     pub(crate) fn acknowledge(&mut self) {
         self.committed += self.pending.len();
         for pending in self.pending.drain(..) {
-            let answer = pending.outcome.ok_or(Refusal::OutcomeUnknown);
-            pending.answer(answer);
+            pending.acknowledge();
         }
     }
 

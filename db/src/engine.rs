@@ -3,8 +3,9 @@
 use std::future::Future;
 
 use crate::Error;
-use crate::entry::Rev;
-use crate::plan::{Held, Row, Stored};
+use crate::entry::{Key, Rev};
+use crate::plan::{Row, Stored};
+use crate::run::Held;
 
 /// A database that lanes can write to.
 pub(crate) trait Engine: Clone + Send + Sync + 'static {
@@ -48,14 +49,21 @@ pub(crate) trait Session: Send {
     /// The seq in the lane's fence row, if there is one. For a fence that did not match.
     fn seq(&mut self, lane: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
-    /// What the store holds of the keys of `rows`; rows that exist are locked, in key order.
-    fn held(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<Vec<Held>, Error>> + Send;
+    /// What the store holds of `keys` (in key order); rows that exist are locked, in key order.
+    fn held(&mut self, keys: &[&Key]) -> impl Future<Output = Result<Vec<Held>, Error>> + Send;
 
     /// Writes `rows` (in key order, their keys found absent); an entry that appeared is a conflict.
     fn insert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Writes `rows` (in key order, each locked and of a revision above the stored one).
+    fn overwrite(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Writes `rows` (in key order) whether or not their keys exist, and tells what became of each.
     fn upsert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<Vec<Stored>, Error>> + Send;
+
+    /// Remembers when `rows`, which were just written, are to be looked at by the sweeper: when they expire, or when they
+    /// were deleted.
+    fn remember(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Sends COMMIT. Any error leaves the outcome unknown.
     fn commit(&mut self) -> impl Future<Output = Result<(), Error>> + Send;

@@ -1,4 +1,4 @@
-//! The vocabulary of the store: keys, values, revisions, one write and what became of it.
+//! The vocabulary of the store: keys, values, revisions, what is written and what became of it.
 
 use std::fmt;
 
@@ -56,24 +56,77 @@ pub struct Entry {
     pub rev: Rev,
 }
 
-/// A write that was asked for: `key` shall hold `value`.
+/// How long a value lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// Until it is overwritten or deleted.
+    Never,
+    /// So many seconds from the write on, by the database's clock.
+    After(u64),
+    /// Until this instant: microseconds since 1970 UTC, below 2^63.
+    At(u64),
+}
+
+/// What is done to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Set {
-    /// The key to write.
+pub enum Change {
+    /// It shall hold this value for this long.
+    Set(Value, Expiry),
+    /// It shall hold nothing.
+    Delete,
+}
+
+/// One change of one key, perhaps under a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    /// The key to change.
     pub key: Key,
-    /// What it shall hold.
-    pub value: Value,
-    /// Whether the reply tells the revision; knowing it can cost a read.
+    /// What shall become of it.
+    pub change: Change,
+    /// Only if this is the key's revision; 0 = only if it is absent.
+    pub if_rev: Option<Rev>,
+    /// Whether the reply tells the revision; knowing it can cost a read. True for everything but a plain set.
     pub shows_rev: bool,
 }
 
-/// What a committed [`Set`] did.
+/// What travels and is answered as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// One op.
+    One(Op),
+    /// Ops of different keys, of which all take effect at one instant, or none.
+    Atomic(Vec<Op>),
+}
+
+/// What became of an [`Op`] of a committed transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// The key was not there before.
-    pub created: bool,
-    /// The revision it wrote; given if and only if the [`Set`] shows it.
-    pub rev: Option<Rev>,
+pub enum Outcome {
+    /// Set; the key was absent. The revision is given if and only if the op shows it.
+    Created(Option<Rev>),
+    /// Set; the key was there.
+    Updated(Option<Rev>),
+    /// Deleted; the revision of the deletion.
+    Deleted(Rev),
+    /// There was nothing to delete.
+    Absent,
+    /// Not applied: the key has this revision (0: it is absent), not the one asked for.
+    Mismatch(Rev),
+}
+
+/// What became of a [`Write`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Of its only op.
+    One(Outcome),
+    /// Of each op, none of them [`Outcome::Mismatch`]: all took effect.
+    All(Vec<Outcome>),
+    /// Nothing took effect, because the condition of this op is false.
+    Failed {
+        /// The place of the op among those of the write, from 0.
+        index: usize,
+        /// The revision its key has; 0: it is absent.
+        rev: Rev,
+    },
 }
 
 impl Key {
@@ -117,11 +170,32 @@ impl Value {
     }
 }
 
-impl Set {
-    /// What this write weighs in a queue or a batch, in bytes.
+impl Op {
+    /// What this op weighs in a queue or a batch, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.key.0.len() + self.value.0.len()
+        let value = match &self.change {
+            Change::Set(value, _) => value.0.len(),
+            Change::Delete => 0,
+        };
+        self.key.0.len() + value
+    }
+}
+
+impl Write {
+    /// Its ops, in the order given.
+    #[must_use]
+    pub fn ops(&self) -> &[Op] {
+        match self {
+            Self::One(op) => std::slice::from_ref(op),
+            Self::Atomic(ops) => ops,
+        }
+    }
+
+    /// What it weighs in a queue or a batch, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.ops().iter().map(Op::bytes).sum()
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
-use crate::entry::Key;
-use crate::writer::Pending;
+use crate::entry::{Key, Write};
+use crate::pending::Pending;
 
 /// Writes in the order they were queued. Those taken out of the queue no longer count against its bound.
 #[derive(Debug)]
@@ -30,8 +30,9 @@ impl Inbox {
 
     /// How many of those that have come write no key of `others`, up to the first that does.
     pub(crate) fn apart_from(&self, others: &[Pending]) -> usize {
-        let keys: HashSet<&Key> = others.iter().map(|other| &other.set.key).collect();
-        self.waiting.iter().take_while(|pending| !keys.contains(&pending.set.key)).count()
+        let keys: HashSet<&Key> = others.iter().flat_map(|other| keys_of(&other.write)).collect();
+        let apart = |pending: &&Pending| keys_of(&pending.write).all(|key| !keys.contains(key));
+        self.waiting.iter().take_while(apart).count()
     }
 
     /// Waits until writes come; 0 = none ever will. Dropping the future loses nothing.
@@ -51,4 +52,8 @@ impl Inbox {
     pub(crate) fn put_back(&mut self, pending: Pending) {
         self.waiting.push_front(pending);
     }
+}
+
+fn keys_of(write: &Write) -> impl Iterator<Item = &Key> {
+    write.ops().iter().map(|op| &op.key)
 }

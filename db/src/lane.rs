@@ -12,10 +12,11 @@ use crate::batch::{Batch, GRACE, REVS};
 use crate::engine::{Engine, Session};
 use crate::inbox::Inbox;
 use crate::link::Link;
+use crate::pending::Pending;
 use crate::plan::Plan;
 use crate::store::{CONNECT_TIMEOUT, within};
 use crate::transaction::write;
-use crate::writer::{BatchReport, LaneState, Pending, Refusal, WriterConfig};
+use crate::writer::{BatchReport, LaneState, Refusal, WriterConfig};
 
 /// How often an idle lane shows its session that it is alive; below the server's `wait_timeout`.
 const IDLE: Duration = Duration::from_secs(10);
@@ -129,13 +130,10 @@ impl<E: Engine> Lane<E> {
     fn fill(&mut self, batch: &mut Batch, most: usize) {
         let late = Instant::now() + self.lead;
         for _ in 0..most {
-            if batch.pending.len() == self.config.batch_ops_max.get() {
-                return;
-            }
             let Some(next) = self.inbox.next() else { return };
             if next.deadline <= late {
                 batch.refuse(next, self.link.refusal());
-            } else if batch.has_room(next.set.bytes(), self.config.batch_bytes_max) {
+            } else if batch.has_room(&next.write, &self.config) {
                 batch.add(next);
             } else {
                 return self.inbox.put_back(next);
@@ -210,16 +208,16 @@ impl<E: Engine> Lane<E> {
         self.join(batch, 0);
         let mut written = 0;
         for part in 1.. {
-            let mut plan = Plan::new(batch.pending[written..].iter().map(|pending| &pending.set));
+            let mut plan = Plan::new(batch.pending[written..].iter().map(|pending| &pending.write));
             if plan.revs() > batch.revs {
                 batch.revs = plan.revs();
                 let why = "more revisions are needed than were reserved";
                 return Err(Failed::Error(Error::Conflict(why.into())));
             }
             let session = self.link.session().ok_or(Failed::Lost)?;
-            let outcomes = within(limit, write(session, &mut plan, last)).await?;
-            for (pending, outcome) in batch.pending[written..].iter_mut().zip(outcomes) {
-                pending.outcome = Some(outcome);
+            let settled = within(limit, write(session, &mut plan, last)).await?;
+            for (pending, settled) in batch.pending[written..].iter_mut().zip(settled) {
+                pending.settled = Some(settled);
             }
             written = batch.pending.len();
             if part < PARTS_MAX {

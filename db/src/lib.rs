@@ -16,16 +16,22 @@ mod inbox;
 mod lane;
 mod link;
 mod mysql;
+mod pending;
 mod plan;
+mod run;
 mod schema;
 mod shapes;
 mod sqlite;
 mod store;
+mod sweeper;
 mod transaction;
 mod writer;
 
 pub use entry::{
-    Entry, KEY_BYTES_MAX, Key, KeyError, Outcome, Rev, Set, VALUE_BYTES_MAX, Value, ValueTooLong,
+    Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Rev, Settled, VALUE_BYTES_MAX, Value,
+    ValueTooLong, Write,
 };
+pub use pending::Ticket;
 pub use store::{BadUrl, Error, Grants, Reader, Store};
-pub use writer::{BatchReport, Gauge, Refusal, Ticket, Writer, WriterConfig};
+pub use sweeper::{Round, sweep};
+pub use writer::{BatchReport, Gauge, Refusal, Submitted, Writer, WriterConfig};

@@ -2,237 +2,151 @@
 //!
 //! Pure. A batch means what the same writes one by one in arrival order would mean.
 
-use crate::entry::{Key, Outcome, Rev, Set, Value};
+use crate::entry::{Expiry, Key, Op, Rev, Settled, Write};
+use crate::run::{Held, Run, State, Told};
 
-/// One row to write: the last of a run of writes of one key.
-#[derive(Debug, Clone, Copy)]
+/// One row to write: what a key holds after all writes of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row<'a> {
     pub(crate) key: &'a Key,
-    pub(crate) value: &'a Value,
+    /// Empty for a tombstone.
+    pub(crate) value: &'a str,
     /// The revision to write unless the stored one is ahead of it.
     pub(crate) rev: u64,
-    /// How many revisions the run takes: its writes, if one of them shows its revision, else 1.
-    run: u64,
+    /// [`TOMBSTONE`] for a deleted key.
+    pub(crate) expiry: Expiry,
 }
 
-/// What the store holds of a key, read under lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// No row: not locked either, so it is written by a plain INSERT that fails if one appears.
-    Absent,
-    /// A row, live or not, of this revision.
-    Present(Rev),
-}
+/// The expiry of what was deleted: expired for ever.
+pub(crate) const TOMBSTONE: Expiry = Expiry::At(0);
 
-impl Held {
-    /// One per row of `rows` (in key order), from the keys and revisions `found` (in key order too).
-    pub(crate) fn of(rows: &[Row<'_>], found: Vec<(Vec<u8>, u64)>) -> Vec<Self> {
-        let mut found = found.into_iter().peekable();
-        let held = |row: &Row<'_>| {
-            let key = row.key.as_str().as_bytes();
-            found.next_if(|(k, _)| k == key).map_or(Self::Absent, |(_, rev)| Self::Present(Rev(rev)))
-        };
-        rows.iter().map(held).collect()
-    }
-}
-
-/// What the store made of a [`Row`].
+/// What the store made of a [`Row`] of [`Rows::free`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) rev: u64,
     pub(crate) created: bool,
 }
 
-/// The rows of a batch in key order, and which write belongs to which row.
-#[derive(Debug)]
-pub(crate) struct Plan<'a> {
-    rows: Vec<Row<'a>>,
-    /// Per write in arrival order.
-    writes: Vec<Write>,
-    needs_held: bool,
+/// The rows of a batch, each kind in key order.
+#[derive(Debug, Default)]
+pub(crate) struct Rows<'a> {
+    /// Of keys found without a row: written by a plain INSERT, which fails if one has appeared.
+    pub(crate) absent: Vec<Row<'a>>,
+    /// Of keys whose row is locked: their outcomes are known.
+    pub(crate) present: Vec<Row<'a>>,
+    /// Of keys whose state nobody asked for: writing them tells their outcomes.
+    pub(crate) free: Vec<Row<'a>>,
 }
 
-/// Where a write stands: its row, and how many writes of the same key stand before it.
-#[derive(Debug, Clone, Copy)]
-struct Write {
-    row: usize,
-    nth: u64,
-    shows_rev: bool,
+/// The writes of one part of a transaction, sorted out by key.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    writes: Vec<&'a Write>,
+    /// In key order.
+    runs: Vec<Run<'a>>,
+    /// Of each op of all writes, in arrival order: its run.
+    run_of: Vec<usize>,
+    /// What each op is told, in the same order; from [`Plan::decide`] on.
+    told: Vec<Told>,
+    /// Of each run its place in [`Rows::free`]; from [`Plan::decide`] on.
+    free_at: Vec<usize>,
 }
 
 impl<'a> Plan<'a> {
-    /// Folds `sets`, given in arrival order.
-    pub(crate) fn new(sets: impl Iterator<Item = &'a Set>) -> Self {
-        let sets: Vec<&Set> = sets.collect();
-        let mut order: Vec<usize> = (0..sets.len()).collect();
-        order.sort_unstable_by(|&a, &b| (&sets[a].key, a).cmp(&(&sets[b].key, b)));
+    /// Sorts out `writes`, given in arrival order.
+    pub(crate) fn new(writes: impl Iterator<Item = &'a Write>) -> Self {
+        let writes: Vec<&Write> = writes.collect();
+        let ops: Vec<&Op> = writes.iter().flat_map(|write| write.ops()).collect();
+        let mut order: Vec<usize> = (0..ops.len()).collect();
+        order.sort_unstable_by(|&a, &b| (&ops[a].key, a).cmp(&(&ops[b].key, b)));
 
-        let mut plan = Self {
-            rows: Vec::with_capacity(sets.len()),
-            writes: vec![Write { row: 0, nth: 0, shows_rev: false }; sets.len()],
-            needs_held: false,
-        };
-        for run in order.chunk_by(|&a, &b| sets[a].key == sets[b].key) {
-            plan.add_run(&sets, run);
+        let mut runs = Vec::with_capacity(ops.len());
+        let mut run_of = vec![0; ops.len()];
+        for run in order.chunk_by(|&a, &b| ops[a].key == ops[b].key) {
+            for &at in run {
+                run_of[at] = runs.len();
+            }
+            runs.extend(Run::of(run.iter().map(|&at| ops[at])));
         }
-        plan
-    }
-
-    fn add_run(&mut self, sets: &[&'a Set], run: &[usize]) {
-        let shown = run.iter().any(|&at| sets[at].shows_rev);
-        let last = sets[run[run.len() - 1]];
-        for (nth, &at) in (0..).zip(run) {
-            self.writes[at] = Write { row: self.rows.len(), nth, shows_rev: sets[at].shows_rev };
-        }
-        // The revisions inside a run can only be told when the one before it is known.
-        self.needs_held |= shown && run.len() > 1;
-        self.rows.push(Row {
-            key: &last.key,
-            value: &last.value,
-            rev: 0,
-            run: if shown { run.len() as u64 } else { 1 },
-        });
+        Self { writes, runs, run_of, told: Vec::new(), free_at: Vec::new() }
     }
 
     /// How many revisions the batch must reserve: those of its longest run.
     pub(crate) fn revs(&self) -> u64 {
-        self.rows.iter().map(|row| row.run).max().unwrap_or(1)
+        self.runs.iter().map(Run::revs).max().unwrap_or(1)
     }
 
-    /// Whether [`Plan::place`] must be given what the store holds.
-    pub(crate) fn needs_held(&self) -> bool {
-        self.needs_held
+    /// The keys of which [`Plan::decide`] must be given what the store holds, in key order.
+    pub(crate) fn asked(&self) -> Vec<&'a Key> {
+        self.runs.iter().filter(|run| run.asks()).map(Run::key).collect()
     }
 
-    /// The rows, in key order.
-    pub(crate) fn rows(&self) -> &[Row<'a>] {
-        &self.rows
-    }
-
-    /// Gives every row its revision: of those reserved for the batch, of which `last` is the last, or the next after
-    /// the one the store holds.
+    /// Applies the writes one by one and says what to store. Of the revisions reserved for the batch `last` is the last;
+    /// a key whose stored revision is ahead of them goes on from that.
     ///
-    /// `held` is empty, or has one element per row.
-    pub(crate) fn place(&mut self, last: Rev, held: &[Held]) {
+    /// `held` is what the store holds of the keys of [`Plan::asked`].
+    pub(crate) fn decide(&mut self, last: Rev, held: &[Held]) -> Rows<'a> {
         let first = last.0 - (self.revs() - 1);
-        for (at, row) in self.rows.iter_mut().enumerate() {
-            let next = match held.get(at) {
-                Some(Held::Present(rev)) => rev.0 + 1,
-                Some(Held::Absent) | None => 0,
-            };
-            row.rev = first.max(next) + row.run - 1;
+        let mut held = held.iter().copied();
+        let state = |run: &Run<'a>| State::new(if run.asks() { held.next() } else { None }, first);
+        let mut states: Vec<State<'a>> = self.runs.iter().map(state).collect();
+
+        let mut told = Vec::with_capacity(self.run_of.len());
+        let mut rest = self.run_of.as_slice();
+        for write in &self.writes {
+            let (runs, later) = rest.split_at(write.ops().len());
+            apply(write, runs, &mut states, &mut told);
+            rest = later;
         }
+        self.told = told;
+        let mut rows = Rows::default();
+        self.free_at = vec![0; self.runs.len()];
+        for (at, state) in states.iter().enumerate() {
+            self.free_at[at] = rows.free.len();
+            let Some(row) = state.written() else { continue };
+            match state.held() {
+                None => rows.free.push(row),
+                Some(Held::Absent) => rows.absent.push(row),
+                Some(Held::Present { .. }) => rows.present.push(row),
+            }
+        }
+        rows
     }
 
-    /// One outcome per write in arrival order, from what the store made of each row.
-    pub(crate) fn outcomes(&self, stored: &[Stored]) -> Vec<Outcome> {
-        let outcome = |write: &Write| {
-            let (row, stored) = (&self.rows[write.row], stored[write.row]);
-            Outcome {
-                created: stored.created && write.nth == 0,
-                rev: write.shows_rev.then(|| Rev(stored.rev - (row.run - 1) + write.nth)),
+    /// What became of each write, in arrival order, from what the store made of the rows of [`Rows::free`].
+    pub(crate) fn settle(&self, stored: &[Stored]) -> Vec<Settled> {
+        let outcome = |op: usize| {
+            let stored = stored.get(self.free_at[self.run_of[op]]);
+            self.told[op].outcome(stored.copied())
+        };
+        let mut next = 0;
+        let settle = |write: &&Write| {
+            let ops = next..next + write.ops().len();
+            next = ops.end;
+            match write {
+                Write::One(_) => Settled::One(outcome(ops.start)),
+                Write::Atomic(_) => match self.told[ops.clone()].iter().enumerate().find_map(Told::failed) {
+                    Some((index, rev)) => Settled::Failed { index, rev },
+                    None => Settled::All(ops.map(outcome).collect()),
+                },
             }
         };
-        self.writes.iter().map(outcome).collect()
+        self.writes.iter().map(settle).collect()
     }
+}
+
+/// Applies one write to the states of its keys, all of it or nothing, and tells each of its ops.
+fn apply<'a>(write: &'a Write, runs: &[usize], states: &mut [State<'a>], told: &mut Vec<Told>) {
+    let ops = write.ops().iter().zip(runs);
+    let mismatch = |(op, &run): (&Op, &usize)| states[run].mismatch(op);
+    if let Some((index, rev)) = ops.clone().enumerate().find_map(|(at, it)| Some((at, mismatch(it)?))) {
+        told.extend((0..runs.len()).map(|at| if at == index { Told::Mismatch(rev) } else { Told::Void }));
+        return;
+    }
+    let is_atomic = matches!(write, Write::Atomic(_));
+    told.extend(ops.map(|(op, &run)| states[run].apply(op, is_atomic)));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    /// What a store would hold: value and revision of each key.
-    type Model = BTreeMap<String, (String, u64)>;
-
-    fn set(key: u8, value: u8, shows_rev: bool) -> Set {
-        Set {
-            key: Key::new(format!("k{key}"), 512).expect("short"),
-            value: Value::new(format!("v{value}"), 512).expect("short"),
-            shows_rev,
-        }
-    }
-
-    /// Applies a planned batch as the engines do: an upsert that never lets a revision go back.
-    fn apply(model: &mut Model, sets: &[Set], batch: u64) -> Vec<Outcome> {
-        let mut plan = Plan::new(sets.iter());
-        let held: Vec<Held> = if plan.needs_held() {
-            let held = |row: &Row<'_>| match model.get(row.key.as_str()) {
-                Some((_, rev)) => Held::Present(Rev(*rev)),
-                None => Held::Absent,
-            };
-            plan.rows().iter().map(held).collect()
-        } else {
-            Vec::new()
-        };
-        plan.place(Rev(batch), &held);
-        let stored: Vec<Stored> = plan
-            .rows()
-            .iter()
-            .map(|row| {
-                let old = model.get(row.key.as_str()).map(|(_, rev)| *rev);
-                let rev = old.map_or(row.rev, |old| row.rev.max(old + 1));
-                model.insert(row.key.as_str().into(), (row.value.as_str().into(), rev));
-                Stored { rev, created: old.is_none() }
-            })
-            .collect();
-        plan.outcomes(&stored)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-        #[test]
-        fn a_batch_means_what_the_same_writes_one_by_one_mean(
-            start in prop::collection::btree_map(0u8..6, 0u64..500, 0..6),
-            sets in prop::collection::vec((0u8..6, any::<u8>(), any::<bool>()), 1..40),
-            batch in 256u64..400,
-        ) {
-            let start: Model = start.into_iter().map(|(k, rev)| (format!("k{k}"), ("old".into(), rev))).collect();
-            let sets: Vec<Set> = sets.into_iter().map(|(k, v, shows)| set(k, v, shows)).collect();
-            let (mut together, mut alone) = (start.clone(), start.clone());
-
-            let outcomes = apply(&mut together, &sets, batch);
-            let singly: Vec<Outcome> =
-                sets.iter().flat_map(|set| apply(&mut alone, std::slice::from_ref(set), batch)).collect();
-
-            let created = |all: &[Outcome]| all.iter().map(|o| o.created).collect::<Vec<_>>();
-            let values = |model: &Model| model.values().map(|(v, _)| v.clone()).collect::<Vec<_>>();
-            prop_assert_eq!(created(&outcomes), created(&singly));
-            prop_assert_eq!(values(&together), values(&alone));
-
-            let mut last: BTreeMap<&str, u64> = start.iter().map(|(k, (_, rev))| (k.as_str(), *rev)).collect();
-            for (set, outcome) in sets.iter().zip(&outcomes) {
-                prop_assert_eq!(outcome.rev.is_some(), set.shows_rev);
-                if let Some(rev) = outcome.rev {
-                    let before = last.insert(set.key.as_str(), rev.0);
-                    prop_assert!(before < Some(rev.0), "rev {} after {:?}", rev, before);
-                    prop_assert!(rev.0 <= together[set.key.as_str()].1);
-                }
-            }
-            for (key, (_, rev)) in &together {
-                prop_assert!(start.get(key).is_none_or(|(_, old)| old < rev || !sets.iter().any(|s| s.key.as_str() == key)));
-            }
-        }
-
-        #[test]
-        fn the_last_write_of_a_run_shows_the_revision_that_is_stored(
-            start in prop::option::of(0u64..200), writes in 1u8..20, batch in 256u64..400,
-        ) {
-            let mut model: Model = start.map(|rev| ("k0".into(), ("old".into(), rev))).into_iter().collect();
-            let sets: Vec<Set> = (0..writes).map(|value| set(0, value, true)).collect();
-            let outcomes = apply(&mut model, &sets, batch);
-            prop_assert_eq!(outcomes.last().and_then(|o| o.rev), Some(Rev(model["k0"].1)));
-        }
-    }
-
-    #[test]
-    fn rows_come_in_key_order_and_hold_the_last_value() {
-        let sets = [set(2, 0, false), set(1, 1, false), set(2, 2, false)];
-        let plan = Plan::new(sets.iter());
-        let rows: Vec<_> = plan.rows().iter().map(|r| (r.key.as_str(), r.value.as_str())).collect();
-        assert_eq!(rows, [("k1", "v1"), ("k2", "v2")]);
-        assert!(!plan.needs_held(), "nobody asked for a revision");
-        assert_eq!(plan.revs(), 1);
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

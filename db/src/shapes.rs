@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::entry::Key;
-
 /// Up to this many rows there is a statement for every number.
 const EXACT_MAX: usize = 16;
 
@@ -26,11 +24,14 @@ pub(crate) fn padded(keys: usize) -> usize {
     keys.next_power_of_two()
 }
 
-/// `keys`, the last one repeated until a prepared size is full.
-pub(crate) fn pad<'a>(keys: impl ExactSizeIterator<Item = &'a Key> + Clone) -> impl Iterator<Item = &'a Key> {
-    let padding = padded(keys.len()) - keys.len();
-    let last = keys.clone().last();
-    keys.chain(std::iter::repeat_n(last, padding).flatten())
+/// `items`, the last one repeated until a prepared size is full.
+pub(crate) fn pad<T>(items: impl ExactSizeIterator<Item = T> + Clone) -> impl Iterator<Item = T>
+where
+    T: Copy,
+{
+    let padding = padded(items.len()) - items.len();
+    let last = items.clone().last();
+    items.chain(std::iter::repeat_n(last, padding).flatten())
 }
 
 /// Texts of one kind of statement, each made when its size is first needed.
@@ -52,6 +53,11 @@ impl Texts {
         }
         Arc::clone(self.by_size[size].get_or_insert_with(|| (self.text)(size).into()))
     }
+}
+
+/// `condition` repeated `count` times, of which one must hold.
+pub(crate) fn either(condition: &str, count: usize) -> String {
+    vec![condition; count].join(" or ")
 }
 
 /// `part` repeated `count` times, with commas between.

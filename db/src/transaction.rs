@@ -2,32 +2,24 @@
 
 use crate::Error;
 use crate::engine::Session;
-use crate::entry::{Outcome, Rev};
-use crate::plan::{Held, Plan, Row, Stored};
+use crate::entry::{Expiry, Rev, Settled};
+use crate::plan::Plan;
 
-/// Writes the rows of `plan` with the revisions reserved up to `last`. Gives the outcome of every write, complete in memory.
+/// Carries out `plan` with the revisions reserved up to `last`. Gives what became of every write, complete in memory.
 pub(crate) async fn write<S: Session>(
     session: &mut S,
     plan: &mut Plan<'_>,
     last: Rev,
-) -> Result<Vec<Outcome>, Error> {
-    if !plan.needs_held() {
-        plan.place(last, &[]);
-        let stored = session.upsert(plan.rows()).await?;
-        return Ok(plan.outcomes(&stored));
-    }
-    let held = session.held(plan.rows()).await?;
-    plan.place(last, &held);
-    let is_absent = |at: &usize| held[*at] == Held::Absent;
-    let (absent, present): (Vec<usize>, Vec<usize>) = (0..held.len()).partition(is_absent);
-    let rows_at = |at: &[usize]| at.iter().map(|&at| plan.rows()[at]).collect::<Vec<_>>();
-    session.insert(&rows_at(&absent)).await?;
-    let updated = session.upsert(&rows_at(&present)).await?;
+) -> Result<Vec<Settled>, Error> {
+    let asked = plan.asked();
+    let held = session.held(&asked).await?;
+    let rows = plan.decide(last, &held);
+    session.insert(&rows.absent).await?;
+    session.overwrite(&rows.present).await?;
+    let stored = session.upsert(&rows.free).await?;
 
-    let inserted = |row: &Row<'_>| Stored { rev: row.rev, created: true };
-    let mut stored: Vec<Stored> = plan.rows().iter().map(inserted).collect();
-    for (at, updated) in present.into_iter().zip(updated) {
-        stored[at] = updated;
-    }
-    Ok(plan.outcomes(&stored))
+    let all = [rows.absent, rows.present, rows.free];
+    let expiring: Vec<_> = all.into_iter().flatten().filter(|row| row.expiry != Expiry::Never).collect();
+    session.remember(&expiring).await?;
+    Ok(plan.settle(&stored))
 }

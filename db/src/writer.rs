@@ -3,23 +3,23 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
-use crate::entry::{Outcome, Set};
+use crate::entry::Write;
 use crate::lane::Lane;
+use crate::pending::{Pending, Ticket};
 use crate::store::{AnyEngine, Store};
 
 /// Limits of the write side of one process.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterConfig {
-    /// Lanes; each has a queue, a task and a connection of its own. `SQLite` has one writer: always 1.
+    /// Lanes of single ops; each has a queue, a task and a connection of its own, and atomic writes have one more.
+    /// `SQLite` has one writer: always one for both.
     pub lanes: NonZeroUsize,
     /// The most writes of one transaction.
     pub batch_ops_max: NonZeroUsize,
@@ -63,6 +63,7 @@ pub struct BatchReport {
 /// The write side of a process. Dropping every clone is the drain: what waits is still settled.
 #[derive(Clone)]
 pub struct Writer {
+    /// By the hash of the key; the last is that of atomic writes, and on `SQLite` the only one.
     lanes: Arc<[LaneHandle]>,
     bytes: Arc<Semaphore>,
     hasher: RandomState,
@@ -82,24 +83,14 @@ struct LaneHandle {
 #[derive(Debug, Clone)]
 pub(crate) struct LaneState(Arc<Mutex<Result<(), String>>>);
 
-/// A write in a lane.
+/// What became of a write that was offered to its queue.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) set: Set,
-    pub(crate) deadline: Instant,
-    /// The message this write came in; the commit links to it.
-    pub(crate) span: Span,
-    /// What it did, if the attempt that carries it is committed.
-    pub(crate) outcome: Option<Outcome>,
-    /// A COMMIT carrying it was sent and is not known to be void.
-    pub(crate) carried: bool,
-    answer: oneshot::Sender<Result<Outcome, Refusal>>,
-    _bytes: OwnedSemaphorePermit,
+pub enum Submitted {
+    /// It waits there for its answer.
+    Queued(Ticket),
+    /// There was no room, and nothing was done with it.
+    Full(Write, Span),
 }
-
-/// The answer to one write, to be awaited. Dropping it does not undo the write.
-#[derive(Debug)]
-pub struct Ticket(oneshot::Receiver<Result<Outcome, Refusal>>);
 
 impl Writer {
     /// Starts the lanes on `tracker`; `observe` is called after each batch, in the lane's task.
@@ -113,7 +104,8 @@ impl Writer {
     ) -> Self {
         let observe: Arc<dyn Fn(BatchReport) + Send + Sync> = Arc::new(observe);
         let lanes = match store.engine {
-            AnyEngine::MySql(_) => config.lanes.get(),
+            // One more for atomic writes, whose keys may belong to any of the others.
+            AnyEngine::MySql(_) => config.lanes.get() + 1,
             AnyEngine::Sqlite(_) => 1,
         };
         let handle = |_| {
@@ -138,37 +130,35 @@ impl Writer {
         }
     }
 
-    /// Queues `set` unless its queue is full, in which case it is given back.
-    ///
-    /// # Errors
-    /// The write itself, untouched: hand it to [`Writer::submit`], which waits.
-    pub fn try_submit(&self, set: Set, span: Span) -> Result<Ticket, (Set, Span)> {
-        let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&set)) else {
-            return Err((set, span));
+    /// Queues `write` unless its queue is full, in which case it is given back: hand it to [`Writer::submit`], which waits.
+    #[must_use]
+    pub fn try_submit(&self, write: Write, span: Span) -> Submitted {
+        let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
+            return Submitted::Full(write, span);
         };
-        let queue = &self.lanes[self.lane_of(&set)].queue;
+        let queue = &self.lanes[self.lane_of(&write)].queue;
         match queue.try_reserve() {
             Ok(place) => {
                 let deadline = Instant::now() + self.op_timeout;
-                let (pending, ticket) = Pending::new(set, span, bytes, deadline);
+                let (pending, ticket) = Pending::new(write, span, bytes, deadline);
                 place.send(pending);
-                Ok(ticket)
+                Submitted::Queued(ticket)
             }
-            Err(_) => Err((set, span)),
+            Err(_) => Submitted::Full(write, span),
         }
     }
 
-    /// Queues `set`, waiting while its queue is full. Writes of one task are queued in the order awaited.
+    /// Queues `write`, waiting while its queue is full. Writes of one task are queued in the order awaited.
     ///
     /// Dropping the future before it is done means the write was not queued.
     ///
     /// # Errors
     /// [`Refusal::Overloaded`] if it did not get in before its deadline.
-    pub async fn submit(&self, set: Set, span: Span) -> Result<Ticket, Refusal> {
+    pub async fn submit(&self, write: Write, span: Span) -> Result<Ticket, Refusal> {
         let deadline = Instant::now() + self.op_timeout;
         let wait = async {
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(weight(&set)).await;
-            let place = self.lanes[self.lane_of(&set)].queue.reserve().await;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(weight(&write)).await;
+            let place = self.lanes[self.lane_of(&write)].queue.reserve().await;
             match (bytes, place) {
                 (Ok(bytes), Ok(place)) => Some((bytes, place)),
                 _ => None,
@@ -176,7 +166,7 @@ impl Writer {
         };
         match tokio::time::timeout_at(deadline.into(), wait).await {
             Ok(Some((bytes, place))) => {
-                let (pending, ticket) = Pending::new(set, span, bytes, deadline);
+                let (pending, ticket) = Pending::new(write, span, bytes, deadline);
                 place.send(pending);
                 Ok(ticket)
             }
@@ -193,9 +183,15 @@ impl Writer {
         Gauge(self.lanes.iter().map(lane).collect())
     }
 
-    fn lane_of(&self, set: &Set) -> usize {
-        // The remainder is below the number of lanes, which is a usize.
-        usize::try_from(self.hasher.hash_one(&set.key) % self.lanes.len() as u64).unwrap_or(0)
+    fn lane_of(&self, write: &Write) -> usize {
+        let last = self.lanes.len() - 1;
+        match write {
+            // The remainder is below the number of lanes, which is a usize.
+            Write::One(op) => {
+                usize::try_from(self.hasher.hash_one(&op.key) % last.max(1) as u64).unwrap_or(0)
+            }
+            Write::Atomic(_) => last,
+        }
     }
 
     fn refusal_of_waiting(&self) -> Refusal {
@@ -223,24 +219,9 @@ impl Gauge {
     }
 }
 
-/// Bytes of `set` as the queue counts them; a key and a value never have 4 GiB.
-fn weight(set: &Set) -> u32 {
-    u32::try_from(set.bytes()).unwrap_or(u32::MAX)
-}
-
-impl Pending {
-    fn new(set: Set, span: Span, bytes: OwnedSemaphorePermit, deadline: Instant) -> (Self, Ticket) {
-        let (answer, ticket) = oneshot::channel();
-        let pending = Self { set, deadline, span, outcome: None, carried: false, answer, _bytes: bytes };
-        (pending, Ticket(ticket))
-    }
-
-    /// Gives the answer. That nobody waits for it any more changes nothing: the write is done.
-    pub(crate) fn answer(self, answer: Result<Outcome, Refusal>) {
-        if self.answer.send(answer).is_err() {
-            tracing::trace!("a write was settled after its client had gone");
-        }
-    }
+/// Bytes of `write` as the queue counts them; a message never has 4 GiB.
+fn weight(write: &Write) -> u32 {
+    u32::try_from(write.bytes()).unwrap_or(u32::MAX)
 }
 
 impl LaneState {
@@ -258,15 +239,6 @@ impl LaneState {
 
     pub(crate) fn get(&self) -> Result<(), String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Future for Ticket {
-    type Output = Result<Outcome, Refusal>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A lane that dies without an answer may have died after COMMIT.
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(Refusal::OutcomeUnknown)))
     }
 }
 

@@ -118,19 +118,40 @@ impl Database {
         self.folder.path()
     }
 
-    /// How many entries it holds.
+    /// How many entries it holds, dead ones included.
     pub async fn entries(&self) -> u64 {
-        let select = "select count(*) from entries";
-        let count: i64 = if self.engine == Engine::Sqlite {
-            let options = SqliteConnectOptions::new().filename(self.file()).read_only(true);
-            let mut file = SqliteConnection::connect_with(&options).await.expect("the file can be opened");
-            sqlx::query_scalar(select).fetch_one(&mut file).await.expect("it can be counted")
+        self.number("select count(*) from entries").await
+    }
+
+    /// The number that `select` finds.
+    pub async fn number(&self, select: &str) -> u64 {
+        let select = AssertSqlSafe(select.to_owned());
+        let number: i64 = if self.engine == Engine::Sqlite {
+            let mut file = self.open_file().await;
+            sqlx::query_scalar(select).fetch_one(&mut file).await.expect("it finds a number")
         } else {
             let mut root = self.root().await;
             run(&mut root, &format!("use {}", self.name)).await;
-            sqlx::query_scalar(select).fetch_one(&mut root).await.expect("it can be counted")
+            sqlx::query_scalar(select).fetch_one(&mut root).await.expect("it finds a number")
         };
-        u64::try_from(count).expect("a count is not negative")
+        u64::try_from(number).expect("it is not negative")
+    }
+
+    /// Carries out `statement`, behind the back of the services.
+    pub async fn execute(&self, statement: &str) {
+        if self.engine == Engine::Sqlite {
+            let done = self.open_file().await.execute(AssertSqlSafe(statement.to_owned())).await;
+            done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        } else {
+            let mut root = self.root().await;
+            run(&mut root, &format!("use {}", self.name)).await;
+            run(&mut root, statement).await;
+        }
+    }
+
+    async fn open_file(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.file());
+        SqliteConnection::connect_with(&options).await.expect("the file can be opened")
     }
 
     /// A connection as the server's root, outside every schema.

@@ -32,5 +32,5 @@ pub use process::{Process, signal};
 pub use promise::{keep, skip};
 pub use proxy::Proxy;
 pub use server::{Server, docker, free_port, program_path};
-pub use socket::{Closed, Socket, write};
+pub use socket::{Closed, Socket, rev, write};
 pub use system::System;

@@ -157,3 +157,10 @@ impl Socket {
 pub fn write(key: &str, value: &str) -> String {
     json!({ "key": key, "value": value }).to_string()
 }
+
+/// The `rev` in `reply`.
+#[must_use]
+pub fn rev(reply: &str) -> u64 {
+    let reply: Value = serde_json::from_str(reply).expect("a reply is JSON");
+    reply["rev"].as_u64().unwrap_or_else(|| panic!("no rev in {reply}"))
+}

@@ -73,7 +73,12 @@ impl System {
         reader
     }
 
-    /// Starts the process that takes the writes again, after it ended.
+    /// Changes the configuration of the processes started from now on.
+    pub fn set(&mut self, settings: &[(&str, &str)]) {
+        self.settings = settings.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+    }
+
+    /// Starts the process that takes the writes again, after it ended or in its place.
     pub async fn restart_writer(&mut self) {
         self.writer = writer_on(&self.database, &self.settings);
         self.writer.ready().await;

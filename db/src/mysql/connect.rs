@@ -13,8 +13,8 @@ use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::shapes::SHAPES;
 use crate::store::BadUrl;
 
-/// Statements a connection keeps prepared: every size of three kinds of writes, lists and the rest.
-const STATEMENTS_MAX: usize = 2 * SHAPES + 64;
+/// Statements a connection keeps prepared: every size of five kinds of writes, lists and the rest.
+const STATEMENTS_MAX: usize = 5 * SHAPES + 64;
 
 /// Set on every connection. Strict, or the server cuts what does not fit; the lock wait ends below
 /// the query timeout, or it would look like a lost answer.

@@ -23,6 +23,7 @@ impl MySql {
         let writer = [
             "select, insert, update, delete on entries",
             "select, insert, update, delete on writers",
+            "select, insert, update, delete on expiries",
             "select on _sqlx_migrations",
         ];
         let reader = ["select on entries", "select on _sqlx_migrations"];

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use db::{Grants, Key, Set, Store, Value, Writer, WriterConfig};
+use db::{Change, Expiry, Grants, Key, Op, Store, Value, Write, Writer, WriterConfig};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
@@ -51,8 +51,9 @@ impl Trial {
         let writer = Writer::start(&self.store, config, &lanes, |_| {});
         for (key, value) in entries {
             let value = Value::new((*value).to_owned(), usize::MAX).expect("a valid value");
-            let set = Set { key: a_key(key), value, shows_rev: false };
-            let ticket = writer.submit(set, tracing::Span::none()).await.expect("there is room");
+            let change = Change::Set(value, Expiry::Never);
+            let set = Op { key: a_key(key), change, if_rev: None, shows_rev: false };
+            let ticket = writer.submit(Write::One(set), tracing::Span::none()).await.expect("there is room");
             ticket.await.expect("it is committed");
         }
         drop(writer);

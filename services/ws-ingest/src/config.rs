@@ -75,12 +75,16 @@ pub struct WriteArgs {
     pub queue_ops_max: u32,
 
     /// The most bytes of keys and values that wait in this process
-    #[arg(long, env, default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(2_097_152..=2_147_483_647))]
+    #[arg(long, env, default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(8_388_608..=2_147_483_647))]
     pub queue_bytes_max: u32,
 
     /// Time after which a write is answered 503 or 504
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub op_timeout_ms: u64,
+
+    /// Time between two looks for entries that expired or were deleted more than 10 minutes ago, to remove them
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
+    pub sweep_interval_ms: u64,
 
     /// The most bytes of a key
     #[arg(long, env, default_value_t = KEY_BYTES_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=KEY_BYTES_MAX as u64))]

@@ -1,12 +1,11 @@
 //! One socket: messages in, writes to their lanes, replies out in message order, many per flush.
 
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chassis::stop::Stop;
-use db::{Refusal, Set, Ticket, Writer};
+use db::Writer;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Interval, interval_at, timeout};
@@ -14,12 +13,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tracing::{Span, info_span};
 
 use crate::closing::Closing;
 use crate::inbound::{Fault, Watched};
+use crate::intake::Intake;
 use crate::metrics::Metrics;
-use crate::protocol::{self, Envelope, Limits};
+use crate::protocol::{self, Asked, Limits};
 use crate::replies::{COMMITTED, Replies};
 
 /// Messages taken in before replies get their turn.
@@ -42,18 +41,11 @@ pub(crate) struct Context {
     pub(crate) spans: bool,
 }
 
-/// A write that waits for room in its lane; meanwhile the socket is not read.
-struct Blocked {
-    submit: Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>,
-    envelope: Envelope,
-    bytes: usize,
-}
-
 struct Connection<S> {
     socket: WebSocketStream<Watched<S>>,
     context: Arc<Context>,
     replies: Replies,
-    blocked: Option<Blocked>,
+    intake: Intake,
     ping: Interval,
     pong_due: bool,
     /// Set once nothing more is read: what the Close will say when all replies are out.
@@ -79,7 +71,7 @@ where
         socket,
         context: Arc::clone(&context),
         replies: Replies::default(),
-        blocked: None,
+        intake: Intake::new(context.writer.clone(), context.spans),
         ping: interval_at(Instant::now() + PING, PING),
         pong_due: false,
         closing: None,
@@ -95,7 +87,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if self.send_ready().await.is_break() {
                 return;
             }
-            if self.closing.is_some() && self.replies.is_empty() && self.blocked.is_none() {
+            self.intake.proceed(&mut self.replies);
+            if self.closing.is_some() && self.replies.is_empty() && self.intake.is_open() {
                 return self.close().await;
             }
             if !self.may_read() {
@@ -107,8 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     self.stop_reading(Closing::ours(CloseCode::Away, "the service is stopping"));
                 }
                 () = self.replies.first(), if !self.replies.is_empty() => {}
-                submitted = submitted(&mut self.blocked), if self.blocked.is_some() => {
-                    self.unblock(submitted);
+                submitted = self.intake.unblock(), if self.intake.is_blocked() => {
+                    self.intake.unblocked(submitted, &mut self.replies);
                 }
                 message = self.socket.next(), if self.may_read() => {
                     if self.take_in(message).is_break() {
@@ -125,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn may_read(&self) -> bool {
-        self.closing.is_none() && self.blocked.is_none() && self.replies.have_room()
+        self.closing.is_none() && self.intake.is_open() && self.replies.have_room()
     }
 
     /// Takes in `first` and every message that is there already.
@@ -158,7 +151,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             Some(Ok(Message::Close(_))) => {
                 // What was taken in is settled all the same.
-                self.replies.clear();
                 self.stop_reading(Closing::Theirs);
             }
             Some(Err(error)) => match self.socket.get_ref().fault() {
@@ -179,34 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn text(&mut self, text: &str) {
-        match protocol::parse(text, self.context.limits) {
-            Ok(protocol::Write { set, envelope }) => self.submit(set, envelope),
+        match protocol::parse(text, self.context.limits, now) {
+            Ok(Asked { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
             Err(refused) => self.replies.refuse(&refused),
-        }
-    }
-
-    fn submit(&mut self, set: Set, envelope: Envelope) {
-        let span = if self.context.spans {
-            info_span!("message", otel.kind = "server", bytes = set.bytes())
-        } else {
-            Span::none()
-        };
-        let bytes = set.bytes();
-        match self.context.writer.try_submit(set, span) {
-            Ok(ticket) => self.replies.wait_for(ticket, envelope, bytes),
-            Err((set, span)) => {
-                let writer = self.context.writer.clone();
-                let submit = Box::pin(async move { writer.submit(set, span).await });
-                self.blocked = Some(Blocked { submit, envelope, bytes });
-            }
-        }
-    }
-
-    fn unblock(&mut self, submitted: Result<Ticket, Refusal>) {
-        let Some(Blocked { envelope, bytes, .. }) = self.blocked.take() else { return };
-        match submitted {
-            Ok(ticket) => self.replies.wait_for(ticket, envelope, bytes),
-            Err(refusal) => self.replies.refuse(&protocol::not_written(envelope, refusal)),
         }
     }
 
@@ -219,8 +186,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 COMMITTED => committed += 1,
                 refused => self.context.metrics.answered(refused, 1),
             }
-            sent = true;
-            self.within(UNREAD, Message::text(text)).await?;
+            // After the client's Close nothing is sent to it.
+            if !matches!(self.closing, Some(Closing::Theirs)) {
+                sent = true;
+                self.within(UNREAD, Message::text(text)).await?;
+            }
         }
         if committed > 0 {
             self.context.metrics.answered(COMMITTED, committed);
@@ -279,9 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 }
 
-async fn submitted(blocked: &mut Option<Blocked>) -> Result<Ticket, Refusal> {
-    match blocked {
-        Some(blocked) => blocked.submit.as_mut().await,
-        None => std::future::pending().await,
-    }
+/// Microseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -4,12 +4,14 @@ mod closing;
 pub mod config;
 mod connection;
 mod inbound;
+mod intake;
 mod metrics;
 pub mod protocol;
 mod replies;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::config::Public;
 use chassis::problem::{Code, Problem};
@@ -21,6 +23,7 @@ use http::{StatusCode, header};
 use poem::{Endpoint, EndpointExt, Request, Response, Route, get};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
@@ -31,22 +34,27 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct Ingest {
     context: Arc<Context>,
-    lanes: TaskTracker,
+    /// The lanes and the sweeper.
+    tasks: TaskTracker,
+    sweeper: CancellationToken,
 }
 
 impl Ingest {
-    /// Starts the lanes. The database may be away: writes wait for it until their deadline.
+    /// Starts the lanes and the sweeper. The database may be away: writes wait for it until their deadline.
     #[must_use]
     pub fn start(store: &Store, args: &config::WriteArgs, telemetry: &Telemetry, stop: &Stop) -> Self {
         let meter = telemetry.meter();
         let metrics = Metrics::new(&meter, store.system());
-        let lanes = TaskTracker::new();
+        let tasks = TaskTracker::new();
         let observed = metrics.clone();
-        let writer = Writer::start(store, args.writer(), &lanes, move |report| observed.batch(report));
+        let writer = Writer::start(store, args.writer(), &tasks, move |report| observed.batch(report));
+        let (sweeper, observed) = (CancellationToken::new(), metrics.clone());
+        let every = Duration::from_millis(args.sweep_interval_ms);
+        db::sweep(store, every, &tasks, sweeper.clone(), move |round| observed.sweep(round));
         metrics::watch_queue(&meter, &writer);
         let spans = telemetry.exports_spans();
         let context = Context { writer, limits: args.message(), metrics, stop: stop.clone(), spans };
-        Self { context: Arc::new(context), lanes }
+        Self { context: Arc::new(context), tasks, sweeper }
     }
 
     /// The routes of the write side.
@@ -68,9 +76,10 @@ impl Ingest {
     /// Answers every write that was accepted, then closes the database connections. Call it when
     /// all sockets are closed.
     pub async fn drain(self) {
+        self.sweeper.cancel();
         drop(self.context);
-        self.lanes.close();
-        self.lanes.wait().await;
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The instruments of `ws-ingest`, each declared once.
 
-use db::{BatchReport, Writer};
+use db::{BatchReport, Round, Writer};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 
@@ -13,6 +13,8 @@ pub(crate) struct Metrics {
     batch_size: Histogram<u64>,
     commit_time: Histogram<f64>,
     attempts: Counter<u64>,
+    sweeps: Counter<u64>,
+    swept: Counter<u64>,
     system: &'static str,
 }
 
@@ -22,7 +24,9 @@ impl Metrics {
             sockets: meter.i64_up_down_counter("keywire.sockets").with_description("Open sockets.").build(),
             messages: meter
                 .u64_counter("keywire.messages")
-                .with_description("Messages answered, by outcome: committed, or the code of the refusal.")
+                .with_description(
+                    "Messages answered, by outcome: committed, not_found, or the code of the refusal.",
+                )
                 .build(),
             batch_size: meter
                 .u64_histogram("db.client.operation.batch.size")
@@ -42,8 +46,26 @@ impl Metrics {
                 .u64_counter("keywire.commit.attempts")
                 .with_description("Transactions begun; more than batches means retries.")
                 .build(),
+            sweeps: meter
+                .u64_counter("keywire.sweeps")
+                .with_description("Rounds of the sweeper: swept, or elsewhere if another process did.")
+                .build(),
+            swept: meter
+                .u64_counter("keywire.swept")
+                .with_description("Entries removed because they had expired or been deleted long ago.")
+                .build(),
             system,
         }
+    }
+
+    /// Counts a round of the sweeper.
+    pub(crate) fn sweep(&self, round: Round) {
+        let (outcome, removed) = match round {
+            Round::Swept(removed) => ("swept", removed),
+            Round::Elsewhere => ("elsewhere", 0),
+        };
+        self.sweeps.add(1, &[KeyValue::new("outcome", outcome)]);
+        self.swept.add(removed, &[]);
     }
 
     /// Counts replies of one outcome.

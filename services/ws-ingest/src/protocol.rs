@@ -1,13 +1,16 @@
-//! The messages of the socket: text to a write, outcome to text. Pure.
+//! The messages of the socket: text to a write, what became of it to text. Pure.
 
 mod escapes;
 mod members;
+mod ops;
+mod reply;
 
 use chassis::problem::{Code, Problem};
-use db::{Outcome, Refusal, Set};
+use db::Write;
 use serde_json::value::RawValue;
 
 use self::members::Members;
+pub use self::reply::{binary, not_written, written};
 
 /// The limits of one write, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -20,21 +23,32 @@ pub struct Limits {
 
 /// A write as a message asked for it, and what its reply will need.
 #[derive(Debug)]
-pub struct Write {
-    /// What to store.
-    pub set: Set,
+pub struct Asked {
+    /// What to do.
+    pub write: Write,
     /// How to answer.
     pub envelope: Envelope,
 }
 
 /// What a reply repeats of its message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Envelope {
-    /// The key as JSON text without its quotes.
-    key: String,
     /// The `id` byte for byte as sent.
     id: Option<Box<RawValue>>,
+    about: About,
 }
+
+/// Whom a reply is about.
+#[derive(Debug)]
+enum About {
+    One(Name),
+    /// Each op of a batch, with its own `id`.
+    Batch(Vec<(Name, Option<Box<RawValue>>)>),
+}
+
+/// A key as JSON text without its quotes.
+#[derive(Debug)]
+struct Name(String);
 
 /// A message that is answered without being applied.
 #[derive(Debug)]
@@ -42,6 +56,8 @@ pub struct Refused {
     /// What is wrong with it.
     pub problem: Problem,
     id: Option<Box<RawValue>>,
+    /// Which op of a batch it is, and its key if that could be read.
+    op: Option<(usize, Option<Name>)>,
 }
 
 impl Limits {
@@ -52,87 +68,32 @@ impl Limits {
     }
 }
 
-/// Reads one message.
+/// Reads one message. `now` tells the time in microseconds since 1970; it is asked only when an instant must be in the future.
 ///
 /// # Errors
 /// [`Refused`] carries the reply; nothing of the message is applied.
-pub fn parse(text: &str, limits: Limits) -> Result<Write, Refused> {
-    let refuse = |id, code, message: String| Refused { problem: Problem::new(code, message), id };
+pub fn parse(text: &str, limits: Limits, now: impl Fn() -> u64) -> Result<Asked, Refused> {
+    let refuse = |id, code, message: String| Refused { problem: Problem::new(code, message), id, op: None };
     let members = Members::of(text).map_err(|message| refuse(None, Code::BadJson, message))?;
-    let id = members.id().map_err(|message| refuse(None, Code::BadId, message))?;
-    match members.set(limits) {
-        Ok(set) => {
-            let key = json_text(set.key.as_str());
-            let envelope = Envelope { key: key[1..key.len() - 1].to_owned(), id };
-            Ok(Write { set, envelope })
-        }
-        Err((code, message)) => Err(refuse(id, code, message)),
-    }
-}
-
-/// The reply to a write that was committed.
-#[must_use]
-pub fn written(envelope: &Envelope, outcome: Outcome) -> String {
-    let did = if outcome.created { "created" } else { "updated" };
-    let key = &envelope.key;
-    let mut reply = format!(r#"{{"message":"{key} {did}","status":200"#);
-    push_id(&mut reply, envelope.id.as_deref());
-    if let Some(rev) = outcome.rev {
-        reply.push_str(r#","rev":"#);
-        reply.push_str(&rev.to_string());
-    }
-    reply.push('}');
-    reply
-}
-
-/// The reply to a write that was not acknowledged.
-#[must_use]
-pub fn not_written(envelope: Envelope, refusal: Refusal) -> Refused {
-    let (code, message) = match refusal {
-        Refusal::Unavailable => {
-            (Code::Unavailable, "the database is not available; nothing was written, send it again")
-        }
-        Refusal::Overloaded => {
-            (Code::Overloaded, "too many writes are waiting; nothing was written, send it again")
-        }
-        Refusal::OutcomeUnknown => {
-            (Code::OutcomeUnknown, "the database did not answer; the write may or may not be stored")
-        }
+    let id = match members.id() {
+        Ok(id) => id.map(ToOwned::to_owned),
+        Err(message) => return Err(refuse(None, Code::BadId, message)),
     };
-    Refused { problem: Problem::new(code, message), id: envelope.id }
-}
-
-/// The reply to a message that is no text.
-#[must_use]
-pub fn binary() -> Refused {
-    let message = "binary messages are not understood; send JSON as text";
-    Refused { problem: Problem::new(Code::BadFrame, message), id: None }
-}
-
-impl Refused {
-    /// The reply.
-    #[must_use]
-    pub fn reply(&self) -> String {
-        let mut reply = self.problem.body();
-        if self.id.is_some() {
-            reply.pop();
-            push_id(&mut reply, self.id.as_deref());
-            reply.push('}');
+    match ops::write(&members, limits, &now) {
+        Ok((write, about)) => Ok(Asked { write, envelope: Envelope { id, about } }),
+        Err(ops::Wrong { code, message, op }) => {
+            Err(Refused { problem: Problem::new(code, message), id, op })
         }
-        reply
     }
 }
 
-fn push_id(reply: &mut String, id: Option<&RawValue>) {
-    if let Some(id) = id {
-        reply.push_str(r#","id":"#);
-        reply.push_str(id.get());
+impl Name {
+    fn of(key: &str) -> Self {
+        let mut json = serde_json::to_string(key).expect("a string is always JSON");
+        json.pop();
+        json.remove(0);
+        Self(json)
     }
-}
-
-/// `text` as a JSON string.
-fn json_text(text: &str) -> String {
-    serde_json::to_string(text).expect("a string is always JSON")
 }
 
 #[cfg(test)]

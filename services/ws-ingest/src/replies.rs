@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use db::{Outcome, Refusal, Ticket};
+use chassis::problem::Code;
+use db::{Outcome, Refusal, Settled, Ticket};
 use futures_util::FutureExt;
 
 use crate::protocol::{self, Envelope};
@@ -11,7 +12,7 @@ use crate::protocol::{self, Envelope};
 const OPS_IN_FLIGHT_MAX: usize = 1024;
 const BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
 
-/// The outcome of a write that was committed, beside the codes of refusals.
+/// The outcome of a write that took effect, beside the codes of refusals.
 pub(crate) const COMMITTED: &str = "committed";
 
 /// What a socket still owes its client.
@@ -77,7 +78,7 @@ impl Replies {
     }
 
     /// Puts the answer to the first reply in its place.
-    fn know(&mut self, answer: Result<Outcome, Refusal>) {
+    fn know(&mut self, answer: Result<Settled, Refusal>) {
         if let Some(Reply::Waiting { envelope, bytes, .. }) = self.queue.pop_front() {
             self.bytes -= bytes;
             self.queue.push_front(known(envelope, answer));
@@ -85,12 +86,25 @@ impl Replies {
     }
 }
 
-fn known(envelope: Envelope, answer: Result<Outcome, Refusal>) -> Reply {
+fn known(envelope: Envelope, answer: Result<Settled, Refusal>) -> Reply {
     match answer {
-        Ok(outcome) => Reply::Known { text: protocol::written(&envelope, outcome), outcome: COMMITTED },
+        Ok(settled) => {
+            Reply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
+        }
         Err(refusal) => {
             let refused = protocol::not_written(envelope, refusal);
             Reply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
         }
+    }
+}
+
+/// The outcome as metrics name it.
+fn label(settled: &Settled) -> &'static str {
+    match settled {
+        Settled::One(Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_)) | Settled::All(_) => {
+            COMMITTED
+        }
+        Settled::One(Outcome::Absent) => "not_found",
+        Settled::One(Outcome::Mismatch(_)) | Settled::Failed { .. } => Code::RevMismatch.as_str(),
     }
 }

@@ -1,7 +1,6 @@
 //! A write with an `id` gets it back byte for byte, and the revision that readers see.
 
-use e2e::{Engine, System, promises, write};
-use serde_json::Value;
+use e2e::{Engine, System, promises, rev, write};
 
 promises! {
     an_id_comes_back_byte_for_byte,
@@ -37,12 +36,6 @@ async fn an_id_comes_back_byte_for_byte(engine: Engine) {
         let rev = rev.unwrap_or_else(|| panic!("{id} is not in {reply}"));
         assert!(rev.parse::<u64>().is_ok_and(|rev| rev > 0), "{reply}");
     }
-}
-
-/// The `rev` in a reply.
-fn rev(reply: &str) -> u64 {
-    let reply: Value = serde_json::from_str(reply).expect("a reply is JSON");
-    reply["rev"].as_u64().unwrap_or_else(|| panic!("no rev in {reply}"))
 }
 
 async fn the_rev_is_the_etag_of_the_read_and_grows(engine: Engine) {

@@ -1,15 +1,19 @@
 //! What the product promises, shown from outside: real processes, real databases, real sockets.
 
+mod batches;
 mod bench;
 mod command_line;
 mod compose;
 mod concurrency;
+mod conditions;
 mod configuration;
 mod console;
 mod core;
 mod crash;
+mod deletes;
 mod drain;
 mod durability;
+mod expiry;
 mod frames;
 mod id;
 mod keys;
@@ -23,5 +27,6 @@ mod privilege;
 mod read;
 mod refusals;
 mod silence;
+mod sweeper;
 mod telemetry;
 mod transfer;

@@ -9,7 +9,7 @@ promises! {
     a_key_that_is_none_is_named,
     a_value_that_is_none_is_named,
     what_is_too_long_names_the_limit_and_the_size,
-    what_is_not_there_yet_is_refused_and_never_ignored,
+    what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored,
     an_id_that_is_none_is_refused,
     what_is_unknown_or_null_is_ignored,
 }
@@ -139,7 +139,7 @@ async fn what_is_too_long_names_the_limit_and_the_size(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn what_is_not_there_yet_is_refused_and_never_ignored(engine: Engine) {
+async fn what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let reply = socket.refuses(r#"{"op":"fly","key":"a","value":"b"}"#, 422, "unknown_op").await;
@@ -148,17 +148,17 @@ async fn what_is_not_there_yet_is_refused_and_never_ignored(engine: Engine) {
         let text = format!(r#"{{"op":{op},"key":"a","value":"b"}}"#);
         socket.refuses(text, 422, "bad_op").await;
     }
-    let later = [
-        r#"{"op":"delete","key":"a"}"#,
-        r#"{"op":"delete","key":"a","value":"b"}"#,
-        r#"{"op":"batch","ops":[{"key":"a","value":"b"}]}"#,
-        r#"{"key":"a","value":"b","ttl":60}"#,
-        r#"{"key":"a","value":"b","expires_at":4102444800000000}"#,
-        r#"{"key":"a","value":"b","if_rev":0}"#,
+    let wrong = [
+        (r#""if_rev":"1""#, "bad_if_rev"),
+        (r#""if_rev":9223372036854775808"#, "bad_if_rev"),
+        (r#""ttl":0"#, "bad_ttl"),
+        (r#""ttl":1000000000000"#, "bad_ttl"),
+        (r#""expires_at":1"#, "bad_ttl"),
+        (r#""ttl":60,"expires_at":4102444800000000"#, "bad_ttl"),
+        (r#""op":"batch","ops":[]"#, "bad_batch"),
     ];
-    for text in later {
-        let reply = socket.ask(text).await;
-        assert!(reply.contains(r#","status":422,"code":""#), "{text}: {reply}");
+    for (members, code) in wrong {
+        socket.refuses(format!(r#"{{"key":"a","value":"b",{members}}}"#), 422, code).await;
     }
     unharmed(&system, &mut socket).await;
 }

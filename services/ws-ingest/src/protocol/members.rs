@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use chassis::problem::Code;
-use db::{Key, KeyError, Set, Value};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Limits;
 use super::escapes::lone_surrogate;
 
 /// The most bytes of an `id` as sent.
@@ -21,18 +20,39 @@ const QUOTE_CHARS_MAX: usize = 64;
 /// The members of a message that mean something, each as sent.
 #[derive(Default)]
 pub(super) struct Members<'a> {
-    known: [Option<&'a RawValue>; NAMES.len()],
+    known: [Option<&'a RawValue>; Member::ALL.len()],
 }
 
-/// Members of a message, by their place in [`Members::known`].
-const NAMES: [&str; 7] = ["id", "op", "key", "value", "if_rev", "ttl", "expires_at"];
-const ID: usize = 0;
-const OP: usize = 1;
-const KEY: usize = 2;
-const VALUE: usize = 3;
-const IF_REV: usize = 4;
-const TTL: usize = 5;
-const EXPIRES_AT: usize = 6;
+/// A member that means something; its place in [`Members::known`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Member {
+    Id,
+    Op,
+    Key,
+    Value,
+    IfRev,
+    Ttl,
+    ExpiresAt,
+    Ops,
+}
+
+impl Member {
+    const ALL: [Self; 8] =
+        [Self::Id, Self::Op, Self::Key, Self::Value, Self::IfRev, Self::Ttl, Self::ExpiresAt, Self::Ops];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Op => "op",
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::IfRev => "if_rev",
+            Self::Ttl => "ttl",
+            Self::ExpiresAt => "expires_at",
+            Self::Ops => "ops",
+        }
+    }
+}
 
 impl<'a> Members<'a> {
     /// The members of `text`, which must be one object; what is wrong with it otherwise.
@@ -45,13 +65,13 @@ impl<'a> Members<'a> {
     }
 
     /// A member that is there and not `null`.
-    fn given(&self, at: usize) -> Option<&'a RawValue> {
-        self.known[at].filter(|raw| raw.get() != "null")
+    pub(super) fn given(&self, member: Member) -> Option<&'a RawValue> {
+        self.known[member as usize].filter(|raw| raw.get() != "null")
     }
 
     /// The `id`, if there is one.
-    pub(super) fn id(&self) -> Result<Option<Box<RawValue>>, String> {
-        let Some(raw) = self.given(ID) else { return Ok(None) };
+    pub(super) fn id(&self) -> Result<Option<&'a RawValue>, String> {
+        let Some(raw) = self.given(Member::Id) else { return Ok(None) };
         if !matches!(type_of(raw), "string" | "number") {
             return Err(format!("id must be a string or a number, not {}", an(type_of(raw))));
         }
@@ -59,62 +79,61 @@ impl<'a> Members<'a> {
             let len = raw.get().len();
             return Err(format!("id has {len} bytes; at most {ID_BYTES_MAX} are allowed"));
         }
-        Ok(Some(raw.to_owned()))
+        Ok(Some(raw))
     }
 
-    /// The write the message asks for.
-    pub(super) fn set(&self, limits: Limits) -> Result<Set, (Code, String)> {
-        self.check_op()?;
-        let later = [(IF_REV, Code::BadIfRev), (TTL, Code::BadTtl), (EXPIRES_AT, Code::BadTtl)];
-        for (at, code) in later {
-            if self.given(at).is_some() {
-                return Err((code, format!("{} is not supported by this version", NAMES[at])));
-            }
-        }
-        let key = self.text(KEY, Code::BadKey)?;
-        let value = self.text(VALUE, Code::BadValue)?;
-        let key = Key::new(key, limits.key_bytes_max).map_err(|e| match e {
-            KeyError::Empty => (Code::BadKey, "key must not be empty".into()),
-            KeyError::TooLong { len, max } => (Code::TooLarge, too_large("key", len, max)),
-        })?;
-        let value = Value::new(value, limits.value_bytes_max)
-            .map_err(|e| (Code::TooLarge, too_large("value", e.len, e.max)))?;
-        let shows_rev = self.given(ID).or(self.given(OP)).is_some();
-        Ok(Set { key, value, shows_rev })
-    }
-
-    fn check_op(&self) -> Result<(), (Code, String)> {
-        let Some(raw) = self.given(OP) else { return Ok(()) };
-        if type_of(raw) != "string" {
-            return Err((Code::BadOp, format!("op must be a string, not {}", an(type_of(raw)))));
-        }
-        match self.text(OP, Code::BadOp)?.as_str() {
-            "set" => Ok(()),
-            op @ ("delete" | "batch") => {
-                Err((Code::UnknownOp, format!("op {op} is not supported by this version")))
-            }
-            op => Err((Code::UnknownOp, format!("there is no op {}", quote(op)))),
-        }
+    /// Whether it is a plain set: nothing but a key and a value.
+    pub(super) fn is_plain(&self) -> bool {
+        Member::ALL.into_iter().all(|member| {
+            matches!(member, Member::Key | Member::Value | Member::Ops) || self.given(member).is_none()
+        })
     }
 
     /// A member that must be a string.
-    fn text(&self, at: usize, code: Code) -> Result<String, (Code, String)> {
-        let name = NAMES[at];
-        let Some(raw) = self.known[at] else { return Err((code, format!("{name} is missing"))) };
+    pub(super) fn text(&self, member: Member, code: Code) -> Result<String, (Code, String)> {
+        let name = member.name();
+        let Some(raw) = self.known[member as usize] else { return Err((code, format!("{name} is missing"))) };
         if type_of(raw) != "string" {
             return Err((code, format!("{name} must be a string, not {}", an(type_of(raw)))));
         }
         // Strings were checked when the message was read, so this cannot fail.
         serde_json::from_str(raw.get()).map_err(|e| (Code::BadJson, format!("not one JSON object: {e}")))
     }
-}
 
-fn too_large(what: &str, len: usize, max: usize) -> String {
-    format!("{what} has {len} bytes; at most {max} are allowed")
+    /// A member that must be a whole number of a range, if it is given.
+    pub(super) fn number(
+        &self,
+        member: Member,
+        range: RangeInclusive<u64>,
+        code: Code,
+    ) -> Result<Option<u64>, (Code, String)> {
+        let name = member.name();
+        let Some(raw) = self.given(member) else { return Ok(None) };
+        if type_of(raw) != "number" {
+            return Err((code, format!("{name} must be a number, not {}", an(type_of(raw)))));
+        }
+        match raw.get().parse::<u64>() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                let (min, max) = range.into_inner();
+                Err((code, format!("{name} must be a whole number from {min} to {max}")))
+            }
+        }
+    }
+
+    /// A member that must be an array, as its elements.
+    pub(super) fn array(&self, member: Member, code: Code) -> Result<Vec<&'a RawValue>, (Code, String)> {
+        let name = member.name();
+        let Some(raw) = self.known[member as usize] else { return Err((code, format!("{name} is missing"))) };
+        if type_of(raw) != "array" {
+            return Err((code, format!("{name} must be an array, not {}", an(type_of(raw)))));
+        }
+        serde_json::from_str(raw.get()).map_err(|e| (Code::BadJson, format!("not one JSON object: {e}")))
+    }
 }
 
 /// The JSON type of a value by its first byte.
-fn type_of(raw: &RawValue) -> &'static str {
+pub(super) fn type_of(raw: &RawValue) -> &'static str {
     match raw.get().as_bytes().first() {
         Some(b'"') => "string",
         Some(b'{') => "object",
@@ -125,7 +144,7 @@ fn type_of(raw: &RawValue) -> &'static str {
     }
 }
 
-fn an(kind: &str) -> String {
+pub(super) fn an(kind: &str) -> String {
     match kind {
         "null" => kind.into(),
         "object" | "array" => format!("an {kind}"),
@@ -134,7 +153,7 @@ fn an(kind: &str) -> String {
 }
 
 /// A client's own word as an error repeats it.
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     word.chars().take(QUOTE_CHARS_MAX).collect()
 }
 
@@ -165,7 +184,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 )));
             }
             let twice = match name {
-                Name::Known(at) => members.known[at].replace(raw).map(|_| NAMES[at].to_owned()),
+                Name::Known(member) => {
+                    members.known[member as usize].replace(raw).map(|_| member.name().to_owned())
+                }
                 Name::Unknown(name) if unknown.contains(&name) => Some(name),
                 Name::Unknown(name) => {
                     unknown.insert(name);
@@ -182,14 +203,14 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
 /// The name of a member; the ones we know cost no allocation.
 enum Name {
-    Known(usize),
+    Known(Member),
     Unknown(String),
 }
 
 impl Name {
     fn text(&self) -> &str {
         match self {
-            Self::Known(at) => NAMES[*at],
+            Self::Known(member) => member.name(),
             Self::Unknown(name) => name,
         }
     }
@@ -206,7 +227,7 @@ impl<'de> Deserialize<'de> for Name {
             }
 
             fn visit_str<E>(self, name: &str) -> Result<Name, E> {
-                let known = NAMES.iter().position(|known| *known == name);
+                let known = Member::ALL.into_iter().find(|known| known.name() == name);
                 Ok(known.map_or_else(|| Name::Unknown(name.to_owned()), Name::Known))
             }
         }

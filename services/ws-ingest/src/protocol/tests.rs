@@ -1,49 +1,67 @@
 //! What each message means, byte for byte.
 
+use db::{Change, Expiry, Op, Outcome, Rev, Settled, Value};
 use proptest::prelude::*;
 
 use super::*;
 
 const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
-fn accepted(text: &str) -> Write {
-    parse(text, LIMITS).unwrap_or_else(|refused| panic!("{text} was refused: {}", refused.reply()))
+/// The instant at which the messages of these tests arrive.
+const NOW: u64 = 1_800_000_000_000_000;
+
+fn read(text: &str) -> Result<Asked, Refused> {
+    parse(text, LIMITS, || NOW)
+}
+
+fn accepted(text: &str) -> Asked {
+    read(text).unwrap_or_else(|refused| panic!("{text} was refused: {}", refused.reply()))
+}
+
+/// The only op of a message.
+fn op(asked: &Asked) -> &Op {
+    let [op] = asked.write.ops() else { panic!("one op, not {:?}", asked.write) };
+    op
 }
 
 /// Status, code and reply of a message that must be refused.
 fn refused(text: &str) -> (u16, &'static str, String) {
-    let refused = parse(text, LIMITS).expect_err(text);
+    let refused = read(text).expect_err(text);
     (refused.problem.code.status(), refused.problem.code.as_str(), refused.reply())
 }
 
-fn reply(text: &str, created: bool, rev: u64) -> String {
-    let write = accepted(text);
-    let rev = write.set.shows_rev.then_some(db::Rev(rev));
-    written(&write.envelope, Outcome { created, rev })
+/// The reply to a message of one op, if that did `outcome` at revision 9.
+fn reply(text: &str, outcome: fn(Option<Rev>) -> Outcome) -> String {
+    let asked = accepted(text);
+    let rev = op(&asked).shows_rev.then_some(Rev(9));
+    written(&asked.envelope, &Settled::One(outcome(rev)))
 }
 
 #[test]
 fn a_plain_write_is_answered_as_the_original_documents() {
     let text = r#"{"key":"hello","value":"world"}"#;
-    assert_eq!(reply(text, true, 1), r#"{"message":"hello created","status":200}"#);
-    assert_eq!(reply(text, false, 2), r#"{"message":"hello updated","status":200}"#);
+    assert_eq!(reply(text, Outcome::Created), r#"{"message":"hello created","status":200}"#);
+    assert_eq!(reply(text, Outcome::Updated), r#"{"message":"hello updated","status":200}"#);
 }
 
 #[test]
 fn an_id_goes_back_byte_for_byte_and_brings_the_rev() {
     let text = r#"{"id":1.50e3,"key":"a","value":""}"#;
-    assert_eq!(reply(text, true, 9), r#"{"message":"a created","status":200,"id":1.50e3,"rev":9}"#);
+    assert_eq!(reply(text, Outcome::Created), r#"{"message":"a created","status":200,"id":1.50e3,"rev":9}"#);
     let text = r#"{"id":"\u00e9\/","op":"set","key":"a","value":""}"#;
-    assert_eq!(reply(text, false, 9), r#"{"message":"a updated","status":200,"id":"\u00e9\/","rev":9}"#);
+    assert_eq!(
+        reply(text, Outcome::Updated),
+        r#"{"message":"a updated","status":200,"id":"\u00e9\/","rev":9}"#
+    );
     let text = r#"{"id":null,"ttl":null,"key":"a","value":""}"#;
-    assert_eq!(reply(text, false, 9), r#"{"message":"a updated","status":200}"#);
+    assert_eq!(reply(text, Outcome::Updated), r#"{"message":"a updated","status":200}"#);
 }
 
 #[test]
 fn odd_keys_stay_valid_json_in_the_reply() {
     let text = r#"{"key":"a\"\\\u0000\n","value":""}"#;
-    assert_eq!(accepted(text).set.key.as_str(), "a\"\\\0\n");
-    assert_eq!(reply(text, true, 1), r#"{"message":"a\"\\\u0000\n created","status":200}"#);
+    assert_eq!(op(&accepted(text)).key.as_str(), "a\"\\\0\n");
+    assert_eq!(reply(text, Outcome::Created), r#"{"message":"a\"\\\u0000\n created","status":200}"#);
 }
 
 #[test]
@@ -87,11 +105,23 @@ fn a_member_missing_or_of_a_wrong_type_is_named() {
         (r#"{"id":[],"key":"a","value":""}"#, "bad_id", "not an array"),
         (r#"{"op":1,"key":"a","value":""}"#, "bad_op", "not a number"),
         (r#"{"op":"get","key":"a","value":""}"#, "unknown_op", "get"),
-        (r#"{"op":"delete","key":"a"}"#, "unknown_op", "delete"),
-        (r#"{"op":"batch","ops":[]}"#, "unknown_op", "batch"),
-        (r#"{"key":"a","value":"","if_rev":0}"#, "bad_if_rev", "if_rev"),
-        (r#"{"key":"a","value":"","ttl":60}"#, "bad_ttl", "ttl"),
-        (r#"{"key":"a","value":"","expires_at":1}"#, "bad_ttl", "expires_at"),
+        (r#"{"op":"delete"}"#, "bad_key", "key is missing"),
+        (r#"{"op":"delete","key":"a","ttl":1}"#, "bad_ttl", "a delete has no ttl"),
+        (r#"{"key":"a","value":"","if_rev":"0"}"#, "bad_if_rev", "if_rev must be a number, not a string"),
+        (r#"{"key":"a","value":"","if_rev":-1}"#, "bad_if_rev", "from 0 to 9223372036854775807"),
+        (r#"{"key":"a","value":"","if_rev":9223372036854775808}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","if_rev":1.0}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","ttl":"60"}"#, "bad_ttl", "ttl must be a number, not a string"),
+        (r#"{"key":"a","value":"","ttl":0}"#, "bad_ttl", "from 1 to 3153600000"),
+        (r#"{"key":"a","value":"","ttl":3153600001}"#, "bad_ttl", "from 1 to 3153600000"),
+        (r#"{"key":"a","value":"","ttl":1e12}"#, "bad_ttl", "whole number"),
+        (r#"{"key":"a","value":"","expires_at":1800000000000000}"#, "bad_ttl", "not in the future"),
+        (r#"{"key":"a","value":"","expires_at":99999999999999999999}"#, "bad_ttl", "whole number"),
+        (r#"{"key":"a","value":"","ttl":1,"expires_at":1800000000000001}"#, "bad_ttl", "exclude each other"),
+        (r#"{"op":"batch"}"#, "bad_batch", "ops is missing"),
+        (r#"{"op":"batch","ops":{}}"#, "bad_batch", "ops must be an array, not an object"),
+        (r#"{"op":"batch","ops":[]}"#, "bad_batch", "ops has 0 elements; 1 to 1000 are allowed"),
+        (r#"{"op":"batch","if_rev":0,"ops":[]}"#, "bad_batch", "if_rev belongs to the ops"),
     ] {
         let (status, got, reply) = refused(text);
         assert_eq!((status, got), (422, code), "{text}");
@@ -110,6 +140,101 @@ fn a_refusal_carries_the_id_if_that_is_valid() {
 }
 
 #[test]
+fn a_delete_tells_what_it_did() {
+    let text = r#"{"id":8,"op":"delete","key":"a","value":17}"#;
+    assert_eq!(op(&accepted(text)).change, Change::Delete);
+    assert_eq!(
+        reply(text, |_| Outcome::Deleted(Rev(9))),
+        r#"{"message":"a deleted","status":200,"id":8,"rev":9}"#
+    );
+    let nothing = r#"{"message":"No value found for key a","status":404,"id":8}"#;
+    assert_eq!(reply(text, |_| Outcome::Absent), nothing);
+}
+
+#[test]
+fn a_condition_that_is_false_tells_the_revision_that_is_there() {
+    let text = r#"{"id":"x","key":"lock","value":"me","if_rev":0}"#;
+    assert_eq!(op(&accepted(text)).if_rev, Some(Rev(0)));
+    assert_eq!(
+        reply(text, |_| Outcome::Mismatch(Rev(998))),
+        r#"{"message":"rev mismatch for key lock","status":412,"code":"rev_mismatch","id":"x","rev":998}"#
+    );
+    let largest = r#"{"key":"a","value":"","if_rev":9223372036854775807}"#;
+    assert_eq!(reply(largest, Outcome::Created), r#"{"message":"a created","status":200,"rev":9}"#);
+}
+
+#[test]
+fn an_expiry_is_so_many_seconds_or_an_instant() {
+    let expiry = |members: &str| match op(&accepted(&format!(r#"{{"key":"a","value":"",{members}}}"#))).change
+    {
+        Change::Set(_, expiry) => expiry,
+        Change::Delete => panic!("a set"),
+    };
+    assert_eq!(expiry(r#""ttl":1"#), Expiry::After(1));
+    assert_eq!(expiry(r#""ttl":3153600000"#), Expiry::After(3_153_600_000));
+    assert_eq!(expiry(r#""expires_at":1800000000000001"#), Expiry::At(NOW + 1));
+    assert_eq!(expiry(r#""ttl":null,"expires_at":null"#), Expiry::Never);
+}
+
+#[test]
+fn a_batch_is_answered_op_by_op() {
+    let text = r#"{"id":9,"op":"batch","ops":[{"key":"a","value":"1"},{"op":"delete","key":"b","id":"in"}]}"#;
+    let asked = accepted(text);
+    assert!(asked.write.ops().iter().all(|op| op.shows_rev));
+    let all = |outcomes: &[Outcome]| written(&asked.envelope, &Settled::All(outcomes.to_vec()));
+    assert_eq!(
+        all(&[Outcome::Created(Some(Rev(1045))), Outcome::Deleted(Rev(1046))]),
+        r#"{"message":"2 ops committed","status":200,"id":9,"rev":1046,"results":[{"message":"a created","status":200,"rev":1045},{"message":"b deleted","status":200,"id":"in","rev":1046}]}"#
+    );
+    assert_eq!(
+        all(&[Outcome::Absent, Outcome::Absent]),
+        r#"{"message":"2 ops committed","status":200,"id":9,"results":[{"message":"No value found for key a","status":404},{"message":"No value found for key b","status":404,"id":"in"}]}"#
+    );
+    assert_eq!(
+        written(&asked.envelope, &Settled::Failed { index: 1, rev: Rev(7) }),
+        r#"{"message":"rev mismatch for key b","status":412,"code":"rev_mismatch","id":9,"rev":7,"key":"b","index":1}"#
+    );
+}
+
+#[test]
+fn the_first_op_that_cannot_be_fails_its_batch() {
+    for (ops, expected) in [
+        (
+            r#"{"key":"a","value":""},{"key":"b","value":1}"#,
+            r#"{"message":"value must be a string, not a number","status":422,"code":"bad_value","id":9,"key":"b","index":1}"#,
+        ),
+        (
+            r#"{"value":1},{}"#,
+            r#"{"message":"key is missing","status":422,"code":"bad_key","id":9,"index":0}"#,
+        ),
+        (
+            r#"{"key":"a","op":"batch","ops":[]}"#,
+            r#"{"message":"a batch cannot be inside a batch","status":422,"code":"bad_batch","id":9,"key":"a","index":0}"#,
+        ),
+        (
+            r#"{"key":"a","value":""},{"key":"b","value":""},{"op":"delete","key":"a"}"#,
+            r#"{"message":"a batch has each key once","status":422,"code":"bad_batch","id":9,"key":"a","index":2}"#,
+        ),
+        (
+            r#"{"key":"a","value":""},null"#,
+            r#"{"message":"an op must be an object, not null","status":422,"code":"bad_batch","id":9,"index":1}"#,
+        ),
+        (
+            r#"{"key":"a","value":"","value":""}"#,
+            r#"{"message":"not one JSON object: member value stands there twice at line 1 column 33","status":400,"code":"bad_json","id":9,"index":0}"#,
+        ),
+    ] {
+        assert_eq!(refused(&format!(r#"{{"id":9,"op":"batch","ops":[{ops}]}}"#)).2, expected);
+    }
+    let many = |count: usize| {
+        let ops: Vec<String> = (0..count).map(|at| format!(r#"{{"op":"delete","key":"{at}"}}"#)).collect();
+        format!(r#"{{"op":"batch","ops":[{}]}}"#, ops.join(","))
+    };
+    accepted(&many(1000));
+    assert!(refused(&many(1001)).2.contains("ops has 1001 elements; 1 to 1000 are allowed"));
+}
+
+#[test]
 fn what_is_too_large_is_told_with_limit_and_size() {
     let key = format!(r#"{{"key":"{}","value":""}}"#, "é".repeat(257));
     let (status, code, reply) = refused(&key);
@@ -124,17 +249,18 @@ fn what_is_too_large_is_told_with_limit_and_size() {
 proptest! {
     #[test]
     fn no_text_panics(text in ".*") {
-        drop(parse(&text, LIMITS));
+        drop(read(&text));
     }
 
     #[test]
     fn any_key_and_value_arrive_as_they_were_sent(key in ".{1,128}", value in ".*") {
         prop_assume!(key.len() <= 512);
         let text = serde_json::json!({ "key": key, "value": value }).to_string();
-        let write = accepted(&text);
-        prop_assert_eq!(write.set.key.as_str(), &key);
-        prop_assert_eq!(write.set.value.as_str(), &value);
-        let reply: serde_json::Value = serde_json::from_str(&reply(&text, true, 1)).expect("JSON");
+        let asked = accepted(&text);
+        prop_assert_eq!(op(&asked).key.as_str(), &key);
+        let stored = Value::new(value, 1 << 20).expect("it fits");
+        prop_assert_eq!(&op(&asked).change, &Change::Set(stored, Expiry::Never));
+        let reply: serde_json::Value = serde_json::from_str(&reply(&text, Outcome::Created)).expect("JSON");
         let expected = format!("{key} created");
         prop_assert_eq!(reply["message"].as_str(), Some(expected.as_str()));
     }
@@ -144,6 +270,6 @@ proptest! {
         let mut text: Vec<char> = r#"{"id":"7","op":"set","key":"hello","value":"w\u00e9rld"}"#.chars().collect();
         let at = at.min(text.len() - 1);
         text[at] = byte;
-        drop(parse(&text.into_iter().collect::<String>(), LIMITS));
+        drop(read(&text.into_iter().collect::<String>()));
     }
 }

@@ -1,0 +1,235 @@
+//! A connection for writes: every statement of a lane.
+
+use std::sync::Arc;
+
+use sqlx::mysql::{MySqlArguments, MySqlQueryResult};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+
+use super::connect::{Identity, error};
+use super::{bind, key_list, text};
+use crate::Error;
+use crate::engine::Session;
+use crate::entry::{Expiry, Key, Rev};
+use crate::plan::{Row, Stored, TOMBSTONE};
+use crate::run::Held;
+use crate::shapes::{Texts, filled, padded};
+use crate::store::KEYS_PER_SELECT_MAX;
+
+/// The bytes of a row beside key and value in an upsert.
+const ROW_BYTES: usize = 48;
+
+/// One connection for writes: autocommit off, so the fence opens the transaction.
+#[derive(Debug)]
+pub(crate) struct MySqlSession {
+    pub(super) connection: MySqlConnection,
+    pub(super) identity: Identity,
+    /// What a statement of several rows holds at most.
+    statement_bytes_max: usize,
+    held: Texts,
+    stored: Texts,
+    insert: Writing,
+    upsert: Writing,
+    remember: Texts,
+}
+
+/// A statement that writes rows: none of them expires, or some may.
+#[derive(Debug)]
+struct Writing {
+    plain: Texts,
+    expiring: Texts,
+}
+
+impl Writing {
+    fn of(&mut self, rows: &[Row<'_>]) -> Arc<str> {
+        let texts = if may_expire(rows) { &mut self.expiring } else { &mut self.plain };
+        texts.of(rows.len())
+    }
+}
+
+fn may_expire(rows: &[Row<'_>]) -> bool {
+    rows.iter().any(|row| row.expiry != Expiry::Never)
+}
+
+impl MySqlSession {
+    pub(super) fn new(connection: MySqlConnection, identity: Identity, statement_bytes_max: usize) -> Self {
+        let writing = |plain, expiring| Writing { plain: Texts::new(plain), expiring: Texts::new(expiring) };
+        Self {
+            connection,
+            identity,
+            statement_bytes_max,
+            held: Texts::new(text::held),
+            stored: Texts::new(text::stored),
+            insert: writing(text::insert, text::insert_expiring),
+            upsert: writing(text::upsert, text::upsert_expiring),
+            remember: Texts::new(text::remember),
+        }
+    }
+
+    /// The largest part of `rows` that is one statement: of a prepared size, within the bytes.
+    fn one_statement<'r, 'a>(&self, rows: &'r [Row<'a>]) -> &'r [Row<'a>] {
+        let mut bytes = 0;
+        let fits = |row: &&Row<'_>| {
+            bytes += row.key.as_str().len() + row.value.len() + ROW_BYTES;
+            bytes <= self.statement_bytes_max
+        };
+        let count = rows.iter().take_while(fits).count().max(1);
+        &rows[..filled(count)]
+    }
+
+    async fn execute(&mut self, sql: Arc<str>, arguments: MySqlArguments) -> Result<MySqlQueryResult, Error> {
+        sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await.map_err(error)
+    }
+
+    async fn write(&mut self, sql: Arc<str>, rows: &[Row<'_>]) -> Result<MySqlQueryResult, Error> {
+        let may_expire = may_expire(rows);
+        let mut arguments = MySqlArguments::default();
+        for row in rows {
+            bind(&mut arguments, row.key.as_str().as_bytes())?;
+            bind(&mut arguments, row.value.as_bytes())?;
+            bind(&mut arguments, row.rev)?;
+            bind(&mut arguments, row.rev)?;
+            if may_expire {
+                bind_instant(&mut arguments, row.expiry)?;
+            }
+        }
+        self.execute(sql, arguments).await
+    }
+
+    /// What became of rows of which some were there and some were not.
+    async fn read_stored(&mut self, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+        let sql = self.stored.of(padded(rows.len()));
+        let keys = rows.iter().map(|row| row.key);
+        let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys)?);
+        let found = query.fetch_all(&mut self.connection).await.map_err(error)?;
+        if found.len() != rows.len() {
+            return Err(Error::Internal("a row just written cannot be read".into()));
+        }
+        let stored = |row: &sqlx::mysql::MySqlRow| {
+            Ok(Stored {
+                rev: row.try_get_unchecked(0).map_err(error)?,
+                created: row.try_get_unchecked::<i64, _>(1).map_err(error)? != 0,
+            })
+        };
+        found.iter().map(stored).collect()
+    }
+}
+
+impl Session for MySqlSession {
+    async fn register(&mut self, lane: u64) -> Result<(), Error> {
+        // The answer to an earlier try may have been lost: the row may be there.
+        let sql = "insert into writers (id, seq, rev) values (?, 0, 0) on duplicate key update id = id";
+        sqlx::query(sql).bind(lane).execute(&mut self.connection).await.map_err(error)?;
+        self.commit().await
+    }
+
+    async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
+        let fence = sqlx::query(text::FENCE).bind(seq).bind(revs).bind(lane).bind(seq);
+        let done = fence.execute(&mut self.connection).await.map_err(error)?;
+        Ok((done.rows_affected() == 1).then(|| Rev(done.last_insert_id())))
+    }
+
+    async fn seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
+        let read = sqlx::query_scalar("select seq from writers where id = ?").bind(lane);
+        read.fetch_optional(&mut self.connection).await.map_err(error)
+    }
+
+    async fn held(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+        let mut held = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
+            let sql = self.held.of(padded(keys.len()));
+            let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().copied())?);
+            let found = query.fetch_all(&mut self.connection).await.map_err(error)?;
+            let state = |row: &sqlx::mysql::MySqlRow| {
+                let key: Vec<u8> = row.try_get_unchecked(0).map_err(error)?;
+                let live = row.try_get_unchecked::<i64, _>(2).map_err(error)? != 0;
+                Ok((key, row.try_get_unchecked(1).map_err(error)?, live))
+            };
+            let found = found.iter().map(state).collect::<Result<_, Error>>()?;
+            held.extend(Held::of(keys, found));
+        }
+        Ok(held)
+    }
+
+    async fn insert(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
+        while !rows.is_empty() {
+            let part = self.one_statement(rows);
+            let sql = self.insert.of(part);
+            self.write(sql, part).await?;
+            rows = &rows[part.len()..];
+        }
+        Ok(())
+    }
+
+    async fn overwrite(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
+        while !rows.is_empty() {
+            let part = self.one_statement(rows);
+            let sql = self.upsert.of(part);
+            self.write(sql, part).await?;
+            rows = &rows[part.len()..];
+        }
+        Ok(())
+    }
+
+    async fn upsert(&mut self, mut rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+        let mut all = Vec::with_capacity(rows.len());
+        while !rows.is_empty() {
+            let part = self.one_statement(rows);
+            let sql = self.upsert.of(part);
+            let done = self.write(sql, part).await?;
+            // An insert counts 1 and an update 2. A last_insert_id tells that a row had expired or
+            // that its revision was ahead of the batch's.
+            let as_planned = done.last_insert_id() == 0;
+            let affected = usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
+            let stored = |created| part.iter().map(move |row| Stored { rev: row.rev, created });
+            if as_planned && affected == part.len() {
+                all.extend(stored(true));
+            } else if as_planned && affected == 2 * part.len() {
+                all.extend(stored(false));
+            } else {
+                all.extend(self.read_stored(part).await?);
+            }
+            rows = &rows[part.len()..];
+        }
+        Ok(all)
+    }
+
+    async fn remember(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
+        while !rows.is_empty() {
+            let part = self.one_statement(rows);
+            let mut arguments = MySqlArguments::default();
+            for row in part {
+                let at = if row.expiry == TOMBSTONE { Expiry::At(row.rev) } else { row.expiry };
+                bind_instant(&mut arguments, at)?;
+                bind(&mut arguments, row.key.as_str().as_bytes())?;
+            }
+            let sql = self.remember.of(part.len());
+            self.execute(sql, arguments).await?;
+            rows = &rows[part.len()..];
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        sqlx::query("commit").execute(&mut self.connection).await.map(drop).map_err(error)
+    }
+
+    async fn rollback(&mut self) -> Result<(), Error> {
+        sqlx::query("rollback").execute(&mut self.connection).await.map(drop).map_err(error)
+    }
+
+    async fn touch(&mut self) -> Result<(), Error> {
+        sqlx::query("do 0").execute(&mut self.connection).await.map_err(error)?;
+        self.commit().await
+    }
+}
+
+/// The two arguments of an instant: microseconds from now, or since 1970.
+fn bind_instant(arguments: &mut MySqlArguments, expiry: Expiry) -> Result<(), Error> {
+    let (from_now, at) = match expiry {
+        Expiry::Never => (None, None),
+        Expiry::After(seconds) => (Some(seconds.saturating_mul(1_000_000)), None),
+        Expiry::At(micros) => (None, Some(micros)),
+    };
+    bind(arguments, from_now)?;
+    bind(arguments, at)
+}

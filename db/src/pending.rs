@@ -1,0 +1,65 @@
+//! A write on its way through a lane, and its answer.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::Span;
+
+use crate::entry::{Settled, Write};
+use crate::writer::Refusal;
+
+/// A write in a lane.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) write: Write,
+    pub(crate) deadline: Instant,
+    /// The message this write came in; the commit links to it.
+    pub(crate) span: Span,
+    /// What became of it, if the attempt that carries it is committed.
+    pub(crate) settled: Option<Settled>,
+    /// A COMMIT carrying it was sent and is not known to be void.
+    pub(crate) carried: bool,
+    answer: oneshot::Sender<Result<Settled, Refusal>>,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// The answer to one write, to be awaited. Dropping it does not undo the write.
+#[derive(Debug)]
+pub struct Ticket(oneshot::Receiver<Result<Settled, Refusal>>);
+
+impl Pending {
+    pub(crate) fn new(
+        write: Write,
+        span: Span,
+        bytes: OwnedSemaphorePermit,
+        deadline: Instant,
+    ) -> (Self, Ticket) {
+        let (answer, ticket) = oneshot::channel();
+        let pending = Self { write, deadline, span, settled: None, carried: false, answer, _bytes: bytes };
+        (pending, Ticket(ticket))
+    }
+
+    /// Answers what the attempt that carries it found out; that attempt is committed.
+    pub(crate) fn acknowledge(mut self) {
+        let settled = self.settled.take().ok_or(Refusal::OutcomeUnknown);
+        self.answer(settled);
+    }
+
+    /// Gives the answer. That nobody waits for it any more changes nothing: the write is done.
+    pub(crate) fn answer(self, answer: Result<Settled, Refusal>) {
+        if self.answer.send(answer).is_err() {
+            tracing::trace!("a write was settled after its client had gone");
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Settled, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A lane that dies without an answer may have died after COMMIT.
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(Refusal::OutcomeUnknown)))
+    }
+}

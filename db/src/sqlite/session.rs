@@ -1,0 +1,194 @@
+//! A connection for writes: every statement of the lane.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use super::{bind, error, key_list, signed, text, unsigned};
+use crate::Error;
+use crate::engine::Session;
+use crate::entry::{Expiry, Key, Rev};
+use crate::plan::{Row, Stored, TOMBSTONE};
+use crate::run::Held;
+use crate::shapes::{Texts, filled, padded};
+use crate::store::KEYS_PER_SELECT_MAX;
+
+/// One connection for writes.
+#[derive(Debug)]
+pub(crate) struct SqliteSession {
+    connection: SqliteConnection,
+    held: Texts,
+    insert: Texts,
+    insert_expiring: Texts,
+    upsert: Texts,
+    upsert_expiring: Texts,
+    remember: Texts,
+}
+
+impl SqliteSession {
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self {
+            connection,
+            held: Texts::new(text::held),
+            insert: Texts::new(text::insert),
+            insert_expiring: Texts::new(text::insert_expiring),
+            upsert: Texts::new(text::upsert),
+            upsert_expiring: Texts::new(text::upsert_expiring),
+            remember: Texts::new(text::remember),
+        }
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
+        sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(error)
+    }
+
+    async fn write(&mut self, upsert: bool, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+        let may_expire = rows.iter().any(|row| row.expiry != Expiry::Never);
+        let texts = match (upsert, may_expire) {
+            (false, false) => &mut self.insert,
+            (false, true) => &mut self.insert_expiring,
+            (true, false) => &mut self.upsert,
+            (true, true) => &mut self.upsert_expiring,
+        };
+        let sql = texts.of(rows.len());
+        let mut arguments = SqliteArguments::default();
+        for row in rows {
+            bind(&mut arguments, row.key.as_str().as_bytes().to_vec())?;
+            bind(&mut arguments, row.value.as_bytes().to_vec())?;
+            bind(&mut arguments, signed(row.rev)?)?;
+            if may_expire {
+                bind_instant(&mut arguments, row.expiry)?;
+            }
+        }
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
+        let returned = query.fetch_all(&mut self.connection).await.map_err(error)?;
+        // The order of RETURNING is not promised; that of the keys is known.
+        let mut found: Vec<(&[u8], Stored)> = Vec::with_capacity(returned.len());
+        for row in &returned {
+            let stored = Stored {
+                rev: unsigned(row.try_get_unchecked(1).map_err(error)?)?,
+                created: row.try_get_unchecked(2).map_err(error)?,
+            };
+            found.push((row.try_get_unchecked(0).map_err(error)?, stored));
+        }
+        found.sort_unstable_by_key(|(key, _)| *key);
+        if found.len() != rows.len() {
+            return Err(Error::Internal("a row just written was not returned".into()));
+        }
+        Ok(found.into_iter().map(|(_, stored)| stored).collect())
+    }
+}
+
+impl Session for SqliteSession {
+    async fn register(&mut self, lane: u64) -> Result<(), Error> {
+        let sql = "insert into writers (id, seq) values (?, 0) on conflict (id) do nothing";
+        let add = sqlx::query(sql).bind(signed(lane)?);
+        add.execute(&mut self.connection).await.map(drop).map_err(error)
+    }
+
+    async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
+        self.run("begin immediate").await?;
+        let pass = sqlx::query("update writers set seq = ?1 where id = ?2 and seq < ?1");
+        let pass = pass.bind(signed(seq)?).bind(signed(lane)?);
+        if pass.execute(&mut self.connection).await.map_err(error)?.rows_affected() != 1 {
+            return Ok(None);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let sql = "update clock set rev = max(rev + ?1, ?2) where id = 0 returning rev";
+        let reserve = sqlx::query_scalar::<_, i64>(sql).bind(signed(revs)?);
+        let reserve = reserve.bind(i64::try_from(now).unwrap_or(i64::MAX));
+        let last = reserve.fetch_one(&mut self.connection).await.map_err(error)?;
+        unsigned(last).map(|last| Some(Rev(last)))
+    }
+
+    async fn seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
+        let read = sqlx::query_scalar::<_, i64>("select seq from writers where id = ?");
+        let read = read.bind(signed(lane)?).fetch_optional(&mut self.connection);
+        read.await.map_err(error)?.map(unsigned).transpose()
+    }
+
+    async fn held(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+        let mut held = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
+            let sql = self.held.of(padded(keys.len()));
+            let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().copied())?);
+            let found = query.fetch_all(&mut self.connection).await.map_err(error)?;
+            let state = |row: &sqlx::sqlite::SqliteRow| {
+                let key: Vec<u8> = row.try_get_unchecked(0).map_err(error)?;
+                let live = row.try_get_unchecked(2).map_err(error)?;
+                Ok((key, unsigned(row.try_get_unchecked(1).map_err(error)?)?, live))
+            };
+            let found = found.iter().map(state).collect::<Result<_, Error>>()?;
+            held.extend(Held::of(keys, found));
+        }
+        Ok(held)
+    }
+
+    async fn insert(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
+        while !rows.is_empty() {
+            let part = &rows[..filled(rows.len())];
+            self.write(false, part).await?;
+            rows = &rows[part.len()..];
+        }
+        Ok(())
+    }
+
+    async fn overwrite(&mut self, rows: &[Row<'_>]) -> Result<(), Error> {
+        self.upsert(rows).await.map(drop)
+    }
+
+    async fn upsert(&mut self, mut rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+        let mut all = Vec::with_capacity(rows.len());
+        while !rows.is_empty() {
+            let part = &rows[..filled(rows.len())];
+            all.extend(self.write(true, part).await?);
+            rows = &rows[part.len()..];
+        }
+        Ok(all)
+    }
+
+    async fn remember(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
+        while !rows.is_empty() {
+            let part = &rows[..filled(rows.len())];
+            let mut arguments = SqliteArguments::default();
+            for row in part {
+                let at = if row.expiry == TOMBSTONE { Expiry::At(row.rev) } else { row.expiry };
+                bind_instant(&mut arguments, at)?;
+                bind(&mut arguments, row.key.as_str().as_bytes().to_vec())?;
+            }
+            let sql = self.remember.of(part.len());
+            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
+            query.execute(&mut self.connection).await.map_err(error)?;
+            rows = &rows[part.len()..];
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        self.run("commit").await
+    }
+
+    async fn rollback(&mut self) -> Result<(), Error> {
+        // A statement that failed may have ended the transaction; then there is nothing to roll back.
+        match self.run("rollback").await {
+            Err(Error::Internal(reason)) if reason.contains("no transaction is active") => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn touch(&mut self) -> Result<(), Error> {
+        self.run("select 0").await
+    }
+}
+
+/// The two arguments of an instant: microseconds from now, or since 1970.
+fn bind_instant(arguments: &mut SqliteArguments, expiry: Expiry) -> Result<(), Error> {
+    let (from_now, at) = match expiry {
+        Expiry::Never => (None, None),
+        Expiry::After(seconds) => (Some(signed(seconds.saturating_mul(1_000_000))?), None),
+        Expiry::At(micros) => (None, Some(signed(micros)?)),
+    };
+    bind(arguments, from_now)?;
+    bind(arguments, at)
+}

@@ -1,0 +1,160 @@
+//! The sweeper: removes what has been dead for long, a little at a time, one sweeper at a time.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::Error;
+use crate::store::{AnyEngine, Store};
+
+/// How long an entry is kept after it expired, and how far its revision must be behind the database's clock, in microseconds.
+///
+/// A key whose row is gone goes on from the clock, so its revisions only grow if the removed one lies well behind it. No
+/// transaction lives that long, nor does a clock go back by as much.
+const MARGIN: u64 = 10 * 60 * 1_000_000;
+
+/// The most hints of one transaction: what it locks, writers wait for.
+pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
+
+/// A place where something was to be found at some time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hint {
+    /// Microseconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) key: Vec<u8>,
+}
+
+/// What is there, under lock.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) key: Vec<u8>,
+    pub(crate) rev: u64,
+    pub(crate) expires_at: Option<u64>,
+}
+
+/// What one transaction is to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sweep {
+    /// Entries to remove, in key order.
+    pub(crate) dead: Vec<Vec<u8>>,
+    /// Hints that take the place of those looked at.
+    pub(crate) later: Vec<Hint>,
+}
+
+/// The keys of `hints`, each once and in order.
+pub(crate) fn keys_of(hints: &[Hint]) -> Vec<&[u8]> {
+    let mut keys: Vec<&[u8]> = hints.iter().map(|hint| hint.key.as_slice()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Hints up to this instant can be ripe at the instant `now`, both in microseconds since 1970.
+pub(crate) fn ripe(now: u64) -> u64 {
+    now.saturating_sub(MARGIN)
+}
+
+impl Sweep {
+    /// Judges the entries `found` where hints led; the hints have then done their work.
+    pub(crate) fn of(found: Vec<Found>, now: u64) -> Self {
+        let mut sweep = Self::default();
+        for Found { key, rev, expires_at } in found {
+            let Some(expired) = expires_at.filter(|at| *at <= now) else {
+                // It lives, and if it is to expire another hint says when.
+                continue;
+            };
+            let at = expired.max(rev);
+            if at <= ripe(now) {
+                sweep.dead.push(key);
+            } else {
+                sweep.later.push(Hint { at, key });
+            }
+        }
+        sweep
+    }
+}
+
+/// How a round of the sweeper ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    /// Nothing is ripe any more; so many entries were removed.
+    Swept(u64),
+    /// Another process sweeps.
+    Elsewhere,
+}
+
+/// Sweeps `store` every `every` in a task of `tracker`, until `stop`; `observe` is told of each round that did not fail.
+///
+/// However many processes sweep a store, one does at a time: a round that finds another under way does nothing.
+pub fn sweep(
+    store: &Store,
+    every: Duration,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+    observe: impl Fn(Round) + Send + Sync + 'static,
+) {
+    let store = store.clone();
+    tracker.spawn(async move {
+        stop.run_until_cancelled(async {
+            let mut due = interval(every);
+            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            // The first tick comes at once: a store just opened has other things to do.
+            due.tick().await;
+            let mut failing = false;
+            loop {
+                due.tick().await;
+                // A round is a large future, and rare.
+                let round = Box::pin(round(&store)).await;
+                match &round {
+                    Ok(round) => observe(*round),
+                    Err(Error::Conflict(reason)) => debug!(reason, "a sweep was in the way of a writer"),
+                    Err(error) if failing => debug!(%error, "still cannot sweep"),
+                    // Said once, not with every attempt.
+                    Err(error) => warn!(%error, "cannot sweep; trying again"),
+                }
+                failing = round.is_err();
+            }
+        })
+        .await
+    });
+}
+
+/// Sweeps until nothing is ripe.
+async fn round(store: &Store) -> Result<Round, Error> {
+    match &store.engine {
+        AnyEngine::MySql(mysql) => mysql.sweep().await,
+        AnyEngine::Sqlite(sqlite) => sqlite.sweep().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000_000;
+
+    fn judged(rev: u64, expires_at: Option<u64>) -> Sweep {
+        Sweep::of(vec![Found { key: b"k".to_vec(), rev, expires_at }], NOW)
+    }
+
+    #[test]
+    fn what_lives_is_left_alone() {
+        assert_eq!(judged(1, None), Sweep::default());
+        assert_eq!(judged(1, Some(NOW + 1)), Sweep::default());
+    }
+
+    #[test]
+    fn the_dead_go_ten_minutes_after_both_their_end_and_their_revision() {
+        let (ripe, unripe) = (NOW - 600_000_000, NOW - 599_999_999);
+        let gone = Sweep { dead: vec![b"k".to_vec()], later: Vec::new() };
+        assert_eq!(judged(1, Some(ripe)), gone);
+        assert_eq!(judged(ripe, Some(0)), gone);
+        for (rev, expires_at, at) in [(1, unripe, unripe), (unripe, 0, unripe), (NOW + 5, ripe, NOW + 5)] {
+            let later = vec![Hint { at, key: b"k".to_vec() }];
+            assert_eq!(judged(rev, Some(expires_at)), Sweep { dead: Vec::new(), later });
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The way of a socket's writes into the lanes: in the order sent, and an atomic one by itself.
+
+use std::pin::Pin;
+
+use db::{Refusal, Submitted, Ticket, Write, Writer};
+use tracing::{Span, info_span};
+
+use crate::protocol::{self, Envelope};
+use crate::replies::Replies;
+
+/// Takes one write after another, unless it is closed.
+pub(crate) struct Intake {
+    writer: Writer,
+    /// Whether a span per message goes anywhere.
+    spans: bool,
+    blocked: Option<Blocked>,
+    alone: Alone,
+}
+
+/// A write that waits for room in its lane.
+struct Blocked {
+    submit: Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>,
+    envelope: Envelope,
+    bytes: usize,
+}
+
+/// Where an atomic write stands. Its keys may belong to several lanes, so it waits for what was sent before it, and holds
+/// back what comes after it.
+enum Alone {
+    Nobody,
+    Waiting(Write, Envelope),
+    UnderWay,
+}
+
+impl Intake {
+    pub(crate) fn new(writer: Writer, spans: bool) -> Self {
+        Self { writer, spans, blocked: None, alone: Alone::Nobody }
+    }
+
+    /// Whether another write may be put in; as long as not, the socket is not read.
+    pub(crate) fn is_open(&self) -> bool {
+        self.blocked.is_none() && matches!(self.alone, Alone::Nobody)
+    }
+
+    /// Whether a write waits for room in its lane.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// Takes in a write; `replies` are those still owed for the writes before it.
+    pub(crate) fn put(&mut self, write: Write, envelope: Envelope, replies: &mut Replies) {
+        match write {
+            Write::One(_) => self.submit(write, envelope, replies),
+            Write::Atomic(_) => {
+                self.alone = Alone::Waiting(write, envelope);
+                self.proceed(replies);
+            }
+        }
+    }
+
+    /// Goes on with an atomic write, or after it, once nothing is owed any more.
+    pub(crate) fn proceed(&mut self, replies: &mut Replies) {
+        if !replies.is_empty() || self.is_blocked() {
+            return;
+        }
+        match std::mem::replace(&mut self.alone, Alone::Nobody) {
+            Alone::Waiting(write, envelope) => {
+                self.alone = Alone::UnderWay;
+                self.submit(write, envelope, replies);
+            }
+            Alone::UnderWay | Alone::Nobody => {}
+        }
+    }
+
+    /// Waits until the blocked write has room, and for ever if there is none. May be dropped at any time.
+    pub(crate) async fn unblock(&mut self) -> Result<Ticket, Refusal> {
+        match &mut self.blocked {
+            Some(blocked) => blocked.submit.as_mut().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What became of the blocked write.
+    pub(crate) fn unblocked(&mut self, submitted: Result<Ticket, Refusal>, replies: &mut Replies) {
+        let Some(Blocked { envelope, bytes, .. }) = self.blocked.take() else { return };
+        match submitted {
+            Ok(ticket) => replies.wait_for(ticket, envelope, bytes),
+            Err(refusal) => replies.refuse(&protocol::not_written(envelope, refusal)),
+        }
+    }
+
+    fn submit(&mut self, write: Write, envelope: Envelope, replies: &mut Replies) {
+        let bytes = write.bytes();
+        let span = if self.spans {
+            info_span!("message", otel.kind = "server", bytes, ops = write.ops().len())
+        } else {
+            Span::none()
+        };
+        match self.writer.try_submit(write, span) {
+            Submitted::Queued(ticket) => replies.wait_for(ticket, envelope, bytes),
+            Submitted::Full(write, span) => {
+                let writer = self.writer.clone();
+                let submit = Box::pin(async move { writer.submit(write, span).await });
+                self.blocked = Some(Blocked { submit, envelope, bytes });
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What the members of a message ask for: one op, or a batch of them.
+
+use std::collections::HashSet;
+
+use chassis::problem::Code;
+use db::{Change, Expiry, Key, KeyError, Op, Rev, Value, Write};
+use serde_json::value::RawValue;
+
+use super::members::{Member, Members, an, quote, type_of};
+use super::{About, Limits, Name};
+
+/// The most ops of a batch.
+const OPS_MAX: usize = 1000;
+
+/// The most seconds of a `ttl`: a hundred years.
+const TTL_MAX: u64 = 3_153_600_000;
+
+/// The largest `if_rev` and `expires_at`.
+const NUMBER_MAX: u64 = i64::MAX.cast_unsigned();
+
+/// Why a message is not carried out.
+pub(super) struct Wrong {
+    pub(super) code: Code,
+    pub(super) message: String,
+    /// Which op of a batch it is, and its key if that could be read.
+    pub(super) op: Option<(usize, Option<Name>)>,
+}
+
+impl From<(Code, String)> for Wrong {
+    fn from((code, message): (Code, String)) -> Self {
+        Self { code, message, op: None }
+    }
+}
+
+/// What a message wants done.
+enum Verb {
+    Set,
+    Delete,
+    Batch,
+}
+
+/// The write that a message asks for, and whom its reply is about.
+pub(super) fn write(
+    members: &Members<'_>,
+    limits: Limits,
+    now: &impl Fn() -> u64,
+) -> Result<(Write, About), Wrong> {
+    let verb = verb(members)?;
+    if matches!(verb, Verb::Batch) {
+        return batch(members, limits, now);
+    }
+    let mut op = op(members, &verb, limits, now)?;
+    op.shows_rev = !members.is_plain();
+    let name = Name::of(op.key.as_str());
+    Ok((Write::One(op), About::One(name)))
+}
+
+fn verb(members: &Members<'_>) -> Result<Verb, (Code, String)> {
+    let Some(raw) = members.given(Member::Op) else { return Ok(Verb::Set) };
+    if type_of(raw) != "string" {
+        return Err((Code::BadOp, format!("op must be a string, not {}", an(type_of(raw)))));
+    }
+    match members.text(Member::Op, Code::BadOp)?.as_str() {
+        "set" => Ok(Verb::Set),
+        "delete" => Ok(Verb::Delete),
+        "batch" => Ok(Verb::Batch),
+        op => Err((Code::UnknownOp, format!("there is no op {}", quote(op)))),
+    }
+}
+
+/// A set or a delete that shows its revision.
+fn op(
+    members: &Members<'_>,
+    verb: &Verb,
+    limits: Limits,
+    now: &impl Fn() -> u64,
+) -> Result<Op, (Code, String)> {
+    let key = key(members, limits)?;
+    let change = match verb {
+        Verb::Delete => {
+            let alien = [Member::Ttl, Member::ExpiresAt].into_iter().find(|m| members.given(*m).is_some());
+            if let Some(member) = alien {
+                return Err((Code::BadTtl, format!("a delete has no {}", member.name())));
+            }
+            Change::Delete
+        }
+        Verb::Set | Verb::Batch => {
+            let value = members.text(Member::Value, Code::BadValue)?;
+            let value = Value::new(value, limits.value_bytes_max)
+                .map_err(|e| (Code::TooLarge, too_large("value", e.len, e.max)))?;
+            Change::Set(value, expiry(members, now)?)
+        }
+    };
+    let if_rev = members.number(Member::IfRev, 0..=NUMBER_MAX, Code::BadIfRev)?.map(Rev);
+    Ok(Op { key, change, if_rev, shows_rev: true })
+}
+
+fn key(members: &Members<'_>, limits: Limits) -> Result<Key, (Code, String)> {
+    let key = Key::new(members.text(Member::Key, Code::BadKey)?, limits.key_bytes_max);
+    key.map_err(|error| match error {
+        KeyError::Empty => (Code::BadKey, "key must not be empty".into()),
+        KeyError::TooLong { len, max } => (Code::TooLarge, too_large("key", len, max)),
+    })
+}
+
+fn expiry(members: &Members<'_>, now: &impl Fn() -> u64) -> Result<Expiry, (Code, String)> {
+    let ttl = members.number(Member::Ttl, 1..=TTL_MAX, Code::BadTtl)?;
+    let expires_at = members.number(Member::ExpiresAt, 0..=NUMBER_MAX, Code::BadTtl)?;
+    match (ttl, expires_at) {
+        (None, None) => Ok(Expiry::Never),
+        (Some(seconds), None) => Ok(Expiry::After(seconds)),
+        (None, Some(at)) if at > now() => Ok(Expiry::At(at)),
+        (None, Some(_)) => {
+            Err((Code::BadTtl, "expires_at is not in the future; it counts microseconds since 1970".into()))
+        }
+        (Some(_), Some(_)) => Err((Code::BadTtl, "ttl and expires_at exclude each other".into())),
+    }
+}
+
+fn batch(members: &Members<'_>, limits: Limits, now: &impl Fn() -> u64) -> Result<(Write, About), Wrong> {
+    let alien = [Member::Key, Member::Value, Member::IfRev, Member::Ttl, Member::ExpiresAt];
+    if let Some(member) = alien.into_iter().find(|member| members.given(*member).is_some()) {
+        let message = format!("{} belongs to the ops of a batch, not to the batch", member.name());
+        return Err((Code::BadBatch, message).into());
+    }
+    let elements = members.array(Member::Ops, Code::BadBatch)?;
+    if !(1..=OPS_MAX).contains(&elements.len()) {
+        let message = format!("ops has {} elements; 1 to {OPS_MAX} are allowed", elements.len());
+        return Err((Code::BadBatch, message).into());
+    }
+    let (mut ops, mut names) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
+    for (index, element) in elements.into_iter().enumerate() {
+        let (op, id) = element_of_batch(element, limits, now)
+            .map_err(|wrong| Wrong { op: Some((index, wrong.op.and_then(|(_, name)| name))), ..wrong })?;
+        names.push((Name::of(op.key.as_str()), id));
+        ops.push(op);
+    }
+    let mut keys = HashSet::with_capacity(ops.len());
+    if let Some(index) = ops.iter().position(|op: &Op| !keys.insert(&op.key)) {
+        let op = Some((index, Some(Name::of(ops[index].key.as_str()))));
+        return Err(Wrong { code: Code::BadBatch, message: "a batch has each key once".into(), op });
+    }
+    Ok((Write::Atomic(ops), About::Batch(names)))
+}
+
+/// One op of a batch and its own `id`.
+fn element_of_batch(
+    element: &RawValue,
+    limits: Limits,
+    now: &impl Fn() -> u64,
+) -> Result<(Op, Option<Box<RawValue>>), Wrong> {
+    if type_of(element) != "object" {
+        let message = format!("an op must be an object, not {}", an(type_of(element)));
+        return Err((Code::BadBatch, message).into());
+    }
+    let members = Members::of(element.get()).map_err(|message| (Code::BadJson, message))?;
+    let with_key = |(code, message)| {
+        let key = key(&members, limits).ok();
+        Wrong { code, message, op: key.map(|key| (0, Some(Name::of(key.as_str())))) }
+    };
+    let id = members.id().map_err(|message| with_key((Code::BadId, message)))?;
+    let op = match verb(&members).map_err(with_key)? {
+        Verb::Batch => return Err(with_key((Code::BadBatch, "a batch cannot be inside a batch".into()))),
+        verb => op(&members, &verb, limits, now).map_err(with_key)?,
+    };
+    Ok((op, id.map(ToOwned::to_owned)))
+}
+
+fn too_large(what: &str, len: usize, max: usize) -> String {
+    format!("{what} has {len} bytes; at most {max} are allowed")
+}

@@ -1,0 +1,153 @@
+//! What a client is answered, byte for byte: the members in the contract's order, no blanks.
+
+use chassis::problem::{Code, Problem};
+use db::{Outcome, Refusal, Rev, Settled};
+use serde_json::value::RawValue;
+
+use super::{About, Envelope, Name, Refused};
+
+/// The reply to a write that was committed, or whose condition was found false.
+#[must_use]
+pub fn written(envelope: &Envelope, settled: &Settled) -> String {
+    let id = envelope.id.as_deref();
+    let mut reply = String::new();
+    match (&envelope.about, settled) {
+        (About::One(name), Settled::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
+        (About::Batch(names), Settled::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
+        (About::Batch(names), Settled::Failed { index, rev }) => {
+            let (name, _) = &names[*index];
+            push_mismatch(&mut reply, name, id, *rev);
+            reply.pop();
+            push_op(&mut reply, *index, Some(name));
+            reply.push('}');
+        }
+        (About::One(_), Settled::All(_) | Settled::Failed { .. }) | (About::Batch(_), Settled::One(_)) => {
+            reply = Problem::new(Code::OutcomeUnknown, "the answer fits another message").body();
+        }
+    }
+    reply
+}
+
+/// The reply to a write that was not acknowledged.
+#[must_use]
+pub fn not_written(envelope: Envelope, refusal: Refusal) -> Refused {
+    let (code, message) = match refusal {
+        Refusal::Unavailable => {
+            (Code::Unavailable, "the database is not available; nothing was written, send it again")
+        }
+        Refusal::Overloaded => {
+            (Code::Overloaded, "too many writes are waiting; nothing was written, send it again")
+        }
+        Refusal::OutcomeUnknown => {
+            (Code::OutcomeUnknown, "the database did not answer; the write may or may not be stored")
+        }
+    };
+    Refused { problem: Problem::new(code, message), id: envelope.id, op: None }
+}
+
+/// The reply to a message that is no text.
+#[must_use]
+pub fn binary() -> Refused {
+    let message = "binary messages are not understood; send JSON as text";
+    Refused { problem: Problem::new(Code::BadFrame, message), id: None, op: None }
+}
+
+impl Refused {
+    /// The reply.
+    #[must_use]
+    pub fn reply(&self) -> String {
+        let mut reply = self.problem.body();
+        if self.id.is_some() || self.op.is_some() {
+            reply.pop();
+            push_id(&mut reply, self.id.as_deref());
+            if let Some((index, name)) = &self.op {
+                push_op(&mut reply, *index, name.as_ref());
+            }
+            reply.push('}');
+        }
+        reply
+    }
+}
+
+fn push_outcome(reply: &mut String, name: &Name, id: Option<&RawValue>, outcome: Outcome) {
+    let Name(key) = name;
+    let (did, rev) = match outcome {
+        Outcome::Created(rev) => ("created", rev),
+        Outcome::Updated(rev) => ("updated", rev),
+        Outcome::Deleted(rev) => ("deleted", Some(rev)),
+        Outcome::Absent => {
+            push_parts(reply, &[r#"{"message":"No value found for key "#, key, r#"","status":404"#]);
+            push_id(reply, id);
+            return reply.push('}');
+        }
+        Outcome::Mismatch(rev) => return push_mismatch(reply, name, id, rev),
+    };
+    push_parts(reply, &[r#"{"message":""#, key, " ", did, r#"","status":200"#]);
+    push_id(reply, id);
+    push_rev(reply, rev);
+    reply.push('}');
+}
+
+fn push_mismatch(reply: &mut String, Name(key): &Name, id: Option<&RawValue>, rev: Rev) {
+    let code = Code::RevMismatch;
+    push_parts(reply, &[r#"{"message":"rev mismatch for key "#, key, r#"","status":"#]);
+    reply.push_str(itoa::Buffer::new().format(code.status()));
+    push_parts(reply, &[r#","code":""#, code.as_str(), "\""]);
+    push_id(reply, id);
+    push_rev(reply, Some(rev));
+    reply.push('}');
+}
+
+fn push_batch(
+    reply: &mut String,
+    id: Option<&RawValue>,
+    names: &[(Name, Option<Box<RawValue>>)],
+    outcomes: &[Outcome],
+) {
+    let ops = if outcomes.len() == 1 { " op" } else { " ops" };
+    reply.push_str(r#"{"message":""#);
+    reply.push_str(itoa::Buffer::new().format(outcomes.len()));
+    push_parts(reply, &[ops, r#" committed","status":200"#]);
+    push_id(reply, id);
+    push_rev(reply, outcomes.iter().filter_map(rev).max());
+    reply.push_str(r#","results":["#);
+    for (at, ((name, id), outcome)) in names.iter().zip(outcomes).enumerate() {
+        if at > 0 {
+            reply.push(',');
+        }
+        push_outcome(reply, name, id.as_deref(), *outcome);
+    }
+    reply.push_str("]}");
+}
+
+/// The revision an op wrote.
+fn rev(outcome: &Outcome) -> Option<Rev> {
+    match outcome {
+        Outcome::Created(rev) | Outcome::Updated(rev) => *rev,
+        Outcome::Deleted(rev) => Some(*rev),
+        Outcome::Absent | Outcome::Mismatch(_) => None,
+    }
+}
+
+fn push_id(reply: &mut String, id: Option<&RawValue>) {
+    if let Some(id) = id {
+        push_parts(reply, &[r#","id":"#, id.get()]);
+    }
+}
+
+fn push_rev(reply: &mut String, rev: Option<Rev>) {
+    if let Some(Rev(rev)) = rev {
+        push_parts(reply, &[r#","rev":"#, itoa::Buffer::new().format(rev)]);
+    }
+}
+
+fn push_op(reply: &mut String, index: usize, name: Option<&Name>) {
+    if let Some(Name(key)) = name {
+        push_parts(reply, &[r#","key":""#, key, "\""]);
+    }
+    push_parts(reply, &[r#","index":"#, itoa::Buffer::new().format(index)]);
+}
+
+fn push_parts(reply: &mut String, parts: &[&str]) {
+    reply.extend(parts.iter().copied());
+}

@@ -1,0 +1,171 @@
+//! What has been dead for long is removed, by one sweeper at a time, and nothing else is.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use e2e::{Database, Engine, System, eventually, get, promises};
+use sqlx::Executor as _;
+
+promises! {
+    ten_minutes_after_its_end_and_its_revision_an_entry_is_swept,
+    a_sweep_takes_all_that_is_ripe,
+    deletes_and_expiries_leave_a_hint_for_the_sweeper,
+}
+
+mod servers {
+    use super::*;
+
+    promises! { sql:
+        one_process_sweeps_at_a_time,
+        old_fence_rows_are_swept_too,
+    }
+}
+
+const SWEPT_OFTEN: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "100")];
+const UNSWEPT: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "86400000")];
+const MINUTE: u64 = 60_000_000;
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    u64::try_from(since.as_micros()).expect("it is earlier than 586912")
+}
+
+/// Puts an entry there as it would be if it had been written at `rev`, and a hint at `hint`.
+async fn put(database: &Database, key: char, rev: u64, expires_at: Option<u64>, hint: u64) {
+    let (key, expires_at) = (u32::from(key), expires_at.map_or("null".into(), |at| at.to_string()));
+    database
+        .execute(&format!(
+            "insert into entries (k, v, rev, born, expires_at) values (x'{key:02x}', x'', {rev}, {rev}, {expires_at})"
+        ))
+        .await;
+    database.execute(&format!("insert into expiries (at, k) values ({hint}, x'{key:02x}')")).await;
+}
+
+async fn is_there(database: &Database, key: char) -> bool {
+    let key = u32::from(key);
+    database.number(&format!("select count(*) from entries where k = x'{key:02x}'")).await == 1
+}
+
+/// Waits until so many entries and hints are left.
+async fn left(database: &Database, entries: u64, hints: u64) {
+    eventually("what is ripe is swept", Duration::from_secs(30), async || {
+        let there = (database.entries().await, database.number("select count(*) from expiries").await);
+        if there == (entries, hints) { Ok(()) } else { Err(format!("{there:?} entries and hints are left")) }
+    })
+    .await;
+}
+
+async fn ten_minutes_after_its_end_and_its_revision_an_entry_is_swept(engine: Engine) {
+    let mut system = System::with(engine, UNSWEPT).await;
+    let (now, old) = (now(), now() - 11 * MINUTE);
+    let database = &system.database;
+    put(database, 'a', old, None, old).await;
+    put(database, 'b', old, Some(now + 60 * MINUTE), old).await;
+    put(database, 'c', old, Some(old), old).await;
+    put(database, 'd', old, Some(0), old).await;
+    // Dead for long, but written lately or with a clock that went ahead.
+    put(database, 'e', now - 8 * MINUTE, Some(old), old).await;
+    put(database, 'f', now + 30 * MINUTE, Some(0), old).await;
+    // Written long ago, but dead only lately.
+    put(database, 'g', old, Some(now - 8 * MINUTE), now - 8 * MINUTE).await;
+    database.execute(&format!("insert into expiries (at, k) values ({old}, x'7a')")).await;
+
+    system.set(SWEPT_OFTEN);
+    system.restart_writer().await;
+    left(&system.database, 5, 3).await;
+    for key in ['a', 'b', 'e', 'f', 'g'] {
+        assert!(is_there(&system.database, key).await, "{key} is there");
+    }
+    // The hints that are left lead to e, f and g again, each when it may be ripe.
+    let hints = [('e', now - 8 * MINUTE), ('f', now + 30 * MINUTE), ('g', now - 8 * MINUTE)];
+    for (key, at) in hints {
+        let key = u32::from(key);
+        let found = format!("select count(*) from expiries where at = {at} and k = x'{key:02x}'");
+        assert_eq!(system.database.number(&found).await, 1, "{key}");
+    }
+}
+
+async fn a_sweep_takes_all_that_is_ripe(engine: Engine) {
+    let mut system = System::with(engine, UNSWEPT).await;
+    let old = now() - 11 * MINUTE;
+    for letter in 'a'..='h' {
+        put(&system.database, letter, old, Some(old), old).await;
+    }
+    // 8 x 8 x 8 = 512 keys of three letters, several transactions of the sweeper.
+    let keys = "entries a cross join (select k from entries where length(k) = 1) b \
+        cross join (select k from entries where length(k) = 1) c where length(a.k) = 1";
+    let joined =
+        if engine == Engine::Sqlite { "cast(a.k || b.k || c.k as blob)" } else { "concat(a.k, b.k, c.k)" };
+    let copy = format!(
+        "insert into entries (k, v, rev, born, expires_at) select {joined}, x'', {old}, {old}, {old} from {keys}"
+    );
+    system.database.execute(&copy).await;
+    let hints = format!("insert into expiries (at, k) select {old}, k from entries where length(k) = 3");
+    system.database.execute(&hints).await;
+    assert_eq!(system.database.entries().await, 520);
+    system.set(SWEPT_OFTEN);
+    system.restart_writer().await;
+    left(&system.database, 0, 0).await;
+}
+
+async fn deletes_and_expiries_leave_a_hint_for_the_sweeper(engine: Engine) {
+    let system = System::with(engine, UNSWEPT).await;
+    let mut socket = system.socket().await;
+    socket.set("a", "v").await;
+    let (before, deleted) = (now(), e2e::rev(&socket.ask(r#"{"op":"delete","key":"a"}"#).await));
+    socket.ask(r#"{"key":"b","value":"v","ttl":60}"#).await;
+    let at = now() + 5 * MINUTE;
+    socket.ask(format!(r#"{{"key":"c","value":"v","expires_at":{at}}}"#)).await;
+    let after = now();
+    for (key, from, to) in
+        [('a', deleted, deleted), ('b', before + MINUTE - 1000, after + MINUTE), ('c', at, at)]
+    {
+        let key = u32::from(key);
+        let found =
+            format!("select count(*) from expiries where k = x'{key:02x}' and at between {from} and {to}");
+        assert_eq!(system.database.number(&found).await, 1, "the hint of {key}");
+    }
+    // Those that live on leave none.
+    socket.set("d", "v").await;
+    assert_eq!(system.database.number("select count(*) from expiries").await, 3);
+}
+
+async fn one_process_sweeps_at_a_time(engine: Engine) {
+    let mut system = System::with(engine, UNSWEPT).await;
+    let old = now() - 11 * MINUTE;
+    put(&system.database, 'a', old, Some(old), old).await;
+    let mut elsewhere = system.database.root().await;
+    let name = &system.database.name;
+    let lock = format!("do get_lock('keywire.sweeper.{name}', 0)");
+    elsewhere.execute(sqlx::AssertSqlSafe(lock)).await.expect("the lock is free");
+
+    system.set(SWEPT_OFTEN);
+    system.restart_writer().await;
+    eventually("a round ends without sweeping", Duration::from_secs(10), async || {
+        let metrics = get(system.writer.admin, "/metrics").await.body;
+        let elsewhere =
+            metrics.lines().any(|line| line.starts_with("keywire_sweeps") && line.contains("elsewhere"));
+        if elsewhere { Ok(()) } else { Err("no such round is counted".into()) }
+    })
+    .await;
+    assert!(is_there(&system.database, 'a').await, "it is for the other to sweep");
+    drop(elsewhere);
+    left(&system.database, 0, 0).await;
+}
+
+async fn old_fence_rows_are_swept_too(engine: Engine) {
+    let system = System::with(engine, SWEPT_OFTEN).await;
+    let day = 24 * 60 * MINUTE;
+    let (old, young) = (now() - day - MINUTE, now() - day + 5 * MINUTE);
+    system
+        .database
+        .execute(&format!("insert into writers (id, seq, rev) values (1, 1, {old}), (2, 1, {young})"))
+        .await;
+    eventually("the old row is swept", Duration::from_secs(10), async || {
+        match system.database.number("select count(*) from writers where id = 1").await {
+            0 => Ok(()),
+            _ => Err("it is there".into()),
+        }
+    })
+    .await;
+    assert_eq!(system.database.number("select count(*) from writers where id = 2").await, 1);
+}
