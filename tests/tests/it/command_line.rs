@@ -1,17 +1,23 @@
 //! The command line client: put, get, del and ls, each by itself against a running pair.
 
+mod export;
+mod import;
+
 use std::process::Output;
 
-use e2e::{Engine, Run, System, promises, run_to_end};
+use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end};
 
 promises! {
     what_is_put_is_got_to_the_byte,
     what_is_not_there_is_one_line_and_exit_code_1,
     what_is_refused_is_the_services_word_and_exit_code_1,
+    what_is_deleted_is_gone,
+    a_condition_holds_or_nothing_is_written,
+    what_is_put_with_a_ttl_expires,
 }
 
 /// Where the client finds `system`.
-pub(crate) fn env(system: &System) -> Vec<(String, String)> {
+fn env(system: &System) -> Vec<(String, String)> {
     let url = |name: &str, addr| (name.to_owned(), format!("http://{addr}"));
     vec![url("KEYWIRE_URL", system.http()), url("KEYWIRE_WRITE_URL", system.ws())]
 }
@@ -26,12 +32,22 @@ fn printed(output: Output) -> String {
     String::from_utf8(output.stdout).expect("keys and values are UTF-8")
 }
 
+/// Everything a command says beside what it prints.
+fn heard(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// The one line that a command which must fail says.
 fn said(output: &Output, exit_code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = heard(output);
     assert_eq!((output.status.code(), said.lines().count()), (Some(exit_code), 1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     said.trim_end().to_owned()
+}
+
+/// The rev on the first line of what was printed.
+fn rev(printed: &str) -> u64 {
+    printed.lines().next().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("no rev: {printed:?}"))
 }
 
 async fn what_is_put_is_got_to_the_byte(engine: Engine) {
@@ -56,9 +72,9 @@ async fn what_is_put_is_got_to_the_byte(engine: Engine) {
         assert!(printed(keywire(&system, &["get", "--", key])) == value, "{key:?} is not as it was put");
     }
     assert_eq!(printed(keywire(&system, &["put", "word", "-1.5"])), "");
-    let rev = printed(keywire(&system, &["put", "word", "by word", "--rev"]));
-    assert_eq!(printed(keywire(&system, &["get", "word", "--rev"])), format!("{rev}by word"));
-    assert_eq!(system.read("word").await.header("etag"), Some(format!("\"{}\"", rev.trim_end()).as_str()));
+    let rev = rev(&printed(keywire(&system, &["put", "word", "by word", "--rev"])));
+    assert_eq!(printed(keywire(&system, &["get", "word", "--rev"])), format!("{rev}\nby word"));
+    assert_eq!(system.read("word").await.header("etag"), Some(format!("\"{rev}\"").as_str()));
 }
 
 async fn what_is_not_there_is_one_line_and_exit_code_1(engine: Engine) {
@@ -83,6 +99,44 @@ async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
         assert!(said.contains(word), "{said}");
     }
     assert_eq!(system.database.entries().await, 0);
+}
+
+async fn what_is_deleted_is_gone(engine: Engine) {
+    let system = System::start(engine).await;
+    for key in ["..", "a\nb", "kept"] {
+        assert_eq!(printed(keywire(&system, &["put", key, "v"])), "");
+    }
+    assert_eq!(printed(keywire(&system, &["del", ".."])), "");
+    assert_eq!(said(&keywire(&system, &["get", ".."]), 1), "keywire: No value found for key ..");
+    assert_eq!(said(&keywire(&system, &["del", ".."]), 1), "keywire: No value found for key ..");
+    let put = rev(&printed(keywire(&system, &["get", "a\nb", "--rev"])));
+    let deleted = rev(&printed(keywire(&system, &["del", "a\nb", "--rev"])));
+    assert!(deleted > put, "{deleted} is not after {put}");
+    assert_eq!(printed(keywire(&system, &["get", "kept"])), "v");
+}
+
+async fn a_condition_holds_or_nothing_is_written(engine: Engine) {
+    let system = System::start(engine).await;
+    let first = rev(&printed(keywire(&system, &["put", "k", "1", "--if-rev", "0", "--rev"])));
+    let mismatch = "keywire: rev mismatch for key k";
+    assert_eq!(said(&keywire(&system, &["put", "k", "2", "--if-rev", "0"]), 1), mismatch);
+    assert_eq!(said(&keywire(&system, &["del", "k", "--if-rev", &(first + 1).to_string()]), 1), mismatch);
+    assert_eq!(printed(keywire(&system, &["get", "k"])), "1");
+    assert_eq!(printed(keywire(&system, &["put", "k", "2", "--if-rev", &first.to_string()])), "");
+    assert_eq!(printed(keywire(&system, &["get", "k"])), "2");
+}
+
+async fn what_is_put_with_a_ttl_expires(engine: Engine) {
+    let system = System::start(engine).await;
+    assert_eq!(printed(keywire(&system, &["put", "short", "v", "--ttl", "1"])), "");
+    assert_eq!(printed(keywire(&system, &["put", "long", "v", "--ttl", "3153600000"])), "");
+    eventually("it expires", PATIENCE, async || match system.read("short").await.status {
+        404 => Ok(()),
+        status => Err(status.to_string()),
+    })
+    .await;
+    assert_eq!(said(&keywire(&system, &["get", "short"]), 1), "keywire: No value found for key short");
+    assert_eq!(printed(keywire(&system, &["get", "long"])), "v");
 }
 
 #[test]

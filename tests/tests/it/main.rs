@@ -29,4 +29,3 @@ mod refusals;
 mod silence;
 mod sweeper;
 mod telemetry;
-mod transfer;

@@ -1,30 +1,23 @@
-//! The command line client: everything out of one store, and into another.
+//! `keywire import`: every line is written, in order, or said to be refused.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::process::Output;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use e2e::{
-    Engine, PATIENCE, Run, System, eventually, free_port, promises, run_to_end, signal, storage, write,
-};
+use e2e::{Engine, PATIENCE, Run, System, eventually, free_port, promises, run_to_end, storage, write};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::command_line::env;
+use super::{env, heard};
 
 promises! {
     refused_lines_are_reported_by_number_and_the_rest_is_written,
+    what_has_expired_is_skipped_and_counted_apart,
     a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
     an_import_that_was_interrupted_and_runs_again_ends_the_same,
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
+/// Imports `lines` from a file.
 fn import(system: &System, lines: &str) -> Output {
     let file = system.database.folder().join("lines.ndjson");
     std::fs::write(&file, lines).expect("a file can be written");
@@ -44,6 +37,15 @@ async fn entries(system: &System, count: u64) {
     .await;
 }
 
+async fn what_has_expired_is_skipped_and_counted_apart(engine: Engine) {
+    let system = System::start(engine).await;
+    let expired = r#"{"key":"key/1","value":"old","expires_at":1700000000000000}"#;
+    let output = import(&system, &(lines(0..2, "v") + expired + "\n"));
+    assert!(output.status.success(), "{output:?}");
+    assert!(heard(&output).starts_with("keywire: 2 lines written, 1 expired before in "), "{output:?}");
+    assert_eq!(system.read("key/1").await.json()["value"], "v");
+}
+
 async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: Engine) {
     let system = System::start(engine).await;
     let long = "x".repeat(513);
@@ -60,7 +62,7 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
     .join("\n");
     let output = import(&system, &input);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = said(&output);
+    let said = heard(&output);
     let said: Vec<&str> = said.lines().collect();
     assert!(said[0].starts_with("keywire: line 3: not one JSON object"), "{said:?}");
     assert_eq!(said[1], "keywire: line 4: value must be a string, not a number");
@@ -76,7 +78,7 @@ async fn a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written
     let long = write("long", &"x".repeat(10_000)) + "\n";
     let output = import(&system, &(lines(0..100, "v") + &long + &lines(100..200, "v") + &long));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = said(&output);
+    let said = heard(&output);
     for named in ["line 101: longer than", "line 202: longer than", "200 lines written, 2 refused in "] {
         assert!(said.contains(&format!("keywire: {named}")), "{said}");
     }
@@ -92,8 +94,8 @@ async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: Eng
     interrupted.kill();
     let again = import(&system, &(first + &rest));
     assert!(again.status.success(), "{again:?}");
-    assert!(said(&again).starts_with("keywire: 1,700 lines written in "), "{again:?}");
-    assert_eq!((said(&again).lines().count(), again.stdout.len()), (1, 0), "{again:?}");
+    assert!(heard(&again).starts_with("keywire: 1,700 lines written in "), "{again:?}");
+    assert_eq!((heard(&again).lines().count(), again.stdout.len()), (1, 0), "{again:?}");
     assert_eq!(system.database.entries().await, 1500);
     let mut connection = system.connection().await;
     for (number, value) in [(0, "last"), (199, "last"), (200, "first"), (1499, "first")] {
@@ -114,7 +116,7 @@ async fn an_import_goes_on_when_the_service_is_back() {
     entries(&system, 200).await;
     let output = running.end();
     assert!(output.status.success(), "{output:?}");
-    assert!(said(&output).contains("keywire: 200 lines written in "), "{output:?}");
+    assert!(heard(&output).contains("keywire: 200 lines written in "), "{output:?}");
 }
 
 /// What a service hears on two sockets, one after the other.
@@ -156,8 +158,8 @@ fn import_ten(addr: SocketAddr) -> (Vec<String>, String) {
     import.feed(all.as_bytes());
     let output = import.end();
     assert!(output.status.success(), "{output:?}");
-    assert!(said(&output).contains("keywire: 10 lines written in "), "{output:?}");
-    (all.lines().map(str::to_owned).collect(), said(&output))
+    assert!(heard(&output).contains("keywire: 10 lines written in "), "{output:?}");
+    (all.lines().map(str::to_owned).collect(), heard(&output))
 }
 
 const CREATED: &str = r#"{"message":"k created","status":200}"#;
@@ -185,77 +187,4 @@ async fn what_a_broken_socket_left_under_way_is_settled_before_it_goes_again() {
     let Heard { lines: [first, second], between } = service.await.expect("the service does not fail");
     assert_eq!((&first[..], &second[..]), (&all[..3], &all[3..]));
     assert!(between >= Duration::from_secs(10), "a write may take 10 s, it came again after {between:?}");
-}
-
-/// Answers one request with exactly these bytes. Dropping what it leaves hangs up.
-fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let addr = listener.local_addr().expect("it has an address");
-    let service = std::thread::spawn(move || {
-        let (mut client, _) = listener.accept().expect("a client comes");
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            client.read_exact(&mut byte).expect("a whole request");
-            request.extend(byte);
-        }
-        client.write_all(answer.as_bytes()).expect("the client reads on");
-        client
-    });
-    (addr, service)
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("a folder can be read");
-    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
-}
-
-#[test]
-fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
-    let broken = [
-        ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n4\r\n{}"),
-        ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n"),
-        ("1 line:", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}\n"),
-        ("1 line:", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}\n{}"),
-        ("hides where the export ends", "HTTP/1.1 200 OK\r\n\r\n{}\n{}\n"),
-        (
-            "too many exports",
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 66\r\n\r\n{\"message\":\"too many exports\",\"status\":503,\"code\":\"overloaded\"}   ",
-        ),
-    ];
-    for (named, answer) in broken {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let file = folder.path().join("all.ndjson");
-        std::fs::write(&file, "before").expect("a file can be written");
-        let (addr, service) = answering(answer);
-        let url = format!("http://{addr}");
-        let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
-        drop(service.join().expect("the service does not fail"));
-        let output = run.end();
-        assert_eq!(output.status.code(), Some(69), "{answer:?}: {output:?}");
-        assert!(said(&output).contains(named) && said(&output).lines().count() == 1, "{output:?}");
-        assert_eq!(files(folder.path()), ["all.ndjson"]);
-        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "before");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_that_is_interrupted_leaves_nothing() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let file = folder.path().join("all.ndjson");
-    let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
-    let url = format!("http://{addr}");
-    let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
-    let open = service.join().expect("the service does not fail");
-    eventually("it is under way", PATIENCE, async || match files(folder.path()).len() {
-        1 => Ok(()),
-        other => Err(format!("{other} files")),
-    })
-    .await;
-    signal("INT", run.id());
-    let output = run.end();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(said(&output), "keywire: interrupted; nothing was exported\n");
-    assert!(files(folder.path()).is_empty());
-    drop(open);
 }
