@@ -4,10 +4,10 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
+use hyper::Request;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap};
-use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use tokio::task::JoinSet;
@@ -46,7 +46,7 @@ pub(crate) async fn fetch(url: &Url, target: &str) -> Result<Found, Failure> {
         Ok((sender.send_request(request).await?, driver))
     };
     let (response, driver) = heard(asking).await?;
-    let has_end = has_end(response.version(), response.headers());
+    let has_end = has_end(response.headers());
     let status = response.status().as_u16();
     let found = Found { body: response.into_body(), has_end, _connection: driver };
     if status == 200 { Ok(found) } else { Err(Answer::read_error(status, &found.whole().await?)) }
@@ -93,8 +93,7 @@ async fn heard<T>(answer: impl Future<Output = hyper::Result<T>>) -> Result<T, F
     }
 }
 
-fn has_end(version: Version, headers: &HeaderMap) -> bool {
+fn has_end(headers: &HeaderMap) -> bool {
     // Without either a body ends with its connection, however that ended.
-    version >= Version::HTTP_11
-        && (headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING))
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }

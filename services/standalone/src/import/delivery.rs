@@ -265,3 +265,33 @@ async fn in_time(sending: impl Future<Output = Result<(), Ended>>) -> Result<(),
 fn unreadable(error: io::Error) -> Failure {
     Failure::File("cannot read the input to its end".into(), error)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::channel;
+
+    use super::super::line::line;
+    use super::*;
+
+    #[test]
+    fn what_expired_on_its_way_is_no_refusal() {
+        let late = br#"{"message":"expires_at is not in the future","status":422,"code":"bad_ttl"}"#;
+        for (expires_at, refused, expired) in [(1_u64, 0, 1), (9_000_000_000_000_000, 1, 0)] {
+            let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
+            let mut delivery = Delivery::new(&url, channel(1).1, &progress);
+            let text = format!(r#"{{"key":"k","value":"v","expires_at":{expires_at}}}"#);
+            delivery.window.push(line(1, &text));
+            delivery.window.send().expect("it may go");
+            delivery.answered(late).expect("it is an answer");
+            assert_eq!((delivery.tally.refused, delivery.tally.expired), (refused, expired), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_nothing_settles_nothing() {
+        let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
+        let mut delivery = Delivery::new(&url, channel(1).1, &progress);
+        assert!(delivery.answered(br#"{"message":"k created","status":200}"#).is_err());
+        assert_eq!(delivery.tally.settled(), 0);
+    }
+}

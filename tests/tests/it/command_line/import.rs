@@ -12,20 +12,21 @@ use super::{env, heard};
 
 promises! {
     refused_lines_are_reported_by_number_and_the_rest_is_written,
+    a_line_is_any_write_message,
     what_has_expired_is_skipped_and_counted_apart,
     a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
     an_import_that_was_interrupted_and_runs_again_ends_the_same,
 }
 
 /// Imports `lines` from a file.
-fn import(system: &System, lines: &str) -> Output {
+pub(super) fn import(system: &System, lines: &str) -> Output {
     let file = system.database.folder().join("lines.ndjson");
     std::fs::write(&file, lines).expect("a file can be written");
     run_to_end("keywire", &["import", &file.display().to_string()], &env(system))
 }
 
 /// Lines that write `value` under as many keys as `numbers` has.
-fn lines(numbers: std::ops::Range<u32>, value: &str) -> String {
+pub(super) fn lines(numbers: std::ops::Range<u32>, value: &str) -> String {
     numbers.map(|number| write(&format!("key/{number}"), value) + "\n").collect()
 }
 
@@ -35,6 +36,27 @@ async fn entries(system: &System, count: u64) {
         found => Err(format!("{found} of {count}")),
     })
     .await;
+}
+
+async fn a_line_is_any_write_message(engine: Engine) {
+    let system = System::start(engine).await;
+    let input = [
+        r#"{"key":"a","value":"1"}"#,
+        r#"{"op":"delete","key":"a"}"#,
+        // That it was gone already is as it was to be.
+        r#"{"op":"delete","key":"a"}"#,
+        r#"{"id":1,"op":"batch","ops":[{"key":"b","value":"2"},{"key":"c","value":"3"}]}"#,
+        r#"{"key":"b","value":"4","if_rev":0}"#,
+    ]
+    .join("\n");
+    let output = import(&system, &input);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = heard(&output);
+    assert!(
+        said.starts_with("keywire: line 5: rev mismatch for key b\nkeywire: 4 lines written, 1 refused in "),
+        "{said}"
+    );
+    assert_eq!((system.read("a").await.status, &system.read("b").await.json()["value"]), (404, &"2".into()));
 }
 
 async fn what_has_expired_is_skipped_and_counted_apart(engine: Engine) {
