@@ -67,8 +67,8 @@ impl Load {
 
     fn bench(self, Pair { write, read }: Pair, more: &[&str]) -> Measured {
         let mut command = Command::new(binary("keywire"));
-        command.args(["bench", "--json", "--url", &format!("http://{write}")]).args(more);
-        command.args(["--read-url", &format!("http://{read}")]);
+        command.args(["bench", "--json", "--url", &format!("http://{read}")]).args(more);
+        command.args(["--write-url", &format!("http://{write}")]);
         if !self.fill {
             command.arg("--no-fill");
         }

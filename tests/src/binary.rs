@@ -1,7 +1,9 @@
 //! The built binaries, and runs of them that end by themselves.
 
+use std::io::{Read, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::patience::{PATIENCE, PAUSE};
@@ -33,18 +35,83 @@ pub(crate) fn command(name: &str, args: &[&str], env: &[(String, String)]) -> Co
     command
 }
 
-/// Runs `name` until it ends, which it must do by itself; its output is small.
+/// A binary that ends by itself. Dropping it kills it.
+#[derive(Debug)]
+pub struct Run {
+    what: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Run {
+    /// Starts `name` with an open stdin.
+    #[must_use]
+    pub fn start(name: &str, args: &[&str], env: &[(String, String)]) -> Self {
+        let mut command = command(name, args, env);
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("the binary can be started");
+        let input = child.stdin.take();
+        let (stdout, stderr) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
+        Self { what: format!("{name} {args:?}"), child, input, stdout, stderr }
+    }
+
+    /// Its id, for `signal`.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives it `input` to read.
+    pub fn feed(&mut self, input: &[u8]) {
+        let stdin = self.input.as_mut().expect("it is open until the end");
+        stdin.write_all(input).expect("it reads its stdin");
+    }
+
+    /// Ends it as a crash would: at once, unprepared.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Closes its stdin and waits until it ends, which it must do.
+    #[must_use]
+    pub fn end(mut self) -> Output {
+        drop(self.input.take());
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "{} did not end within {PATIENCE:?}", self.what);
+            std::thread::sleep(PAUSE);
+        };
+        let all = |stream: Option<JoinHandle<Vec<u8>>>| {
+            stream.expect("it is piped").join().expect("a pipe can be read")
+        };
+        Output { status, stdout: all(self.stdout.take()), stderr: all(self.stderr.take()) }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to do.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Reads `stream` to its end in a thread, so that nobody waits for a full pipe.
+fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("a pipe can be read");
+        all
+    })
+}
+
+/// Runs `name` until it ends, which it must do by itself.
 #[must_use]
 pub fn run_to_end(name: &str, args: &[&str], env: &[(String, String)]) -> Output {
-    let mut child = command(name, args, env).spawn().expect("the binary can be started");
-    let deadline = Instant::now() + PATIENCE;
-    while child.try_wait().expect("it is our child").is_none() {
-        if Instant::now() >= deadline {
-            child.kill().expect("it is our child");
-            let output = child.wait_with_output().expect("its output can be read");
-            panic!("{name} {args:?} did not end within {PATIENCE:?}: {output:?}");
-        }
-        std::thread::sleep(PAUSE);
-    }
-    child.wait_with_output().expect("its output can be read")
+    Run::start(name, args, env).end()
 }

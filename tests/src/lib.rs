@@ -19,7 +19,7 @@ mod server;
 mod socket;
 mod system;
 
-pub use binary::{binary, run_to_end};
+pub use binary::{Run, binary, run_to_end};
 pub use browser::Browser;
 pub use compose::Compose;
 pub use database::{Database, Role};

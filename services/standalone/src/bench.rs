@@ -9,7 +9,8 @@ mod report;
 mod tally;
 mod write;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
+
+use crate::progress::Progress;
 
 use client::{Client, End};
 use keys::Keys;
@@ -52,6 +55,22 @@ impl Run {
 
     fn tally<T>(&self, look: impl FnOnce(&mut Tally) -> T) -> T {
         look(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What there is to do: so many operations, or so many milliseconds.
+    fn progress(&self) -> Progress {
+        if self.args.json {
+            return Progress::hidden();
+        }
+        let millis = Duration::from_secs_f64(self.args.seconds).as_millis();
+        let total = self.args.count.map_or(u64::try_from(millis).unwrap_or(u64::MAX), NonZeroU64::get);
+        Progress::new(Some(total))
+    }
+
+    fn show(&self, progress: &Progress, elapsed: Duration) {
+        let (done, told) = self.tally(|tally| (tally.answered(), report::so_far(tally, elapsed)));
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        progress.at(if self.args.count.is_some() { done } else { millis }, || told);
     }
 }
 
@@ -146,9 +165,9 @@ async fn connect(run: &Run) -> anyhow::Result<(Vec<Client>, Duration)> {
 async fn drive(run: &Run, clients: Vec<Client>, begun: Instant) -> anyhow::Result<u64> {
     run.pace.begin(begun);
     let mut working: JoinSet<anyhow::Result<End>> = clients.into_iter().map(|c| c.run(begun)).collect();
-    let shows = !run.args.json && std::io::stderr().is_terminal();
-    let mut second = interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let progress = run.progress();
+    let mut moment = interval(Duration::from_millis(200));
+    moment.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unsent = 0;
     loop {
         tokio::select! {
@@ -156,17 +175,8 @@ async fn drive(run: &Run, clients: Vec<Client>, begun: Instant) -> anyhow::Resul
                 Some(ended) => unsent += ended??.unsent,
                 None => break,
             },
-            _ = second.tick(), if shows => show_progress(run, begun)?,
+            _ = moment.tick(), if progress.is_shown() => run.show(&progress, begun.elapsed()),
         }
     }
-    if shows {
-        write!(std::io::stderr(), "\r\x1b[K").context("the terminal is gone")?;
-    }
     Ok(unsent)
-}
-
-fn show_progress(run: &Run, begun: Instant) -> anyhow::Result<()> {
-    let line = run.tally(|tally| report::progress(tally, begun.elapsed()));
-    let mut terminal = std::io::stderr();
-    write!(terminal, "\r\x1b[K{line}").and_then(|()| terminal.flush()).context("the terminal is gone")
 }

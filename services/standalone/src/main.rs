@@ -1,7 +1,14 @@
 //! `keywire`: both services in one process on one port, over a file of its own.
 
 mod bench;
+mod client;
 mod config;
+mod export;
+mod get;
+mod import;
+mod ls;
+mod progress;
+mod put;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -17,6 +24,7 @@ use rest_read::Reads;
 use tokio::net::TcpListener;
 use ws_ingest::Ingest;
 
+use crate::client::Failure;
 use crate::config::{Command, Config};
 
 fn main() -> ExitCode {
@@ -28,10 +36,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(exit) => return Ok(exit),
     };
-    match &config.command {
-        Some(Command::Check) => return Ok(chassis::check::check(config.admin_addr)),
-        Some(Command::Bench(args)) => return Ok(bench::bench(args)),
-        None => {}
+    if let Some(command) = &config.command {
+        return execute(command, &config);
     }
     let store = match store(&config) {
         Ok(store) => store,
@@ -43,6 +49,26 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(start(&config, public, store))
+}
+
+/// Does what is not serving.
+fn execute(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check { admin_addr } => Ok(chassis::check::check(admin_addr.unwrap_or(config.admin_addr))),
+        Command::Put(args) => finish(put::put(args)),
+        Command::Get(args) => finish(get::get(args)),
+        Command::Del(args) => finish(put::del(args)),
+        Command::Ls(args) => finish(ls::ls(args)),
+        Command::Export(args) => finish(export::export(args)),
+        Command::Import(args) => finish(import::import(args)),
+        Command::Bench(args) => Ok(bench::bench(args)),
+    }
+}
+
+/// Carries out a command of the client, to its exit code.
+fn finish(command: impl Future<Output = Result<(), Failure>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(client::finish(runtime.context("cannot start the runtime")?.block_on(command)))
 }
 
 fn store(config: &Config) -> Result<Store, String> {

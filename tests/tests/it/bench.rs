@@ -13,7 +13,7 @@ promises! {
 
 fn bench(system: &System, args: &[&str]) -> Value {
     let (write, read) = (format!("http://{}", system.ws()), format!("http://{}", system.http()));
-    let all = [&["bench", "--json", "--url", &write, "--read-url", &read], args].concat();
+    let all = [&["bench", "--json", "--url", &read, "--write-url", &write], args].concat();
     let output = run_to_end("keywire", &all, &[]);
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).expect("JSON")

@@ -3,6 +3,7 @@
 mod asyncapi;
 mod batches;
 mod bench;
+mod command_line;
 mod compose;
 mod concurrency;
 mod conditions;

@@ -39,13 +39,13 @@ impl Client {
         let writer = if args.reads == 100 {
             None
         } else {
-            let url = &args.url;
+            let url = args.pair.write_url();
             Some(Writer::connect(url).await.with_context(|| format!("cannot write at {url}"))?)
         };
         let reader = if args.reads == 0 {
             None
         } else {
-            let url = args.read_url();
+            let url = args.pair.read_url();
             Some(Reader::connect(url).await.with_context(|| format!("cannot read at {url}"))?)
         };
         let rng = SmallRng::seed_from_u64(number as u64);

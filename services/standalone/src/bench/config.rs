@@ -2,18 +2,13 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use url::Url;
+use crate::client::Pair;
 
 /// What load to put where, for how long.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Where the pair is
-    #[arg(long, default_value = "http://127.0.0.1:8000", value_parser = http_url)]
-    pub(crate) url: Url,
-
-    /// Where to read, if that is another port
-    #[arg(long, value_parser = http_url)]
-    pub(crate) read_url: Option<Url>,
+    #[command(flatten)]
+    pub(crate) pair: Pair,
 
     /// Clients; each has a socket to write and a connection to read
     #[arg(short, long, default_value = "32")]
@@ -75,21 +70,6 @@ pub(crate) enum Distribution {
     Uniform,
     /// Few very often, by Zipf's law with exponent 0.99
     Zipf,
-}
-
-impl BenchArgs {
-    /// Where reads go.
-    pub(crate) fn read_url(&self) -> &Url {
-        self.read_url.as_ref().unwrap_or(&self.url)
-    }
-}
-
-fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
-    if url.scheme() != "http" || url.host_str().is_none() {
-        return Err("must be http://HOST:PORT".into());
-    }
-    Ok(url)
 }
 
 /// More than 1024 a socket are not taken in anyway.

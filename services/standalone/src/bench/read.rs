@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use url::{Position, Url};
+use url::Url;
+
+use crate::client::{Answer, authority, dial, encoded};
 
 use super::tally::{Answered, Kind, Outcome};
 
@@ -32,21 +33,10 @@ pub(super) struct Reader {
     under_way: VecDeque<Instant>,
 }
 
-/// Connects to the host and port of `url`.
-pub(super) async fn tcp(url: &Url) -> anyhow::Result<TcpStream> {
-    let address = &url[Position::BeforeHost..Position::AfterPort];
-    let port = url.port_or_known_default().context("a URL without a port")?;
-    let host = url.host_str().context("a URL without a host")?.trim_matches(['[', ']']);
-    let stream =
-        TcpStream::connect((host, port)).await.with_context(|| format!("no connection to {address}"))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
 impl Reader {
     pub(super) async fn connect(url: &Url) -> anyhow::Result<Self> {
-        let stream = tcp(url).await?;
-        let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
+        let stream = dial(url).await?;
+        let host = authority(url).to_owned();
         let (requests, answers, under_way) = (Vec::new(), Vec::new(), VecDeque::new());
         Ok(Self { stream, host, requests, answers, under_way })
     }
@@ -56,8 +46,7 @@ impl Reader {
     }
 
     pub(super) fn send(&mut self, key: &str, due: Instant) {
-        let key = utf8_percent_encode(key, NON_ALPHANUMERIC);
-        let host = &self.host;
+        let (key, host) = (encoded(key), &self.host);
         let request = format!("GET /storage/{key} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         self.requests.extend_from_slice(request.as_bytes());
         self.under_way.push_back(due);
@@ -117,10 +106,10 @@ fn outcome(status: u16, body: &[u8]) -> anyhow::Result<Outcome> {
     if status == 200 {
         return Ok(Outcome::Done);
     }
-    let answer: serde_json::Value = serde_json::from_slice(body).context("an answer that is not JSON")?;
-    match answer["code"].as_str() {
-        Some(code) => Ok(Outcome::Refused(code.to_owned())),
+    let answer = Answer::read(body)?;
+    match answer.code {
+        Some(code) => Ok(Outcome::Refused(code)),
         None if status == 404 => Ok(Outcome::Missing),
-        None => anyhow::bail!("not an answer: {status} {answer}"),
+        None => anyhow::bail!("not an answer: {status} {}", answer.message),
     }
 }

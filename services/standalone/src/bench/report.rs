@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::config::{BenchArgs, Distribution};
@@ -45,8 +46,8 @@ impl Report {
             all
         };
         json!({
-            "url": self.args.url.as_str(),
-            "read_url": self.args.read_url().as_str(),
+            "url": self.args.pair.read_url().as_str(),
+            "write_url": self.args.pair.write_url().as_str(),
             "clients": self.args.clients,
             "pipeline": self.args.pipeline,
             "reads_percent": self.args.reads,
@@ -82,7 +83,7 @@ impl Report {
             f,
             "  {name:<6} {:>11} {:>12}",
             grouped(self.rate(latencies)),
-            grouped_count(latencies.len())
+            HumanCount(latencies.len()).to_string()
         )?;
         for (_, percent) in PERCENTILES {
             write!(f, " {:>9}", time(latencies.value_at_percentile(percent)))?;
@@ -95,19 +96,21 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let args = &self.args;
         let pace = args.rate.map_or("as fast as answers come".into(), |rate| {
-            format!("{} due each second", grouped_count(rate.get()))
+            format!("{} due each second", HumanCount(rate.get()))
         });
         writeln!(
             f,
             "\n  {} · {} clients, {} under way each · {pace}",
-            args.url, args.clients, args.pipeline
+            args.pair.read_url(),
+            args.clients,
+            args.pipeline
         )?;
         writeln!(
             f,
             "  {} keys, {} · values of {} bytes · {} % reads · {:.1} s\n",
-            grouped_count(args.keys.get()),
+            HumanCount(args.keys.get()),
             distribution(args.distribution),
-            grouped_count(args.value_bytes.into()),
+            HumanCount(args.value_bytes.into()),
             args.reads,
             self.elapsed.as_secs_f64()
         )?;
@@ -120,16 +123,16 @@ impl fmt::Display for Report {
         self.row(f, "reads", &self.tally.reads)?;
         writeln!(f)?;
         if self.tally.missing > 0 {
-            writeln!(f, "  {} reads found no key", grouped_count(self.tally.missing))?;
+            writeln!(f, "  {} reads found no key", HumanCount(self.tally.missing))?;
         }
         for (code, count) in &self.tally.refused {
-            writeln!(f, "  {} refused: {code}", grouped_count(*count))?;
+            writeln!(f, "  {} refused: {code}", HumanCount(*count))?;
         }
         if self.unsent > 0 {
             writeln!(
                 f,
                 "  {} fell due and were never sent: the answers came too slowly",
-                grouped_count(self.unsent)
+                HumanCount(self.unsent)
             )?;
         }
         if let Some(cores) = self.cores() {
@@ -139,16 +142,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// How it stands, in one line.
-pub(super) fn progress(tally: &Tally, elapsed: Duration) -> String {
+/// How fast it is so far.
+pub(super) fn so_far(tally: &Tally, elapsed: Duration) -> String {
     let part = |name: &str, latencies: &Histogram<u64>| {
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
         let rate = latencies.len() as f64 / elapsed.as_secs_f64().max(0.001);
         let p99 = time(latencies.value_at_percentile(99.0));
-        if latencies.is_empty() { String::new() } else { format!("  {name} {}/s, p99 {p99}", grouped(rate)) }
+        if latencies.is_empty() { String::new() } else { format!("{name} {}/s, p99 {p99}  ", grouped(rate)) }
     };
-    let (writes, reads) = (part("writes", &tally.writes), part("reads", &tally.reads));
-    format!("  {:>3} s{writes}{reads}", elapsed.as_secs())
+    part("writes", &tally.writes) + &part("reads", &tally.reads)
 }
 
 fn distribution(distribution: Distribution) -> &'static str {
@@ -181,15 +183,7 @@ fn grouped(rate: f64) -> String {
         reason = "a rate is positive and far below 2^64"
     )]
     let whole = rate.round() as u64;
-    grouped_count(whole)
-}
-
-/// A number with a comma every three digits.
-fn grouped_count(count: u64) -> String {
-    let digits = count.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
-    groups.join(",")
+    HumanCount(whole).to_string()
 }
 
 /// What this process has used of the processors so far; Linux tells in hundredths of a second.
@@ -208,7 +202,7 @@ mod tests {
 
     #[test]
     fn numbers_and_times_read_well() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped_count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.4, 999.5, 1_234_567.0].map(grouped), ["0", "1,000", "1,234,567"]);
         let times = [900, 12_340, 456_700, 1_234_000, 98_700_000, 2_000_000_000].map(time);
         assert_eq!(times, ["0.90 µs", "12.3 µs", "457 µs", "1.23 ms", "98.7 ms", "2.00 s"]);
     }

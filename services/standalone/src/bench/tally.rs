@@ -1,7 +1,7 @@
 //! What became of the operations.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -44,22 +44,22 @@ pub(super) struct Tally {
     pub(super) missing: u64,
     /// Refused operations by code.
     pub(super) refused: BTreeMap<String, u64>,
-    /// When the last answer came.
-    pub(super) last: Option<Instant>,
 }
 
 impl Tally {
     pub(super) fn new() -> Self {
         let most = u64::try_from(LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
         let empty = || Histogram::new_with_bounds(100, most, 3).expect("bounds in order and three digits");
-        Self { writes: empty(), reads: empty(), missing: 0, refused: BTreeMap::new(), last: None }
+        Self { writes: empty(), reads: empty(), missing: 0, refused: BTreeMap::new() }
+    }
+
+    /// Operations that have an answer, whatever it is.
+    pub(super) fn answered(&self) -> u64 {
+        self.writes.len() + self.reads.len() + self.refused.values().sum::<u64>()
     }
 
     /// Counts `answers` and leaves it empty.
     pub(super) fn add(&mut self, answers: &mut Vec<Answered>) {
-        if !answers.is_empty() {
-            self.last = Some(Instant::now());
-        }
         for Answered { kind, took, outcome } in answers.drain(..) {
             match outcome {
                 Outcome::Done => {}

@@ -1,0 +1,15 @@
+//! What the command line has of a running pair: where it is, a socket to write, requests to read.
+
+mod answer;
+mod dial;
+mod failure;
+mod fetch;
+mod place;
+mod socket;
+
+pub(crate) use answer::Answer;
+pub(crate) use dial::{authority, dial};
+pub(crate) use failure::{Failure, finish, one_line, printed};
+pub(crate) use fetch::{encoded, fetch};
+pub(crate) use place::{Pair, Place};
+pub(crate) use socket::{Ended, Socket};

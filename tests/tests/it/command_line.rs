@@ -1,0 +1,181 @@
+//! The command line client: put, get, del and ls, each by itself against a running pair.
+
+mod export;
+mod import;
+
+use std::process::Output;
+
+use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end};
+
+promises! {
+    what_is_put_is_got_to_the_byte,
+    what_is_not_there_is_one_line_and_exit_code_1,
+    what_is_refused_is_the_services_word_and_exit_code_1,
+    what_is_deleted_is_gone,
+    a_condition_holds_or_nothing_is_written,
+    what_is_put_with_a_ttl_expires,
+}
+
+/// Where the client finds `system`.
+fn env(system: &System) -> Vec<(String, String)> {
+    let url = |name: &str, addr| (name.to_owned(), format!("http://{addr}"));
+    vec![url("KEYWIRE_URL", system.http()), url("KEYWIRE_WRITE_URL", system.ws())]
+}
+
+fn keywire(system: &System, args: &[&str]) -> Output {
+    run_to_end("keywire", args, &env(system))
+}
+
+/// What a command that must succeed prints; it must say nothing else.
+fn printed(output: Output) -> String {
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).expect("keys and values are UTF-8")
+}
+
+/// Everything a command says beside what it prints.
+fn heard(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The one line that a command which must fail says.
+fn said(output: &Output, exit_code: i32) -> String {
+    let said = heard(output);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(exit_code), 1), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    said.trim_end().to_owned()
+}
+
+/// The rev on the first line of what was printed.
+fn rev(printed: &str) -> u64 {
+    printed.lines().next().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("no rev: {printed:?}"))
+}
+
+async fn what_is_put_is_got_to_the_byte(engine: Engine) {
+    let system = System::start(engine).await;
+    let entries = [
+        (".", "dot"),
+        ("..", "dots"),
+        ("a/b", "slash"),
+        ("a b?c=d&e#f%41+", ""),
+        ("line\nend", "line\nend\n"),
+        ("\u{1f600}", "\u{1f600}"),
+        ("-5", "-5"),
+        ("large", &"x\u{fc}\n".repeat(200_000)),
+    ];
+    for (key, value) in entries {
+        // A value as large as the last is over what a command line holds.
+        let mut put = Run::start("keywire", &["put", "--", key, "-"], &env(&system));
+        put.feed(value.as_bytes());
+        assert_eq!(printed(put.end()), "", "{key:?}");
+    }
+    for (key, value) in entries {
+        assert!(printed(keywire(&system, &["get", "--", key])) == value, "{key:?} is not as it was put");
+    }
+    assert_eq!(printed(keywire(&system, &["put", "word", "-1.5"])), "");
+    let rev = rev(&printed(keywire(&system, &["put", "word", "by word", "--rev"])));
+    assert_eq!(printed(keywire(&system, &["get", "word", "--rev"])), format!("{rev}\nby word"));
+    assert_eq!(system.read("word").await.header("etag"), Some(format!("\"{rev}\"").as_str()));
+}
+
+async fn what_is_not_there_is_one_line_and_exit_code_1(engine: Engine) {
+    let system = System::start(engine).await;
+    for (key, named) in [("nope", "nope"), ("..", ".."), ("a\nb", r"a\nb")] {
+        let missing = keywire(&system, &["get", key]);
+        assert_eq!(said(&missing, 1), format!("keywire: No value found for key {named}"));
+    }
+}
+
+async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
+    let system = System::with(engine, &[("VALUE_BYTES_MAX", "5")]).await;
+    let large = said(&keywire(&system, &["put", "k", "123456"]), 1);
+    assert_eq!(large, "keywire: value has 6 bytes; at most 5 are allowed");
+    assert_eq!(said(&keywire(&system, &["put", "", "v"]), 1), "keywire: key must not be empty");
+    assert_eq!(said(&keywire(&system, &["get", ""]), 1), "keywire: key is empty");
+    for (input, word) in [(&b"ab\xff"[..], "not UTF-8"), (&vec![b'x'; 1_048_577], "more than 1048576 bytes")]
+    {
+        let mut put = Run::start("keywire", &["put", "k", "-"], &env(&system));
+        put.feed(input);
+        let said = said(&put.end(), 1);
+        assert!(said.contains(word), "{said}");
+    }
+    assert_eq!(system.database.entries().await, 0);
+}
+
+async fn what_is_deleted_is_gone(engine: Engine) {
+    let system = System::start(engine).await;
+    for key in ["..", "a\nb", "kept"] {
+        assert_eq!(printed(keywire(&system, &["put", key, "v"])), "");
+    }
+    assert_eq!(printed(keywire(&system, &["del", ".."])), "");
+    assert_eq!(said(&keywire(&system, &["get", ".."]), 1), "keywire: No value found for key ..");
+    assert_eq!(said(&keywire(&system, &["del", ".."]), 1), "keywire: No value found for key ..");
+    let put = rev(&printed(keywire(&system, &["get", "a\nb", "--rev"])));
+    let deleted = rev(&printed(keywire(&system, &["del", "a\nb", "--rev"])));
+    assert!(deleted > put, "{deleted} is not after {put}");
+    assert_eq!(printed(keywire(&system, &["get", "kept"])), "v");
+}
+
+async fn a_condition_holds_or_nothing_is_written(engine: Engine) {
+    let system = System::start(engine).await;
+    let first = rev(&printed(keywire(&system, &["put", "k", "1", "--if-rev", "0", "--rev"])));
+    let mismatch = "keywire: rev mismatch for key k";
+    assert_eq!(said(&keywire(&system, &["put", "k", "2", "--if-rev", "0"]), 1), mismatch);
+    assert_eq!(said(&keywire(&system, &["del", "k", "--if-rev", &(first + 1).to_string()]), 1), mismatch);
+    assert_eq!(printed(keywire(&system, &["get", "k"])), "1");
+    assert_eq!(printed(keywire(&system, &["put", "k", "2", "--if-rev", &first.to_string()])), "");
+    assert_eq!(printed(keywire(&system, &["get", "k"])), "2");
+}
+
+async fn what_is_put_with_a_ttl_expires(engine: Engine) {
+    let system = System::start(engine).await;
+    assert_eq!(printed(keywire(&system, &["put", "short", "v", "--ttl", "1"])), "");
+    assert_eq!(printed(keywire(&system, &["put", "long", "v", "--ttl", "3153600000"])), "");
+    eventually("it expires", PATIENCE, async || match system.read("short").await.status {
+        404 => Ok(()),
+        status => Err(status.to_string()),
+    })
+    .await;
+    assert_eq!(said(&keywire(&system, &["get", "short"]), 1), "keywire: No value found for key short");
+    assert_eq!(printed(keywire(&system, &["get", "long"])), "v");
+}
+
+#[test]
+fn a_service_that_is_not_there_is_one_line_and_exit_code_69() {
+    let nowhere = [("KEYWIRE_URL".to_owned(), "http://127.0.0.1:1".to_owned())];
+    let commands: [&[&str]; 6] =
+        [&["put", "k", "v"], &["get", "k"], &["del", "k"], &["ls"], &["export"], &["import"]];
+    for args in commands {
+        let said = said(&run_to_end("keywire", args, &nowhere), 69);
+        assert!(said.starts_with("keywire: no connection to 127.0.0.1:1: "), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_bad_command_line_is_one_line_and_exit_code_64() {
+    let commands: [&[&str]; 8] = [
+        &["put", "k"],
+        &["put", "k", "v", "--ttl", "0"],
+        &["put", "k", "v", "--if-rev", "-1"],
+        &["put", "k", "v", "--if-rev", "9223372036854775808"],
+        &["get"],
+        &["get", "k", "--url", "https://127.0.0.1"],
+        &["ls", "a", "b"],
+        &["import", "--url", "http://127.0.0.1:8000/base"],
+    ];
+    for args in commands {
+        said(&run_to_end("keywire", args, &[]), 64);
+    }
+}
+
+#[test]
+fn every_command_says_its_exit_codes_and_where_it_looks() {
+    for command in ["put", "get", "del", "ls", "export", "import"] {
+        let help = run_to_end("keywire", &[command, "--help"], &[]);
+        let text = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(help.status.success(), "{help:?}");
+        for word in ["Exit codes: 0", "69", "KEYWIRE_URL", "http://127.0.0.1:8000"] {
+            assert!(text.contains(word), "{command} --help does not name {word}: {text}");
+        }
+        assert!(!text.contains("DATABASE_URL") && !text.contains("ADMIN_ADDR"), "{text}");
+    }
+}

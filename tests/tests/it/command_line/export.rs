@@ -1,0 +1,83 @@
+//! `keywire export`: the whole of it, or an error.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use e2e::{PATIENCE, Run, eventually, signal};
+
+use super::heard;
+
+/// Answers one request with exactly these bytes. Dropping what it leaves hangs up.
+fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let addr = listener.local_addr().expect("it has an address");
+    let service = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client comes");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).expect("a whole request");
+            request.extend(byte);
+        }
+        client.write_all(answer.as_bytes()).expect("the client reads on");
+        client
+    });
+    (addr, service)
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder can be read");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
+    let broken = [
+        ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n4\r\n{}"),
+        ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n"),
+        ("1 line:", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}\n"),
+        ("1 line:", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}\n{}"),
+        ("hides where the export ends", "HTTP/1.1 200 OK\r\n\r\n{}\n{}\n"),
+        (
+            "too many exports",
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 66\r\n\r\n{\"message\":\"too many exports\",\"status\":503,\"code\":\"overloaded\"}   ",
+        ),
+    ];
+    for (named, answer) in broken {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let file = folder.path().join("all.ndjson");
+        std::fs::write(&file, "before").expect("a file can be written");
+        let (addr, service) = answering(answer);
+        let url = format!("http://{addr}");
+        let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+        drop(service.join().expect("the service does not fail"));
+        let output = run.end();
+        assert_eq!(output.status.code(), Some(69), "{answer:?}: {output:?}");
+        assert!(heard(&output).contains(named) && heard(&output).lines().count() == 1, "{output:?}");
+        assert_eq!(files(folder.path()), ["all.ndjson"]);
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "before");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_is_interrupted_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("all.ndjson");
+    let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
+    let url = format!("http://{addr}");
+    let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+    let open = service.join().expect("the service does not fail");
+    eventually("it is under way", PATIENCE, async || match files(folder.path()).len() {
+        1 => Ok(()),
+        other => Err(format!("{other} files")),
+    })
+    .await;
+    signal("INT", run.id());
+    let output = run.end();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(heard(&output), "keywire: interrupted; nothing was exported\n");
+    assert!(files(folder.path()).is_empty());
+    drop(open);
+}
