@@ -39,7 +39,11 @@ fn carry_out(model: &mut Model, writes: &[Write], first: u64) -> Vec<Settled> {
         None => Held::Absent,
     };
     let held: Vec<Held> = plan.asked().iter().map(held).collect();
-    let rows = plan.decide(Rev(first + plan.revs() - 1), &held);
+    let last = first + plan.revs() - 1;
+    let rows = plan.decide(Rev(last), &held);
+    let behind = |row: &&Row<'_>| model.get(row.key.as_str()).is_none_or(|record| record.rev < first);
+    let known = rows.absent.iter().chain(&rows.present).chain(&rows.free);
+    assert!(known.filter(behind).all(|row| row.rev <= last), "no more revisions than were reserved");
     let record = |row: &Row<'_>, rev| Record { value: row.value.into(), rev, expiry: row.expiry };
     for row in &rows.absent {
         let before = model.insert(row.key.as_str().into(), record(row, row.rev));
@@ -191,6 +195,15 @@ fn only_the_keys_that_matter_are_asked_for() {
     let writes = [set(2, "a"), Write::One(delete(4)), condition, set(1, "b")];
     let asked: Vec<&str> = Plan::new(writes.iter()).asked().iter().map(|key| key.as_str()).collect();
     assert_eq!(asked, ["k3", "k4"]);
+}
+
+#[test]
+fn the_first_false_condition_is_named_and_nothing_applied() {
+    let wanting = |number, rev| Op { if_rev: Some(Rev(rev)), ..delete(number) };
+    let atomic = Write::Atomic(vec![wanting(3, 0), wanting(1, 7), wanting(2, 8)]);
+    let mut model = Model::new();
+    assert_eq!(carry_out(&mut model, &[atomic], FIRST), [Settled::Failed { index: 1, rev: Rev(0) }]);
+    assert_eq!(model, Model::new());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One test's own database: a file, or a schema with a user for each service on a server.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -105,11 +106,24 @@ impl Database {
             let url = format!("sqlite://{}", self.file().display());
             return vec![("DATABASE_URL".into(), url)];
         };
-        let (host, port) = (root.host_str().unwrap_or_default(), root.port().unwrap_or(3306));
+        self.env_at(role, &format!("{}:{}", root.host_str().unwrap_or_default(), root.port().unwrap_or(3306)))
+    }
+
+    /// The same by way of `addr`, which leads to the server.
+    #[must_use]
+    pub fn env_at(&self, role: Role, addr: &str) -> Vec<(String, String)> {
+        let root = self.root.as_ref().expect("SQLite has no server");
         let query = root.query().map_or(String::new(), |query| format!("?{query}"));
-        let url = format!("mysql://{}@{host}:{port}/{}{query}", self.user(role), self.name);
+        let url = format!("mysql://{}@{addr}/{}{query}", self.user(role), self.name);
         let password = self.folder.path().join("password").display().to_string();
         vec![("DATABASE_URL".into(), url), ("DATABASE_PASSWORD_FILE".into(), password)]
+    }
+
+    /// The address of the server.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        let root = self.root.as_ref().expect("SQLite has no server");
+        root.socket_addrs(|| Some(3306)).expect("the server has an address")[0]
     }
 
     /// The folder of the test's own files.

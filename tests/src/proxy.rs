@@ -1,12 +1,14 @@
-//! A way to the database that loses answers: it forwards everything, until it swallows one and hangs up.
+//! A way to the database that loses answers: it forwards everything, until it swallows one and hangs up, or falls silent.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Answers that every connection gets, so that it can be opened.
@@ -21,6 +23,7 @@ pub struct Proxy {
     /// Where it listens.
     pub addr: SocketAddr,
     lost: Arc<AtomicU64>,
+    silent: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
 
@@ -31,6 +34,7 @@ impl Proxy {
         let addr = listener.local_addr().expect("a bound socket has an address");
         let lost = Arc::new(AtomicU64::new(0));
         let (mut tasks, counter) = (JoinSet::new(), Arc::clone(&lost));
+        let (silent, silence) = watch::channel(false);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             let mut number = 0;
@@ -40,16 +44,33 @@ impl Proxy {
                 number += 1;
                 // Not always the same of the answers of a transaction.
                 let spared = SPARED + every + number % 7;
-                connections.spawn(forward(client, server, spared, number % 4 == 0, Arc::clone(&counter)));
+                let forwarding = forward(client, server, spared, number % 4 == 0, Arc::clone(&counter));
+                connections.spawn(unless_silent(silence.clone(), forwarding));
             }
         });
-        Self { addr, lost, _tasks: tasks }
+        Self { addr, lost, silent, _tasks: tasks }
+    }
+
+    /// Forwards nothing any more, in either direction, and keeps every connection open, new ones too.
+    pub fn fall_silent(&self) {
+        self.silent.send_replace(true);
     }
 
     /// How many answers were lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// Does the `forwarding` until there is to be silence.
+async fn unless_silent(mut silence: watch::Receiver<bool>, forwarding: impl Future<Output = ()>) {
+    // It holds both connections: ending it would tell the client that the database is gone.
+    let mut forwarding = pin!(forwarding);
+    tokio::select! {
+        biased;
+        () = async { drop(silence.wait_for(|silent| *silent).await) } => std::future::pending().await,
+        () = &mut forwarding => {}
     }
 }
 

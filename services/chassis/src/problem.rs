@@ -13,6 +13,9 @@ macro_rules! codes {
         }
 
         impl Code {
+            /// Every code there is.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
             /// The HTTP status of the code, on the socket and over HTTP alike.
             #[must_use]
             pub const fn status(self) -> u16 {

@@ -8,6 +8,7 @@ mod intake;
 mod metrics;
 pub mod protocol;
 mod replies;
+mod specification;
 
 use std::io;
 use std::sync::Arc;
@@ -57,13 +58,14 @@ impl Ingest {
         Self { context: Arc::new(context), tasks, sweeper }
     }
 
-    /// The routes of the write side.
+    /// The routes of the write side: the socket and its description.
     #[must_use]
     pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
         let socket = Arc::new(Socket { context: Arc::clone(&self.context) });
         Route::new()
             .at("/ws/storage", get(Arc::clone(&socket)))
             .at("/ws/storage/", get(socket))
+            .at("/ws/asyncapi.yaml", get(specification::document()))
             .map_to_response()
     }
 

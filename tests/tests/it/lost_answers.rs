@@ -3,7 +3,6 @@
 use e2e::{Engine, Process, Proxy, Role, Socket, System, promises, storage, write};
 use serde_json::Value;
 use tokio::task::JoinSet;
-use url::Url;
 
 promises! { sql:
     a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was,
@@ -27,12 +26,8 @@ async fn write_once(mut socket: Socket, name: usize) -> Vec<String> {
 
 async fn a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was(engine: Engine) {
     let system = System::start(engine).await;
-    let mut env = system.database.env(Role::Writer);
-    let mut url = Url::parse(&env[0].1).expect("a URL");
-    let server = url.socket_addrs(|| None).expect("an address")[0];
-    let proxy = Proxy::start(server, 30).await;
-    url.set_port(Some(proxy.addr.port())).expect("a URL with a port");
-    env[0].1 = url.into();
+    let proxy = Proxy::start(system.database.addr(), 30).await;
+    let mut env = system.database.env_at(Role::Writer, &proxy.addr.to_string());
     env.push(("LANES".into(), "2".into()));
     let writer = Process::start("ws-ingest", &env);
     writer.ready().await;

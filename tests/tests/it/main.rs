@@ -1,5 +1,6 @@
 //! What the product promises, shown from outside: real processes, real databases, real sockets.
 
+mod asyncapi;
 mod batches;
 mod bench;
 mod command_line;

@@ -1,0 +1,79 @@
+//! The description of the socket in `AsyncAPI`, served as it is written.
+
+use http::{HeaderValue, header};
+use poem::endpoint::make_sync;
+use poem::{Endpoint, Response};
+
+/// Every example in it is replayed against the running service by the end-to-end tests.
+const DOCUMENT: &str = include_str!("../../../openapi/ws-ingest.asyncapi.yaml");
+
+/// Answers with the document.
+pub(crate) fn document() -> impl Endpoint<Output = Response> {
+    make_sync(|_| {
+        let mut response = Response::builder().body(DOCUMENT);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chassis::problem::Code;
+
+    use super::*;
+
+    /// Whether a reply on the socket can carry `code`.
+    fn on_the_socket(code: Code) -> bool {
+        match code {
+            Code::BadJson
+            | Code::BadFrame
+            | Code::RevMismatch
+            | Code::TooLarge
+            | Code::BadKey
+            | Code::BadValue
+            | Code::BadOp
+            | Code::UnknownOp
+            | Code::BadId
+            | Code::BadTtl
+            | Code::BadIfRev
+            | Code::BadBatch
+            | Code::Internal
+            | Code::Unavailable
+            | Code::Overloaded
+            | Code::OutcomeUnknown => true,
+            // Of requests and handshakes, and what this version does not know: tokens and rates.
+            Code::BadPath
+            | Code::Unauthenticated
+            | Code::Forbidden
+            | Code::NoRoute
+            | Code::BadMethod
+            | Code::Timeout
+            | Code::UriTooLong
+            | Code::HeadersTooLarge
+            | Code::BadParameter
+            | Code::BadCursor
+            | Code::UpgradeRequired
+            | Code::SlowDown
+            | Code::Stopping => false,
+        }
+    }
+
+    #[test]
+    fn every_code_of_the_socket_has_an_example_with_its_status() {
+        let shown: BTreeSet<_> = DOCUMENT
+            .match_indices(r#","code":""#)
+            .map(|(at, mark)| {
+                let (code, _) = DOCUMENT[at + mark.len()..].split_once('"').expect("a string ends");
+                let (_, status) = DOCUMENT[..at].rsplit_once(r#""status":"#).expect("a status comes first");
+                (status.to_owned(), code)
+            })
+            .collect();
+        let known = Code::ALL.iter().filter(|code| on_the_socket(**code));
+        let known: BTreeSet<_> = known.map(|code| (code.status().to_string(), code.as_str())).collect();
+        assert_eq!(shown, known);
+    }
+}

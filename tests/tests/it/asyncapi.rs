@@ -1,0 +1,236 @@
+//! The description of the socket is true: it is what `AsyncAPI` allows, and every example in it comes out to the byte.
+
+mod document;
+mod replay;
+mod structure;
+
+use std::collections::BTreeSet;
+
+use e2e::{
+    Connection, Database, Engine, PATIENCE, Process, Proxy, Role, System, eventually, free_port, promises,
+    write,
+};
+
+use self::document::{Document, FILE};
+use self::replay::hold;
+
+/// Where operations list what clients send, and what they receive.
+const SENT: &str = "/operations/write/messages";
+const RECEIVED: &str = "/operations/write/reply/messages";
+
+mod every_engine {
+    use super::*;
+
+    promises! {
+        the_description_is_served_as_it_stands,
+        every_conversation_comes_out_to_the_byte,
+        a_write_that_is_due_before_its_turn_is_overloaded,
+    }
+}
+
+mod every_server {
+    use super::*;
+
+    promises! { sql:
+        a_commit_without_an_answer_is_an_outcome_unknown,
+    }
+}
+
+async fn the_description_is_served_as_it_stands(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut connection = Connection::open(system.ws()).await;
+    for method in ["GET", "HEAD"] {
+        let response = connection.request(method, "/ws/asyncapi.yaml", &[]).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.header("content-type"), Some("application/yaml"), "RFC 9512");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(response.header("content-length"), Some(FILE.len().to_string().as_str()));
+        assert_eq!(response.body, if method == "GET" { FILE } else { "" });
+    }
+    let response = connection.request("POST", "/ws/asyncapi.yaml", &[("Content-Length", "0")]).await;
+    response.refused(405, "bad_method");
+    assert_eq!(response.header("allow"), Some("GET, HEAD"));
+}
+
+async fn every_conversation_comes_out_to_the_byte(engine: Engine) {
+    let mut conversations = Document::read().conversations();
+    conversations.retain(|conversation| conversation.given.is_none());
+    // In another order and with messages sent ahead of replies it is the same.
+    for ahead in [1, usize::MAX] {
+        let system = System::start(engine).await;
+        let mut wrong = Vec::new();
+        for conversation in &conversations {
+            wrong.extend(hold(conversation, system.ws(), ahead).await);
+        }
+        assert!(wrong.is_empty(), "{ahead} ahead:\n{}", wrong.join("\n"));
+        conversations.reverse();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_database_a_write_is_unavailable() {
+    let env = [
+        ("DATABASE_URL", format!("mysql://nobody@{}/none", free_port())),
+        ("OP_TIMEOUT_MS", "500".to_owned()),
+    ];
+    let writer = Process::start("ws-ingest", &env.map(|(name, value)| (name.to_owned(), value)));
+    let wrong = hold(&Document::read().conversation("unavailable"), writer.public, 1).await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn a_write_that_is_due_before_its_turn_is_overloaded(engine: Engine) {
+    let slow = [("LANES", "1"), ("BATCH_OPS_MAX", "1"), ("OP_TIMEOUT_MS", "100")];
+    let system = System::with(engine, &slow).await;
+    let conversation = Document::read().conversation("overloaded");
+    eventually("a write waits for too long", PATIENCE * 2, async || {
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            let mut other = system.socket().await;
+            let flood = (0..1000).map(|number| write(&format!("flood {number}"), "x"));
+            other.try_send_all(flood).await.expect("everything can be sent at once");
+            others.push(other);
+        }
+        let wrong = hold(&conversation, system.ws(), 1).await;
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    })
+    .await;
+}
+
+async fn a_commit_without_an_answer_is_an_outcome_unknown(engine: Engine) {
+    let conversation = Document::read().conversation("outcome-unknown");
+    let [step] = &conversation.steps[..] else { panic!("it is one write: {conversation:?}") };
+    let text = step.send.as_deref().expect("it is text");
+    let database = System::start(engine).await.database;
+    eventually("the database falls silent during a COMMIT", PATIENCE * 4, async || {
+        let (writer, proxy) = behind_a_proxy(&database).await;
+        let mut socket = e2e::Socket::open(writer.public).await;
+        socket
+            .try_send_all((0..1000).map(|_| text.to_owned()))
+            .await
+            .expect("everything can be sent at once");
+        let mut replies = BTreeSet::new();
+        for number in 0..1000 {
+            replies.insert(socket.next().await);
+            if number == 100 {
+                proxy.fall_silent();
+            }
+        }
+        if replies.contains(&step.receive) { Ok(()) } else { Err(format!("{:?}", replies.last())) }
+    })
+    .await;
+}
+
+/// A writer that reaches its database through a proxy.
+async fn behind_a_proxy(database: &Database) -> (Process, Proxy) {
+    let proxy = Proxy::start(database.addr(), u64::from(u32::MAX)).await;
+    let mut env = database.env_at(Role::Writer, &proxy.addr.to_string());
+    env.push(("OP_TIMEOUT_MS".into(), "1000".into()));
+    let writer = Process::start("ws-ingest", &env);
+    writer.ready().await;
+    (writer, proxy)
+}
+
+#[test]
+fn it_is_what_asyncapi_allows() {
+    let faults = structure::faults(&Document::read().0);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_example_is_part_of_a_conversation() {
+    let document = Document::read();
+    let mut messages = BTreeSet::new();
+    for example in document.examples() {
+        let conversation = document.conversation(example.name);
+        let sent = conversation.steps.iter().filter_map(document::Step::payload);
+        let received = conversation.steps.iter().map(document::Step::reply);
+        let is_in_it = sent.chain(received).any(|payload| payload == *example.payload);
+        assert!(is_in_it, "{example:?} is not in {conversation:?}");
+        let all = [document.messages(SENT), document.messages(RECEIVED)].concat();
+        assert_eq!(document.fits(example.payload, &all), [example.message], "{example:?}");
+        messages.insert(example.message);
+    }
+    let all = document.0["components"]["messages"].as_object().expect("there are messages");
+    assert!(all.keys().map(String::as_str).eq(messages), "every message has an example");
+}
+
+#[test]
+fn every_conversation_is_replayed_unless_a_bug_is_needed() {
+    let conversations = Document::read().conversations();
+    let given: Vec<_> = conversations.iter().filter(|one| one.given.is_some()).map(|one| &one.name).collect();
+    assert_eq!(given, ["unavailable", "overloaded", "outcome-unknown", "internal"]);
+    let names: BTreeSet<_> = conversations.iter().map(|conversation| &conversation.name).collect();
+    assert_eq!(names.len(), conversations.len(), "each has a name of its own");
+    for conversation in &conversations {
+        let replies: String = conversation.steps.iter().map(|step| step.receive.as_str()).collect();
+        let unused = conversation.decided.iter().find(|number| !replies.contains(&number.to_string()));
+        assert_eq!(unused, None, "{}", conversation.name);
+    }
+}
+
+#[test]
+fn every_message_is_of_exactly_one_kind() {
+    let document = Document::read();
+    let (sent, received) = (document.messages(SENT), document.messages(RECEIVED));
+    for step in document.conversations().iter().flat_map(|conversation| &conversation.steps) {
+        let kinds = document.fits(&step.reply(), &received);
+        assert_eq!(kinds.len(), 1, "{kinds:?} is {}", step.receive);
+        let Some(payload) = step.payload() else { continue };
+        let kinds = document.fits(&payload, &sent);
+        // What no schema tells: a member or a key twice, an instant in the past.
+        let code = step.reply()["code"].clone();
+        let escapes = ["bad_json", "bad_batch", "bad_ttl"].iter().any(|escaping| code == *escaping);
+        let is_refused = document.fits(&step.reply(), &["refused"]).len() == 1;
+        let expected = if is_refused { 0..=usize::from(escapes) } else { 1..=1 };
+        assert!(expected.contains(&kinds.len()), "{kinds:?} is {step:?}");
+    }
+}
+
+#[test]
+fn every_code_and_status_of_the_schemas_is_shown() {
+    let document = Document::read();
+    let replies: Vec<_> = document
+        .conversations()
+        .iter()
+        .flat_map(|conversation| conversation.steps.iter().map(document::Step::reply))
+        .collect();
+    for message in document.messages(RECEIVED) {
+        let properties = &document.0["components"]["schemas"][message]["properties"];
+        for member in ["status", "code"] {
+            let schema = &properties[member];
+            let one = schema.get("const").into_iter();
+            let several = schema["enum"].as_array().into_iter().flatten();
+            for value in one.chain(several) {
+                let shown = replies.iter().any(|reply| reply[member] == *value);
+                assert!(shown, "no conversation shows {member} {value} of {message}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_contracts_own_examples_are_all_in_it() {
+    let lines = [
+        r#"{"key":"hello","value":"world"}"#,
+        r#"{"message":"hello created","status":200}"#,
+        r#"{"message":"hello updated","status":200}"#,
+        r#"{"id":7,"key":"a","value":"2"}"#,
+        r#"{"message":"a updated","status":200,"id":7,"rev":1043}"#,
+        r#"{"id":8,"op":"delete","key":"a"}"#,
+        r#"{"message":"a deleted","status":200,"id":8,"rev":1044}"#,
+        r#"{"message":"No value found for key a","status":404,"id":8}"#,
+        r#"{"key":"lock","value":"me","if_rev":0}"#,
+        r#"{"message":"rev mismatch for key lock","status":412,"code":"rev_mismatch","rev":998}"#,
+        r#"{"key":"session","value":"…","ttl":60}"#,
+        r#"{"message":"2 ops committed","status":200,"id":9,"rev":1046,"results":["#,
+        r#"created","status":200,"rev":1045},"#,
+    ];
+    let document = Document::read();
+    let all: Vec<_> = document.conversations().into_iter().flat_map(|one| one.steps).collect();
+    for line in lines {
+        let is_in = |step: &document::Step| {
+            step.receive.contains(line) || step.send.as_deref().is_some_and(|text| text == line)
+        };
+        assert!(all.iter().any(is_in), "{line}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The description of the socket: its messages, and the conversations in it.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// As it is committed.
+pub(crate) const FILE: &str = include_str!("../../../../openapi/ws-ingest.asyncapi.yaml");
+
+/// The document, parsed.
+#[derive(Debug)]
+pub(crate) struct Document(pub(crate) Value);
+
+/// Messages and the replies to them, in order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Conversation {
+    /// What examples call it.
+    pub(crate) name: String,
+    /// What has to be so for it; none: an empty store is enough.
+    pub(crate) given: Option<String>,
+    /// Numbers that stand for what the service chooses.
+    #[serde(default)]
+    pub(crate) decided: Vec<u64>,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One message, text or binary, and its reply.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    pub(crate) send: Option<String>,
+    pub(crate) binary: Option<String>,
+    pub(crate) receive: String,
+}
+
+/// An example of a message.
+#[derive(Debug)]
+pub(crate) struct Example<'a> {
+    /// The message it is an example of.
+    pub(crate) message: &'a str,
+    /// The conversation it is part of.
+    pub(crate) name: &'a str,
+    pub(crate) payload: &'a Value,
+}
+
+impl Document {
+    pub(crate) fn read() -> Self {
+        Self(serde_saphyr::from_str(FILE).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    pub(crate) fn conversations(&self) -> Vec<Conversation> {
+        serde_json::from_value(self.0["x-replay"].clone()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The one conversation that has to be `given` something.
+    pub(crate) fn conversation(&self, name: &str) -> Conversation {
+        let named = self.conversations().into_iter().find(|conversation| conversation.name == name);
+        named.unwrap_or_else(|| panic!("there is no conversation {name}"))
+    }
+
+    /// The names of the messages a client sends, or of those it receives.
+    pub(crate) fn messages(&self, of: &str) -> Vec<&str> {
+        let messages = self.0.pointer(of).and_then(Value::as_array).expect("an operation lists its messages");
+        messages.iter().map(|message| name_in(&message["$ref"])).collect()
+    }
+
+    pub(crate) fn examples(&self) -> Vec<Example<'_>> {
+        let messages = self.0["components"]["messages"].as_object().expect("there are messages");
+        messages.iter().flat_map(|(message, value)| examples_of(message, &value["examples"])).collect()
+    }
+
+    /// Those of `messages` that `payload` is one of.
+    pub(crate) fn fits<'a>(&self, payload: &Value, messages: &[&'a str]) -> Vec<&'a str> {
+        let is_one = |message: &&&str| {
+            let at = format!("#/components/messages/{message}/payload");
+            let schema = json!({ "$ref": at, "components": self.0["components"] });
+            let schema =
+                jsonschema::draft7::new(&schema).unwrap_or_else(|error| panic!("{message}: {error}"));
+            schema.is_valid(payload)
+        };
+        messages.iter().filter(is_one).copied().collect()
+    }
+}
+
+impl Step {
+    /// What is sent, as JSON if it is any.
+    pub(crate) fn payload(&self) -> Option<Value> {
+        serde_json::from_str(self.send.as_deref()?).ok()
+    }
+
+    pub(crate) fn reply(&self) -> Value {
+        serde_json::from_str(&self.receive).unwrap_or_else(|error| panic!("{error}: {}", self.receive))
+    }
+}
+
+/// The last step of a reference.
+fn name_in(reference: &Value) -> &str {
+    let path = reference.as_str().expect("it is a reference");
+    path.rsplit_once('/').expect("it leads somewhere").1
+}
+
+fn examples_of<'a>(message: &'a str, examples: &'a Value) -> Vec<Example<'a>> {
+    let examples = examples.as_array().expect("a message has examples");
+    let named = |example: &'a Value| {
+        let name = example["name"].as_str().expect("an example has a name");
+        Example { message, name, payload: &example["payload"] }
+    };
+    examples.iter().map(named).collect()
+}
