@@ -7,6 +7,7 @@
 //! - A write whose COMMIT got no answer is never repeated without asking the fence whether it was
 //!   applied; if that cannot be found out in time it is [`Refusal::OutcomeUnknown`].
 //! - A [`Reader`] sees every write that was acknowledged before its SELECT was sent.
+//! - A [`Snapshot`] shows the store as it was at one instant, every write acknowledged before it included.
 //! - Keys and values are bytes: nothing is folded, padded or cut.
 
 mod batch;
@@ -17,6 +18,8 @@ mod lane;
 mod link;
 mod mysql;
 mod plan;
+mod range;
+mod scanner;
 mod schema;
 mod shapes;
 mod sqlite;
@@ -27,5 +30,7 @@ mod writer;
 pub use entry::{
     Entry, KEY_BYTES_MAX, Key, KeyError, Outcome, Rev, Set, VALUE_BYTES_MAX, Value, ValueTooLong,
 };
+pub use range::Range;
+pub use scanner::{Record, Scanner, Snapshot};
 pub use store::{BadUrl, Error, Grants, Reader, Store};
 pub use writer::{BatchReport, Gauge, Refusal, Ticket, Writer, WriterConfig};

@@ -3,6 +3,7 @@
 mod connect;
 mod migrate;
 mod reader;
+mod scanner;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::shapes::{Texts, filled, list, pad, padded};
 pub(crate) use connect::MySql;
 use connect::{Identity, error};
 pub(crate) use reader::MySqlReader;
+pub(crate) use scanner::MySqlScanner;
 
 /// The database's clock in microseconds. sysdate is read per row, after its lock; `now()` would be the
 /// start of the statement and answer "updated" for an entry that expired while the lock was awaited.

@@ -2,6 +2,7 @@
 
 mod migrate;
 mod reader;
+mod scanner;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use crate::shapes::{SHAPES, Texts, filled, list, pad, padded};
 use crate::store::{BadUrl, KEYS_PER_SELECT_MAX, QUERY_TIMEOUT};
 
 pub(crate) use reader::SqliteReader;
+pub(crate) use scanner::SqliteScanner;
 
 /// The clock of the machine in microseconds: all processes on a local file share it.
 const NOW: &str = "cast(unixepoch('subsec') * 1000000 as integer)";
