@@ -7,6 +7,7 @@
 //! - A write whose COMMIT got no answer is never repeated without asking the fence whether it was
 //!   applied; if that cannot be found out in time it is [`Refusal::OutcomeUnknown`].
 //! - A [`Reader`] sees every write that was acknowledged before its SELECT was sent.
+//! - A [`Snapshot`] shows the store as it was at one instant, every write acknowledged before it included.
 //! - Keys and values are bytes: nothing is folded, padded or cut.
 
 mod batch;
@@ -18,7 +19,9 @@ mod link;
 mod mysql;
 mod pending;
 mod plan;
+mod range;
 mod run;
+mod scanner;
 mod schema;
 mod shapes;
 mod sqlite;
@@ -32,6 +35,8 @@ pub use entry::{
     ValueTooLong, Write,
 };
 pub use pending::Ticket;
+pub use range::Range;
+pub use scanner::{Record, Scanner, Snapshot};
 pub use store::{BadUrl, Error, Grants, Reader, Store};
 pub use sweeper::{Round, sweep};
 pub use writer::{BatchReport, Gauge, Refusal, Submitted, Writer, WriterConfig};

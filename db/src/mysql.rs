@@ -3,6 +3,7 @@
 mod connect;
 mod migrate;
 mod reader;
+mod scanner;
 mod session;
 mod sweeper;
 mod text;
@@ -18,6 +19,7 @@ use crate::shapes::pad;
 pub(crate) use connect::MySql;
 use connect::{Identity, error};
 pub(crate) use reader::MySqlReader;
+pub(crate) use scanner::MySqlScanner;
 use session::MySqlSession;
 
 /// The database's clock in microseconds. sysdate is read per row, after its lock; `now()` would be the

@@ -2,6 +2,7 @@
 
 mod migrate;
 mod reader;
+mod scanner;
 mod session;
 mod sweeper;
 mod text;
@@ -18,6 +19,7 @@ use crate::shapes::{SHAPES, pad};
 use crate::store::{BadUrl, QUERY_TIMEOUT};
 
 pub(crate) use reader::SqliteReader;
+pub(crate) use scanner::SqliteScanner;
 use session::SqliteSession;
 
 /// The clock of the machine in microseconds: all processes on a local file share it.

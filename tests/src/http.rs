@@ -111,19 +111,35 @@ impl Connection {
         within(&format!("{method} {target}"), PATIENCE, exchange).await
     }
 
+    /// Sends a request and leaves its response unread.
+    pub async fn send(&mut self, method: &str, target: &str) {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        self.stream.write_all(request.as_bytes()).await.expect("the connection is open");
+    }
+
+    /// Waits until a response begins to arrive, and leaves it unread.
+    pub async fn begun(&mut self) {
+        let begun = within("a response begins", PATIENCE, self.stream.fill_buf()).await;
+        assert!(!begun.expect("the connection is open").is_empty(), "the connection was closed");
+    }
+
     /// Sends a last request, and that nothing follows it.
     pub async fn half_close(&mut self, method: &str, target: &str) {
-        let request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
-        let sent = async {
-            self.stream.write_all(request.as_bytes()).await?;
-            self.stream.shutdown().await
-        };
-        sent.await.expect("the connection is open");
+        self.send(method, target).await;
+        self.stream.shutdown().await.expect("the connection is open");
     }
 
     /// The next response.
     pub async fn response(&mut self) -> Response {
-        within("a response", PATIENCE, self.read(false)).await.expect("the connection is open")
+        self.try_response().await.expect("the connection is open")
+    }
+
+    /// The next response, which may be broken off.
+    ///
+    /// # Errors
+    /// What the connection answers; a body that ends before it is complete is an unexpected end of file.
+    pub async fn try_response(&mut self) -> std::io::Result<Response> {
+        within("a response", PATIENCE, self.read(false)).await
     }
 
     async fn read(&mut self, is_head: bool) -> std::io::Result<Response> {
@@ -140,11 +156,32 @@ impl Connection {
         if is_head || matches!(status, 101 | 204 | 304) {
             return Ok(response);
         }
-        let length = response.header("content-length").and_then(|length| length.parse().ok());
-        let mut body = vec![0; length.unwrap_or_else(|| panic!("no length: {response:?}"))];
-        self.stream.read_exact(&mut body).await?;
+        let body = if response.header("transfer-encoding") == Some("chunked") {
+            self.chunks().await?
+        } else {
+            let length = response.header("content-length").and_then(|length| length.parse().ok());
+            let mut body = vec![0; length.unwrap_or_else(|| panic!("no length: {response:?}"))];
+            self.stream.read_exact(&mut body).await?;
+            body
+        };
         response.body = String::from_utf8(body).expect("a body is UTF-8");
         Ok(response)
+    }
+
+    /// A body without a length, up to its last chunk.
+    async fn chunks(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.line().await?;
+            let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("no size: {size:?}"));
+            let start = body.len();
+            body.resize(start + size, 0);
+            self.stream.read_exact(&mut body[start..]).await?;
+            assert_eq!(self.line().await?, "", "a chunk ends with a line end");
+            if size == 0 {
+                return Ok(body);
+            }
+        }
     }
 
     async fn line(&mut self) -> std::io::Result<String> {

@@ -93,12 +93,18 @@ impl System {
     /// Where reads are sent.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
-        self.reader.as_ref().unwrap_or(&self.writer).public
+        self.reads().public
     }
 
     /// An open socket.
     pub async fn socket(&self) -> Socket {
         Socket::open(self.ws()).await
+    }
+
+    /// The process that answers reads.
+    #[must_use]
+    pub fn reads(&self) -> &Process {
+        self.reader.as_ref().unwrap_or(&self.writer)
     }
 
     /// A connection for reads.

@@ -41,7 +41,11 @@ impl Sqlite {
 /// Whether the schema is one this program can work on.
 pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), Error> {
     let sql = "select version, description, success from _sqlx_migrations order by version";
-    let rows = sqlx::query(sql).fetch_all(connection).await.map_err(error)?;
+    let rows = sqlx::query(sql).fetch_all(connection).await.map_err(|e| match error(e) {
+        // No such table: a file that was not migrated yet.
+        Error::Internal(reason) => Error::NotReady(reason),
+        other => other,
+    })?;
     let applied = |row: sqlx::sqlite::SqliteRow| {
         Ok(Applied {
             version: row.try_get("version").map_err(error)?,

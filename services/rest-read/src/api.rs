@@ -1,15 +1,23 @@
 //! The operations of the read side, and the specification that is made of them.
 
-use chassis::problem::Problem;
-use db::Rev;
+use bytes::Bytes;
+use chassis::problem::{Code, Problem};
+use db::{Range, Rev};
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
+use crate::backlog::Charge;
 use crate::body;
+use crate::export::Exports;
+use crate::list::Lists;
 use crate::lookup::Lookup;
+use crate::once::{After, Limit, Once, Prefix};
+use crate::page::ITEMS_DEFAULT;
 use crate::parameters::{IfNoneMatch, KeyText, KeyTexts};
 use crate::problem::LookupError;
-use crate::reply::{EntriesBody, EntriesReply, EntryBody, EntryReply, MissingBody, Refused, quoted};
+use crate::reply::{
+    EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, Refused, quoted,
+};
 
 const DESCRIPTION: &str = "\
 Reads what was written over the WebSocket at `/ws/storage/`: one text message `{\"key\":\"hello\",\"value\":\"world\"}` \
@@ -19,8 +27,11 @@ Keys and values are exact UTF-8, byte for byte. HEAD is answered like GET, witho
 `{\"message\":…,\"status\":…,\"code\":…}`; programs go by `code`.";
 
 /// The read side's operations.
+#[derive(Debug, Clone)]
 pub(crate) struct Api {
     pub(crate) lookup: Lookup,
+    pub(crate) lists: Lists,
+    pub(crate) exports: Exports,
     pub(crate) key_bytes_max: usize,
 }
 
@@ -44,6 +55,19 @@ impl Api {
         let json = found.charge.attach(body::entry(&found.entry));
         Ok(EntryReply::Found(EntryBody { rev, json }))
     }
+
+    async fn read_all(&self, keys: KeyTexts) -> Result<Bytes, Problem> {
+        let answer = self.lookup.get(keys.keys(self.key_bytes_max)?).await?;
+        let missing = answer.keys.iter().zip(&answer.found).filter(|(_, found)| found.is_none());
+        let found = answer.found.iter().flatten().map(|found| &found.entry);
+        let json = body::entries(found, missing.map(|(key, _)| key));
+        // The values are copied: from here on the body alone counts.
+        let charges = answer.found.into_iter().flatten().map(|found| found.charge);
+        Ok(match charges.reduce(Charge::join) {
+            Some(charge) => charge.attach(json),
+            None => json.into(),
+        })
+    }
 }
 
 #[OpenApi]
@@ -62,27 +86,54 @@ impl Api {
         Ok(self.read(key.0, known).await?)
     }
 
-    /// Read several keys
+    /// Read several keys, or list them
     ///
-    /// All of them by one SELECT. A key asked twice counts once. This is also the way to keys that URL parsers
-    /// mangle in a path, such as `.` and `..`.
+    /// With `key`: all of these keys by one SELECT. A key asked twice counts once. This is also the way to keys that URL
+    /// parsers mangle in a path, such as `.` and `..`.
+    ///
+    /// Without `key`: the keys that begin with `prefix`, in byte order, a page at a time, each page as the store was at one
+    /// instant. A page ends at `limit`, before an item that would take its values past 4 MiB, or after 10,000 rows, deleted
+    /// and expired ones included: it may hold fewer items than `limit`, even none. The list goes on with `next` as `after`
+    /// until `next` is null.
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,
-        /// The keys, 1 to 100 distinct ones, each as a parameter of its own
+        /// The keys, 1 to 100 distinct ones, each as a parameter of its own; then without `prefix`, `limit` and `after`
         key: KeyTexts,
+        /// What the keys of the list begin with; all keys if not given
+        prefix: Once<Prefix>,
+        /// The most items of the page
+        limit: Once<Limit>,
+        /// Where the list goes on: `next` of the page before, which had the same prefix
+        after: Once<After>,
     ) -> Result<EntriesReply, Refused> {
-        let keys = key.keys(self.key_bytes_max)?;
-        let answer = self.lookup.get(keys).await?;
-        let missing = answer.keys.iter().zip(&answer.found).filter(|(_, found)| found.is_none());
-        let found = answer.found.iter().flatten().map(|found| &found.entry);
-        let json = body::entries(found, missing.map(|(key, _)| key));
-        // The values are copied: from here on the body alone counts.
-        let charges = answer.found.into_iter().flatten().map(|found| found.charge);
-        Ok(EntriesReply::Found(EntriesBody(match charges.reduce(crate::backlog::Charge::join) {
-            Some(charge) => charge.attach(json),
-            None => json.into(),
-        })))
+        if key.is_empty() {
+            let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
+            let range = Range::new(prefix);
+            let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
+            let items_max = limit.0.map_or(ITEMS_DEFAULT, |Limit(items)| items);
+            return Ok(EntriesReply::Found(EntriesBody(self.lists.page(range, items_max).await?)));
+        }
+        if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
+            let message = "key goes without prefix, limit and after: ask for keys or for a list";
+            return Err(Problem::new(Code::BadParameter, message).into());
+        }
+        Ok(EntriesReply::Found(EntriesBody(self.read_all(key).await?)))
+    }
+
+    /// Export
+    ///
+    /// All keys that begin with `prefix`, in byte order, as the store was at one instant: one write a line, as it can be sent
+    /// over the WebSocket, with `expires_at` where there is one. The body has no length. If it cannot be completed it is
+    /// broken off: without the last chunk it is incomplete. A client that takes nothing for 10 s is given up.
+    #[oai(path = "/export", method = "get", operation_id = "export")]
+    async fn export(
+        &self,
+        /// What the keys begin with; all keys if not given
+        prefix: Once<Prefix>,
+    ) -> Result<ExportReply, Refused> {
+        let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
+        Ok(ExportReply::Begun(ExportBody(self.exports.start(prefix).await?)))
     }
 }
 

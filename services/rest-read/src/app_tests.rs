@@ -3,7 +3,7 @@
 use chassis::express::Express as _;
 use chassis::origin::OriginRule;
 use poem::http::{HeaderMap, Method, StatusCode};
-use poem::{IntoResponse as _, Request};
+use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};
 
 use super::*;
@@ -12,6 +12,7 @@ use crate::trial::{Trial, limits};
 /// The read side over a small database.
 struct Client {
     reads: Reads,
+    app: BoxEndpoint<'static>,
     telemetry: Telemetry,
     _trial: Trial,
 }
@@ -30,7 +31,8 @@ impl Client {
         let trial = Trial::holding(entries).await;
         let telemetry = Telemetry::new("test", None).expect("no collector is needed");
         let reads = Reads::start(&trial.store, &limits(), &telemetry);
-        Self { reads, telemetry, _trial: trial }
+        let app = edge::edge(reads.app(), OriginRule::default(), &telemetry, Stop::new());
+        Self { reads, app: app.boxed(), telemetry, _trial: trial }
     }
 
     async fn get(&self, target: &str) -> Reply {
@@ -46,8 +48,7 @@ impl Client {
         let plain = method == Method::GET && !target.contains('?');
         let request = request.finish();
         let fields = request.headers().clone();
-        let app = edge::edge(self.reads.app(), OriginRule::default(), &self.telemetry, Stop::new());
-        let response = app.call(request).await.expect("the edge always answers").into_response();
+        let response = self.app.call(request).await.expect("the edge always answers").into_response();
         let reply = Reply::of(response).await;
         let express = self.reads.express();
         let express = plain.then(|| express.answer(target, &fields)).flatten();
@@ -147,6 +148,45 @@ async fn many_keys_are_answered_in_the_order_asked() {
 }
 
 #[tokio::test]
+async fn a_list_goes_on_where_its_page_ended() {
+    let client = Client::new(&[("b/2", "z"), ("b/1", "y"), ("a", "x"), ("b", "w"), ("c", "v")]).await;
+    let mut target = "/storage?prefix=b&limit=2".to_owned();
+    let mut keys = Vec::new();
+    loop {
+        let page = client.get(&target).await;
+        assert_eq!((page.status, page.cache_control.as_deref()), (200, Some("no-cache")), "{page:?}");
+        let json: Value = serde_json::from_str(&page.body).expect("a page is JSON");
+        let items = json["items"].as_array().expect("items is a list");
+        keys.extend(items.iter().map(|item| item["key"].as_str().unwrap_or_default().to_owned()));
+        let Some(next) = json["next"].as_str() else { break };
+        target = format!("/storage?prefix=b&limit=2&after={next}");
+    }
+    assert_eq!(keys, ["b", "b/1", "b/2"]);
+    let all = client.get("/storage?nothing=known").await;
+    let all: Value = serde_json::from_str(&all.body).expect("a page is JSON");
+    assert_eq!((all["items"].as_array().map(Vec::len), &all["next"]), (Some(5), &Value::Null));
+    let none = client.get("/storage?prefix=nobody").await;
+    assert_eq!(none.body, r#"{"items":[],"next":null,"message":"","status":200}"#);
+}
+
+#[tokio::test]
+async fn an_export_is_a_line_for_each_entry() {
+    let client = Client::new(&[("b", "\n"), ("a", "x"), ("c", "")]).await;
+    let all = client.get("/export").await;
+    assert_eq!((all.status, all.cache_control.as_deref()), (200, Some("no-store")));
+    let lines = [
+        "{\"key\":\"a\",\"value\":\"x\"}",
+        "{\"key\":\"b\",\"value\":\"\\n\"}",
+        "{\"key\":\"c\",\"value\":\"\"}",
+    ];
+    assert_eq!(all.body, lines.map(|line| format!("{line}\n")).concat());
+    assert_eq!(client.get("/export?prefix=c").await.body, format!("{}\n", lines[2]));
+    assert_eq!(client.get("/export?prefix=nobody").await.body, "");
+    client.send(Method::POST, "/export", &[]).await.refused_method();
+    client.get("/export/a").await.refused(404, "no_route");
+}
+
+#[tokio::test]
 async fn what_is_no_key_is_refused_with_its_code() {
     let client = Client::new(&[]).await;
     for target in ["/storage/", "/storage/a/b", "/storage/a/", "//storage/a", "/nowhere", "/docs/x"] {
@@ -162,14 +202,27 @@ async fn what_is_no_key_is_refused_with_its_code() {
     let hundred_and_one: Vec<String> = (0..101).map(|n| format!("key={n}")).collect();
     let hundred_and_one = format!("/storage?{}", hundred_and_one.join("&"));
     for target in [
-        "/storage",
-        "/storage?",
-        "/storage?prefix=",
         "/storage?key=a&limit=1",
         "/storage?after=x&key=a",
+        "/storage?key=a&prefix=",
+        "/storage?limit=",
+        "/storage?limit=0",
+        "/storage?limit=1001",
+        "/storage?limit=1.5",
+        "/storage?limit=%2B5",
+        "/storage?limit=99999999999999999999999",
+        "/storage?limit=5&limit=5",
+        "/storage?prefix=a&prefix=a",
+        "/storage?after=a&after=a",
+        "/export?prefix=a&prefix=b",
+        &format!("/storage?prefix={}", "x".repeat(513)),
         &hundred_and_one,
     ] {
         client.get(target).await.refused(422, "bad_parameter");
+    }
+    let of_another_prefix = format!("/storage?prefix=a&after={}", crate::cursor::encode("", "a"));
+    for target in ["/storage?after=", "/storage?after=x", "/storage?after=%F0%9F%98%80", &of_another_prefix] {
+        client.get(target).await.refused(422, "bad_cursor");
     }
     client.send(Method::POST, "/storage/a", &[]).await.refused_method();
     client.send(Method::DELETE, "/docs", &[]).await.refused_method();
@@ -187,7 +240,9 @@ async fn metrics_name_the_route_and_never_the_key() {
     client.get("/storage/hello").await;
     client.get("/storage/secret").await;
     client.get("/storage?key=secret").await;
-    client.get("/storage?limit=1").await;
+    client.get("/storage?limit=0").await;
+    client.get("/storage?prefix=secret").await;
+    client.get("/export?prefix=secret").await;
     client.get("/storage/secret/secret").await;
     client.get(&format!("/storage/{}", "secret".repeat(100))).await;
     let metrics = client.telemetry.render();
@@ -195,10 +250,14 @@ async fn metrics_name_the_route_and_never_the_key() {
         r#"http_response_status_code="404",http_route="/storage/{key}""#,
         r#"http_response_status_code="413",http_route="/storage/{key}""#,
         r#"http_response_status_code="422",http_route="/storage""#,
+        r#"http_response_status_code="200",http_route="/storage""#,
+        r#"http_response_status_code="200",http_route="/export""#,
+        "keywire_exports 0",
         "keywire_lookup_backlog_bytes 0",
         "keywire_lookup_depth 0",
         "keywire_lookup_readers ",
         r#"db_client_operation_duration_seconds_count{db_operation_name="select",db_system_name="sqlite",outcome="ok"} 5"#, // two of the three gets went both ways
+        r#"db_client_operation_duration_seconds_count{db_operation_name="scan",db_system_name="sqlite",outcome="ok"} 2"#,
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");
     }
@@ -215,14 +274,17 @@ fn the_committed_specification_is_the_one_of_this_code() {
 #[test]
 fn every_documented_body_has_an_example() {
     let specification: Value = serde_json::from_str(&specification()).expect("the specification is JSON");
-    let operations =
-        ["/storage/{key}", "/storage"].map(|path| &specification["paths"][path]["get"]["responses"]);
+    let operations = ["/storage/{key}", "/storage", "/export"]
+        .map(|path| &specification["paths"][path]["get"]["responses"]);
     for (status, response) in operations.iter().filter_map(|responses| responses.as_object()).flatten() {
         assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{status}");
+        let lines = &response["content"]["application/x-ndjson"]["schema"];
         let schema = &response["content"]["application/json; charset=utf-8"]["schema"];
+        let schema = if schema.is_null() { lines } else { schema };
         let name = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/components/schemas/"));
         let schema = name.map_or(schema, |name| &specification["components"]["schemas"][name]);
         let example = schema["example"]["status"].as_u64().map(|status| status.to_string());
-        assert!(status == "304" || example.as_ref() == Some(status), "{status}: {schema}");
+        let is_line = schema["example"]["value"].is_string() && !lines.is_null();
+        assert!(status == "304" || is_line || example.as_ref() == Some(status), "{status}: {schema}");
     }
 }

@@ -33,13 +33,9 @@ pub(crate) fn entries<'a>(
     found: impl Iterator<Item = &'a Entry>,
     missing: impl Iterator<Item = &'a Key>,
 ) -> Vec<u8> {
-    let mut body = br#"{"items":["#.to_vec();
-    for (at, Entry { key, value, rev: Rev(rev) }) in found.enumerate() {
-        body.extend_from_slice(if at == 0 { br#"{"key":"# } else { br#",{"key":"# });
-        string(&mut body, key.as_str());
-        body.extend_from_slice(br#","value":"#);
-        string(&mut body, value);
-        body.extend_from_slice(format!(r#","rev":{rev}}}"#).as_bytes());
+    let mut body = list();
+    for (at, Entry { key, value, rev }) in found.enumerate() {
+        item(&mut body, at, key.as_str(), value, *rev);
     }
     body.extend_from_slice(br#"],"missing":["#);
     for (at, key) in missing.enumerate() {
@@ -50,6 +46,45 @@ pub(crate) fn entries<'a>(
     }
     body.extend_from_slice(br#"],"message":"","status":200}"#);
     body
+}
+
+/// The beginning of a list: `{"items":[`
+pub(crate) fn list() -> Vec<u8> {
+    br#"{"items":["#.to_vec()
+}
+
+/// `{"key":…,"value":…,"rev":…}`, the item at `at` of a list.
+pub(crate) fn item(body: &mut Vec<u8>, at: usize, key: &str, value: &str, Rev(rev): Rev) {
+    body.extend_from_slice(if at == 0 { br#"{"key":"# } else { br#",{"key":"# });
+    string(body, key);
+    body.extend_from_slice(br#","value":"#);
+    string(body, value);
+    body.extend_from_slice(br#","rev":"#);
+    body.extend_from_slice(itoa::Buffer::new().format(rev).as_bytes());
+    body.push(b'}');
+}
+
+/// The end of a list: `],"next":…,"message":"","status":200}`.
+pub(crate) fn end_list(body: &mut Vec<u8>, next: Option<&str>) {
+    body.extend_from_slice(br#"],"next":"#);
+    match next {
+        Some(next) => string(body, next),
+        None => body.extend_from_slice(b"null"),
+    }
+    body.extend_from_slice(br#","message":"","status":200}"#);
+}
+
+/// A line of an export, a write as it would be sent: `{"key":…,"value":…}`, with `,"expires_at":…` if it expires.
+pub(crate) fn line(body: &mut Vec<u8>, key: &str, value: &str, expires_at: Option<u64>) {
+    body.extend_from_slice(br#"{"key":"#);
+    string(body, key);
+    body.extend_from_slice(br#","value":"#);
+    string(body, value);
+    if let Some(expires_at) = expires_at {
+        body.extend_from_slice(br#","expires_at":"#);
+        body.extend_from_slice(itoa::Buffer::new().format(expires_at).as_bytes());
+    }
+    body.extend_from_slice(b"}\n");
 }
 
 /// `text` as a JSON string, quotes included.
@@ -108,5 +143,27 @@ mod tests {
             text(entries([].into_iter(), [].into_iter())),
             r#"{"items":[],"missing":[],"message":"","status":200}"#
         );
+    }
+
+    #[test]
+    fn a_page_says_where_the_list_goes_on() {
+        let mut body = list();
+        item(&mut body, 0, "user/1", "x", Rev(12));
+        item(&mut body, 1, "\"", "", Rev(u64::MAX));
+        let mut last = body.clone();
+        end_list(&mut body, Some("bmV4dA"));
+        let items = r#"{"items":[{"key":"user/1","value":"x","rev":12},{"key":"\"","value":"","rev":18446744073709551615}],"#;
+        assert_eq!(text(body), format!(r#"{items}"next":"bmV4dA","message":"","status":200}}"#));
+        end_list(&mut last, None);
+        assert_eq!(text(last), format!(r#"{items}"next":null,"message":"","status":200}}"#));
+    }
+
+    #[test]
+    fn a_line_is_a_write() {
+        let mut body = Vec::new();
+        line(&mut body, "a", "1\n2", None);
+        line(&mut body, "b", "", Some(1_795_517_777_251_129));
+        let expected = "{\"key\":\"a\",\"value\":\"1\\n2\"}\n{\"key\":\"b\",\"value\":\"\",\"expires_at\":1795517777251129}\n";
+        assert_eq!(text(body), expected);
     }
 }

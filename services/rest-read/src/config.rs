@@ -72,6 +72,18 @@ pub struct ReadArgs {
     /// The most keys that wait for a SELECT; more are answered 503
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub lookup_queue_max: u32,
+
+    /// Database connections for lists, opened when there are any
+    #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub listers: u16,
+
+    /// The most lists that wait for a connection; more are answered 503
+    #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub list_queue_max: u32,
+
+    /// The most exports at a time, each with a database connection of its own; more are answered 503
+    #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub exports_max: u16,
 }
 
 /// What to do instead of serving.
@@ -112,6 +124,9 @@ impl ReadArgs {
             op_timeout: Duration::from_millis(op_timeout_ms),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             key_bytes_max: usize::try_from(key_bytes_max).unwrap_or(usize::MAX),
+            listers: usize::from(self.listers),
+            queue_lists_max: usize::try_from(self.list_queue_max).unwrap_or(usize::MAX),
+            exports_max: usize::from(self.exports_max),
         }
     }
 }

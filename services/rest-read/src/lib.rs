@@ -5,15 +5,23 @@ mod backlog;
 mod batch;
 mod body;
 pub mod config;
+mod cursor;
 mod etag;
+mod export;
 mod express;
+mod list;
+mod lister;
 mod lookup;
 mod metrics;
+mod once;
+mod pace;
+mod page;
 mod pages;
 mod parameters;
 mod problem;
 mod reader;
 mod reply;
+mod schema;
 #[cfg(test)]
 mod trial;
 
@@ -25,6 +33,8 @@ use chassis::stop::Stop;
 use chassis::telemetry::Telemetry;
 use chassis::{admin, edge, server};
 use db::{KEY_BYTES_MAX, Store};
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry::metrics::noop::NoopMeterProvider;
 use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
 use tokio::net::TcpListener;
@@ -32,7 +42,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, service};
 use crate::config::Config;
+use crate::export::Exports;
 use crate::express::{ENTRY, Express};
+use crate::list::Lists;
 use crate::lookup::Lookup;
 use crate::metrics::Metrics;
 use crate::pages::Page;
@@ -42,26 +54,27 @@ pub use crate::lookup::Limits;
 /// The read side of a process: its connections and what its requests share.
 #[derive(Debug)]
 pub struct Reads {
-    lookup: Lookup,
-    key_bytes_max: usize,
-    readers: TaskTracker,
+    api: Api,
+    tasks: TaskTracker,
 }
 
 impl Reads {
-    /// Starts the readers. The database may be away: gets wait for it until their deadline.
+    /// Starts the readers. The database may be away: gets and lists wait for it until their deadline.
     #[must_use]
     pub fn start(store: &Store, limits: &Limits, telemetry: &Telemetry) -> Self {
-        let meter = telemetry.meter();
-        let readers = TaskTracker::new();
-        let lookup = Lookup::start(store, limits, &readers, &Metrics::new(&meter));
-        metrics::watch(&meter, lookup.state());
-        Self { lookup, key_bytes_max: limits.key_bytes_max, readers }
+        let (meter, tasks) = (telemetry.meter(), TaskTracker::new());
+        let metrics = Metrics::new(&meter);
+        let lookup = Lookup::start(store, limits, &tasks, &metrics);
+        let lists = Lists::start(store, limits, lookup.state(), &tasks, &metrics);
+        let exports = Exports::new(store, limits, &tasks, &metrics);
+        metrics::watch(&meter, lookup.state(), exports.count());
+        Self { api: Api { lookup, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
     }
 
-    /// The routes of the read side: `/storage`, the specification and the pages.
+    /// The routes of the read side: `/storage`, `/export`, the specification and the pages.
     #[must_use]
     pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
-        let api = service(self.api());
+        let api = service(self.api.clone());
         let pages = Route::new()
             .at("/", get(Page::console()))
             .at("/docs", get(Page::html(&format!("<!doctype html>{}", api.swagger_ui_html()))))
@@ -72,24 +85,20 @@ impl Reads {
     /// Answers plain gets of one key as the app would, with two fifths fewer instructions.
     #[must_use]
     pub fn express(&self) -> impl chassis::express::Express + use<> {
-        Express(self.api())
-    }
-
-    fn api(&self) -> Api {
-        Api { lookup: self.lookup.clone(), key_bytes_max: self.key_bytes_max }
+        Express(self.api.clone())
     }
 
     /// Whether there is a connection to read with, as a question that can be asked at any time.
     pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
-        let state = self.lookup.state().clone();
+        let state = self.api.lookup.state().clone();
         move || state.ready()
     }
 
     /// Closes the connections. Call it when the app is gone, or it waits for that.
     pub async fn drain(self) {
-        drop(self.lookup);
-        self.readers.close();
-        self.readers.wait().await;
+        drop(self.api);
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
@@ -106,7 +115,7 @@ impl Endpoint for App {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path();
-        if !path.starts_with("/storage") {
+        if !path.starts_with("/storage") && path != "/export" {
             return self.pages.call(request).await;
         }
         let is_entry = path.starts_with("/storage/");
@@ -133,9 +142,20 @@ pub fn specification() -> String {
         op_timeout: Duration::ZERO,
         backlog_bytes_max: 0,
         key_bytes_max: KEY_BYTES_MAX,
+        listers: 0,
+        queue_lists_max: 0,
+        exports_max: 0,
     };
+    let (tasks, meter) = (TaskTracker::new(), NoopMeterProvider::new().meter("none"));
     let (lookup, ..) = Lookup::new(&nothing);
-    service(Api { lookup, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
+    let (lists, _) = Lists::new(&nothing, lookup.state());
+    let exports = Exports::new(&nowhere(), &nothing, &tasks, &Metrics::new(&meter));
+    service(Api { lookup, lists, exports, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
+}
+
+/// A store for an API that is described and never called.
+fn nowhere() -> Store {
+    Store::new("sqlite://nowhere", None, false).expect("it names a file, which is never opened")
 }
 
 /// `rest-read` as a process: its two ports, open from [`Server::bind`] on.

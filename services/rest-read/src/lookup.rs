@@ -31,6 +31,12 @@ pub struct Limits {
     pub backlog_bytes_max: usize,
     /// Bytes of a key.
     pub key_bytes_max: usize,
+    /// Connections for lists, each with one page under way at most.
+    pub listers: usize,
+    /// Lists that wait for a connection; one over it is refused.
+    pub queue_lists_max: usize,
+    /// Exports at a time; one over it is refused.
+    pub exports_max: usize,
 }
 
 /// Where gets are asked. When the last clone is dropped, the readers end.
@@ -50,7 +56,7 @@ pub(crate) struct State {
     waiting: AtomicUsize,
     /// Readers that have a connection.
     connected: AtomicUsize,
-    /// SELECTs that succeeded.
+    /// SELECTs that succeeded, those of lists included.
     selects: AtomicU64,
     /// Found values not written yet.
     pub(crate) backlog: Arc<Backlog>,
@@ -103,15 +109,11 @@ impl Lookup {
     /// Answered within the timeout. Dropping the future takes the get back.
     pub(crate) async fn get(&self, keys: Vec<Key>) -> Result<Answer, LookupError> {
         let deadline = Instant::now() + self.op_timeout;
-        let selects = self.state.selects.load(Ordering::Relaxed);
+        let selects = self.state.selects();
         let waiting = self.state.waiting.fetch_add(keys.len(), Ordering::Relaxed);
         if waiting + keys.len() > self.queue_keys_max {
             self.state.waiting.fetch_sub(keys.len(), Ordering::Relaxed);
-            return Err(if self.state.is_connected() {
-                LookupError::Overloaded
-            } else {
-                LookupError::Unavailable
-            });
+            return Err(self.state.full());
         }
         let (reply, answer) = oneshot::channel();
         if self.queue.send(Ask::new(keys, reply)).is_err() {
@@ -163,9 +165,19 @@ impl State {
         Err(format!("no connection to the database: {trouble}"))
     }
 
-    /// Why a get was not answered by its deadline; `selects` is the count when it was asked.
-    fn late(&self, selects: u64) -> LookupError {
-        let works = self.selects.load(Ordering::Relaxed) != selects || self.backlog.is_full();
+    /// SELECTs that succeeded so far.
+    pub(crate) fn selects(&self) -> u64 {
+        self.selects.load(Ordering::Relaxed)
+    }
+
+    /// Why there is no room in a queue.
+    pub(crate) fn full(&self) -> LookupError {
+        if self.is_connected() { LookupError::Overloaded } else { LookupError::Unavailable }
+    }
+
+    /// Why what was asked was not answered by its deadline; `selects` is the count when it was asked.
+    pub(crate) fn late(&self, selects: u64) -> LookupError {
+        let works = self.selects() != selects || self.backlog.is_full();
         if self.is_connected() && works { LookupError::Overloaded } else { LookupError::Unavailable }
     }
 

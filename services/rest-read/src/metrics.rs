@@ -26,7 +26,9 @@ impl Metrics {
                 .build(),
             duration: meter
                 .f64_histogram("db.client.operation.duration")
-                .with_description("From sending a SELECT to its last row.")
+                .with_description(
+                    "From sending a SELECT to its last row; `scan` is one of a list or an export.",
+                )
                 .with_unit("s")
                 .with_boundaries(vec![
                     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
@@ -38,18 +40,33 @@ impl Metrics {
 
     /// One SELECT for `gets` gets has ended.
     pub(crate) fn select(&self, system: &'static str, gets: usize, took: Duration, ok: bool) {
-        let labels = [
-            KeyValue::new("db.system.name", system),
-            KeyValue::new("db.operation.name", "select"),
-            KeyValue::new("outcome", if ok { "ok" } else { "failed" }),
-        ];
+        let labels = labels(system, "select", ok);
         self.batch_size.record(gets as u64, &labels[..2]);
         self.duration.record(took.as_secs_f64(), &labels);
     }
+
+    /// One statement of a list or an export has ended.
+    pub(crate) fn scan(&self, system: &'static str, took: Duration, ok: bool) {
+        self.duration.record(took.as_secs_f64(), &labels(system, "scan", ok));
+    }
 }
 
-/// Shows the state of the lookup whenever the metrics are read.
-pub(crate) fn watch(meter: &Meter, state: &Arc<State>) {
+fn labels(system: &'static str, operation: &'static str, ok: bool) -> [KeyValue; 3] {
+    [
+        KeyValue::new("db.system.name", system),
+        KeyValue::new("db.operation.name", operation),
+        KeyValue::new("outcome", if ok { "ok" } else { "failed" }),
+    ]
+}
+
+/// Shows the state of the lookup, and how many exports are under way, whenever the metrics are read.
+pub(crate) fn watch(meter: &Meter, state: &Arc<State>, exports: impl Fn() -> usize + Send + Sync + 'static) {
+    meter
+        .u64_observable_gauge("keywire.exports")
+        .with_description("Exports under way.")
+        .with_unit("{export}")
+        .with_callback(move |observer| observer.observe(exports() as u64, &[]))
+        .build();
     let gauge = |name, description, unit, read: fn(&State) -> usize| {
         let state = Arc::clone(state);
         meter

@@ -11,6 +11,7 @@ use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::etag;
+use crate::once::query;
 use crate::problem::key_problem;
 
 /// The most keys of one request.
@@ -37,28 +38,21 @@ impl KeyTexts {
         self.0.into_iter().map(key).collect()
     }
 
+    /// Whether none is asked for by name.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn parse(request: &Request) -> Result<Self, Problem> {
-        let refuse = |message: &str| Err(Problem::new(Code::BadParameter, message));
-        let Ok(parameters) = request.params::<Vec<(String, String)>>() else {
-            return refuse("the query cannot be read");
-        };
         let mut keys: Vec<String> = Vec::new();
-        for (name, value) in parameters {
-            match name.as_str() {
-                "key" if keys.contains(&value) => {}
-                "key" if keys.len() == KEYS_MAX => return refuse("more than 100 keys were asked for"),
-                "key" => keys.push(value),
-                "prefix" | "after" | "limit" => {
-                    return Err(Problem::new(
-                        Code::BadParameter,
-                        format!("{name} is not supported here: ask for keys by name, as ?key=a&key=b"),
-                    ));
-                }
-                _ => {}
+        for (name, value) in query(request)? {
+            if name != "key" || keys.contains(&value) {
+                continue;
             }
-        }
-        if keys.is_empty() {
-            return refuse("no key was asked for: name each as ?key=a&key=b");
+            if keys.len() == KEYS_MAX {
+                return Err(Problem::new(Code::BadParameter, "more than 100 keys were asked for"));
+            }
+            keys.push(value);
         }
         Ok(Self(keys))
     }
@@ -110,7 +104,6 @@ impl ParseFromParameter for KeyText {
 
 impl<'a> ApiExtractor<'a> for KeyTexts {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    const PARAM_IS_REQUIRED: bool = true;
     type ParamType = ();
     type ParamRawType = ();
 

@@ -13,6 +13,8 @@ pub(crate) enum LookupError {
     Unavailable,
     #[error("more gets are waiting than can be answered in time")]
     Overloaded,
+    #[error("{0} exports are under way, and no more are allowed at a time")]
+    ExportsMax(usize),
     #[error(
         "the values have {bytes} bytes together, at most {ANSWER_BYTES_MAX} are allowed: ask for fewer keys"
     )]
@@ -25,7 +27,7 @@ impl From<LookupError> for Problem {
     fn from(error: LookupError) -> Self {
         let code = match error {
             LookupError::Unavailable => Code::Unavailable,
-            LookupError::Overloaded => Code::Overloaded,
+            LookupError::Overloaded | LookupError::ExportsMax(_) => Code::Overloaded,
             LookupError::TooLarge { .. } => Code::TooLarge,
             LookupError::Internal => Code::Internal,
         };

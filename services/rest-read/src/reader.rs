@@ -171,7 +171,7 @@ impl ReadLoop {
 }
 
 /// A lost connection is opened again at once; after that the pause doubles.
-fn backoff(failures: u32) -> Duration {
+pub(crate) fn backoff(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,
         more => BACKOFF_MIN.saturating_mul(1 << (more - 2).min(10)).min(BACKOFF_MAX),

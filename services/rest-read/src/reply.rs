@@ -1,16 +1,16 @@
-//! Every reply of the read side, as it is sent and as the specification documents it.
+//! Every reply of the read side: when it is given, and as it is sent.
 
 use bytes::Bytes;
-use chassis::problem::{Code, Problem};
+use chassis::problem::Problem;
 use db::Rev;
 use poem::http::{HeaderValue, header};
-use poem::{IntoResponse, Response};
-use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
-use poem_openapi::types::{Example, ToJSON, Type};
-use poem_openapi::{ApiResponse, Object};
+use poem::{Body, IntoResponse, Response};
+use poem_openapi::ApiResponse;
 
-const JSON: &str = "application/json; charset=utf-8";
+use crate::export::Lines;
+
+pub(crate) const JSON: &str = "application/json; charset=utf-8";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// What `GET /storage/{key}` answers.
 #[derive(ApiResponse)]
@@ -41,11 +41,11 @@ pub(crate) enum EntryReply {
     Missing(MissingBody),
 }
 
-/// What `GET /storage?key=a&key=b` answers.
+/// What `GET /storage` answers, by name or as a list.
 #[derive(ApiResponse)]
 pub(crate) enum EntriesReply {
-    /// The entries of the keys that have a value, in the order asked, and the keys that have none. All of them as
-    /// one SELECT saw them.
+    /// With `key`: the entries of the keys that have a value, in the order asked, and the keys that have none, as one SELECT
+    /// saw them. Otherwise: a page of the list, as the store was at one instant.
     #[oai(
         status = 200,
         header(
@@ -55,6 +55,14 @@ pub(crate) enum EntriesReply {
         )
     )]
     Found(EntriesBody),
+}
+
+/// What `GET /export` answers.
+#[derive(ApiResponse)]
+pub(crate) enum ExportReply {
+    /// One line for each entry, each a write; complete only if the body is.
+    #[oai(status = 200, header(name = "Cache-Control", ty = "String", description = "`no-store`"))]
+    Begun(ExportBody),
 }
 
 /// What any request may be answered instead.
@@ -75,7 +83,8 @@ pub(crate) enum Refused {
     /// `uri_too_long`: the request target is over its limit.
     #[oai(status = 414)]
     UriTooLong(ProblemBody<414>),
-    /// `bad_parameter`: a parameter is missing, not supported or not valid UTF-8; `bad_key`: an empty key.
+    /// `bad_parameter`: a parameter is malformed, given twice or together with one it does not go with, or not valid UTF-8;
+    /// `bad_key`: an empty key; `bad_cursor`: `after` is not the `next` of a page with this prefix.
     #[oai(status = 422)]
     BadParameter(ProblemBody<422>),
     /// `headers_too_large`: the header fields are over their limit.
@@ -84,8 +93,8 @@ pub(crate) enum Refused {
     /// `internal`: a bug of this service.
     #[oai(status = 500)]
     Internal(ProblemBody<500>),
-    /// `unavailable`: the database cannot be reached; `overloaded`: more gets are waiting than can be answered in
-    /// time; `stopping`: this process is ending. All may work when tried again.
+    /// `unavailable`: the database cannot be reached; `overloaded`: more is asked than can be answered in time, or as many
+    /// exports as are allowed are under way; `stopping`: this process is ending. All may work when tried again.
     #[oai(
         status = 503,
         header(name = "Retry-After", ty = "String", description = "Seconds to wait before trying again")
@@ -99,8 +108,11 @@ pub(crate) struct EntryBody {
     pub(crate) json: Bytes,
 }
 
-/// The JSON of several entries.
+/// The JSON of several entries, asked by name or as a page.
 pub(crate) struct EntriesBody(pub(crate) Bytes);
+
+/// The lines of an export, as they come.
+pub(crate) struct ExportBody(pub(crate) Lines);
 
 /// The JSON that says that a key has no value.
 pub(crate) struct MissingBody(pub(crate) Vec<u8>);
@@ -108,79 +120,21 @@ pub(crate) struct MissingBody(pub(crate) Vec<u8>);
 /// The JSON of a problem with this status.
 pub(crate) struct ProblemBody<const STATUS: u16>(Problem);
 
-/// An entry
-#[derive(Object)]
-#[oai(rename = "Entry", example)]
-struct EntrySchema {
-    /// The key as it was asked
-    key: String,
-    /// Its value
-    value: String,
-    /// Always empty
-    message: String,
-    /// Always 200
-    status: u16,
-}
-
-/// The 404 of a key that has no value
-#[derive(Object)]
-#[oai(rename = "Missing", example)]
-struct MissingSchema {
-    /// `No value found for key ` and the key
-    message: String,
-    /// Always 404
-    status: u16,
-}
-
-/// Several entries
-#[derive(Object)]
-#[oai(rename = "Entries", example)]
-struct EntriesSchema {
-    /// The keys that have a value, in the order asked
-    items: Vec<ItemSchema>,
-    /// The keys that have none, in the order asked
-    missing: Vec<String>,
-    /// Always empty
-    message: String,
-    /// Always 200
-    status: u16,
-}
-
-/// One of several entries
-#[derive(Object)]
-#[oai(rename = "Item")]
-struct ItemSchema {
-    /// The key as it was asked
-    key: String,
-    /// Its value
-    value: String,
-    /// Its revision: grows with every write of the key
-    rev: u64,
-}
-
-/// Why a request was not answered as asked
-#[derive(Object)]
-#[oai(rename = "Problem")]
-struct ProblemSchema {
-    /// A sentence for humans
-    message: String,
-    /// The HTTP status
-    status: u16,
-    /// What kind of problem it is, for programs; these never change
-    code: String,
-}
-
 /// `"1043"`
 pub(crate) fn quoted(rev: Rev) -> String {
     ["\"", itoa::Buffer::new().format(rev.0), "\""].concat()
 }
 
 /// A 200 or 404 with this JSON.
-fn json(body: impl Into<poem::Body>, cache_control: &'static str) -> Response {
+fn json(body: impl Into<Body>, cache_control: &'static str) -> Response {
+    response(body, JSON, cache_control)
+}
+
+fn response(body: impl Into<Body>, kind: &'static str, cache_control: &'static str) -> Response {
     let mut response = Response::default();
     response.set_body(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control));
     response
 }
@@ -200,6 +154,12 @@ impl IntoResponse for EntriesBody {
     }
 }
 
+impl IntoResponse for ExportBody {
+    fn into_response(self) -> Response {
+        response(self.0.into_body(), NDJSON, "no-store")
+    }
+}
+
 impl IntoResponse for MissingBody {
     fn into_response(self) -> Response {
         json(self.0, "no-store")
@@ -209,55 +169,6 @@ impl IntoResponse for MissingBody {
 impl<const STATUS: u16> IntoResponse for ProblemBody<STATUS> {
     fn into_response(self) -> Response {
         self.0.into_response()
-    }
-}
-
-macro_rules! documented {
-    ($($body:ty as $schema:ty),*) => {
-        $(impl Payload for $body {
-            const CONTENT_TYPE: &'static str = JSON;
-
-            fn schema_ref() -> MetaSchemaRef {
-                <$schema as Type>::schema_ref()
-            }
-
-            fn register(registry: &mut Registry) {
-                <$schema as Type>::register(registry);
-            }
-        })*
-    };
-}
-
-documented!(EntryBody as EntrySchema, MissingBody as MissingSchema, EntriesBody as EntriesSchema);
-
-impl<const STATUS: u16> Payload for ProblemBody<STATUS> {
-    const CONTENT_TYPE: &'static str = JSON;
-
-    fn schema_ref() -> MetaSchemaRef {
-        let (code, message) = example(STATUS);
-        let (status, code, message) = (code.status(), code.as_str().to_owned(), message.to_owned());
-        let example = ProblemSchema { message, status, code }.to_json();
-        let all_of = vec![ProblemSchema::schema_ref()];
-        MetaSchemaRef::Inline(Box::new(MetaSchema { all_of, example, ..MetaSchema::ANY }))
-    }
-
-    fn register(registry: &mut Registry) {
-        ProblemSchema::register(registry);
-    }
-}
-
-/// A problem of this status, for the specification.
-fn example(status: u16) -> (Code, &'static str) {
-    match status {
-        400 => (Code::BadPath, "the path is not valid UTF-8"),
-        403 => (Code::Forbidden, "origin https://example.org is not allowed"),
-        408 => (Code::Timeout, "the request took too long to arrive"),
-        413 => (Code::TooLarge, "key has 513 bytes, at most 512 are allowed"),
-        414 => (Code::UriTooLong, "the request target has 20000 bytes, at most 16384 are allowed"),
-        422 => (Code::BadParameter, "no key was asked for: name each as ?key=a&key=b"),
-        431 => (Code::HeadersTooLarge, "the header fields have more than 16384 bytes"),
-        503 => (Code::Unavailable, "the database cannot be reached"),
-        _ => (Code::Internal, "internal error"),
     }
 }
 
@@ -274,24 +185,5 @@ impl From<Problem> for Refused {
             503 => Self::Unavailable(ProblemBody(problem)),
             _ => Self::Internal(ProblemBody(problem)),
         }
-    }
-}
-
-impl Example for EntrySchema {
-    fn example() -> Self {
-        Self { key: "hello".into(), value: "world".into(), message: String::new(), status: 200 }
-    }
-}
-
-impl Example for MissingSchema {
-    fn example() -> Self {
-        Self { message: "No value found for key hello".into(), status: 404 }
-    }
-}
-
-impl Example for EntriesSchema {
-    fn example() -> Self {
-        let a = ItemSchema { key: "a".into(), value: "x".into(), rev: 12 };
-        Self { items: vec![a], missing: vec!["b/c".into()], message: String::new(), status: 200 }
     }
 }

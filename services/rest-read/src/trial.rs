@@ -75,6 +75,9 @@ pub(crate) fn limits() -> Limits {
         op_timeout: PATIENCE,
         backlog_bytes_max: 64 << 20,
         key_bytes_max: 512,
+        listers: 2,
+        queue_lists_max: 64,
+        exports_max: 2,
     }
 }
 

@@ -1,0 +1,80 @@
+//! Reads from `MySQL` and `MariaDB` in key order.
+
+use std::ops::ControlFlow;
+
+use futures_util::TryStreamExt;
+use sqlx::{MySqlConnection, Row as _};
+
+use super::connect::{MySql, close, error};
+use super::now;
+use crate::Error;
+use crate::range::Range;
+use crate::scanner::{Record, record};
+
+/// A snapshot of several statements needs it. Who reads them may be gone without a word: the server then gives its
+/// snapshot up after 30 s, not after hours.
+const SETTINGS: [&str; 2] =
+    ["set session transaction isolation level repeatable read", "set wait_timeout = 30"];
+
+const BEGIN: &str = "start transaction with consistent snapshot, read only";
+
+/// The only shape: what it asks for is a range of the primary key, whatever the prefix and wherever it goes on.
+const RECORDS: &str = concat!(
+    "select k, if(expires_at is null or expires_at > ",
+    now!(),
+    ", v, null), rev, expires_at from entries where k >= ? and k < ? order by k limit ?"
+);
+
+/// One connection for reads in key order.
+#[derive(Debug)]
+pub(crate) struct MySqlScanner {
+    connection: MySqlConnection,
+}
+
+impl MySql {
+    pub(crate) async fn scanner(&self) -> Result<MySqlScanner, Error> {
+        let (mut connection, _) = self.open(false).await?;
+        for setting in SETTINGS {
+            sqlx::raw_sql(setting).execute(&mut connection).await.map_err(error)?;
+        }
+        Ok(MySqlScanner { connection })
+    }
+}
+
+impl MySqlScanner {
+    pub(crate) async fn begin(&mut self) -> Result<(), Error> {
+        // It cannot be prepared.
+        sqlx::raw_sql(BEGIN).execute(&mut self.connection).await.map(drop).map_err(error)
+    }
+
+    pub(crate) async fn records(
+        &mut self,
+        range: &Range,
+        most: usize,
+        mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<usize, Error> {
+        let (start, end) = range.bounds();
+        let query = sqlx::query(RECORDS).bind(start).bind(end).bind(most as u64);
+        let mut rows = query.fetch(&mut self.connection);
+        let (mut count, mut flow) = (0, ControlFlow::Continue(()));
+        while let Some(row) = rows.try_next().await.map_err(error)? {
+            count += 1;
+            if flow.is_continue() {
+                let key = row.try_get_unchecked(0).map_err(error)?;
+                let value = row.try_get_unchecked(1).map_err(error)?;
+                let rev = row.try_get_unchecked(2).map_err(error)?;
+                let expires_at = row.try_get_unchecked(3).map_err(error)?;
+                flow = on_record(record(key, value, rev, expires_at)?);
+            }
+        }
+        Ok(count)
+    }
+
+    pub(crate) async fn end(&mut self) -> Result<(), Error> {
+        sqlx::query("commit").execute(&mut self.connection).await.map(drop).map_err(error)
+    }
+
+    pub(crate) async fn close(self) {
+        close(self.connection).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! Where a list goes on: after which key, and of which prefix. Opaque to clients, and checked when it comes back.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use db::{KEY_BYTES_MAX, Key};
+use sha2::{Digest as _, Sha256};
+
+/// Enough to tell a damaged cursor and one of another prefix; it keeps no secret.
+const CHECK_BYTES: usize = 8;
+
+/// The cursor that goes on after `key` in a list of `prefix`.
+pub(crate) fn encode(prefix: &str, key: &str) -> String {
+    let cursor = [&check(prefix, key.as_bytes())[..], key.as_bytes()].concat();
+    URL_SAFE_NO_PAD.encode(cursor)
+}
+
+/// The key that `cursor` goes on after; none unless it is one that [`encode`] made for `prefix`.
+pub(crate) fn decode(prefix: &str, cursor: &str) -> Option<Key> {
+    let cursor = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (found, key) = cursor.split_at_checked(CHECK_BYTES)?;
+    if found != check(prefix, key) {
+        return None;
+    }
+    Key::new(String::from_utf8(key.to_vec()).ok()?, KEY_BYTES_MAX).ok()
+}
+
+fn check(prefix: &str, key: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hash = Sha256::new();
+    // The length goes first, or a prefix could be mistaken for a shorter one with more of the key.
+    hash.update((prefix.len() as u64).to_le_bytes());
+    hash.update(prefix);
+    hash.update(key);
+    let hash = hash.finalize();
+    std::array::from_fn(|at| hash[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Keys as they are in the wild and where encodings have their edges.
+    fn key() -> impl Strategy<Value = String> {
+        prop_oneof!["[a-z/]{1,12}", "\\PC{1,8}", Just("\0".to_owned()), Just("k".repeat(KEY_BYTES_MAX))]
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_leads_back_to_its_key(prefix in "\\PC{0,4}", key in key()) {
+            let cursor = encode(&prefix, &key);
+            prop_assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+            prop_assert_eq!(decode(&prefix, &cursor), Key::new(key, KEY_BYTES_MAX).ok());
+        }
+
+        #[test]
+        fn a_cursor_is_of_one_prefix_only(prefix in "[ab]{0,3}", other in "[ab]{0,3}", key in key()) {
+            prop_assume!(prefix != other);
+            prop_assert_eq!(decode(&other, &encode(&prefix, &key)), None);
+        }
+
+        #[test]
+        fn a_cursor_that_was_touched_is_none(key in key(), at in any::<prop::sample::Index>(), put in "[A-Za-z0-9_=+-]") {
+            let cursor = encode("p", &key);
+            let at = at.index(cursor.len());
+            let touched = [&cursor[..at], &put, &cursor[at + 1..]].concat();
+            prop_assert_eq!(decode("p", &touched).is_some(), touched == cursor, "{}", touched);
+            let inserted = [&cursor[..at], &put, &cursor[at..]].concat();
+            prop_assert_eq!(decode("p", &inserted), None, "{}", inserted);
+            prop_assert_eq!(decode("p", &cursor[..at]), None);
+        }
+
+        #[test]
+        fn a_text_is_no_cursor(text in "\\PC{0,40}") {
+            prop_assert_eq!(decode("", &text), None);
+        }
+    }
+}

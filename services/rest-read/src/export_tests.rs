@@ -1,0 +1,77 @@
+//! How an export begins, is bounded, and shows whether it is complete.
+
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry::metrics::noop::NoopMeterProvider;
+
+use super::*;
+use crate::trial::{PATIENCE, Trial, eventually, limits};
+
+fn exports(trial: &Trial) -> Exports {
+    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
+    Exports::new(&trial.store, &limits(), &TaskTracker::new(), &metrics)
+}
+
+async fn text(lines: Lines) -> Result<String, String> {
+    let text = lines.into_body().into_string();
+    let text = tokio::time::timeout(PATIENCE, text).await.expect("the export ends");
+    text.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn an_export_is_read_in_parts_and_put_together_again() {
+    // Control characters are six bytes each: one line is longer than a statement may bring.
+    let heavy = "\0".repeat(100_000);
+    let entries: Vec<(String, &str)> =
+        (0..300).map(|at| (format!("{at:03}"), if at % 100 == 50 { heavy.as_str() } else { "x" })).collect();
+    let borrowed: Vec<(&str, &str)> = entries.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    let trial = Trial::holding(&borrowed).await;
+    let lines = exports(&trial).start(String::new()).await.expect("it begins");
+    let mut expected = Vec::new();
+    for (key, value) in &entries {
+        body::line(&mut expected, key, value, None);
+    }
+    assert!(text(lines).await.expect("it is complete").into_bytes() == expected);
+}
+
+#[tokio::test]
+async fn no_more_exports_than_allowed_run_at_a_time() {
+    // More than fits on the way to a client, so that both last.
+    let value = "v".repeat(100_000);
+    let trial = Trial::holding(&[("a", &value), ("b", &value), ("c", &value), ("d", &value)]).await;
+    let exports = exports(&trial);
+    let count = exports.count();
+    let first = exports.start(String::new()).await.expect("it begins");
+    let second = exports.start(String::new()).await.expect("it begins");
+    assert_eq!(count(), 2);
+    assert_eq!(exports.start(String::new()).await.err(), Some(LookupError::ExportsMax(2)));
+    drop(first);
+    eventually("a client that leaves gives its place back", || count() == 1).await;
+    assert!(text(second).await.is_ok());
+    assert_eq!(count(), 0, "its place was free before its end was known");
+}
+
+#[tokio::test]
+async fn an_export_without_a_database_is_refused_and_gives_its_place_back() {
+    let exports = exports(&Trial::new());
+    for _ in 0..3 {
+        assert_eq!(exports.start(String::new()).await.err(), Some(LookupError::Unavailable));
+        assert_eq!(exports.count()(), 0, "its place was free before the refusal was known");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_its_end_is_an_error() {
+    let lines = |last: Option<Part>| async {
+        let (parts, rest) = mpsc::channel(2);
+        let (first, then) = (Some(Bytes::from("1\n")), Part::Lines("2\n".into()));
+        parts.try_send(then).expect("there is room");
+        if let Some(last) = last {
+            parts.try_send(last).expect("there is room");
+        }
+        drop(parts);
+        text(Lines { first, rest }).await
+    };
+    assert_eq!(lines(Some(Part::End)).await.as_deref(), Ok("1\n2\n"));
+    assert!(lines(None).await.is_err());
+    assert!(lines(Some(Part::Failed(LookupError::Unavailable))).await.is_err());
+}

@@ -1,0 +1,82 @@
+//! The queue of lists: pages that wait for one of a few connections of their own, so that gets never wait for them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use db::{Range, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::lister::Lister;
+use crate::lookup::{Limits, State};
+use crate::metrics::Metrics;
+use crate::problem::LookupError;
+
+/// Where pages are asked for. When the last clone is dropped, the listers end.
+#[derive(Debug, Clone)]
+pub(crate) struct Lists {
+    queue: mpsc::Sender<Ask>,
+    state: Arc<State>,
+    limits: Limits,
+}
+
+/// One page: the first items of a range.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) range: Range,
+    pub(crate) items_max: usize,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Result<Bytes, LookupError>>,
+}
+
+/// The receiving end of the queue, shared by the listers.
+pub(crate) type Inlet = Arc<tokio::sync::Mutex<mpsc::Receiver<Ask>>>;
+
+impl Lists {
+    /// A queue without listers, and the end its pages come out of. `state` is of the database that they read.
+    pub(crate) fn new(limits: &Limits, state: &Arc<State>) -> (Self, Inlet) {
+        let (queue, received) = mpsc::channel(limits.queue_lists_max.max(1));
+        let lists = Self { queue, state: Arc::clone(state), limits: *limits };
+        (lists, Arc::new(tokio::sync::Mutex::new(received)))
+    }
+
+    /// A queue with its listers on `tasks`. They connect when there is something to read.
+    pub(crate) fn start(
+        store: &Store,
+        limits: &Limits,
+        state: &Arc<State>,
+        tasks: &TaskTracker,
+        metrics: &Metrics,
+    ) -> Self {
+        let (lists, inlet) = Self::new(limits, state);
+        for _ in 0..limits.listers {
+            let (store, state, metrics) = (store.clone(), Arc::clone(state), metrics.clone());
+            tasks.spawn(Lister::new(store, Arc::clone(&inlet), state, metrics).run());
+        }
+        lists
+    }
+
+    /// The body of a page of `range`, read from one snapshot that is taken after this call.
+    ///
+    /// Answered within the timeout. Dropping the future takes the question back.
+    pub(crate) async fn page(&self, range: Range, items_max: usize) -> Result<Bytes, LookupError> {
+        let deadline = Instant::now() + self.limits.op_timeout;
+        let selects = self.state.selects();
+        let (reply, answer) = oneshot::channel();
+        match self.queue.try_send(Ask { range, items_max, deadline, reply }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(self.state.full()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(LookupError::Internal),
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            // Dropped without an answer: its lister met the deadline first.
+            Ok(Err(_)) | Err(_) => Err(self.state.late(selects)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "list_tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+//! What the queue of lists promises: pages of the database, who is refused and why, and how it ends.
+
+use std::time::Duration;
+
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry::metrics::noop::NoopMeterProvider;
+use serde_json::Value;
+
+use super::*;
+use crate::cursor;
+use crate::lookup::Lookup;
+use crate::trial::{PATIENCE, Trial, eventually, limits};
+
+fn state() -> Arc<State> {
+    Arc::clone(Lookup::new(&limits()).0.state())
+}
+
+fn start(trial: &Trial, limits: &Limits) -> (Lists, TaskTracker) {
+    let tasks = TaskTracker::new();
+    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
+    (Lists::start(&trial.store, limits, &state(), &tasks, &metrics), tasks)
+}
+
+fn all() -> Range {
+    Range::new(String::new())
+}
+
+/// The keys of a page, and where the list goes on.
+fn parts(body: &[u8]) -> (Vec<String>, Option<String>) {
+    let body: Value = serde_json::from_slice(body).expect("a page is JSON");
+    let items = body["items"].as_array().expect("items is a list");
+    let keys = items.iter().map(|item| item["key"].as_str().unwrap_or_default().to_owned());
+    (keys.collect(), body["next"].as_str().map(ToOwned::to_owned))
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_in_byte_order() {
+    let entries = [("é", ""), ("b", "2"), ("B", "1"), ("a", ""), ("a\0", ""), ("\u{10ffff}", "x")];
+    let trial = Trial::holding(&entries).await;
+    let (lists, tasks) = start(&trial, &limits());
+    let (mut range, mut found) = (all(), Vec::new());
+    loop {
+        let (keys, next) = parts(&lists.page(range.clone(), 2).await.expect("it can be read"));
+        found.extend(keys);
+        let Some(next) = next else { break };
+        let key = cursor::decode("", &next).expect("it is a cursor");
+        assert_eq!(found.last().map(String::as_str), Some(key.as_str()));
+        range.advance(key.as_str());
+    }
+    assert_eq!(found, ["B", "a", "a\0", "b", "é", "\u{10ffff}"]);
+    drop(lists);
+    tasks.close();
+    tokio::time::timeout(PATIENCE, tasks.wait()).await.expect("the listers end with their queue");
+}
+
+#[tokio::test]
+async fn a_page_counts_in_the_backlog_until_it_is_written() {
+    let value = "v".repeat(1000);
+    let trial = Trial::holding(&[("a", &value), ("b", &value)]).await;
+    let (lists, _) = start(&trial, &limits());
+    let page = lists.page(all(), 10).await.expect("it can be read");
+    assert_eq!(lists.state.backlog.bytes(), page.len());
+    drop(page);
+    assert_eq!(lists.state.backlog.bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_of_lists_refuses_with_the_reason() {
+    let (state, limits) = (state(), Limits { queue_lists_max: 1, ..limits() });
+    let (lists, _inlet) = Lists::new(&limits, &state);
+    let asked = lists.clone();
+    let _waits = tokio::spawn(async move { asked.page(all(), 1).await });
+    eventually("the queue is full", || lists.queue.capacity() == 0).await;
+    assert_eq!(lists.page(all(), 1).await.err(), Some(LookupError::Unavailable));
+    let _connected = state.connection();
+    assert_eq!(lists.page(all(), 1).await.err(), Some(LookupError::Overloaded));
+}
+
+#[tokio::test]
+async fn a_list_past_its_deadline_says_whether_the_database_works() {
+    let state = state();
+    let limits = Limits { op_timeout: Duration::from_millis(20), ..limits() };
+    let (lists, _inlet) = Lists::new(&limits, &state);
+    assert_eq!(lists.page(all(), 1).await.err(), Some(LookupError::Unavailable));
+    let _connected = state.connection();
+    let (asked, answers) = (lists.page(all(), 1), async { state.selected() });
+    assert_eq!(tokio::join!(asked, answers).0.err(), Some(LookupError::Overloaded), "it answers others");
+    // A lister that cannot connect meets the same deadline.
+    let (lists, _) = start(&Trial::new(), &limits);
+    assert_eq!(lists.page(all(), 1).await.err(), Some(LookupError::Unavailable));
+}

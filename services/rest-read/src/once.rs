@@ -1,0 +1,125 @@
+//! Parameters of the query that may be left out and must not be given twice.
+
+use chassis::problem::{Code, Problem};
+use db::{KEY_BYTES_MAX, Key, Range};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use crate::cursor;
+use crate::page::{ITEMS_DEFAULT, ITEMS_MAX};
+
+/// A parameter, if it is given.
+pub(crate) struct Once<T>(pub(crate) Option<T>);
+
+/// What keys begin with.
+pub(crate) struct Prefix(pub(crate) String);
+
+/// The most items of a page.
+pub(crate) struct Limit(pub(crate) usize);
+
+/// Where a list goes on; not checked yet, because it is of one prefix only.
+pub(crate) struct After(String);
+
+/// What stands for `T` in a query.
+pub(crate) trait Parameter: Sized {
+    const NAME: &'static str;
+
+    fn schema() -> MetaSchema;
+
+    fn parse(text: String) -> Result<Self, Problem>;
+}
+
+impl Parameter for Prefix {
+    const NAME: &'static str = "prefix";
+
+    fn schema() -> MetaSchema {
+        MetaSchema { example: Some("user/".into()), ..MetaSchema::new("string") }
+    }
+
+    fn parse(text: String) -> Result<Self, Problem> {
+        let bytes = text.len();
+        if bytes > KEY_BYTES_MAX {
+            let message = format!("prefix has {bytes} bytes, no key begins with more than {KEY_BYTES_MAX}");
+            return Err(Problem::new(Code::BadParameter, message));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl Parameter for Limit {
+    const NAME: &'static str = "limit";
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            minimum: Some(1.0),
+            maximum: Some(1000.0),
+            default: Some(ITEMS_DEFAULT.into()),
+            example: Some(ITEMS_DEFAULT.into()),
+            ..MetaSchema::new("integer")
+        }
+    }
+
+    fn parse(text: String) -> Result<Self, Problem> {
+        let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let fits = number.filter(|number| (1..=ITEMS_MAX).contains(number));
+        let refused =
+            || Problem::new(Code::BadParameter, format!("limit is no number from 1 to {ITEMS_MAX}"));
+        fits.map(Self).ok_or_else(refused)
+    }
+}
+
+impl Parameter for After {
+    const NAME: &'static str = "after";
+
+    fn schema() -> MetaSchema {
+        MetaSchema { example: Some(cursor::encode("user/", "user/1").into()), ..MetaSchema::new("string") }
+    }
+
+    fn parse(text: String) -> Result<Self, Problem> {
+        Ok(Self(text))
+    }
+}
+
+impl After {
+    /// The part of `range` that this cursor leaves.
+    pub(crate) fn range(&self, range: Range) -> Result<Range, Problem> {
+        let key = cursor::decode(range.prefix(), &self.0).ok_or_else(|| {
+            Problem::new(Code::BadCursor, "after is not the next of a page with this prefix")
+        })?;
+        Ok(range.after(Key::as_str(&key).to_owned()))
+    }
+}
+
+impl<'a, T: Parameter> ApiExtractor<'a> for Once<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(T::schema())))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let mut values = query(request)?.into_iter().filter(|(name, _)| name == T::NAME);
+        let value = values.next().map(|(_, text)| T::parse(text)).transpose()?;
+        if values.next().is_some() {
+            let message = format!("{} is given twice", T::NAME);
+            return Err(Problem::new(Code::BadParameter, message).into());
+        }
+        Ok(Self(value))
+    }
+}
+
+/// The parameters of the query, decoded, in order.
+pub(crate) fn query(request: &Request) -> Result<Vec<(String, String)>, Problem> {
+    request.params().map_err(|_| Problem::new(Code::BadParameter, "the query cannot be read"))
+}

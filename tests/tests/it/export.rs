@@ -1,0 +1,212 @@
+//! Everything as lines: one snapshot, at the client's speed, and never whole when it is not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use e2e::{Connection, Engine, PATIENCE, Role, System, eventually, get, promises, write};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor as _};
+
+promises! { sqlite:
+    an_export_is_what_was_written_and_can_be_written_again,
+    an_export_is_one_snapshot_while_writers_go_on,
+    a_client_that_takes_nothing_for_ten_seconds_is_given_up,
+    exports_over_their_number_are_refused,
+    a_slow_export_does_not_hold_up_the_stop,
+}
+
+promises! { sql:
+    an_export_is_what_was_written_and_can_be_written_again,
+    an_export_is_one_snapshot_while_writers_go_on,
+    a_client_that_takes_nothing_for_ten_seconds_is_given_up,
+    exports_over_their_number_are_refused,
+    a_slow_export_does_not_hold_up_the_stop,
+    an_export_whose_connection_is_killed_is_visibly_incomplete,
+}
+
+/// Long after this test.
+const FUTURE: &str = "253402300799000000";
+
+/// What no buffer on the way to a client holds.
+async fn heavy(system: &System) {
+    let value = "v".repeat(1 << 20);
+    let mut socket = system.socket().await;
+    for n in 0..24 {
+        socket.set(&format!("heavy{n:02}"), &value).await;
+    }
+}
+
+/// Waits until `count` exports are under way.
+async fn under_way(system: &System, count: usize) {
+    let shown = format!("keywire_exports {count}\n");
+    eventually(&shown, PATIENCE, async || {
+        let metrics = get(system.reads().admin, "/metrics").await.body;
+        let line = metrics.lines().find(|line| line.starts_with("keywire_exports "));
+        if metrics.contains(&shown) { Ok(()) } else { Err(format!("{line:?}")) }
+    })
+    .await;
+}
+
+/// A client that has begun an export and does not read it.
+async fn stalled(system: &System) -> Connection {
+    let mut connection = system.connection().await;
+    connection.send("GET", "/export").await;
+    connection.begun().await;
+    under_way(system, 1).await;
+    connection
+}
+
+/// Reads what there is, which must end before it is complete.
+async fn incomplete(mut connection: Connection) {
+    let error =
+        connection.try_response().await.expect_err("a body that is broken off must not look complete");
+    assert!(
+        matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset),
+        "{error}"
+    );
+}
+
+async fn an_export_is_what_was_written_and_can_be_written_again(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut socket = system.socket().await;
+    let mut expected: Vec<(String, String)> =
+        (0..1000).map(|n| (format!("k{n:04}"), n.to_string())).collect();
+    let odd = [("a\"\\\n", "\0\u{7f}\u{1f600}"), ("..", ""), ("\u{10ffff}", "\r\n"), ("user/a b", "\\n")];
+    expected.extend(odd.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let writes = expected.iter().map(|(key, value)| write(key, value));
+    socket.try_send_all(writes).await.expect("they are sent");
+    for _ in &expected {
+        socket.next().await;
+    }
+    system.database.put(["dead".to_owned()], "", "0").await;
+    expected.sort_unstable();
+    let exported = get(system.http(), "/export").await;
+    assert_eq!(exported.status, 200);
+    assert_eq!(exported.header("content-type"), Some("application/x-ndjson"));
+    assert_eq!(exported.header("cache-control"), Some("no-store"));
+    assert!(exported.body.ends_with('\n'));
+    let pair = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect("a line is JSON");
+        let text = |name: &str| line[name].as_str().map(ToOwned::to_owned);
+        (text("key").expect("a key"), text("value").expect("a value"))
+    };
+    assert_eq!(exported.body.lines().map(pair).collect::<Vec<_>>(), expected);
+
+    let other = System::start(engine).await;
+    let mut socket = other.socket().await;
+    let lines = exported.body.lines().map(ToOwned::to_owned);
+    socket.try_send_all(lines).await.expect("they are sent");
+    for _ in &expected {
+        let reply = socket.next().await;
+        assert!(reply.ends_with(r#" created","status":200}"#), "{reply}");
+    }
+    assert!(get(other.http(), "/export").await.body == exported.body, "a copy of a copy is the same");
+
+    other.database.put(["expiring".to_owned()], "v", FUTURE).await;
+    let expiring = get(other.http(), "/export?prefix=exp").await.body;
+    assert_eq!(expiring, format!("{{\"key\":\"expiring\",\"value\":\"v\",\"expires_at\":{FUTURE}}}\n"));
+    assert_eq!(get(other.http(), "/export?prefix=user/").await.body.lines().count(), 1);
+    assert_eq!(get(other.http(), "/export?prefix=nobody").await.body, "");
+}
+
+async fn an_export_is_one_snapshot_while_writers_go_on(engine: Engine) {
+    let system = System::start(engine).await;
+    heavy(&system).await;
+    let mut socket = system.socket().await;
+    let rounds = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&rounds);
+    let writer = tokio::spawn(async move {
+        for round in 0u64.. {
+            // One after the other: at any instant they are equal, or the first is one ahead.
+            socket.set("a", &round.to_string()).await;
+            socket.set("z", &round.to_string()).await;
+            counter.store(round, Ordering::Relaxed);
+        }
+    });
+    let past = async |round: u64| {
+        eventually("writers go on", PATIENCE, async || match rounds.load(Ordering::Relaxed) {
+            now if now > round => Ok(()),
+            now => Err(format!("{now}, not past {round}")),
+        })
+        .await;
+    };
+    past(0).await;
+    let mut connection = stalled(&system).await;
+    past(rounds.load(Ordering::Relaxed) + 20).await;
+    let exported = connection.response().await;
+    writer.abort();
+    let lines: Vec<Value> =
+        exported.body.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    assert_eq!(lines.len(), 26);
+    let round = |line: &Value| line["value"].as_str().and_then(|value| value.parse::<u64>().ok());
+    let (a, z) = (round(&lines[0]).expect("a number"), round(&lines[25]).expect("a number"));
+    assert!(a == z || a == z + 1, "a is of round {a}, z of round {z}");
+    assert!(rounds.load(Ordering::Relaxed) >= z + 20, "writers went on while it was read");
+}
+
+async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: Engine) {
+    let system = System::start(engine).await;
+    heavy(&system).await;
+    let connection = stalled(&system).await;
+    let started = Instant::now();
+    under_way(&system, 0).await;
+    let took = started.elapsed().as_secs_f64();
+    assert!((9.0..14.0).contains(&took), "given up after {took} s");
+    if engine != Engine::Sqlite {
+        // The four readers of gets are left.
+        eventually("its connection is gone", PATIENCE, async || match connections(&system).await.len() {
+            4 => Ok(()),
+            count => Err(format!("{count} connections")),
+        })
+        .await;
+    }
+    incomplete(connection).await;
+}
+
+/// The connections of the service that reads, the newest last.
+async fn connections(system: &System) -> Vec<i64> {
+    let mut root = system.database.root().await;
+    let user = system.database.user(Role::Reader);
+    let sql = "select cast(id as signed) from information_schema.processlist where user = ? order by id";
+    sqlx::query_scalar(sql).bind(user).fetch_all(&mut root).await.expect("root sees all connections")
+}
+
+async fn exports_over_their_number_are_refused(engine: Engine) {
+    let system = System::with(engine, &[("EXPORTS_MAX", "1")]).await;
+    heavy(&system).await;
+    let first = stalled(&system).await;
+    let mut connection = system.connection().await;
+    let refused = connection.get("/export").await;
+    refused.refused(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(connection.get("/storage/nobody").await.status, 404, "gets go on");
+    assert_eq!(connection.get("/storage?limit=1").await.status, 200, "so do lists");
+    drop(first);
+    under_way(&system, 0).await;
+    assert_eq!(connection.get("/export?prefix=heavy00").await.status, 200, "its place is free");
+}
+
+async fn a_slow_export_does_not_hold_up_the_stop(engine: Engine) {
+    let mut system = System::with(engine, &[("DRAIN_TIMEOUT_MS", "2000")]).await;
+    heavy(&system).await;
+    let connection = stalled(&system).await;
+    let reader = system.reader.as_mut().unwrap_or(&mut system.writer);
+    reader.terminate();
+    let status = reader.ended(Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(0), "{}", reader.log());
+    incomplete(connection).await;
+}
+
+async fn an_export_whose_connection_is_killed_is_visibly_incomplete(engine: Engine) {
+    let system = System::start(engine).await;
+    heavy(&system).await;
+    let connection = stalled(&system).await;
+    let newest = *connections(&system).await.last().expect("it has connections");
+    let mut root = system.database.root().await;
+    root.execute(AssertSqlSafe(format!("kill {newest}"))).await.expect("it can be killed");
+    incomplete(connection).await;
+    under_way(&system, 0).await;
+    let whole = get(system.http(), "/export").await;
+    assert_eq!(whole.body.lines().count(), 24, "the next one is whole");
+}
