@@ -1,5 +1,7 @@
 //! The page at `/`, used by somebody who has never seen it, in a real browser.
 
+mod keys;
+
 use std::process::Command;
 
 use e2e::{Browser, Engine, PATIENCE, Process, Role, System, eventually, get, skip};
@@ -10,6 +12,7 @@ e2e::promises!(sqlite:
     what_was_typed_is_what_is_sent,
     odd_keys_come_back,
     a_refusal_is_shown_and_the_page_goes_on,
+    whatever_can_be_used_has_a_name,
     the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
     the_commands_to_copy_mean_the_same_in_a_shell,
     the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
@@ -141,6 +144,15 @@ async fn a_refusal_is_shown_and_the_page_goes_on(engine: Engine) {
     assert_eq!(page.browser.eval(looks_bad).await, true);
     page.fill("after", "x").await;
     assert_eq!(page.write().await, created("after"));
+}
+
+async fn whatever_can_be_used_has_a_name(engine: Engine) {
+    let Some(mut page) = Console::open(engine).await else { return };
+    let nameless = "[...document.querySelectorAll('a, button, input, textarea')]\
+        .filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.hidden)).map(e => e.outerHTML)";
+    assert_eq!(page.browser.eval(nameless).await, json!([]));
+    let used = "document.querySelectorAll('a, button, input, textarea').length";
+    assert!(page.browser.eval(used).await.as_u64().is_some_and(|number| number > 15));
 }
 
 async fn the_page_says_that_the_server_is_gone_and_comes_back_by_itself(engine: Engine) {
