@@ -13,6 +13,7 @@ e2e::promises!(sqlite:
     odd_keys_come_back,
     a_refusal_is_shown_and_the_page_goes_on,
     whatever_can_be_used_has_a_name,
+    the_links_lead_somewhere,
     the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
     the_commands_to_copy_mean_the_same_in_a_shell,
     the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
@@ -153,6 +154,17 @@ async fn whatever_can_be_used_has_a_name(engine: Engine) {
     assert_eq!(page.browser.eval(nameless).await, json!([]));
     let used = "document.querySelectorAll('a, button, input, textarea').length";
     assert!(page.browser.eval(used).await.as_u64().is_some_and(|number| number > 15));
+}
+
+async fn the_links_lead_somewhere(engine: Engine) {
+    let Some(mut page) = Console::open(engine).await else { return };
+    page.write().await;
+    let links = "[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))";
+    let links = page.browser.eval(links).await;
+    assert_eq!(links, json!(["/docs", "/openapi.json", "/ws/asyncapi.yaml", "/export"]));
+    let fetched = "Promise.all([...document.querySelectorAll('a')].map(async link => {\
+        const answer = await fetch(link); return `${answer.status} ${(await answer.text()).length > 20}`; }))";
+    assert_eq!(page.browser.eval(fetched).await, json!(vec!["200 true"; 4]));
 }
 
 async fn the_page_says_that_the_server_is_gone_and_comes_back_by_itself(engine: Engine) {

@@ -1,13 +1,15 @@
-//! The page beyond a write and a read: conditions, deletes, expiry.
+//! The page beyond a write and a read: conditions, deletes, expiry, lists.
 
 use e2e::{Engine, PATIENCE, eventually};
+use serde_json::json;
 
-use super::Console;
+use super::{Console, FOUND};
 
 e2e::promises!(sqlite:
     the_rev_last_seen_is_offered_as_a_condition,
     a_deleted_key_is_absent_and_can_be_written_only_if_it_is,
     a_ttl_in_seconds_ends_an_entry,
+    a_list_goes_on_page_by_page_and_leads_to_each_key,
 );
 
 impl Console {
@@ -17,6 +19,15 @@ impl Console {
         self.browser.click("#offer").await;
         let rev = self.browser.eval("document.querySelector('#if-rev').value").await;
         rev.as_str().expect("a field holds text").to_owned()
+    }
+
+    /// Clicks `button` and waits until the list says that it holds `what`. Answers the keys in it.
+    async fn list(&mut self, button: &str, what: &str) -> Vec<String> {
+        self.browser.click(button).await;
+        let listed = format!("document.querySelector('#listed').textContent === {}", json!(what));
+        self.browser.wait_for(&listed, PATIENCE).await;
+        let keys = "[...document.querySelectorAll('#items button')].map(key => key.textContent)";
+        serde_json::from_value(self.browser.eval(keys).await).expect("the script makes a list")
     }
 }
 
@@ -79,4 +90,30 @@ async fn a_ttl_in_seconds_ends_an_entry(engine: Engine) {
         if status == "404 Not Found" { Ok(()) } else { Err(status) }
     })
     .await;
+}
+
+async fn a_list_goes_on_page_by_page_and_leads_to_each_key(engine: Engine) {
+    let Some(mut page) = Console::open(engine).await else { return };
+    let keys: Vec<_> = (10..55).map(|number| format!("user/é {number}")).collect();
+    let mut socket = page.system.socket().await;
+    for key in keys.iter().map(String::as_str).chain(["another", "user"]) {
+        socket.set(key, &format!("the value of {key}")).await;
+    }
+    page.browser.fill("#prefix", "user/").await;
+    assert_eq!(page.list("#list button", "20 keys so far.").await, keys[..20]);
+    assert_eq!(page.list("#more", "40 keys so far.").await, keys[..40]);
+    assert_eq!(page.list("#more", "45 keys, and no more.").await, keys);
+    assert_eq!(page.browser.eval("document.querySelector('#more').hidden").await, true);
+
+    page.browser.click("#items tr:nth-child(42) button").await;
+    page.browser.wait_for(FOUND, PATIENCE).await;
+    assert_eq!(page.text("asked").await, "GET /storage/user%2F%C3%A9%2051");
+    let fields = "['key', 'value'].map(id => document.getElementById(id).value)";
+    assert_eq!(page.browser.eval(fields).await, json!(["user/é 51", "the value of user/é 51"]));
+
+    page.browser.fill("#prefix", "nobody").await;
+    assert_eq!(page.list("#list button", "No such key.").await, [""; 0]);
+    page.browser.fill("#prefix", "").await;
+    assert_eq!(page.list("#list button", "20 keys so far.").await[0], "another");
+    page.is_clean().await;
 }
