@@ -5,7 +5,7 @@ mod import;
 
 use std::process::Output;
 
-use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end};
+use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end, write};
 
 promises! {
     what_is_put_is_got_to_the_byte,
@@ -14,6 +14,7 @@ promises! {
     what_is_deleted_is_gone,
     a_condition_holds_or_nothing_is_written,
     what_is_put_with_a_ttl_expires,
+    keys_are_listed_page_after_page_in_the_order_of_their_bytes,
 }
 
 /// Where the client finds `system`.
@@ -137,6 +138,35 @@ async fn what_is_put_with_a_ttl_expires(engine: Engine) {
     .await;
     assert_eq!(said(&keywire(&system, &["get", "short"]), 1), "keywire: No value found for key short");
     assert_eq!(printed(keywire(&system, &["get", "long"])), "v");
+}
+
+async fn keys_are_listed_page_after_page_in_the_order_of_their_bytes(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut keys: Vec<String> = (0..2500).map(|number| format!("user/{}", number * 7919 % 2500)).collect();
+    keys.extend(
+        ["user", "user/\u{ffff}", "user/\u{10ffff}", "user0", "User/1", "a\nb", "\"quoted\""].map(Into::into),
+    );
+    let mut import = Run::start("keywire", &["import"], &env(&system));
+    let lines: String = keys.iter().map(|key| write(key, &key.repeat(2)) + "\n").collect();
+    import.feed(lines.as_bytes());
+    assert!(import.end().status.success());
+
+    keys.sort();
+    let shown = |key: &String| match key.as_str() {
+        "a\nb" => r#""a\nb""#.to_owned(),
+        "\"quoted\"" => r#""\"quoted\"""#.to_owned(),
+        _ => key.clone(),
+    };
+    let all: Vec<String> = keys.iter().map(shown).collect();
+    assert_eq!(printed(keywire(&system, &["ls"])).lines().collect::<Vec<_>>(), all);
+    let users: Vec<&String> = keys.iter().filter(|key| key.starts_with("user/")).collect();
+    assert_eq!(printed(keywire(&system, &["ls", "user/"])).lines().collect::<Vec<_>>(), users);
+    assert_eq!(printed(keywire(&system, &["ls", "nobody/"])), "");
+
+    let tag = system.read("user/1").await.header("etag").expect("it is there").trim_matches('"').to_owned();
+    let long = printed(keywire(&system, &["ls", "--long", "user/1"]));
+    let first: Vec<&str> = long.lines().next().expect("it is there").split_whitespace().collect();
+    assert_eq!(first, [tag.as_str(), "12", "user/1"]);
 }
 
 #[test]

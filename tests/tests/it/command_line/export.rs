@@ -5,9 +5,57 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use e2e::{PATIENCE, Run, eventually, signal};
+use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end, signal, write};
 
-use super::heard;
+use super::import::{import, lines};
+use super::{env, heard};
+
+promises! {
+    an_export_imported_elsewhere_exports_the_same_bytes,
+}
+
+/// Exports to a file of the database's own folder; its bytes.
+fn export(system: &System, prefix: &str) -> Vec<u8> {
+    let file = system.database.folder().join("export.ndjson");
+    let output =
+        run_to_end("keywire", &["export", "--prefix", prefix, &file.display().to_string()], &env(system));
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let bytes = std::fs::read(&file).expect("an export makes its file");
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').count();
+    let counted = if lines == 1 { "1 line".into() } else { format!("{lines} lines") };
+    assert!(heard(&output).starts_with(&format!("keywire: {counted} exported, ")), "{output:?}");
+    assert_eq!(heard(&output).lines().count(), 1, "nothing else is said in a pipe: {output:?}");
+    bytes
+}
+
+async fn an_export_imported_elsewhere_exports_the_same_bytes(engine: Engine) {
+    let (from, to) = (System::start(engine).await, System::start(engine).await);
+    assert_eq!(export(&from, ""), b"", "an empty store exports nothing");
+    let odd = [
+        (".", ""),
+        ("..", "dots"),
+        ("a/b", "\u{0}\u{1f}\"\\"),
+        ("line\nend", "line\nend\n"),
+        ("\u{1f600}", "\u{fffd}\u{1f600}"),
+        ("large", &"\u{1}".repeat(1_048_576)),
+    ];
+    let odd = odd.map(|(key, value)| write(key, value) + "\n").concat();
+    assert!(import(&from, &(odd + &lines(0..800, "v"))).status.success());
+    let later = r#"{"op":"set","key":"session","value":"v","ttl":86400}"#;
+    assert!(import(&from, later).status.success());
+
+    let first = export(&from, "");
+    let text = String::from_utf8(first.clone()).expect("an export is UTF-8");
+    assert_eq!(text.lines().count(), 807);
+    assert!(text.contains(r#"{"key":"session","value":"v","expires_at":"#), "the expiry goes along");
+    let taken = import(&to, &text);
+    assert!(heard(&taken).starts_with("keywire: 807 lines written in "), "{taken:?}");
+    assert!(export(&to, "") == first, "the same bytes come out");
+    let some: String = text.split_inclusive('\n').filter(|line| line.contains("\"key/7")).collect();
+    assert_eq!(export(&to, "key/7"), some.as_bytes());
+    let printed = run_to_end("keywire", &["export"], &env(&to));
+    assert!(printed.status.success() && printed.stdout == first, "stdout has them too");
+}
 
 /// Answers one request with exactly these bytes. Dropping what it leaves hangs up.
 fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
