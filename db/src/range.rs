@@ -1,5 +1,7 @@
 //! A part of the keys, in byte order: those with a prefix, or what is left of them after a key.
 
+use crate::entry::KEY_BYTES_MAX;
+
 /// The keys that begin with a prefix; all keys if it is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
@@ -34,19 +36,15 @@ impl Range {
         &self.prefix
     }
 
-    /// The first key that could be in it, and the first one behind it.
-    pub(crate) fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
-        let prefix = self.prefix.as_bytes();
+    /// The first key that could be in it, and a text behind every key that is. Both are UTF-8: `MySQL` cannot list the
+    /// statements under way while one of them has an argument that is not.
+    pub(crate) fn bounds(&self) -> (String, String) {
         // The smallest key after another is that key and a zero byte.
-        let after = self.after.as_ref().map(|key| [key.as_bytes(), &[0]].concat());
-        let start = after.map_or_else(|| prefix.to_vec(), |after| after.max(prefix.to_vec()));
-        let mut end = prefix.to_vec();
-        match end.last_mut() {
-            // UTF-8 has no byte above 0xF4.
-            Some(last) => *last += 1,
-            None => end.push(u8::MAX),
-        }
-        (start, end)
+        let after = self.after.as_ref().map(|key| format!("{key}\0"));
+        let start = after.map_or_else(|| self.prefix.clone(), |after| after.max(self.prefix.clone()));
+        // The last character there is, more often than a key could hold it.
+        let end = char::MAX.to_string().repeat(KEY_BYTES_MAX / char::MAX.len_utf8() + 1);
+        (start, format!("{}{end}", self.prefix))
     }
 }
 
@@ -58,7 +56,7 @@ mod tests {
 
     fn holds(range: &Range, key: &str) -> bool {
         let (start, end) = range.bounds();
-        (start.as_slice()..end.as_slice()).contains(&key.as_bytes())
+        (start.as_str()..end.as_str()).contains(&key)
     }
 
     /// Texts that are prefixes of each other more often than not, with the first and the last character there is.
@@ -68,6 +66,14 @@ mod tests {
             0..5,
         )
         .prop_map(|characters| characters.into_iter().collect())
+    }
+
+    #[test]
+    fn a_range_holds_the_longest_keys_there_are() {
+        let last = char::MAX.to_string().repeat(KEY_BYTES_MAX / 4);
+        for prefix in ["", &last[..4], &last] {
+            assert!(holds(&Range::new(prefix.into()), &last), "{} bytes", prefix.len());
+        }
     }
 
     proptest! {

@@ -195,6 +195,13 @@ impl Database {
         MySqlConnection::connect(url.as_str()).await.expect("the server knows the user")
     }
 
+    /// The connections of `role` on the server, the newest last.
+    pub async fn connections(&self, role: Role) -> Vec<i64> {
+        let sql = "select cast(id as signed) from information_schema.processlist where user = ? order by id";
+        let connections = sqlx::query_scalar(sql).bind(self.user(role));
+        connections.fetch_all(&mut self.root().await).await.expect("root sees all connections")
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.path().join("data").join("keywire.db")
     }

@@ -54,7 +54,7 @@ impl MySqlScanner {
         mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
-        let query = sqlx::query(RECORDS).bind(start).bind(end).bind(most as u64);
+        let query = sqlx::query(RECORDS).bind(start.into_bytes()).bind(end.into_bytes()).bind(most as u64);
         let mut rows = query.fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));
         while let Some(row) = rows.try_next().await.map_err(error)? {

@@ -120,7 +120,7 @@ impl Lister {
     ) -> Result<(Page, Option<Charge>), Error> {
         let (mut page, mut charge) = (Page::new(items_max), None::<Charge>);
         loop {
-            let most = self.pace.rows(page.value_bytes_left()).min(page.rows_left());
+            let most = self.pace.rows(page.value_bytes_left()).min(page.rows_wanted());
             let sent = Instant::now();
             let read = snapshot.records(&range, most, |record| {
                 let before = page.len();

@@ -6,7 +6,7 @@
 /// Rows of the first statement.
 const FIRST: usize = 16;
 /// By how much a statement may be larger than the one before.
-const GROWTH: usize = 4;
+pub(crate) const GROWTH: usize = 4;
 /// The most rows of a statement: what heavy rows after many light ones can bring at once, like a SELECT of gets.
 const MOST: usize = 128;
 

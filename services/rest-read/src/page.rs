@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use db::Record;
 
 use crate::body;
+use crate::pace::GROWTH;
 
 /// The most items a page can be asked to hold.
 pub(crate) const ITEMS_MAX: usize = 1000;
@@ -23,6 +24,8 @@ pub(crate) struct Page {
     value_bytes: usize,
     /// Rows taken, dead ones included.
     passed: usize,
+    /// Dead rows taken since the last item.
+    dead: usize,
     /// The key of the last of them.
     last: String,
     is_full: bool,
@@ -38,6 +41,7 @@ impl Page {
             items: 0,
             value_bytes: 0,
             passed: 0,
+            dead: 0,
             last: String::new(),
             is_full: false,
             json: body::list(),
@@ -53,6 +57,7 @@ impl Page {
             return ControlFlow::Break(());
         }
         self.passed += 1;
+        self.dead = if record.value.is_some() { 0 } else { self.dead + 1 };
         self.last.clear();
         self.last.push_str(record.key);
         if let Some(value) = record.value {
@@ -68,9 +73,11 @@ impl Page {
         self.is_full
     }
 
-    /// The most rows it can still be given: those it takes, and one that shows that there are more.
-    pub(crate) fn rows_left(&self) -> usize {
-        (self.items_max - self.items).min(ROWS_MAX - self.passed) + 1
+    /// The rows to ask for: as many as there is room for items, and one that shows that there are more. Where rows are dead,
+    /// ever more: they cost little, and a statement for each would cost much.
+    pub(crate) fn rows_wanted(&self) -> usize {
+        let hoped = self.items_max - self.items + 1 + (GROWTH - 1) * self.dead;
+        hoped.min(ROWS_MAX - self.passed + 1)
     }
 
     /// The bytes of values it can still take.

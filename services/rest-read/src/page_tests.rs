@@ -23,7 +23,7 @@ fn record<'r>(key: &'r str, value: Option<&'r str>) -> Record<'r> {
 fn fill(page: &mut Page, source: &Source, start: usize, rows: usize) -> Option<usize> {
     let mut at = start;
     loop {
-        let most = page.rows_left().min(rows);
+        let most = page.rows_wanted().min(rows);
         let statement = &source[at..source.len().min(at + most)];
         for (offset, value) in statement.iter().enumerate() {
             let key = key(at + offset);
@@ -86,6 +86,27 @@ fn a_page_ends_after_ten_thousand_rows_whatever_it_holds() {
     assert_eq!(pages(&dead(10_000), 100), [(0, 10_000)], "nothing is left, so it is the last page");
     assert_eq!(pages(&[live(1, 1), dead(10_000)].concat(), 100), [(1, 10_000), (0, 1)]);
     assert_eq!(pages(&[dead(9), live(2, 1), dead(9), live(1, 1)].concat(), 2), [(2, 11), (1, 10)]);
+}
+
+#[test]
+fn dead_rows_are_passed_by_few_statements_and_live_ones_are_not_fetched_in_vain() {
+    let mut page = Page::new(100);
+    for at in 0..99 {
+        assert_eq!(page.rows_wanted(), 101 - at, "all that came are live");
+        assert!(page.take(&record(&key(at), Some("v"))).is_continue());
+    }
+    let (mut statements, mut passed) = (0, 99);
+    while passed < ROWS_MAX {
+        statements += 1;
+        for _ in 0..page.rows_wanted().min(128) {
+            if page.take(&record(&key(passed), None)).is_continue() {
+                passed += 1;
+            }
+        }
+    }
+    assert!(page.is_full() && statements < 85, "{statements} statements for 9,901 dead rows");
+    let taken = page.take(&record("999999", Some("v")));
+    assert!(taken.is_break() && page.rows_wanted() == 1);
 }
 
 #[test]

@@ -155,21 +155,15 @@ async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: Engine)
     assert!((9.0..14.0).contains(&took), "given up after {took} s");
     if engine != Engine::Sqlite {
         // The four readers of gets are left.
-        eventually("its connection is gone", PATIENCE, async || match connections(&system).await.len() {
-            4 => Ok(()),
-            count => Err(format!("{count} connections")),
+        eventually("its connection is gone", PATIENCE, async || {
+            match system.database.connections(Role::Reader).await.len() {
+                4 => Ok(()),
+                count => Err(format!("{count} connections")),
+            }
         })
         .await;
     }
     incomplete(connection).await;
-}
-
-/// The connections of the service that reads, the newest last.
-async fn connections(system: &System) -> Vec<i64> {
-    let mut root = system.database.root().await;
-    let user = system.database.user(Role::Reader);
-    let sql = "select cast(id as signed) from information_schema.processlist where user = ? order by id";
-    sqlx::query_scalar(sql).bind(user).fetch_all(&mut root).await.expect("root sees all connections")
 }
 
 async fn exports_over_their_number_are_refused(engine: Engine) {
@@ -202,7 +196,7 @@ async fn an_export_whose_connection_is_killed_is_visibly_incomplete(engine: Engi
     let system = System::start(engine).await;
     heavy(&system).await;
     let connection = stalled(&system).await;
-    let newest = *connections(&system).await.last().expect("it has connections");
+    let newest = *system.database.connections(Role::Reader).await.last().expect("it has connections");
     let mut root = system.database.root().await;
     root.execute(AssertSqlSafe(format!("kill {newest}"))).await.expect("it can be killed");
     incomplete(connection).await;

@@ -1,11 +1,12 @@
 //! Keys in byte order, a page at a time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use e2e::{Connection, Database, Engine, Server, System, promises, write};
+use e2e::{Connection, Database, Engine, PATIENCE, Role, Server, System, eventually, promises, write};
 use serde_json::Value;
-use sqlx::{MySqlConnection, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
 promises! { sqlite:
     a_list_walks_all_keys_in_byte_order,
@@ -13,6 +14,7 @@ promises! { sqlite:
     a_page_passes_ten_thousand_rows_at_most,
     a_page_ends_before_its_values_pass_4_mib,
     keys_written_meanwhile_move_no_other,
+    a_page_is_one_snapshot_while_writers_go_on,
     a_list_that_cannot_be_is_refused,
 }
 
@@ -22,8 +24,10 @@ promises! { sql:
     a_page_passes_ten_thousand_rows_at_most,
     a_page_ends_before_its_values_pass_4_mib,
     keys_written_meanwhile_move_no_other,
+    a_page_is_one_snapshot_while_writers_go_on,
     a_list_that_cannot_be_is_refused,
     a_late_page_costs_what_the_first_does,
+    a_list_outlives_its_connection_which_goes_when_it_is_not_used,
 }
 
 /// Long after this test.
@@ -160,6 +164,39 @@ async fn keys_written_meanwhile_move_no_other(engine: Engine) {
     assert!(writer.await.expect("the writer does not fail") > 0, "something was written meanwhile");
 }
 
+async fn a_page_is_one_snapshot_while_writers_go_on(engine: Engine) {
+    let system = System::start(engine).await;
+    // Several statements lie between the first key and the last.
+    system.database.put((0..900).map(|n| format!("m{n:03}")), "between", "null").await;
+    let done = Arc::new(AtomicBool::new(false));
+    let (mut socket, stop) = (system.socket().await, Arc::clone(&done));
+    let writer = tokio::spawn(async move {
+        let mut round = 0u64;
+        while !stop.load(Ordering::Relaxed) {
+            // One after the other: at any instant they are equal, or the first is one ahead.
+            socket.set("a", &round.to_string()).await;
+            socket.set("z", &round.to_string()).await;
+            round += 1;
+        }
+        round
+    });
+    let mut connection = system.connection().await;
+    let round = |item: &Value| item["value"].as_str().and_then(|value| value.parse::<u64>().ok());
+    let (mut pages, mut rounds) = (0, HashSet::new());
+    while pages < 100 || rounds.len() < 10 {
+        let page = connection.get("/storage?limit=1000").await.json();
+        let items = page["items"].as_array().expect("items is a list");
+        if items.len() == 902 {
+            let (a, z) = (round(&items[0]).expect("a number"), round(&items[901]).expect("a number"));
+            assert!(a == z || a == z + 1, "a is of round {a}, z of round {z}");
+            rounds.insert(a);
+        }
+        pages += 1;
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(writer.await.expect("the writer does not fail") >= 10, "writers went on");
+}
+
 async fn a_list_that_cannot_be_is_refused(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
@@ -211,4 +248,22 @@ async fn a_late_page_costs_what_the_first_does(engine: Engine) {
     let (late, page) = cost(&format!("/storage?prefix=19&after={next}")).await;
     assert_eq!(page["items"][0]["key"], "19800");
     assert!(late.abs_diff(first) <= 2, "the first page took {first} steps, a late one {late}");
+}
+
+async fn a_list_outlives_its_connection_which_goes_when_it_is_not_used(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut connection = system.connection().await;
+    let others = system.database.connections(Role::Reader).await;
+    assert_eq!(connection.get("/storage").await.status, 200);
+    let with_lists = system.database.connections(Role::Reader).await;
+    assert_eq!(with_lists.len(), others.len() + 1, "one is opened when it is needed");
+    let newest = with_lists.last().expect("there is one");
+    let mut root = system.database.root().await;
+    root.execute(AssertSqlSafe(format!("kill {newest}"))).await.expect("it can be killed");
+    assert_eq!(connection.get("/storage").await.status, 200, "another is opened");
+    eventually("it is closed when nobody lists", PATIENCE, async || {
+        let now = system.database.connections(Role::Reader).await;
+        if now == others { Ok(()) } else { Err(format!("{now:?} instead of {others:?}")) }
+    })
+    .await;
 }

@@ -22,9 +22,11 @@ async fn a_database_that_comes_late_is_waited_for(engine: Engine) {
     }
     let mut socket = system.socket().await;
     socket.refuses(r#"{"id":1,"key":"k","value":"too early"}"#, 503, "unavailable").await;
-    let refused = system.read("k").await;
-    refused.refused(503, "unavailable");
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    for target in ["/storage/k", "/storage", "/export"] {
+        let refused = get(system.http(), target).await;
+        refused.refused(503, "unavailable");
+        assert_eq!(refused.header("retry-after"), Some("1"), "{target}");
+    }
 
     server.start().await;
     system.database.create().await;
@@ -35,6 +37,8 @@ async fn a_database_that_comes_late_is_waited_for(engine: Engine) {
     assert_eq!(missing.status, 404, "what was refused was not applied: {missing:?}");
     assert_eq!(socket.set("k", "v").await, r#"{"message":"k created","status":200}"#);
     assert_eq!(system.read("k").await.json()["value"], "v");
+    assert_eq!(get(system.http(), "/storage").await.json()["items"][0]["value"], "v");
+    assert_eq!(get(system.http(), "/export").await.body, "{\"key\":\"k\",\"value\":\"v\"}\n");
 }
 
 async fn a_database_killed_under_load_loses_nothing_acknowledged(engine: Engine) {
