@@ -6,6 +6,7 @@ use crate::Error;
 use crate::entry::{Key, Rev};
 use crate::plan::{Row, Stored};
 use crate::run::Held;
+use crate::sweeper::Hint;
 
 /// A database that lanes can write to.
 pub(crate) trait Engine: Clone + Send + Sync + 'static {
@@ -61,9 +62,8 @@ pub(crate) trait Session: Send {
     /// Writes `rows` (in key order) whether or not their keys exist, and tells what became of each.
     fn upsert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<Vec<Stored>, Error>> + Send;
 
-    /// Remembers when `rows`, which were just written, are to be looked at by the sweeper: when they expire, or when they
-    /// were deleted.
-    fn remember(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Leaves `hints` for the sweeper.
+    fn remember(&mut self, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Sends COMMIT. Any error leaves the outcome unknown.
     fn commit(&mut self) -> impl Future<Output = Result<(), Error>> + Send;

@@ -170,15 +170,18 @@ impl Value {
     }
 }
 
+/// What an op takes in memory beside its key and its value, with what its reply needs; about that, in bytes.
+const OP_BYTES: usize = 256;
+
 impl Op {
-    /// What this op weighs in a queue or a batch, in bytes.
+    /// What this op weighs in a queue or a batch, in bytes: key, value, and 256 for the rest.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let value = match &self.change {
             Change::Set(value, _) => value.0.len(),
             Change::Delete => 0,
         };
-        self.key.0.len() + value
+        self.key.0.len() + value + OP_BYTES
     }
 }
 

@@ -31,6 +31,10 @@ const HOLD: Duration = Duration::from_millis(5);
 /// The wait between attempts: doubles from the first up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
 
+/// The longest wait after a conflict: whoever was in the way is done within a transaction or two. Drawn anew each time, or
+/// two lanes could go on meeting.
+const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(10);
+
 /// One queue, one task, one connection. Writes of one key always go through the same lane.
 pub(crate) struct Lane<E: Engine> {
     link: Link<E>,
@@ -49,6 +53,8 @@ enum Attempt {
     Committed,
     /// Nothing of it was applied, or its fate is for the next attempt's fence to find out.
     Again,
+    /// Nothing of it was applied, because somebody else was in the way.
+    Conflict,
     /// The fence row tells nothing about the COMMIT that was sent.
     Lost,
 }
@@ -163,7 +169,11 @@ impl<E: Engine> Lane<E> {
                     batch.refuse_all(Refusal::OutcomeUnknown);
                     break;
                 }
-                Attempt::Again => self.pause(&batch).await,
+                Attempt::Again => {
+                    let wait = self.next_backoff();
+                    pause(wait, &batch).await;
+                }
+                Attempt::Conflict => pause(CONFLICT_WAIT_MAX.mul_f64(rand::random()), &batch).await,
             }
         }
         (self.observe)(batch.report());
@@ -264,10 +274,13 @@ impl<E: Engine> Lane<E> {
             Error::Conflict(reason) => {
                 debug!(lane = self.link.id(), reason, "conflict; the batch is tried again");
                 self.link.rollback().await;
+                Attempt::Conflict
             }
-            Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => self.link.close(&error),
+            Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => {
+                self.link.close(&error);
+                Attempt::Again
+            }
         }
-        Attempt::Again
     }
 
     fn next_backoff(&mut self) -> Duration {
@@ -275,11 +288,11 @@ impl<E: Engine> Lane<E> {
         self.backoff = (now * 2).min(BACKOFF.1);
         now
     }
+}
 
-    /// Waits before the next attempt, but not past the first deadline of the batch.
-    async fn pause(&mut self, batch: &Batch) {
-        sleep(self.next_backoff().min(batch.until_deadline())).await;
-    }
+/// Waits before the next attempt, but not past the first deadline of the batch.
+async fn pause(wait: Duration, batch: &Batch) {
+    sleep(wait.min(batch.until_deadline())).await;
 }
 
 /// Why a transaction did not get as far as COMMIT.

@@ -1,6 +1,6 @@
 //! A lane's way to the database: its connection, and the fence row that tells what became of a lost COMMIT.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -11,6 +11,10 @@ use crate::engine::{Engine, Session};
 use crate::entry::Rev;
 use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 use crate::writer::{LaneState, Refusal};
+
+/// How long a lane that writes nothing keeps its fence row: well below the day after which the sweeper takes it for that of a
+/// lane long gone.
+const FRESH: Duration = Duration::from_hours(6);
 
 /// A connection attempt that outlives whoever waits for it.
 type Connecting<S> = BoxFuture<'static, Result<S, Error>>;
@@ -24,6 +28,8 @@ pub(crate) struct Link<E: Engine> {
     registered: bool,
     /// The number of the batch under way.
     seq: u64,
+    /// When the fence was passed last, or the row was to be added.
+    fenced: Instant,
     /// The fence of that batch is passed: the last of the revisions it reserved, and their number.
     ahead: Option<(Rev, u64)>,
     session: Option<E::Session>,
@@ -41,6 +47,7 @@ impl<E: Engine> Link<E> {
             id: fresh_id(),
             registered: false,
             seq: 0,
+            fenced: Instant::now(),
             ahead: None,
             session: None,
             connecting: None,
@@ -132,6 +139,7 @@ impl<E: Engine> Link<E> {
         let Some(session) = &mut self.session else {
             return Err(Error::Unavailable("not connected".into()));
         };
+        self.fenced = Instant::now();
         let fenced = within(limit, session.fence(self.id, self.seq, revs)).await;
         match fenced {
             Ok(rev) => {
@@ -173,6 +181,9 @@ impl<E: Engine> Link<E> {
         if self.ahead.is_some() {
             return self.rollback().await;
         }
+        if self.fenced.elapsed() > FRESH {
+            return self.forget();
+        }
         if let Some(session) = &mut self.session
             && let Err(error) = within(QUERY_TIMEOUT, session.touch()).await
         {
@@ -195,6 +206,7 @@ impl<E: Engine> Link<E> {
         (self.id, self.registered, self.seq) = (fresh_id(), false, 1);
         (self.session, self.connecting, self.previous) = (None, None, None);
         self.ahead = None;
+        self.fenced = Instant::now();
     }
 }
 

@@ -68,6 +68,10 @@ impl<'a> Plan<'a> {
             }
             runs.extend(Run::of(run.iter().map(|&at| ops[at])));
         }
+        // Keys that were locked after others could be the reason of a deadlock: all are asked for, in one order.
+        if runs.iter().any(Run::asks) {
+            runs.iter_mut().for_each(Run::ask);
+        }
         Self { writes, runs, run_of, told: Vec::new(), free_at: Vec::new() }
     }
 

@@ -32,7 +32,9 @@ impl Held {
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     key: &'a Key,
-    revs: u64,
+    ops: u64,
+    /// Whether a reply shows a revision.
+    shown: bool,
     asks: bool,
 }
 
@@ -47,21 +49,26 @@ impl<'a> Run<'a> {
             asks |= depends(op);
         }
         // The revisions inside a run can only be told when the one before it is known.
-        Some(Self { key: &first.key, revs: if shown { count } else { 1 }, asks: asks || shown && count > 1 })
+        Some(Self { key: &first.key, ops: count, shown, asks: asks || shown && count > 1 })
     }
 
     pub(crate) fn key(&self) -> &'a Key {
         self.key
     }
 
-    /// How many revisions it takes at most: its ops, if one of them shows its revision, else 1.
+    /// How many revisions it takes at most: one for each op, or one for all if nobody is to know.
     pub(crate) fn revs(&self) -> u64 {
-        self.revs
+        if self.shown || self.asks { self.ops } else { 1 }
     }
 
-    /// Whether what an op does or shows depends on what the store holds.
+    /// Whether it must be known what the store holds.
     pub(crate) fn asks(&self) -> bool {
         self.asks
+    }
+
+    /// Asks what the store holds, though nothing here depends on it.
+    pub(crate) fn ask(&mut self) {
+        self.asks = true;
     }
 }
 

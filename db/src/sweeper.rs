@@ -8,6 +8,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::Error;
+use crate::entry::Expiry;
+use crate::plan::Row;
 use crate::store::{AnyEngine, Store};
 
 /// How long an entry is kept after it expired, and how far its revision must be behind the database's clock, in microseconds.
@@ -25,6 +27,32 @@ pub(crate) struct Hint {
     /// Microseconds since 1970.
     pub(crate) at: u64,
     pub(crate) key: Vec<u8>,
+}
+
+/// The farthest a hint is ahead: an entry that is to live longer is looked at then, and gets another.
+const AHEAD: u64 = 60 * 60 * 1_000_000;
+
+/// Hints stand at whole multiples of this, so that a key whose expiry is put off over and over has few of them.
+const SLOT: u64 = 10 * 60 * 1_000_000;
+
+impl Hint {
+    /// When the sweeper is to look at a row just written, if ever.
+    pub(crate) fn of(row: &Row<'_>) -> Option<Self> {
+        // The revision is the database's clock at the start of the transaction, or ahead of it.
+        let now = row.rev;
+        let end = match row.expiry {
+            Expiry::Never => return None,
+            Expiry::After(seconds) => now.saturating_add(seconds.saturating_mul(1_000_000)),
+            Expiry::At(at) => at,
+        };
+        Some(Self::at(end.max(now), now, row.key.as_str().as_bytes().to_vec()))
+    }
+
+    /// Where `key`, which may be ripe at `end` and not before, is looked at.
+    fn at(end: u64, now: u64, key: Vec<u8>) -> Self {
+        let at = end.min(now.saturating_add(AHEAD));
+        Self { at: at.div_ceil(SLOT) * SLOT, key }
+    }
 }
 
 /// What is there, under lock.
@@ -62,15 +90,13 @@ impl Sweep {
     pub(crate) fn of(found: Vec<Found>, now: u64) -> Self {
         let mut sweep = Self::default();
         for Found { key, rev, expires_at } in found {
-            let Some(expired) = expires_at.filter(|at| *at <= now) else {
-                // It lives, and if it is to expire another hint says when.
-                continue;
-            };
-            let at = expired.max(rev);
-            if at <= ripe(now) {
+            // What never expires needs no hint any more.
+            let Some(expires_at) = expires_at else { continue };
+            let end = expires_at.max(rev);
+            if end <= ripe(now) {
                 sweep.dead.push(key);
             } else {
-                sweep.later.push(Hint { at, key });
+                sweep.later.push(Hint::at(end, now, key));
             }
         }
         sweep
@@ -84,9 +110,11 @@ pub enum Round {
     Swept(u64),
     /// Another process sweeps.
     Elsewhere,
+    /// The database could not be reached, or somebody held a row for too long.
+    Failed,
 }
 
-/// Sweeps `store` every `every` in a task of `tracker`, until `stop`; `observe` is told of each round that did not fail.
+/// Sweeps `store` every `every` in a task of `tracker`, until `stop`; `observe` is told of each round.
 ///
 /// However many processes sweep a store, one does at a time: a round that finds another under way does nothing.
 pub fn sweep(
@@ -109,13 +137,16 @@ pub fn sweep(
                 // A round is a large future, and rare.
                 let round = Box::pin(round(&store)).await;
                 match &round {
-                    Ok(round) => observe(*round),
+                    Ok(_) => failing = false,
                     Err(Error::Conflict(reason)) => debug!(reason, "a sweep was in the way of a writer"),
                     Err(error) if failing => debug!(%error, "still cannot sweep"),
-                    // Said once, not with every attempt.
-                    Err(error) => warn!(%error, "cannot sweep; trying again"),
+                    Err(error) => {
+                        // Said once, not with every attempt.
+                        warn!(%error, "cannot sweep; trying again");
+                        failing = true;
+                    }
                 }
-                failing = round.is_err();
+                observe(round.unwrap_or(Round::Failed));
             }
         })
         .await
@@ -133,7 +164,10 @@ async fn round(store: &Store) -> Result<Round, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Key;
+    use crate::plan::TOMBSTONE;
 
+    /// The beginning of a slot.
     const NOW: u64 = 1_800_000_000_000_000;
 
     fn judged(rev: u64, expires_at: Option<u64>) -> Sweep {
@@ -141,9 +175,25 @@ mod tests {
     }
 
     #[test]
-    fn what_lives_is_left_alone() {
+    fn what_lives_is_left_alone_and_looked_at_again_if_it_is_to_expire() {
         assert_eq!(judged(1, None), Sweep::default());
-        assert_eq!(judged(1, Some(NOW + 1)), Sweep::default());
+        for (end, at) in [(NOW + 1, NOW + SLOT), (NOW + AHEAD, NOW + AHEAD), (u64::MAX >> 1, NOW + AHEAD)] {
+            let later = vec![Hint { at, key: b"k".to_vec() }];
+            assert_eq!(judged(1, Some(end)), Sweep { dead: Vec::new(), later });
+        }
+    }
+
+    #[test]
+    fn an_expiry_put_off_again_and_again_has_few_hints() {
+        let key = Key::new("k".into(), 512).expect("short");
+        let hint = |rev, expiry| Hint::of(&Row { key: &key, value: "", rev, expiry }).map(|hint| hint.at);
+        assert_eq!(hint(NOW, Expiry::Never), None);
+        assert_eq!(hint(NOW + 1, TOMBSTONE), Some(NOW + SLOT));
+        assert_eq!(hint(NOW, Expiry::After(1)), Some(NOW + SLOT));
+        assert_eq!(hint(NOW, Expiry::At(NOW + SLOT)), Some(NOW + SLOT));
+        let hours = |seconds: u64| hint(NOW + seconds * 1_000_000, Expiry::After(3_153_600_000));
+        let hints: std::collections::BTreeSet<_> = (0..7200).map(hours).collect();
+        assert_eq!(hints.len(), 13, "twelve slots of ten minutes begin within two hours");
     }
 
     #[test]
@@ -152,7 +202,7 @@ mod tests {
         let gone = Sweep { dead: vec![b"k".to_vec()], later: Vec::new() };
         assert_eq!(judged(1, Some(ripe)), gone);
         assert_eq!(judged(ripe, Some(0)), gone);
-        for (rev, expires_at, at) in [(1, unripe, unripe), (unripe, 0, unripe), (NOW + 5, ripe, NOW + 5)] {
+        for (rev, expires_at, at) in [(1, unripe, NOW), (unripe, 0, NOW), (NOW + 5, ripe, NOW + SLOT)] {
             let later = vec![Hint { at, key: b"k".to_vec() }];
             assert_eq!(judged(rev, Some(expires_at)), Sweep { dead: Vec::new(), later });
         }

@@ -2,8 +2,9 @@
 
 use crate::Error;
 use crate::engine::Session;
-use crate::entry::{Expiry, Rev, Settled};
+use crate::entry::{Rev, Settled};
 use crate::plan::Plan;
+use crate::sweeper::Hint;
 
 /// Carries out `plan` with the revisions reserved up to `last`. Gives what became of every write, complete in memory.
 pub(crate) async fn write<S: Session>(
@@ -19,7 +20,7 @@ pub(crate) async fn write<S: Session>(
     let stored = session.upsert(&rows.free).await?;
 
     let all = [rows.absent, rows.present, rows.free];
-    let expiring: Vec<_> = all.into_iter().flatten().filter(|row| row.expiry != Expiry::Never).collect();
-    session.remember(&expiring).await?;
+    let hints: Vec<Hint> = all.iter().flatten().filter_map(Hint::of).collect();
+    session.remember(&hints).await?;
     Ok(plan.settle(&stored))
 }

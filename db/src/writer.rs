@@ -130,16 +130,22 @@ impl Writer {
         }
     }
 
-    /// Queues `write` unless its queue is full, in which case it is given back: hand it to [`Writer::submit`], which waits.
+    /// When a write that is received now is answered at the latest.
     #[must_use]
-    pub fn try_submit(&self, write: Write, span: Span) -> Submitted {
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.op_timeout
+    }
+
+    /// Queues `write` unless its queue is full, in which case it is given back: hand it to [`Writer::submit`], which waits.
+    /// It is refused once `deadline` has passed.
+    #[must_use]
+    pub fn try_submit(&self, write: Write, span: Span, deadline: Instant) -> Submitted {
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
             return Submitted::Full(write, span);
         };
         let queue = &self.lanes[self.lane_of(&write)].queue;
         match queue.try_reserve() {
             Ok(place) => {
-                let deadline = Instant::now() + self.op_timeout;
                 let (pending, ticket) = Pending::new(write, span, bytes, deadline);
                 place.send(pending);
                 Submitted::Queued(ticket)
@@ -153,9 +159,8 @@ impl Writer {
     /// Dropping the future before it is done means the write was not queued.
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] if it did not get in before its deadline.
-    pub async fn submit(&self, write: Write, span: Span) -> Result<Ticket, Refusal> {
-        let deadline = Instant::now() + self.op_timeout;
+    /// [`Refusal::Overloaded`] if it did not get in before `deadline`.
+    pub async fn submit(&self, write: Write, span: Span, deadline: Instant) -> Result<Ticket, Refusal> {
         let wait = async {
             let bytes = Arc::clone(&self.bytes).acquire_many_owned(weight(&write)).await;
             let place = self.lanes[self.lane_of(&write)].queue.reserve().await;

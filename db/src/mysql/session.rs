@@ -9,11 +9,12 @@ use super::connect::{Identity, error};
 use super::{bind, key_list, text};
 use crate::Error;
 use crate::engine::Session;
-use crate::entry::{Expiry, Key, Rev};
-use crate::plan::{Row, Stored, TOMBSTONE};
+use crate::entry::{Expiry, KEY_BYTES_MAX, Key, Rev};
+use crate::plan::{Row, Stored};
 use crate::run::Held;
 use crate::shapes::{Texts, filled, padded};
 use crate::store::KEYS_PER_SELECT_MAX;
+use crate::sweeper::Hint;
 
 /// The bytes of a row beside key and value in an upsert.
 const ROW_BYTES: usize = 48;
@@ -117,8 +118,7 @@ impl MySqlSession {
 impl Session for MySqlSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
         // The answer to an earlier try may have been lost: the row may be there.
-        let sql = "insert into writers (id, seq, rev) values (?, 0, 0) on duplicate key update id = id";
-        sqlx::query(sql).bind(lane).execute(&mut self.connection).await.map_err(error)?;
+        sqlx::query(text::REGISTER).bind(lane).execute(&mut self.connection).await.map_err(error)?;
         self.commit().await
     }
 
@@ -193,18 +193,14 @@ impl Session for MySqlSession {
         Ok(all)
     }
 
-    async fn remember(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
-        while !rows.is_empty() {
-            let part = self.one_statement(rows);
-            let mut arguments = MySqlArguments::default();
-            for row in part {
-                let at = if row.expiry == TOMBSTONE { Expiry::At(row.rev) } else { row.expiry };
-                bind_instant(&mut arguments, at)?;
-                bind(&mut arguments, row.key.as_str().as_bytes())?;
-            }
+    async fn remember(&mut self, mut hints: &[Hint]) -> Result<(), Error> {
+        while !hints.is_empty() {
+            // A statement of the longest keys is as long as may be, and not longer.
+            let most = (self.statement_bytes_max / (KEY_BYTES_MAX + ROW_BYTES)).max(1);
+            let part = &hints[..filled(hints.len().min(most))];
             let sql = self.remember.of(part.len());
-            self.execute(sql, arguments).await?;
-            rows = &rows[part.len()..];
+            self.execute(sql, hint_list(part)?).await?;
+            hints = &hints[part.len()..];
         }
         Ok(())
     }
@@ -221,6 +217,16 @@ impl Session for MySqlSession {
         sqlx::query("do 0").execute(&mut self.connection).await.map_err(error)?;
         self.commit().await
     }
+}
+
+/// `hints` as arguments.
+pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result<MySqlArguments, Error> {
+    let mut arguments = MySqlArguments::default();
+    for hint in hints {
+        bind(&mut arguments, hint.at)?;
+        bind(&mut arguments, hint.key.as_slice())?;
+    }
+    Ok(arguments)
 }
 
 /// The two arguments of an instant: microseconds from now, or since 1970.

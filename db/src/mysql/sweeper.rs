@@ -4,7 +4,8 @@ use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::connect::{MySql, close, error};
-use super::{bind, now};
+use super::session::hint_list;
+use super::{bind, now, text};
 use crate::Error;
 use crate::shapes::{either, list, pad, padded};
 use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
@@ -55,18 +56,9 @@ async fn sweep_some(connection: &mut MySqlConnection) -> Result<Option<u64>, Err
         execute(connection, sql, arguments).await?;
     }
     let sql = format!("delete from expiries where {}", either("at = ? and k = ?", padded(hints.len())));
-    let mut arguments = MySqlArguments::default();
-    for hint in pad(hints.iter()) {
-        bind(&mut arguments, hint.at)?;
-        bind(&mut arguments, hint.key.as_slice())?;
-    }
-    execute(connection, sql, arguments).await?;
-    for hint in &sweep.later {
-        let mut arguments = MySqlArguments::default();
-        bind(&mut arguments, hint.at)?;
-        bind(&mut arguments, hint.key.as_slice())?;
-        let sql = "insert into expiries (at, k) values (?, ?) on duplicate key update k = values(k)";
-        execute(connection, sql.into(), arguments).await?;
+    execute(connection, sql, hint_list(pad(hints.iter()))?).await?;
+    if !sweep.later.is_empty() {
+        execute(connection, text::remember(sweep.later.len()), hint_list(&sweep.later)?).await?;
     }
     execute(connection, "commit".into(), MySqlArguments::default()).await?;
     Ok(Some(sweep.dead.len() as u64))

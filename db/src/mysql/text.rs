@@ -3,6 +3,10 @@
 use super::now;
 use crate::shapes::list;
 
+/// Adds the fence row of a lane; its age counts from here on.
+pub(super) const REGISTER: &str =
+    concat!("insert into writers (id, seq, rev) values (?, 0, ", now!(), ") on duplicate key update id = id");
+
 /// Passes a lane's fence and reserves revisions; the last of them comes back as the `last_insert_id`.
 pub(super) const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(rev + ?, \
     cast(unix_timestamp(now(6)) * 1000000 as unsigned))) where id = ? and seq < ?";
@@ -63,6 +67,8 @@ pub(super) fn upsert_expiring(rows: usize) -> String {
 
 /// When the sweeper is to look at keys.
 pub(super) fn remember(rows: usize) -> String {
-    let row = concat!("(", instant!(), ", ?)");
-    format!("insert into expiries (at, k) values {} on duplicate key update k = values(k)", list(row, rows))
+    format!(
+        "insert into expiries (at, k) values {} on duplicate key update k = values(k)",
+        list("(?, ?)", rows)
+    )
 }

@@ -28,7 +28,10 @@ impl Sqlite {
         let locked = locked.await.map_err(|e| Error::Internal(e.to_string()))?;
         let locked = locked.map_err(|e| Error::Unavailable(format!("{}: {e}", self.path.display())))?;
         let mut connection = self.options.connect().await.map_err(error)?;
-        MIGRATIONS
+        let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+        // An older program next to a newer schema must not fail here: the services judge it.
+        migrations.set_ignore_missing(true);
+        migrations
             .run(&mut connection)
             .await
             .map_err(|e| Error::Unavailable(format!("migration failed: {e}")))?;

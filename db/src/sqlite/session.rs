@@ -9,10 +9,11 @@ use super::{bind, error, key_list, signed, text, unsigned};
 use crate::Error;
 use crate::engine::Session;
 use crate::entry::{Expiry, Key, Rev};
-use crate::plan::{Row, Stored, TOMBSTONE};
+use crate::plan::{Row, Stored};
 use crate::run::Held;
 use crate::shapes::{Texts, filled, padded};
 use crate::store::KEYS_PER_SELECT_MAX;
+use crate::sweeper::Hint;
 
 /// One connection for writes.
 #[derive(Debug)]
@@ -148,19 +149,13 @@ impl Session for SqliteSession {
         Ok(all)
     }
 
-    async fn remember(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
-        while !rows.is_empty() {
-            let part = &rows[..filled(rows.len())];
-            let mut arguments = SqliteArguments::default();
-            for row in part {
-                let at = if row.expiry == TOMBSTONE { Expiry::At(row.rev) } else { row.expiry };
-                bind_instant(&mut arguments, at)?;
-                bind(&mut arguments, row.key.as_str().as_bytes().to_vec())?;
-            }
+    async fn remember(&mut self, mut hints: &[Hint]) -> Result<(), Error> {
+        while !hints.is_empty() {
+            let part = &hints[..filled(hints.len())];
             let sql = self.remember.of(part.len());
-            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
+            let query = sqlx::query_with(AssertSqlSafe(sql), hint_list(part)?);
             query.execute(&mut self.connection).await.map_err(error)?;
-            rows = &rows[part.len()..];
+            hints = &hints[part.len()..];
         }
         Ok(())
     }
@@ -180,6 +175,16 @@ impl Session for SqliteSession {
     async fn touch(&mut self) -> Result<(), Error> {
         self.run("select 0").await
     }
+}
+
+/// `hints` as arguments.
+pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result<SqliteArguments, Error> {
+    let mut arguments = SqliteArguments::default();
+    for hint in hints {
+        bind(&mut arguments, signed(hint.at)?)?;
+        bind(&mut arguments, hint.key.clone())?;
+    }
+    Ok(arguments)
 }
 
 /// The two arguments of an instant: microseconds from now, or since 1970.

@@ -3,7 +3,8 @@
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::{NOW, Sqlite, bind, error, signed, unsigned};
+use super::session::hint_list;
+use super::{NOW, Sqlite, bind, error, signed, text, unsigned};
 use crate::Error;
 use crate::shapes::{either, list, pad, padded};
 use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
@@ -42,18 +43,9 @@ async fn sweep_some(connection: &mut SqliteConnection) -> Result<Option<u64>, Er
         execute(connection, sql, arguments).await?;
     }
     let sql = format!("delete from expiries where {}", either("at = ? and k = ?", padded(hints.len())));
-    let mut arguments = SqliteArguments::default();
-    for hint in pad(hints.iter()) {
-        bind(&mut arguments, signed(hint.at)?)?;
-        bind(&mut arguments, hint.key.clone())?;
-    }
-    execute(connection, sql, arguments).await?;
-    for hint in &sweep.later {
-        let mut arguments = SqliteArguments::default();
-        bind(&mut arguments, signed(hint.at)?)?;
-        bind(&mut arguments, hint.key.clone())?;
-        let sql = "insert into expiries (at, k) values (?, ?) on conflict (at, k) do nothing";
-        execute(connection, sql.into(), arguments).await?;
+    execute(connection, sql, hint_list(pad(hints.iter()))?).await?;
+    if !sweep.later.is_empty() {
+        execute(connection, text::remember(sweep.later.len()), hint_list(&sweep.later)?).await?;
     }
     execute(connection, "commit".into(), SqliteArguments::default()).await?;
     Ok(Some(sweep.dead.len() as u64))

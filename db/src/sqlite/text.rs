@@ -31,7 +31,7 @@ pub(super) fn upsert_expiring(rows: usize) -> String {
 
 /// When the sweeper is to look at keys.
 pub(super) fn remember(rows: usize) -> String {
-    let rows = list(&format!("(coalesce({NOW} + ?, ?), ?)"), rows);
+    let rows = list("(?, ?)", rows);
     format!("insert into expiries (at, k) values {rows} on conflict (at, k) do nothing")
 }
 

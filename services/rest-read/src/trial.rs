@@ -53,7 +53,10 @@ impl Trial {
             let value = Value::new((*value).to_owned(), usize::MAX).expect("a valid value");
             let change = Change::Set(value, Expiry::Never);
             let set = Op { key: a_key(key), change, if_rev: None, shows_rev: false };
-            let ticket = writer.submit(Write::One(set), tracing::Span::none()).await.expect("there is room");
+            let ticket = writer
+                .submit(Write::One(set), tracing::Span::none(), writer.deadline())
+                .await
+                .expect("there is room");
             ticket.await.expect("it is committed");
         }
         drop(writer);

@@ -30,6 +30,9 @@ const PING: Duration = Duration::from_secs(20);
 /// How long a client may leave its replies unread.
 const UNREAD: Duration = Duration::from_secs(10);
 
+/// Bytes of replies that are sent together.
+const WRITE_BUFFER: usize = 16 * 1024;
+
 /// What all sockets of a process share.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -61,8 +64,8 @@ where
     let limit = context.limits.message_bytes_max();
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
-        .write_buffer_size(16 * 1024)
-        .max_write_buffer_size(1024 * 1024)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER + context.limits.reply_bytes_max())
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     let socket = WebSocketStream::from_raw_socket(Watched::new(io), Role::Server, Some(config)).await;
@@ -209,7 +212,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn within(&mut self, limit: Duration, message: Message) -> ControlFlow<()> {
         match timeout(limit, self.socket.feed(message)).await {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) => ControlFlow::Break(()),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a socket broke");
+                ControlFlow::Break(())
+            }
             Err(_) => self.give_up("replies were not read for 10 s").await,
         }
     }

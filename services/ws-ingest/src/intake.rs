@@ -1,6 +1,7 @@
 //! The way of a socket's writes into the lanes: in the order sent, and an atomic one by itself.
 
 use std::pin::Pin;
+use std::time::Instant;
 
 use db::{Refusal, Submitted, Ticket, Write, Writer};
 use tracing::{Span, info_span};
@@ -28,7 +29,7 @@ struct Blocked {
 /// back what comes after it.
 enum Alone {
     Nobody,
-    Waiting(Write, Envelope),
+    Waiting(Write, Envelope, Instant),
     UnderWay,
 }
 
@@ -49,10 +50,11 @@ impl Intake {
 
     /// Takes in a write; `replies` are those still owed for the writes before it.
     pub(crate) fn put(&mut self, write: Write, envelope: Envelope, replies: &mut Replies) {
+        let deadline = self.writer.deadline();
         match write {
-            Write::One(_) => self.submit(write, envelope, replies),
+            Write::One(_) => self.submit(write, envelope, deadline, replies),
             Write::Atomic(_) => {
-                self.alone = Alone::Waiting(write, envelope);
+                self.alone = Alone::Waiting(write, envelope, deadline);
                 self.proceed(replies);
             }
         }
@@ -64,9 +66,9 @@ impl Intake {
             return;
         }
         match std::mem::replace(&mut self.alone, Alone::Nobody) {
-            Alone::Waiting(write, envelope) => {
+            Alone::Waiting(write, envelope, deadline) => {
                 self.alone = Alone::UnderWay;
-                self.submit(write, envelope, replies);
+                self.submit(write, envelope, deadline, replies);
             }
             Alone::UnderWay | Alone::Nobody => {}
         }
@@ -89,18 +91,18 @@ impl Intake {
         }
     }
 
-    fn submit(&mut self, write: Write, envelope: Envelope, replies: &mut Replies) {
+    fn submit(&mut self, write: Write, envelope: Envelope, deadline: Instant, replies: &mut Replies) {
         let bytes = write.bytes();
         let span = if self.spans {
             info_span!("message", otel.kind = "server", bytes, ops = write.ops().len())
         } else {
             Span::none()
         };
-        match self.writer.try_submit(write, span) {
+        match self.writer.try_submit(write, span, deadline) {
             Submitted::Queued(ticket) => replies.wait_for(ticket, envelope, bytes),
             Submitted::Full(write, span) => {
                 let writer = self.writer.clone();
-                let submit = Box::pin(async move { writer.submit(write, span).await });
+                let submit = Box::pin(async move { writer.submit(write, span, deadline).await });
                 self.blocked = Some(Blocked { submit, envelope, bytes });
             }
         }

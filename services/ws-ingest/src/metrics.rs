@@ -48,7 +48,9 @@ impl Metrics {
                 .build(),
             sweeps: meter
                 .u64_counter("keywire.sweeps")
-                .with_description("Rounds of the sweeper: swept, or elsewhere if another process did.")
+                .with_description(
+                    "Rounds of the sweeper: swept, failed, or elsewhere if another process swept.",
+                )
                 .build(),
             swept: meter
                 .u64_counter("keywire.swept")
@@ -63,6 +65,7 @@ impl Metrics {
         let (outcome, removed) = match round {
             Round::Swept(removed) => ("swept", removed),
             Round::Elsewhere => ("elsewhere", 0),
+            Round::Failed => ("failed", 0),
         };
         self.sweeps.add(1, &[KeyValue::new("outcome", outcome)]);
         self.swept.add(removed, &[]);

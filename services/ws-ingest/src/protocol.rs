@@ -66,6 +66,12 @@ impl Limits {
     pub fn message_bytes_max(&self) -> usize {
         6 * (self.key_bytes_max + self.value_bytes_max) + 4096
     }
+
+    /// The most bytes of a reply, that to a batch: its keys and ids as they came in its message, and what stands around them.
+    #[must_use]
+    pub fn reply_bytes_max(&self) -> usize {
+        self.message_bytes_max() + ops::OPS_MAX * reply::RESULT_BYTES
+    }
 }
 
 /// Reads one message. `now` tells the time in microseconds since 1970; it is asked only when an instant must be in the future.

@@ -1,6 +1,10 @@
 //! The ops of a batch take effect together or not at all.
 
-use e2e::{Connection, Engine, Socket, System, promises, rev, storage};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use e2e::{Connection, Engine, Socket, System, promises, rev, storage, write};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -10,6 +14,8 @@ promises! {
     a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied,
     a_batch_keeps_its_place_among_the_messages_of_its_socket,
     a_thousand_ops_are_one_batch,
+    the_longest_reply_arrives_whole,
+    batches_are_answered_soon_beside_ops_on_the_same_keys,
     nobody_sees_half_a_batch,
     transfers_between_accounts_keep_the_sum,
 }
@@ -129,6 +135,65 @@ async fn a_thousand_ops_are_one_batch(engine: Engine) {
     socket.refuses(ops(1001, r#""value":"v""#), 422, "bad_batch").await;
 }
 
+async fn the_longest_reply_arrives_whole(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut socket = system.socket().await;
+    // Each byte of a key takes six in JSON, in the message and in the reply.
+    let op = |number: usize| {
+        let key = format!("{}{number:03}", "\u{1}".repeat(509));
+        let id = "i".repeat(126);
+        serde_json::json!({ "id": id, "op": "delete", "key": key }).to_string()
+    };
+    let ops: Vec<String> = (0..1000).map(op).collect();
+    let reply = socket.ask(format!(r#"{{"op":"batch","ops":[{}]}}"#, ops.join(","))).await;
+    assert!(reply.len() > 3_200_000, "{} bytes", reply.len());
+    assert!(reply.starts_with(r#"{"message":"1000 ops committed","status":200,"results":["#));
+    assert_eq!(socket.set("a", "b").await, r#"{"message":"a created","status":200}"#);
+}
+
+/// Keys that everybody writes, and how long a batch of them may take on a busy machine.
+const HOT: usize = 100;
+const SOON: Duration = Duration::from_secs(5);
+
+/// Sets and deletes the hot keys until `done`.
+async fn churn(mut socket: Socket, number: usize, done: Arc<AtomicBool>) {
+    let op = |at: usize| {
+        let key = ((at * 37 + number) % HOT).to_string();
+        if at.is_multiple_of(5) { format!(r#"{{"op":"delete","key":"{key}"}}"#) } else { write(&key, "v") }
+    };
+    while !done.load(Ordering::Relaxed) {
+        socket.try_send_all((0..64).map(op)).await.expect("the socket is open");
+        for _ in 0..64 {
+            let reply = socket.next().await;
+            assert!(reply.contains(r#""status":200"#) || reply.contains(r#""status":404"#), "{reply}");
+        }
+    }
+}
+
+async fn batches_are_answered_soon_beside_ops_on_the_same_keys(engine: Engine) {
+    let system = System::start(engine).await;
+    let other = system.another_writer().await;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut singles = JoinSet::new();
+    for (number, addr) in [system.ws(), other.public].into_iter().cycle().take(6).enumerate() {
+        singles.spawn(churn(Socket::open(addr).await, number, Arc::clone(&done)));
+    }
+    let mut socket = system.socket().await;
+    for round in 0..30 {
+        let op = |key: usize| {
+            let verb = if (key + round).is_multiple_of(2) { r#""op":"delete""# } else { r#""value":"b""# };
+            format!(r#"{{"key":"{key}",{verb}}}"#)
+        };
+        let ops: Vec<String> = (0..HOT).rev().map(op).collect();
+        let sent = Instant::now();
+        let reply = socket.ask(format!(r#"{{"op":"batch","ops":[{}]}}"#, ops.join(","))).await;
+        assert!(reply.starts_with(r#"{"message":"100 ops committed","status":200"#), "{reply}");
+        assert!(sent.elapsed() < SOON, "batch {round} took {:?}", sent.elapsed());
+    }
+    done.store(true, Ordering::Relaxed);
+    singles.join_all().await;
+}
+
 async fn nobody_sees_half_a_batch(engine: Engine) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
@@ -147,7 +212,9 @@ async fn nobody_sees_half_a_batch(engine: Engine) {
     let mut connection = system.connection().await;
     let mut seen = 0;
     while !writers.is_empty() {
-        while writers.try_join_next().is_some_and(|done| done.is_ok()) {}
+        while let Some(done) = writers.try_join_next() {
+            done.expect("every batch is answered as it should be");
+        }
         let found = connection.get("/storage?key=0&key=1&key=2&key=3&key=4").await.json();
         let values: Vec<&Value> =
             found["items"].as_array().expect("items").iter().map(|item| &item["value"]).collect();

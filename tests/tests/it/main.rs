@@ -29,6 +29,7 @@ mod outage;
 mod privilege;
 mod read;
 mod refusals;
+mod schema;
 mod silence;
 mod sweeper;
 mod telemetry;

@@ -47,6 +47,19 @@ async fn each_write_is_refused_at_its_own_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_refused_at_its_deadline_though_it_waited_for_those_before_it() {
+    let (writer, _silent) = writer();
+    let mut socket = Socket::open(writer.public).await;
+    let sent = Instant::now();
+    socket.send(write("a", "v")).await;
+    socket.send(r#"{"op":"batch","ops":[{"key":"a","value":"w"}]}"#).await;
+    for _ in 0..2 {
+        refused(&mut socket).await;
+        assert!(sent.elapsed() < OP_TIMEOUT + LATE_MAX, "refused after {:?}", sent.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_answers_everything_accepted() {
     let (mut writer, _silent) = writer();
     let mut socket = Socket::open(writer.public).await;

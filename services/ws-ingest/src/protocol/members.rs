@@ -84,9 +84,19 @@ impl<'a> Members<'a> {
 
     /// Whether it is a plain set: nothing but a key and a value.
     pub(super) fn is_plain(&self) -> bool {
-        Member::ALL.into_iter().all(|member| {
-            matches!(member, Member::Key | Member::Value | Member::Ops) || self.given(member).is_none()
-        })
+        let mut others =
+            Member::ALL.into_iter().filter(|member| !matches!(member, Member::Key | Member::Value));
+        others.all(|member| self.given(member).is_none())
+    }
+
+    /// Whether a member that was not looked into is text throughout.
+    pub(super) fn check(&self, member: Member) -> Result<(), String> {
+        match self.known[member as usize] {
+            Some(raw) if lone_surrogate(raw.get()) => {
+                Err(format!("not one JSON object: {}", half_a_pair(member.name())))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A member that must be a string.
@@ -130,6 +140,10 @@ impl<'a> Members<'a> {
         }
         serde_json::from_str(raw.get()).map_err(|e| (Code::BadJson, format!("not one JSON object: {e}")))
     }
+}
+
+fn half_a_pair(member: &str) -> String {
+    format!("member {} holds half a surrogate pair", quote(member))
 }
 
 /// The JSON type of a value by its first byte.
@@ -177,11 +191,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut unknown = HashSet::new();
         while let Some(name) = map.next_key::<Name>()? {
             let raw: &RawValue = map.next_value()?;
-            if lone_surrogate(raw.get()) {
-                return Err(M::Error::custom(format!(
-                    "member {} holds half a surrogate pair",
-                    quote(name.text())
-                )));
+            // The ops of a batch are looked at one by one.
+            if !matches!(name, Name::Known(Member::Ops)) && lone_surrogate(raw.get()) {
+                return Err(M::Error::custom(half_a_pair(name.text())));
             }
             let twice = match name {
                 Name::Known(member) => {

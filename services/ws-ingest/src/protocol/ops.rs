@@ -10,7 +10,7 @@ use super::members::{Member, Members, an, quote, type_of};
 use super::{About, Limits, Name};
 
 /// The most ops of a batch.
-const OPS_MAX: usize = 1000;
+pub(super) const OPS_MAX: usize = 1000;
 
 /// The most seconds of a `ttl`: a hundred years.
 const TTL_MAX: u64 = 3_153_600_000;
@@ -49,6 +49,7 @@ pub(super) fn write(
     if matches!(verb, Verb::Batch) {
         return batch(members, limits, now);
     }
+    members.check(Member::Ops).map_err(|message| (Code::BadJson, message))?;
     let mut op = op(members, &verb, limits, now)?;
     op.shows_rev = !members.is_plain();
     let name = Name::of(op.key.as_str());
@@ -128,17 +129,18 @@ fn batch(members: &Members<'_>, limits: Limits, now: &impl Fn() -> u64) -> Resul
         let message = format!("ops has {} elements; 1 to {OPS_MAX} are allowed", elements.len());
         return Err((Code::BadBatch, message).into());
     }
+    let mut keys = HashSet::with_capacity(elements.len());
     let (mut ops, mut names) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
     for (index, element) in elements.into_iter().enumerate() {
         let (op, id) = element_of_batch(element, limits, now)
             .map_err(|wrong| Wrong { op: Some((index, wrong.op.and_then(|(_, name)| name))), ..wrong })?;
-        names.push((Name::of(op.key.as_str()), id));
+        let name = Name::of(op.key.as_str());
+        if !keys.insert(op.key.clone()) {
+            let message = "a batch has each key once".into();
+            return Err(Wrong { code: Code::BadBatch, message, op: Some((index, Some(name))) });
+        }
+        names.push((name, id));
         ops.push(op);
-    }
-    let mut keys = HashSet::with_capacity(ops.len());
-    if let Some(index) = ops.iter().position(|op: &Op| !keys.insert(&op.key)) {
-        let op = Some((index, Some(Name::of(ops[index].key.as_str()))));
-        return Err(Wrong { code: Code::BadBatch, message: "a batch has each key once".into(), op });
     }
     Ok((Write::Atomic(ops), About::Batch(names)))
 }

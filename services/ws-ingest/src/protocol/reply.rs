@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 
 use super::{About, Envelope, Name, Refused};
 
+/// More than the bytes of a result beside its key and its id.
+pub(super) const RESULT_BYTES: usize = 128;
+
 /// The reply to a write that was committed, or whose condition was found false.
 #[must_use]
 pub fn written(envelope: &Envelope, settled: &Settled) -> String {

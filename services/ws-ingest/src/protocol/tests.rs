@@ -79,6 +79,7 @@ fn what_is_not_one_json_object_is_bad_json() {
         r#"{"key":"\ud800","value":""}"#,
         r#"{"key":"a","value":"\uDC00x"}"#,
         r#"{"key":"a","value":"","x":["\ud800"]}"#,
+        r#"{"key":"a","value":"","ops":["\ud800"]}"#,
         "{\"key\":\"a\nb\",\"value\":\"\"}",
     ] {
         let (status, code, reply) = refused(text);
@@ -214,6 +215,14 @@ fn the_first_op_that_cannot_be_fails_its_batch() {
         (
             r#"{"key":"a","value":""},{"key":"b","value":""},{"op":"delete","key":"a"}"#,
             r#"{"message":"a batch has each key once","status":422,"code":"bad_batch","id":9,"key":"a","index":2}"#,
+        ),
+        (
+            r#"{"key":"a","value":""},{"key":"a","value":""},{"key":""}"#,
+            r#"{"message":"a batch has each key once","status":422,"code":"bad_batch","id":9,"key":"a","index":1}"#,
+        ),
+        (
+            r#"{"key":"a","value":1},{"key":"\ud800"}"#,
+            r#"{"message":"value must be a string, not a number","status":422,"code":"bad_value","id":9,"key":"a","index":0}"#,
         ),
         (
             r#"{"key":"a","value":""},null"#,

@@ -1,0 +1,23 @@
+//! A newer schema that is marked compatible serves older programs too, so that an upgrade rolls.
+
+use e2e::{Engine, PATIENCE, System, promises};
+
+promises! {
+    a_program_starts_and_works_on_a_newer_schema_that_is_compatible,
+}
+
+async fn a_program_starts_and_works_on_a_newer_schema_that_is_compatible(engine: Engine) {
+    let mut system = System::start(engine).await;
+    system.socket().await.set("a", "1").await;
+    system.writer.terminate();
+    system.writer.ended(PATIENCE).await;
+    let newer = "insert into _sqlx_migrations (version, description, installed_on, success, checksum, execution_time) \
+        values (9999, 'compatible thing', '2030-01-01 00:00:00', 1, x'00', 0)";
+    system.database.execute(newer).await;
+    system.restart_writer().await;
+    let reply = system.socket().await.set("a", "2").await;
+    assert_eq!(reply, r#"{"message":"a updated","status":200}"#);
+    if engine != Engine::Sqlite {
+        system.database.migrate();
+    }
+}
