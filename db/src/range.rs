@@ -1,7 +1,5 @@
 //! A part of the keys, in byte order: those with a prefix, or what is left of them after a key.
 
-use crate::entry::KEY_BYTES_MAX;
-
 /// The keys that begin with a prefix; all keys if it is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
@@ -36,15 +34,17 @@ impl Range {
         &self.prefix
     }
 
-    /// The first key that could be in it, and a text behind every key that is. Both are UTF-8: `MySQL` cannot list the
-    /// statements under way while one of them has an argument that is not.
-    pub(crate) fn bounds(&self) -> (String, String) {
+    /// The first key that could be in it, and the first one behind it, if any key can be.
+    pub(crate) fn bounds(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        let prefix = self.prefix.as_bytes();
         // The smallest key after another is that key and a zero byte.
-        let after = self.after.as_ref().map(|key| format!("{key}\0"));
-        let start = after.map_or_else(|| self.prefix.clone(), |after| after.max(self.prefix.clone()));
-        // The last character there is, more often than a key could hold it.
-        let end = char::MAX.to_string().repeat(KEY_BYTES_MAX / char::MAX.len_utf8() + 1);
-        (start, format!("{}{end}", self.prefix))
+        let after = self.after.as_ref().map(|key| [key.as_bytes(), &[0]].concat());
+        let start = after.map_or_else(|| prefix.to_vec(), |after| after.max(prefix.to_vec()));
+        let end = prefix.split_last().map(|(last, before)| {
+            // UTF-8 has no byte above 0xF4.
+            [before, &[last + 1]].concat()
+        });
+        (start, end)
     }
 }
 
@@ -53,10 +53,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::KEY_BYTES_MAX;
 
     fn holds(range: &Range, key: &str) -> bool {
         let (start, end) = range.bounds();
-        (start.as_str()..end.as_str()).contains(&key)
+        let key = key.as_bytes();
+        key >= start.as_slice() && end.is_none_or(|end| key < end.as_slice())
     }
 
     /// Texts that are prefixes of each other more often than not, with the first and the last character there is.

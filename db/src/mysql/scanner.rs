@@ -16,14 +16,24 @@ use crate::scanner::{Record, record};
 const SETTINGS: [&str; 2] =
     ["set session transaction isolation level repeatable read", "set wait_timeout = 30"];
 
+macro_rules! select {
+    () => {
+        concat!(
+            "select k, if(expires_at is null or expires_at > ",
+            now!(),
+            ", v, null), rev, expires_at from entries"
+        )
+    };
+}
+
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
 
-/// The only shape: what it asks for is a range of the primary key, whatever the prefix and wherever it goes on.
-const RECORDS: &str = concat!(
-    "select k, if(expires_at is null or expires_at > ",
-    now!(),
-    ", v, null), rev, expires_at from entries where k >= ? and k < ? order by k limit ?"
-);
+/// A range of the primary key, whatever the prefix and wherever it goes on.
+const RECORDS: &str = concat!(select!(), " where k >= ? and k < ? order by k limit ?");
+
+/// To the last key. Not a bound behind it: while a statement is under way that has such bytes as an argument, `MySQL` 9.7 fails
+/// whoever asks `information_schema.processlist`.
+const ALL_RECORDS: &str = concat!(select!(), " where k >= ? order by k limit ?");
 
 /// One connection for reads in key order.
 #[derive(Debug)]
@@ -54,8 +64,11 @@ impl MySqlScanner {
         mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
-        let query = sqlx::query(RECORDS).bind(start.into_bytes()).bind(end.into_bytes()).bind(most as u64);
-        let mut rows = query.fetch(&mut self.connection);
+        let query = match end {
+            Some(end) => sqlx::query(RECORDS).bind(start).bind(end),
+            None => sqlx::query(ALL_RECORDS).bind(start),
+        };
+        let mut rows = query.bind(most as u64).fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));
         while let Some(row) = rows.try_next().await.map_err(error)? {
             count += 1;

@@ -39,8 +39,9 @@ impl SqliteScanner {
         let (start, end) = range.bounds();
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let query = sqlx::query(AssertSqlSafe(Arc::clone(&self.records)));
-        let mut rows =
-            query.bind(start.into_bytes()).bind(end.into_bytes()).bind(most).fetch(&mut self.connection);
+        // Behind every key, because it is no UTF-8.
+        let end = end.unwrap_or_else(|| vec![u8::MAX]);
+        let mut rows = query.bind(start).bind(end).bind(most).fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));
         while let Some(row) = rows.try_next().await.map_err(error)? {
             count += 1;
