@@ -58,6 +58,11 @@ impl Batch {
         }
     }
 
+    /// Whether nothing fits any more.
+    pub(crate) fn is_full(&self, config: &WriterConfig) -> bool {
+        self.ops >= config.batch_ops_max.get() || self.bytes >= config.batch_bytes_max
+    }
+
     /// Whether `write` fits; the first always does.
     pub(crate) fn has_room(&self, write: &Write, config: &WriterConfig) -> bool {
         let ops = self.ops + write.ops().len();

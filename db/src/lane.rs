@@ -218,14 +218,14 @@ impl<E: Engine> Lane<E> {
         self.join(batch, 0);
         let mut written = 0;
         for part in 1.. {
-            let mut plan = Plan::new(batch.pending[written..].iter().map(|pending| &pending.write));
+            let plan = Plan::new(batch.pending[written..].iter().map(|pending| &pending.write));
             if plan.revs() > batch.revs {
                 batch.revs = plan.revs();
                 let why = "more revisions are needed than were reserved";
                 return Err(Failed::Error(Error::Conflict(why.into())));
             }
             let session = self.link.session().ok_or(Failed::Lost)?;
-            let settled = within(limit, write(session, &mut plan, last)).await?;
+            let settled = within(limit, write(session, plan, last)).await?;
             for (pending, settled) in batch.pending[written..].iter_mut().zip(settled) {
                 pending.settled = Some(settled);
             }
@@ -243,7 +243,7 @@ impl<E: Engine> Lane<E> {
     /// What came while the database was busy travels along, in a first attempt: the COMMIT is yet to come. Up to the
     /// first write of a key that is among the `written` already, because a plan never builds on rows of its own.
     fn join(&mut self, batch: &mut Batch, written: usize) {
-        if batch.attempts == 1 && !self.inbox.is_empty() {
+        if batch.attempts == 1 && !batch.is_full(&self.config) && !self.inbox.is_empty() {
             let most = self.inbox.apart_from(&batch.pending[..written]);
             self.fill(batch, most);
         }

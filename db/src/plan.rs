@@ -2,8 +2,8 @@
 //!
 //! Pure. A batch means what the same writes one by one in arrival order would mean.
 
-use crate::entry::{Expiry, Key, Op, Rev, Settled, Write};
-use crate::run::{Held, Run, State, Told};
+use crate::entry::{Change, Expiry, Key, Op, Outcome, Rev, Settled, Write};
+use crate::run::{Held, Run, State};
 
 /// One row to write: what a key holds after all writes of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +46,10 @@ pub(crate) struct Plan<'a> {
     runs: Vec<Run<'a>>,
     /// Of each op of all writes, in arrival order: its run.
     run_of: Vec<usize>,
-    /// What each op is told, in the same order; from [`Plan::decide`] on.
-    told: Vec<Told>,
-    /// Of each run its place in [`Rows::free`]; from [`Plan::decide`] on.
-    free_at: Vec<usize>,
+    /// Whether what an op does or shows depends on what the store holds.
+    asks: bool,
+    /// What became of each write, if that was found out by [`Plan::decide`].
+    settled: Vec<Settled>,
 }
 
 impl<'a> Plan<'a> {
@@ -60,7 +60,7 @@ impl<'a> Plan<'a> {
         let mut order: Vec<usize> = (0..ops.len()).collect();
         order.sort_unstable_by(|&a, &b| (&ops[a].key, a).cmp(&(&ops[b].key, b)));
 
-        let mut runs = Vec::with_capacity(ops.len());
+        let mut runs: Vec<Run<'a>> = Vec::with_capacity(ops.len());
         let mut run_of = vec![0; ops.len()];
         for run in order.chunk_by(|&a, &b| ops[a].key == ops[b].key) {
             for &at in run {
@@ -68,21 +68,20 @@ impl<'a> Plan<'a> {
             }
             runs.extend(Run::of(run.iter().map(|&at| ops[at])));
         }
-        // Keys that were locked after others could be the reason of a deadlock: all are asked for, in one order.
-        if runs.iter().any(Run::asks) {
-            runs.iter_mut().for_each(Run::ask);
-        }
-        Self { writes, runs, run_of, told: Vec::new(), free_at: Vec::new() }
+        let asks = runs.iter().any(|run| run.asks);
+        Self { writes, runs, run_of, asks, settled: Vec::new() }
     }
 
     /// How many revisions the batch must reserve: those of its longest run.
     pub(crate) fn revs(&self) -> u64 {
-        self.runs.iter().map(Run::revs).max().unwrap_or(1)
+        let revs = |run: &Run<'_>| if self.asks || run.shows_rev { run.ops } else { 1 };
+        self.runs.iter().map(revs).max().unwrap_or(1)
     }
 
-    /// The keys of which [`Plan::decide`] must be given what the store holds, in key order.
+    /// The keys of which [`Plan::decide`] must be given what the store holds, in key order: all or none, because keys that are
+    /// locked after others could be the reason of a deadlock.
     pub(crate) fn asked(&self) -> Vec<&'a Key> {
-        self.runs.iter().filter(|run| run.asks()).map(Run::key).collect()
+        if self.asks { self.runs.iter().map(Run::key).collect() } else { Vec::new() }
     }
 
     /// Applies the writes one by one and says what to store. Of the revisions reserved for the batch `last` is the last;
@@ -91,64 +90,71 @@ impl<'a> Plan<'a> {
     /// `held` is what the store holds of the keys of [`Plan::asked`].
     pub(crate) fn decide(&mut self, last: Rev, held: &[Held]) -> Rows<'a> {
         let first = last.0 - (self.revs() - 1);
-        let mut held = held.iter().copied();
-        let state = |run: &Run<'a>| State::new(if run.asks() { held.next() } else { None }, first);
-        let mut states: Vec<State<'a>> = self.runs.iter().map(state).collect();
-
-        let mut told = Vec::with_capacity(self.run_of.len());
-        let mut rest = self.run_of.as_slice();
-        for write in &self.writes {
-            let (runs, later) = rest.split_at(write.ops().len());
-            apply(write, runs, &mut states, &mut told);
-            rest = later;
+        if !self.asks {
+            // Sets without conditions: the last one of each key is what remains.
+            let free = self.runs.iter().map(|run| Row::of(run.last, first)).collect();
+            return Rows { free, ..Rows::default() };
         }
-        self.told = told;
+        let mut states: Vec<State<'a>> = held.iter().map(|held| State::new(*held, first)).collect();
+        let mut runs = self.run_of.as_slice();
+        for write in &self.writes {
+            let (own, others) = runs.split_at(write.ops().len());
+            self.settled.push(apply(write, own, &mut states));
+            runs = others;
+        }
         let mut rows = Rows::default();
-        self.free_at = vec![0; self.runs.len()];
-        for (at, state) in states.iter().enumerate() {
-            self.free_at[at] = rows.free.len();
-            let Some(row) = state.written() else { continue };
-            match state.held() {
-                None => rows.free.push(row),
-                Some(Held::Absent) => rows.absent.push(row),
-                Some(Held::Present { .. }) => rows.present.push(row),
+        for (state, held) in states.iter().zip(held) {
+            match held {
+                Held::Absent => rows.absent.extend(state.written()),
+                Held::Present { .. } => rows.present.extend(state.written()),
             }
         }
         rows
     }
 
     /// What became of each write, in arrival order, from what the store made of the rows of [`Rows::free`].
-    pub(crate) fn settle(&self, stored: &[Stored]) -> Vec<Settled> {
-        let outcome = |op: usize| {
-            let stored = stored.get(self.free_at[self.run_of[op]]);
-            self.told[op].outcome(stored.copied())
+    pub(crate) fn settle(self, stored: &[Stored]) -> Vec<Settled> {
+        if self.asks {
+            return self.settled;
+        }
+        // Who comes first has created the key, if that was not there.
+        let mut created: Vec<bool> = stored.iter().map(|stored| stored.created).collect();
+        let mut runs = self.run_of.iter();
+        let mut outcome = |op: &Op| {
+            let run = runs.next().copied().unwrap_or_default();
+            let rev = op.shows_rev.then_some(Rev(stored[run].rev));
+            if std::mem::take(&mut created[run]) { Outcome::Created(rev) } else { Outcome::Updated(rev) }
         };
-        let mut next = 0;
-        let settle = |write: &&Write| {
-            let ops = next..next + write.ops().len();
-            next = ops.end;
-            match write {
-                Write::One(_) => Settled::One(outcome(ops.start)),
-                Write::Atomic(_) => match self.told[ops.clone()].iter().enumerate().find_map(Told::failed) {
-                    Some((index, rev)) => Settled::Failed { index, rev },
-                    None => Settled::All(ops.map(outcome).collect()),
-                },
-            }
+        let settle = |write: &&Write| match write {
+            Write::One(op) => Settled::One(outcome(op)),
+            Write::Atomic(ops) => Settled::All(ops.iter().map(&mut outcome).collect()),
         };
         self.writes.iter().map(settle).collect()
     }
 }
 
-/// Applies one write to the states of its keys, all of it or nothing, and tells each of its ops.
-fn apply<'a>(write: &'a Write, runs: &[usize], states: &mut [State<'a>], told: &mut Vec<Told>) {
+/// Applies one write to the states of its keys: all of it or nothing.
+fn apply<'a>(write: &'a Write, runs: &[usize], states: &mut [State<'a>]) -> Settled {
     let ops = write.ops().iter().zip(runs);
-    let mismatch = |(op, &run): (&Op, &usize)| states[run].mismatch(op);
-    if let Some((index, rev)) = ops.clone().enumerate().find_map(|(at, it)| Some((at, mismatch(it)?))) {
-        told.extend((0..runs.len()).map(|at| if at == index { Told::Mismatch(rev) } else { Told::Void }));
-        return;
+    let mismatch =
+        ops.clone().enumerate().find_map(|(index, (op, &run))| Some((index, states[run].mismatch(op)?)));
+    match (write, mismatch) {
+        (Write::One(_), Some((_, rev))) => Settled::One(Outcome::Mismatch(rev)),
+        (Write::Atomic(_), Some((index, rev))) => Settled::Failed { index, rev },
+        (Write::One(op), None) => Settled::One(states[runs[0]].apply(op, false)),
+        (Write::Atomic(_), None) => Settled::All(ops.map(|(op, &run)| states[run].apply(op, true)).collect()),
     }
-    let is_atomic = matches!(write, Write::Atomic(_));
-    told.extend(ops.map(|(op, &run)| states[run].apply(op, is_atomic)));
+}
+
+impl<'a> Row<'a> {
+    /// What `op` leaves of its key.
+    pub(crate) fn of(op: &'a Op, rev: u64) -> Self {
+        let (value, expiry) = match &op.change {
+            Change::Set(value, expiry) => (value.as_str(), *expiry),
+            Change::Delete => ("", TOMBSTONE),
+        };
+        Self { key: &op.key, value, rev, expiry }
+    }
 }
 
 #[cfg(test)]

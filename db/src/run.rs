@@ -1,7 +1,7 @@
 //! All ops of one key in a batch, and what they make of it one after another.
 
-use crate::entry::{Change, Expiry, Key, Op, Outcome, Rev};
-use crate::plan::{Row, Stored, TOMBSTONE};
+use crate::entry::{Change, Key, Op, Outcome, Rev};
+use crate::plan::Row;
 
 /// What the store holds of a key, read under lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,58 +31,38 @@ impl Held {
 /// The ops of one key, in arrival order.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
-    key: &'a Key,
-    ops: u64,
+    pub(crate) last: &'a Op,
+    pub(crate) ops: u64,
     /// Whether a reply shows a revision.
-    shown: bool,
-    asks: bool,
+    pub(crate) shows_rev: bool,
+    /// Whether what an op does or shows depends on what the store holds.
+    pub(crate) asks: bool,
 }
 
 impl<'a> Run<'a> {
-    /// The run of `ops`, which are of one key and at least one.
-    pub(crate) fn of(mut ops: impl ExactSizeIterator<Item = &'a Op>) -> Option<Self> {
+    /// The run of `ops`, which are of one key; none if there are none.
+    pub(crate) fn of(ops: impl ExactSizeIterator<Item = &'a Op>) -> Option<Self> {
         let count = ops.len() as u64;
-        let first = ops.next()?;
-        let (mut shown, mut asks) = (first.shows_rev, depends(first));
+        let (mut last, mut shows_rev, mut asks) = (None, false, false);
         for op in ops {
-            shown |= op.shows_rev;
-            asks |= depends(op);
+            shows_rev |= op.shows_rev;
+            asks |= op.if_rev.is_some() || op.change == Change::Delete;
+            last = Some(op);
         }
         // The revisions inside a run can only be told when the one before it is known.
-        Some(Self { key: &first.key, ops: count, shown, asks: asks || shown && count > 1 })
+        Some(Self { last: last?, ops: count, shows_rev, asks: asks || shows_rev && count > 1 })
     }
 
     pub(crate) fn key(&self) -> &'a Key {
-        self.key
+        &self.last.key
     }
-
-    /// How many revisions it takes at most: one for each op, or one for all if nobody is to know.
-    pub(crate) fn revs(&self) -> u64 {
-        if self.shown || self.asks { self.ops } else { 1 }
-    }
-
-    /// Whether it must be known what the store holds.
-    pub(crate) fn asks(&self) -> bool {
-        self.asks
-    }
-
-    /// Asks what the store holds, though nothing here depends on it.
-    pub(crate) fn ask(&mut self) {
-        self.asks = true;
-    }
-}
-
-/// Whether what `op` does depends on what is there.
-fn depends(op: &Op) -> bool {
-    op.if_rev.is_some() || matches!(op.change, Change::Delete)
 }
 
 /// What a key holds after some of its ops.
 #[derive(Debug)]
 pub(crate) struct State<'a> {
-    /// None: nobody asked.
-    held: Option<Held>,
-    /// The revision of the live entry. Known only if somebody asked.
+    held: Held,
+    /// The revision of the live entry.
     live: Option<u64>,
     /// The revision that the next write takes.
     next: u64,
@@ -90,55 +70,14 @@ pub(crate) struct State<'a> {
     written: Option<Row<'a>>,
 }
 
-/// What an op is told.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Told {
-    Known(Outcome),
-    /// It set a key of which only its row, once written, tells whether it was there.
-    First {
-        shows_rev: bool,
-    },
-    /// Nothing took effect of its write, because this op's condition is false.
-    Mismatch(Rev),
-    /// Nothing took effect of its write, because of another op.
-    Void,
-}
-
-impl Told {
-    /// The place and the revision of an op that made its write fail.
-    pub(crate) fn failed((index, told): (usize, &Self)) -> Option<(usize, Rev)> {
-        match told {
-            Self::Mismatch(rev) => Some((index, *rev)),
-            Self::Known(_) | Self::First { .. } | Self::Void => None,
-        }
-    }
-
-    /// What the op did, given what the store made of its row.
-    pub(crate) fn outcome(&self, stored: Option<Stored>) -> Outcome {
-        match (*self, stored) {
-            (Self::Known(outcome), _) => outcome,
-            (Self::First { shows_rev }, Some(Stored { rev, created })) => {
-                let rev = shows_rev.then_some(Rev(rev));
-                if created { Outcome::Created(rev) } else { Outcome::Updated(rev) }
-            }
-            (Self::Mismatch(rev), _) => Outcome::Mismatch(rev),
-            (Self::Void | Self::First { .. }, _) => Outcome::Absent,
-        }
-    }
-}
-
 impl<'a> State<'a> {
     /// What the store holds; `first` is the first revision reserved for the batch.
-    pub(crate) fn new(held: Option<Held>, first: u64) -> Self {
+    pub(crate) fn new(held: Held, first: u64) -> Self {
         let (live, next) = match held {
-            Some(Held::Present { rev, live }) => (live.then_some(rev), first.max(rev + 1)),
-            Some(Held::Absent) | None => (None, first),
+            Held::Present { rev, live } => (live.then_some(rev), first.max(rev + 1)),
+            Held::Absent => (None, first),
         };
         Self { held, live, next, written: None }
-    }
-
-    pub(crate) fn held(&self) -> Option<Held> {
-        self.held
     }
 
     /// The revision the key has, if that is not the one `op` asks for.
@@ -153,55 +92,32 @@ impl<'a> State<'a> {
     }
 
     /// Applies `op`, whose condition holds.
-    pub(crate) fn apply(&mut self, op: &'a Op, is_atomic: bool) -> Told {
-        match &op.change {
-            Change::Set(value, expiry) => self.set(op, value.as_str(), *expiry),
-            Change::Delete => self.delete(&op.key, is_atomic),
+    pub(crate) fn apply(&mut self, op: &'a Op, is_atomic: bool) -> Outcome {
+        if op.change == Change::Delete {
+            return self.delete(op, is_atomic);
         }
-    }
-
-    fn set(&mut self, op: &'a Op, value: &'a str, expiry: Expiry) -> Told {
-        let row = |rev| Some(Row { key: &op.key, value, rev, expiry });
-        if self.held.is_none() {
-            let told = match self.written {
-                None => Told::First { shows_rev: op.shows_rev },
-                // No reply of the run shows a revision, so it takes one only.
-                Some(_) => Told::Known(Outcome::Updated(None)),
-            };
-            self.written = row(self.next);
-            return told;
-        }
-        let rev = self.take_rev();
-        self.written = row(rev);
+        let rev = self.write(op);
         let shown = op.shows_rev.then_some(Rev(rev));
-        Told::Known(match self.live.replace(rev) {
-            None => Outcome::Created(shown),
-            Some(_) => Outcome::Updated(shown),
-        })
+        if self.live.replace(rev).is_some() { Outcome::Updated(shown) } else { Outcome::Created(shown) }
     }
 
-    fn delete(&mut self, key: &'a Key, is_atomic: bool) -> Told {
+    fn delete(&mut self, op: &'a Op, is_atomic: bool) -> Outcome {
         if self.live.take().is_some() {
-            let rev = self.take_rev();
-            self.written = Some(tombstone(key, rev));
-            return Told::Known(Outcome::Deleted(Rev(rev)));
+            return Outcome::Deleted(Rev(self.write(op)));
         }
         // The absence is part of what an atomic write does, so it must last until COMMIT. Nothing locks a row that is
         // not there; its tombstone is locked like any row.
-        if is_atomic && self.held == Some(Held::Absent) && self.written.is_none() {
-            let rev = self.take_rev();
-            self.written = Some(tombstone(key, rev));
+        if is_atomic && self.held == Held::Absent && self.written.is_none() {
+            self.write(op);
         }
-        Told::Known(Outcome::Absent)
+        Outcome::Absent
     }
 
-    fn take_rev(&mut self) -> u64 {
+    /// What `op` leaves of the key is what to store. The revision it takes.
+    fn write(&mut self, op: &'a Op) -> u64 {
         let rev = self.next;
         self.next += 1;
+        self.written = Some(Row::of(op, rev));
         rev
     }
-}
-
-fn tombstone(key: &Key, rev: u64) -> Row<'_> {
-    Row { key, value: "", rev, expiry: TOMBSTONE }
 }

@@ -9,7 +9,7 @@ use crate::sweeper::Hint;
 /// Carries out `plan` with the revisions reserved up to `last`. Gives what became of every write, complete in memory.
 pub(crate) async fn write<S: Session>(
     session: &mut S,
-    plan: &mut Plan<'_>,
+    mut plan: Plan<'_>,
     last: Rev,
 ) -> Result<Vec<Settled>, Error> {
     let asked = plan.asked();

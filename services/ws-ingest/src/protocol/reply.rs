@@ -13,7 +13,7 @@ pub(super) const RESULT_BYTES: usize = 128;
 #[must_use]
 pub fn written(envelope: &Envelope, settled: &Settled) -> String {
     let id = envelope.id.as_deref();
-    let mut reply = String::new();
+    let mut reply = String::with_capacity(envelope.reply_bytes());
     match (&envelope.about, settled) {
         (About::One(name), Settled::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
         (About::Batch(names), Settled::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
@@ -53,6 +53,16 @@ pub fn not_written(envelope: Envelope, refusal: Refusal) -> Refused {
 pub fn binary() -> Refused {
     let message = "binary messages are not understood; send JSON as text";
     Refused { problem: Problem::new(Code::BadFrame, message), id: None, op: None }
+}
+
+impl Envelope {
+    /// About as long as the reply will be.
+    fn reply_bytes(&self) -> usize {
+        match &self.about {
+            About::One(Name(key)) => key.len() + RESULT_BYTES,
+            About::Batch(names) => names.iter().map(|(Name(key), _)| key.len() + RESULT_BYTES / 2).sum(),
+        }
+    }
 }
 
 impl Refused {
