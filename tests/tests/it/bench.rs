@@ -32,6 +32,13 @@ async fn it_writes_and_reads_as_many_as_asked_for(engine: Engine) {
     let written = bench(&system, &written);
     assert_eq!(written["writes"]["count"], 500, "{written}");
     assert_eq!(system.database.entries().await, 310, "ten more keys");
+    let shown = ["--count", "500", "--keys", "10", "--reads", "0", "--ids"];
+    let shown = bench(&system, &shown);
+    assert_eq!(
+        (&shown["writes"]["count"], &shown["refused"]),
+        (&500.into(), &serde_json::json!({})),
+        "{shown}"
+    );
     let empty = ["--count", "100", "--keys", "10", "--reads", "100", "--key-prefix", "never/", "--no-fill"];
     assert_eq!(bench(&system, &empty)["missing"], 100);
 }

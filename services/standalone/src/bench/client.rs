@@ -40,7 +40,8 @@ impl Client {
             None
         } else {
             let url = args.pair.write_url();
-            Some(Writer::connect(url).await.with_context(|| format!("cannot write at {url}"))?)
+            let writer = Writer::connect(url, args.ids).await;
+            Some(writer.with_context(|| format!("cannot write at {url}"))?)
         };
         let reader = if args.reads == 0 {
             None

@@ -38,6 +38,10 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
     pub(crate) value_bytes: u32,
 
+    /// Give each write an id, so that its answer tells the revision
+    #[arg(long)]
+    pub(crate) ids: bool,
+
     /// How long to measure
     #[arg(short, long, default_value_t = 10.0, value_parser = seconds)]
     pub(crate) seconds: f64,
