@@ -1,4 +1,5 @@
 //! `tests/bench/run`: Keywire beside its databases and beside other stores, in one run.
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a terminal is where it is used")]
 
 mod curves;
 mod facts;

@@ -49,7 +49,14 @@ impl Run {
     /// Starts `name` with an open stdin.
     #[must_use]
     pub fn start(name: &str, args: &[&str], env: &[(String, String)]) -> Self {
+        Self::start_unheard(name, args, env, Stdio::piped())
+    }
+
+    /// Starts `name` with an open stdin and `stderr` for what it says.
+    #[must_use]
+    pub fn start_unheard(name: &str, args: &[&str], env: &[(String, String)], stderr: Stdio) -> Self {
         let mut command = command(name, args, env);
+        command.stderr(stderr);
         let mut child = command.stdin(Stdio::piped()).spawn().expect("the binary can be started");
         let input = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
@@ -87,7 +94,7 @@ impl Run {
             std::thread::sleep(PAUSE);
         };
         let all = |stream: Option<JoinHandle<Vec<u8>>>| {
-            stream.expect("it is piped").join().expect("a pipe can be read")
+            stream.map_or_else(Vec::new, |stream| stream.join().expect("a pipe can be read"))
         };
         Output { status, stdout: all(self.stdout.take()), stderr: all(self.stderr.take()) }
     }

@@ -2,6 +2,7 @@
 //!
 //! Everything here fails a test by panicking, and everything that was started ends when it is dropped.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+#![expect(clippy::print_stderr, reason = "what a test says this way is shown if it fails")]
 
 mod binary;
 mod browser;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::terminal::say;
+
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks `/readyz`: success if it is ready, otherwise failure and the reason on stderr. Blocks for a few seconds at most.
@@ -14,11 +16,11 @@ pub fn check(admin_addr: SocketAddr) -> ExitCode {
         Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
         Ok(answer) => {
             let reason = answer.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body.trim());
-            eprintln!("not ready: {reason}");
+            say(format_args!("not ready: {reason}"));
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("cannot ask {admin_addr}: {error}");
+            say(format_args!("cannot ask {admin_addr}: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::origin::OriginRule;
 use crate::server::Limits;
+use crate::terminal;
 
 /// Flattened into each binary's flat struct; the binary adds its two addresses, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
@@ -173,7 +174,7 @@ pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
 
 /// Says on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).
 pub fn usage_error(message: impl Display) -> ExitCode {
-    eprintln!("{message}");
+    terminal::say(message);
     ExitCode::from(64)
 }
 

@@ -12,4 +12,5 @@ pub mod problem;
 pub mod server;
 pub mod stop;
 pub mod telemetry;
+pub mod terminal;
 mod wire;

@@ -11,6 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::terminal;
+
 /// The stop signal of one process. Clones are the same signal.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -70,7 +72,7 @@ impl Stop {
 
 /// Says on stderr, in one line, why the process cannot go on. The exit code is 1.
 pub fn failure(why: impl Display) -> ExitCode {
-    eprintln!("{why}");
+    terminal::say(why);
     ExitCode::FAILURE
 }
 
@@ -90,11 +92,11 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next signal. May be dropped at any time.
-    pub async fn next(&mut self) {
+    /// Waits for the next signal and says which it was. May be dropped at any time.
+    pub async fn next(&mut self) -> SignalKind {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
         }
     }
 }

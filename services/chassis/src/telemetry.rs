@@ -77,6 +77,8 @@ impl Telemetry {
             .compact()
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
+            // It would say on stderr that stderr is gone, and panic.
+            .log_internal_errors(false)
             .with_filter(EnvFilter::try_new(filter)?);
         let spans = self.tracers.as_ref().map(|tracers| {
             tracing_opentelemetry::layer()

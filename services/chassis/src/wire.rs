@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+
+/// What the kernel keeps unsent for a peer before a write waits. Left to itself it takes megabytes, in which a peer that
+/// reads slowly looks like one that does not read at all.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
 /// Dropping it, upgraded or not, closes the socket and frees the place.
 pub(crate) struct Wire {
@@ -28,6 +33,8 @@ impl Wire {
     ) -> io::Result<Self> {
         // A reply is one write; waiting to fill a packet would only delay it.
         stream.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         Ok(Self { io: TokioIo::new(stream), write_timeout, waiting: None, _place: place })
     }
 

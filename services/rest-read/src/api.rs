@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chassis::problem::{Code, Problem};
 use db::{Range, Rev};
+use poem::Request;
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
@@ -11,7 +12,7 @@ use crate::body;
 use crate::export::Exports;
 use crate::list::Lists;
 use crate::lookup::Lookup;
-use crate::once::{After, Limit, Once, Prefix};
+use crate::once::{After, Limit, Once, Prefix, only};
 use crate::page::ITEMS_DEFAULT;
 use crate::parameters::{IfNoneMatch, KeyText, KeyTexts};
 use crate::problem::LookupError;
@@ -23,7 +24,8 @@ const DESCRIPTION: &str = "\
 Reads what was written over the WebSocket at `/ws/storage/`: one text message `{\"key\":\"hello\",\"value\":\"world\"}` \
 is one write. A GET that starts after the reply to a write arrived sees that write or a later one.
 
-Keys and values are exact UTF-8, byte for byte. HEAD is answered like GET, without the body. Every error is \
+Keys and values are exact UTF-8, byte for byte. HEAD is answered like GET, without the body; any other method is a 405 \
+with `Allow`. Every error is \
 `{\"message\":…,\"status\":…,\"code\":…}`; programs go by `code`.";
 
 /// The read side's operations.
@@ -86,6 +88,19 @@ impl Api {
         Ok(self.read(key.0, known).await?)
     }
 
+    /// What reading one key would bring, without its body
+    #[oai(path = "/storage/:key", method = "head", operation_id = "headEntry")]
+    async fn entry_head(
+        &self,
+        /// The key, percent-encoded: 1 to 512 bytes of UTF-8
+        key: Path<KeyText>,
+        /// Revisions the client has: a list of entity tags, or `*`
+        #[oai(name = "If-None-Match")]
+        if_none_match: IfNoneMatch<'_>,
+    ) -> Result<EntryReply, Refused> {
+        self.entry(key, if_none_match).await
+    }
+
     /// Read several keys, or list them
     ///
     /// With `key`: all of these keys by one SELECT. A key asked twice counts once. This is also the way to keys that URL
@@ -98,6 +113,7 @@ impl Api {
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,
+        request: &Request,
         /// The keys, 1 to 100 distinct ones, each as a parameter of its own; then without `prefix`, `limit` and `after`
         key: KeyTexts,
         /// What the keys of the list begin with; all keys if not given
@@ -107,6 +123,7 @@ impl Api {
         /// Where the list goes on: `next` of the page before, which had the same prefix
         after: Once<After>,
     ) -> Result<EntriesReply, Refused> {
+        only(request, &["key", "prefix", "limit", "after"])?;
         if key.is_empty() {
             let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
             let range = Range::new(prefix);
@@ -129,9 +146,11 @@ impl Api {
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(
         &self,
+        request: &Request,
         /// What the keys begin with; all keys if not given
         prefix: Once<Prefix>,
     ) -> Result<ExportReply, Refused> {
+        only(request, &["prefix"])?;
         let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
         Ok(ExportReply::Begun(ExportBody(self.exports.start(prefix).await?)))
     }

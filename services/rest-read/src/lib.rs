@@ -26,6 +26,7 @@ mod schema;
 mod trial;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::Public;
@@ -67,7 +68,7 @@ impl Reads {
         let lookup = Lookup::start(store, limits, &tasks, &metrics);
         let lists = Lists::start(store, limits, lookup.state(), &tasks, &metrics);
         let exports = Exports::new(store, limits, &tasks, &metrics);
-        metrics::watch(&meter, lookup.state(), exports.count());
+        metrics::watch(&meter, lookup.state(), Arc::clone(lists.backlog()), exports.count());
         Self { api: Api { lookup, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
     }
 

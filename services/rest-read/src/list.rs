@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use crate::backlog::Backlog;
 use crate::lister::Lister;
 use crate::lookup::{Limits, State};
 use crate::metrics::Metrics;
@@ -18,6 +19,8 @@ use crate::problem::LookupError;
 pub(crate) struct Lists {
     queue: mpsc::Sender<Ask>,
     state: Arc<State>,
+    /// Pages not written yet. Not that of the gets, which would wait for clients that do not read their pages.
+    backlog: Arc<Backlog>,
     limits: Limits,
 }
 
@@ -37,7 +40,8 @@ impl Lists {
     /// A queue without listers, and the end its pages come out of. `state` is of the database that they read.
     pub(crate) fn new(limits: &Limits, state: &Arc<State>) -> (Self, Inlet) {
         let (queue, received) = mpsc::channel(limits.queue_lists_max.max(1));
-        let lists = Self { queue, state: Arc::clone(state), limits: *limits };
+        let backlog = Backlog::new(limits.backlog_bytes_max);
+        let lists = Self { queue, state: Arc::clone(state), backlog, limits: *limits };
         (lists, Arc::new(tokio::sync::Mutex::new(received)))
     }
 
@@ -52,9 +56,15 @@ impl Lists {
         let (lists, inlet) = Self::new(limits, state);
         for _ in 0..limits.listers {
             let (store, state, metrics) = (store.clone(), Arc::clone(state), metrics.clone());
-            tasks.spawn(Lister::new(store, Arc::clone(&inlet), state, metrics).run());
+            let backlog = Arc::clone(&lists.backlog);
+            tasks.spawn(Lister::new(store, Arc::clone(&inlet), state, backlog, metrics).run());
         }
         lists
+    }
+
+    /// Pages not written yet.
+    pub(crate) fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
     }
 
     /// The body of a page of `range`, read from one snapshot that is taken after this call.
@@ -72,7 +82,7 @@ impl Lists {
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             // Dropped without an answer: its lister met the deadline first.
-            Ok(Err(_)) | Err(_) => Err(self.state.late(selects)),
+            Ok(Err(_)) | Err(_) => Err(self.state.late(selects, &self.backlog)),
         }
     }
 }

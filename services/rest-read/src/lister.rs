@@ -7,7 +7,7 @@ use bytes::Bytes;
 use db::{Error, Range, Scanner, Snapshot, Store};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::backlog::Charge;
+use crate::backlog::{Backlog, Charge};
 use crate::cursor;
 use crate::list::{Ask, Inlet};
 use crate::lookup::State;
@@ -26,6 +26,7 @@ pub(crate) struct Lister {
     store: Store,
     inlet: Inlet,
     state: Arc<State>,
+    backlog: Arc<Backlog>,
     metrics: Metrics,
     /// Not there while it is used: it comes back only if nothing went wrong.
     scanner: Option<Scanner>,
@@ -33,8 +34,14 @@ pub(crate) struct Lister {
 }
 
 impl Lister {
-    pub(crate) fn new(store: Store, inlet: Inlet, state: Arc<State>, metrics: Metrics) -> Self {
-        Self { store, inlet, state, metrics, scanner: None, pace: Pace::new() }
+    pub(crate) fn new(
+        store: Store,
+        inlet: Inlet,
+        state: Arc<State>,
+        backlog: Arc<Backlog>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { store, inlet, state, backlog, metrics, scanner: None, pace: Pace::new() }
     }
 
     pub(crate) async fn run(mut self) {
@@ -75,7 +82,7 @@ impl Lister {
         let mut failures = 0;
         loop {
             sleep(backoff(failures)).await;
-            self.state.backlog.room().await;
+            self.backlog.room().await;
             let error = match self.read(range.clone(), items_max).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
@@ -127,7 +134,7 @@ impl Lister {
                 self.pace.weigh(record.value.map_or(0, str::len));
                 let flow = page.take(&record);
                 if page.len() > before {
-                    let more = self.state.backlog.charge(page.len() - before);
+                    let more = self.backlog.charge(page.len() - before);
                     charge = Some(match charge.take() {
                         Some(charge) => charge.join(more),
                         None => more,

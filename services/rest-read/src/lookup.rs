@@ -27,7 +27,7 @@ pub struct Limits {
     pub queue_keys_max: usize,
     /// Time from asking to answering.
     pub op_timeout: Duration,
-    /// No SELECT is sent while more bytes than this wait to be written to clients.
+    /// No SELECT is sent while more bytes than this wait to be written to clients; the same for pages of lists.
     pub backlog_bytes_max: usize,
     /// Bytes of a key.
     pub key_bytes_max: usize,
@@ -122,7 +122,7 @@ impl Lookup {
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(LookupError::Internal),
-            Err(_) => Err(self.state.late(selects)),
+            Err(_) => Err(self.state.late(selects, &self.state.backlog)),
         }
     }
 
@@ -175,9 +175,10 @@ impl State {
         if self.is_connected() { LookupError::Overloaded } else { LookupError::Unavailable }
     }
 
-    /// Why what was asked was not answered by its deadline; `selects` is the count when it was asked.
-    pub(crate) fn late(&self, selects: u64) -> LookupError {
-        let works = self.selects() != selects || self.backlog.is_full();
+    /// Why what was asked was not answered by its deadline; `selects` is the count when it was asked, `backlog` what it
+    /// waited for.
+    pub(crate) fn late(&self, selects: u64, backlog: &Backlog) -> LookupError {
+        let works = self.selects() != selects || backlog.is_full();
         if self.is_connected() && works { LookupError::Overloaded } else { LookupError::Unavailable }
     }
 

@@ -1,5 +1,6 @@
 //! `rest-read`: reads its configuration, then serves, checks or prints its specification.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -22,7 +23,8 @@ fn run() -> anyhow::Result<ExitCode> {
     match config.command {
         Some(Command::Check) => return Ok(chassis::check::check(config.admin_addr)),
         Some(Command::Openapi) => {
-            print!("{}", rest_read::specification());
+            let specification = rest_read::specification();
+            std::io::stdout().write_all(specification.as_bytes()).context("cannot print it")?;
             return Ok(ExitCode::SUCCESS);
         }
         None => {}

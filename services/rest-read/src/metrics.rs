@@ -6,6 +6,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
+use crate::backlog::Backlog;
 use crate::lookup::State;
 
 /// What says how the read side is doing.
@@ -59,13 +60,25 @@ fn labels(system: &'static str, operation: &'static str, ok: bool) -> [KeyValue;
     ]
 }
 
-/// Shows the state of the lookup, and how many exports are under way, whenever the metrics are read.
-pub(crate) fn watch(meter: &Meter, state: &Arc<State>, exports: impl Fn() -> usize + Send + Sync + 'static) {
+/// Shows the state of the lookup, the pages that wait for clients, and how many exports are under way, whenever the metrics
+/// are read.
+pub(crate) fn watch(
+    meter: &Meter,
+    state: &Arc<State>,
+    pages: Arc<Backlog>,
+    exports: impl Fn() -> usize + Send + Sync + 'static,
+) {
     meter
         .u64_observable_gauge("keywire.exports")
         .with_description("Exports under way.")
         .with_unit("{export}")
         .with_callback(move |observer| observer.observe(exports() as u64, &[]))
+        .build();
+    meter
+        .u64_observable_gauge("keywire.lists.backlog")
+        .with_description("Bytes of pages not written to clients yet.")
+        .with_unit("By")
+        .with_callback(move |observer| observer.observe(pages.bytes() as u64, &[]))
         .build();
     let gauge = |name, description, unit, read: fn(&State) -> usize| {
         let state = Arc::clone(state);

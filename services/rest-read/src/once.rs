@@ -123,3 +123,14 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Once<T> {
 pub(crate) fn query(request: &Request) -> Result<Vec<(String, String)>, Problem> {
     request.params().map_err(|_| Problem::new(Code::BadParameter, "the query cannot be read"))
 }
+
+/// Refuses a query with a parameter beside `names`: one that is misspelt would answer for more than was asked.
+pub(crate) fn only(request: &Request, names: &[&str]) -> Result<(), Problem> {
+    match query(request)?.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+        Some((name, _)) => {
+            let message = format!("no parameter {name}, there is {}", names.join(", "));
+            Err(Problem::new(Code::BadParameter, message))
+        }
+        None => Ok(()),
+    }
+}

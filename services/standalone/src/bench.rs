@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use chassis::terminal::say;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -87,7 +88,7 @@ pub(crate) fn bench(args: &BenchArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("keywire bench: {error:#}");
+            say(format_args!("keywire bench: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -5,11 +5,13 @@ mod dial;
 mod failure;
 mod fetch;
 mod place;
+mod printed;
 mod socket;
 
 pub(crate) use answer::Answer;
 pub(crate) use dial::{authority, dial};
-pub(crate) use failure::{Failure, finish, one_line, printed};
+pub(crate) use failure::{Failure, finish};
 pub(crate) use fetch::{encoded, fetch};
 pub(crate) use place::{Pair, Place};
+pub(crate) use printed::{one_line, printed};
 pub(crate) use socket::{Ended, Socket};

@@ -5,6 +5,7 @@ mod target;
 use std::path::PathBuf;
 
 use chassis::stop::Signals;
+use chassis::terminal::say;
 use indicatif::HumanBytes;
 
 use crate::client::{Failure, Place, encoded, fetch};
@@ -40,13 +41,16 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let Some(file) = args.file.as_deref().filter(|file| file.as_os_str() != "-") else {
         return receive(args, Target::stdout()).await;
     };
+    if !target::is_replaced(file) {
+        return receive(args, Target::open(file)?).await;
+    }
     // Signals are caught only here, where something is to be taken away: they end whatever waits for a pipe.
     let mut signals =
         Signals::listen().map_err(|error| Failure::File("cannot catch signals".into(), error))?;
     let target = Target::open(file)?;
     tokio::select! {
         done = receive(args, target) => done,
-        () = signals.next() => Err(Failure::Refused("interrupted; nothing was exported".into())),
+        signal = signals.next() => Err(Failure::Interrupted("exported", signal)),
     }
 }
 
@@ -71,7 +75,7 @@ async fn receive(args: &ExportArgs, mut target: Target) -> Result<(), Failure> {
     let took = progress.elapsed();
     drop(progress);
     let (lines, bytes) = (counted(tally.lines), HumanBytes(tally.bytes));
-    eprintln!("keywire: {lines} exported, {bytes} in {:.1} s", took.as_secs_f64());
+    say(format_args!("keywire: {lines} exported, {bytes} in {:.1} s", took.as_secs_f64()));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{IsTerminal as _, Read};
 use std::path::PathBuf;
 
+use chassis::terminal::say;
 use indicatif::HumanCount;
 
 use crate::client::{Failure, Pair};
@@ -38,7 +39,7 @@ pub(crate) async fn import(args: &ImportArgs) -> Result<(), Failure> {
         return Err(Failure::Refused(summary));
     }
     if done.is_ok() || settled {
-        eprintln!("keywire: {summary}");
+        say(format_args!("keywire: {summary}"));
     }
     done
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+use chassis::terminal::say;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 /// What is known to have an end shows a bar and the time left.
@@ -61,7 +62,7 @@ impl Progress {
 
     /// Says one line on stderr that stays.
     pub(crate) fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| say(line));
     }
 
     /// How long it has taken.

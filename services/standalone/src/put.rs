@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::time::Duration;
 
+use chassis::terminal::say;
 use db::VALUE_BYTES_MAX;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -108,7 +109,7 @@ async fn write(pair: &Pair, message: &Message<'_>, shows_rev: bool) -> Result<()
     socket.close().await;
     let answer = answer.done()?;
     if std::io::stderr().is_terminal() {
-        eprintln!("{}", one_line(&answer.message));
+        say(one_line(&answer.message));
     }
     match answer.rev.filter(|_| shows_rev) {
         Some(rev) => printed(writeln!(std::io::stdout(), "{rev}")),

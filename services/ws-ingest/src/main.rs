@@ -1,5 +1,6 @@
 //! `ws-ingest`: reads its configuration, then serves, migrates or checks.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -32,7 +33,7 @@ fn run() -> anyhow::Result<ExitCode> {
             let named = |user: &Option<String>| user.clone().filter(|user| !user.is_empty());
             let grants = Grants { writer: named(writer_user), reader: named(reader_user) };
             runtime.block_on(store.migrate(&grants)).context("cannot migrate")?;
-            println!("the schema is up to date");
+            writeln!(std::io::stdout(), "the schema is up to date").context("cannot say that it is done")?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Check) | None => runtime.block_on(serve(&config, store)),

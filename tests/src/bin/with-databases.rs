@@ -1,6 +1,7 @@
 //! Runs a command with a server of each database engine that can be had here, and stops them after it.
 //!
 //! The command finds them in `TEST_DATABASE_URL`; servers that are named there already are used as they are.
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a terminal is where it is used")]
 
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;

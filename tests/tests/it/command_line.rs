@@ -3,7 +3,7 @@
 mod export;
 mod import;
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end, write};
 
@@ -51,6 +51,35 @@ fn rev(printed: &str) -> u64 {
     printed.lines().next().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("no rev: {printed:?}"))
 }
 
+/// A stderr that nobody reads.
+fn closed_pipe() -> Stdio {
+    std::io::pipe().expect("pipes can be made").1.into()
+}
+
+/// A stderr that takes nothing.
+fn full() -> Stdio {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there").into()
+}
+
+#[test]
+fn what_nobody_hears_changes_no_exit_code() {
+    let nowhere = "http://127.0.0.1:1";
+    for stderr in [closed_pipe, full] {
+        for (args, code) in [
+            (&["get", "k", "--url", nowhere][..], 69),
+            (&["export", "--url", nowhere], 69),
+            (&["import", "/no/such/file"], 74),
+            (&["bench", "--count", "1", "--url", nowhere], 1),
+            (&["get"], 64),
+            (&["check", "--admin-addr", "127.0.0.1:1"], 1),
+            (&["--database-url", "sqlite:///dev/null/file"], 1),
+        ] {
+            let ended = Run::start_unheard("keywire", args, &[], stderr()).end();
+            assert_eq!(ended.status.code(), Some(code), "{args:?}: {ended:?}");
+        }
+    }
+}
+
 async fn what_is_put_is_got_to_the_byte(engine: Engine) {
     let system = System::start(engine).await;
     let entries = [
@@ -92,6 +121,8 @@ async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
     assert_eq!(large, "keywire: value has 6 bytes; at most 5 are allowed");
     assert_eq!(said(&keywire(&system, &["put", "", "v"]), 1), "keywire: key must not be empty");
     assert_eq!(said(&keywire(&system, &["get", ""]), 1), "keywire: key is empty");
+    let elsewhere = keywire(&system, &["get", "k", "--url", &format!("http://{}", system.reads().admin)]);
+    assert!(said(&elsewhere, 69).contains("see --help"), "{elsewhere:?}");
     for (input, word) in [(&b"ab\xff"[..], "not UTF-8"), (&vec![b'x'; 1_048_577], "more than 1048576 bytes")]
     {
         let mut put = Run::start("keywire", &["put", "k", "-"], &env(&system));

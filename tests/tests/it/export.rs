@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use e2e::{Connection, Engine, PATIENCE, Role, System, eventually, get, promises, write};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 promises! { sqlite:
+    a_client_that_reads_slowly_gets_all_of_it,
     an_export_is_what_was_written_and_can_be_written_again,
     an_export_is_one_snapshot_while_writers_go_on,
     a_client_that_takes_nothing_for_ten_seconds_is_given_up,
@@ -108,6 +111,7 @@ async fn an_export_is_what_was_written_and_can_be_written_again(engine: Engine) 
     assert_eq!(expiring, format!("{{\"key\":\"expiring\",\"value\":\"v\",\"expires_at\":{FUTURE}}}\n"));
     assert_eq!(get(other.http(), "/export?prefix=user/").await.body.lines().count(), 1);
     assert_eq!(get(other.http(), "/export?prefix=nobody").await.body, "");
+    get(other.http(), "/export?limit=1").await.refused(422, "bad_parameter");
 }
 
 async fn an_export_is_one_snapshot_while_writers_go_on(engine: Engine) {
@@ -164,6 +168,26 @@ async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: Engine)
         .await;
     }
     incomplete(connection).await;
+}
+
+async fn a_client_that_reads_slowly_gets_all_of_it(engine: Engine) {
+    let system = System::start(engine).await;
+    heavy(&system).await;
+    let mut client = TcpStream::connect(system.http()).await.expect("the port is open");
+    let request = "GET /export HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    client.write_all(request.as_bytes()).await.expect("it is read");
+    // Well past the time after which a client that takes nothing is given up: 50 kB a second.
+    let (mut all, started) = (Vec::new(), Instant::now());
+    let mut due = tokio::time::interval(Duration::from_millis(100));
+    while started.elapsed() < Duration::from_secs(16) {
+        due.tick().await;
+        let mut some = vec![0; 5000];
+        let read = client.read(&mut some).await.expect("it is not broken off");
+        all.extend_from_slice(&some[..read]);
+    }
+    client.read_to_end(&mut all).await.expect("it is not broken off");
+    assert!(all.ends_with(b"\r\n0\r\n\r\n"), "its last chunk is there");
+    assert_eq!(String::from_utf8_lossy(&all).matches("\"key\":\"heavy").count(), 24);
 }
 
 async fn exports_over_their_number_are_refused(engine: Engine) {

@@ -45,6 +45,12 @@ impl Answer {
     }
 
     fn refusal(self) -> Failure {
-        if self.may_pass() { Failure::Unavailable(self.message) } else { Failure::Refused(self.message) }
+        match self.code.as_deref() {
+            _ if self.may_pass() => Failure::Unavailable(self.message),
+            Some("no_route" | "bad_method") => {
+                Failure::Unavailable(format!("{}: this is not where it is served, see --help", self.message))
+            }
+            _ => Failure::Refused(self.message),
+        }
     }
 }

@@ -3,8 +3,17 @@
 use std::io;
 use std::process::ExitCode;
 
+use chassis::terminal::say;
+use tokio::signal::unix::SignalKind;
+
+use super::one_line;
+
 /// `EX_UNAVAILABLE` of sysexits.
 const UNAVAILABLE: u8 = 69;
+/// `EX_IOERR` of sysexits.
+const IO_ERROR: u8 = 74;
+/// What shells add to the number of the signal that ended a command.
+const SIGNALED: u8 = 128;
 
 /// What ends a command, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +27,9 @@ pub(crate) enum Failure {
     /// Something of the caller's own: a file, a pipe.
     #[error("{0}: {1}")]
     File(String, #[source] io::Error),
+    /// A signal came, and what was begun is taken away.
+    #[error("interrupted; nothing was {0}")]
+    Interrupted(&'static str, SignalKind),
     /// Nobody reads on what is printed. Whoever closed the pipe knows why.
     #[error("nobody reads what is printed")]
     Unread,
@@ -26,8 +38,11 @@ pub(crate) enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Refused(_) | Self::File(..) | Self::Unread => ExitCode::FAILURE,
-            Self::Unavailable(_) => ExitCode::from(UNAVAILABLE),
+            Self::Refused(_) | Self::Unread => ExitCode::FAILURE,
+            Self::Unavailable(_) => UNAVAILABLE.into(),
+            Self::File(..) => IO_ERROR.into(),
+            Self::Interrupted(_, signal) => u8::try_from(signal.as_raw_value())
+                .map_or(ExitCode::FAILURE, |signal| (SIGNALED + signal).into()),
         }
     }
 }
@@ -38,38 +53,8 @@ pub(crate) fn finish(done: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure @ Failure::Unread) => failure.exit_code(),
         Err(failure) => {
-            eprintln!("keywire: {}", one_line(&failure.to_string()));
+            say(format_args!("keywire: {}", one_line(&failure.to_string())));
             failure.exit_code()
         }
-    }
-}
-
-/// What came of writing to stdout.
-pub(crate) fn printed<T>(written: io::Result<T>) -> Result<T, Failure> {
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::Unread,
-        _ => Failure::File("cannot print".into(), error),
-    })
-}
-
-/// `text` with control characters spelled out: messages repeat keys, and a key may hold anything.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_never_breaks_the_line_it_is_named_in() {
-        assert_eq!(
-            one_line("No value found for key a\nb\u{1b}[2J é"),
-            r"No value found for key a\nb\u{1b}[2J é"
-        );
     }
 }

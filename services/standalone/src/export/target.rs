@@ -19,6 +19,11 @@ pub(super) enum Target {
     File(NamedTempFile, PathBuf),
 }
 
+/// Whether an export to `path` takes the place of what is there; to a pipe or a device it is written as it comes.
+pub(super) fn is_replaced(path: &Path) -> bool {
+    metadata(path).map_or(true, |found| found.is_file())
+}
+
 impl Target {
     pub(super) fn stdout() -> Self {
         Self::Stdout(io::stdout())
@@ -30,7 +35,7 @@ impl Target {
     }
 
     fn try_open(path: &Path) -> io::Result<Self> {
-        if metadata(path).is_ok_and(|found| !found.is_file()) {
+        if !is_replaced(path) {
             return Ok(Self::Stream(OpenOptions::new().write(true).open(path)?, path.into()));
         }
         // A link stays one: what it points to is replaced.
@@ -40,7 +45,9 @@ impl Target {
             .prefix(".keywire-export-")
             // Less what the user's mask takes away, as for any file.
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
+            .tempfile_in(folder)
+            // Its text names the new file, which nobody asked for.
+            .map_err(|error| error.kind())?;
         Ok(Self::File(new, path))
     }
 

@@ -228,7 +228,9 @@ impl<'a> Delivery<'a> {
 
     fn refuse(&mut self, number: u64, why: &str) {
         self.tally.refused += 1;
-        self.progress.say(&format!("keywire: line {number}: {}", one_line(why)));
+        // JSON counts lines too, and a message has but one.
+        let why = one_line(why).replace(" at line 1 column ", " at column ");
+        self.progress.say(&format!("keywire: line {number}: {why}"));
     }
 
     /// The socket ended: if with a goodbye, after the answers to everything that the service had taken in.

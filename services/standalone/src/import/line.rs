@@ -1,16 +1,24 @@
 //! The lines of an input: numbered, bounded, each with what is to be known of it before it is sent.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use db::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The most bytes of a line: in JSON a control character takes six bytes. The socket takes no longer message.
 const LINE_BYTES_MAX: usize = 6 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) + 4096;
+
+/// The most bytes of an `id`.
+const ID_BYTES_MAX: usize = 128;
+
+/// What editors of some systems put before the first line of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Lines are handed over when they have this many bytes, or when no more are there yet.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -21,7 +29,7 @@ pub(super) struct Line {
     /// Counted from 1, blank lines too.
     pub(super) number: u64,
     pub(super) text: Utf8Bytes,
-    /// When what it writes expires, in microseconds since 1970.
+    /// When what it writes expires, in microseconds since 1970. Only of a set that nothing else is wrong with.
     expires_at: Option<u64>,
     /// Bytes of the input up to its end.
     pub(super) end: u64,
@@ -72,15 +80,38 @@ impl Line {
     }
 }
 
-/// The member `expires_at` of a message, if it is one the service would understand; the rest is for the service to judge.
+/// When what a set writes expires, if nothing is wrong with it. All else is for the service to judge: a line it would refuse
+/// is not one that came too late.
 fn expires_at(text: &str) -> Option<u64> {
     #[derive(Deserialize)]
-    struct Message<'a> {
+    struct Set<'a> {
         #[serde(borrow)]
-        expires_at: Option<&'a RawValue>,
+        id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        op: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        key: Cow<'a, str>,
+        #[serde(borrow)]
+        value: Cow<'a, str>,
+        if_rev: Option<u64>,
+        ttl: Option<IgnoredAny>,
+        expires_at: u64,
     }
-    let message: Message<'_> = serde_json::from_str(text).ok()?;
-    message.expires_at?.get().parse().ok()
+    if !text.contains("\"expires_at\"") {
+        return None;
+    }
+    let set: Set<'_> = serde_json::from_str(text).ok()?;
+    let id_fits = set.id.is_none_or(|id| {
+        let (id, first) = (id.get(), id.get().as_bytes()[0]);
+        id.len() <= ID_BYTES_MAX && (first == b'"' || first == b'-' || first.is_ascii_digit())
+    });
+    let fits = id_fits
+        && set.op.is_none_or(|op| op == "set")
+        && (1..=KEY_BYTES_MAX).contains(&set.key.len())
+        && set.value.len() <= VALUE_BYTES_MAX
+        && set.if_rev.is_none_or(|rev| i64::try_from(rev).is_ok())
+        && set.ttl.is_none();
+    fits.then_some(set.expires_at)
 }
 
 struct Lines<R> {
@@ -134,6 +165,9 @@ impl<R: io::Read> Lines<R> {
             if text.last() == Some(&b'\n') {
                 text.pop();
             }
+            if self.number == 1 && text.starts_with(BYTE_ORDER_MARK) {
+                text.drain(..BYTE_ORDER_MARK.len());
+            }
             if text.len() > LINE_BYTES_MAX {
                 self.bytes += self.input.skip_until(b'\n')? as u64;
                 return Ok(Some(Err(self.flaw(format!("longer than {LINE_BYTES_MAX} bytes")))));
@@ -183,6 +217,10 @@ mod tests {
         let lines = all(b"{}\n\n \t\r\n{\"a\":1}\r\nx");
         assert_eq!(lines, [(1, Ok("{}".into())), (4, Ok("{\"a\":1}\r".into())), (5, Ok("x".into()))]);
         assert_eq!(all(b""), []);
+        assert_eq!(
+            all(b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}"),
+            [(1, Ok("{}".into())), (2, Ok("\u{feff}{}".into()))]
+        );
     }
 
     #[test]
@@ -210,6 +248,21 @@ mod tests {
             (r#"{"key":"k","value":"v","expires_at":-1}"#, false),
             (r#"{"key":"k","value":"v","expires_at":1,"expires_at":1}"#, false),
             (r#"{"key":"k","expires_at":1"#, false),
+            (
+                r#"{"id":"7","op":"set","key":"k\n","value":"","if_rev":0,"ttl":null,"expires_at":1,"x":[]}"#,
+                true,
+            ),
+            (r#"{"id":null,"op":null,"key":"k","value":"","if_rev":null,"expires_at":1}"#, true),
+            // What the service refuses, or takes, whenever it comes.
+            (r#"{"op":"delete","key":"k","expires_at":1}"#, false),
+            (r#"{"op":"put","key":"k","value":"v","expires_at":1}"#, false),
+            (r#"{"key":"","value":"v","expires_at":1}"#, false),
+            (r#"{"key":"k","value":1,"expires_at":1}"#, false),
+            (r#"{"key":"k","expires_at":1}"#, false),
+            (r#"{"key":"k","value":"v","ttl":1,"expires_at":1}"#, false),
+            (r#"{"key":"k","value":"v","if_rev":9223372036854775808,"expires_at":1}"#, false),
+            (r#"{"id":true,"key":"k","value":"v","expires_at":1}"#, false),
+            (r#"{"key":"k","key":"k","value":"v","expires_at":1}"#, false),
         ] {
             assert_eq!(line(1, text).has_expired(), expired, "{text}");
         }

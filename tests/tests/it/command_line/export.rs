@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -124,8 +125,39 @@ async fn an_export_that_is_interrupted_leaves_nothing() {
     .await;
     signal("INT", run.id());
     let output = run.end();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert_eq!(heard(&output), "keywire: interrupted; nothing was exported\n");
     assert!(files(folder.path()).is_empty());
     drop(open);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_to_a_pipe_can_be_interrupted() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo can be started");
+    assert!(made.success());
+    let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
+    let url = format!("http://{addr}");
+    let start = || Run::start("keywire", &["export", "--url", &url, &pipe.display().to_string()], &[]);
+
+    let waits = start();
+    eventually("it waits for somebody to read", PATIENCE, async || {
+        let call = std::fs::read_to_string(format!("/proc/{}/wchan", waits.id()));
+        match call.map_err(|error| error.to_string())? {
+            call if call == "wait_for_partner" => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    signal("INT", waits.id());
+    assert_eq!(waits.end().status.signal(), Some(2));
+
+    let writes = start();
+    let mut reader = std::fs::File::open(&pipe).expect("somebody writes");
+    let open = service.join().expect("the service does not fail");
+    reader.read_exact(&mut [0; 3]).expect("it is under way");
+    signal("INT", writes.id());
+    assert_eq!(writes.end().status.signal(), Some(2));
+    drop((reader, open));
 }

@@ -8,10 +8,11 @@ use e2e::{Engine, PATIENCE, Run, System, eventually, free_port, promises, run_to
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{env, heard};
+use super::{closed_pipe, env, full, heard};
 
 promises! {
     refused_lines_are_reported_by_number_and_the_rest_is_written,
+    an_import_that_nobody_hears_writes_all_the_same,
     a_line_is_any_write_message,
     what_has_expired_is_skipped_and_counted_apart,
     a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
@@ -80,6 +81,7 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
         &write(&long, "v"),
         &write("c", &"\u{1}".repeat(1_048_576)),
         r#"{"key":"a","value":"2"}"#,
+        r#"{"op":"delete","key":"a","expires_at":1}"#,
     ]
     .join("\n");
     let output = import(&system, &input);
@@ -89,10 +91,23 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
     assert!(said[0].starts_with("keywire: line 3: not one JSON object"), "{said:?}");
     assert_eq!(said[1], "keywire: line 4: value must be a string, not a number");
     assert_eq!(said[2], "keywire: line 6: key has 513 bytes; at most 512 are allowed");
-    assert!(said[3].starts_with("keywire: 3 lines written, 3 refused in "), "{said:?}");
-    assert_eq!((said.len(), output.stdout.len()), (4, 0), "nothing else is said in a pipe: {said:?}");
+    assert!(said[3].starts_with("keywire: line 9: "), "{said:?}");
+    assert!(said[4].starts_with("keywire: 3 lines written, 4 refused in "), "{said:?}");
+    assert_eq!((said.len(), output.stdout.len()), (5, 0), "nothing else is said in a pipe: {said:?}");
     assert_eq!(system.read("a").await.json()["value"], "2");
     assert_eq!(system.database.entries().await, 2);
+}
+
+async fn an_import_that_nobody_hears_writes_all_the_same(engine: Engine) {
+    let refused = "nonsense\n".repeat(3);
+    for (at, gone) in [closed_pipe(), full()].into_iter().enumerate() {
+        let system = System::start(engine).await;
+        let mut run = Run::start_unheard("keywire", &["import"], &env(&system), gone);
+        run.feed((refused.clone() + &lines(0..100, "v") + &refused).as_bytes());
+        assert_eq!(run.end().status.code(), Some(1), "{at}");
+        assert_eq!(system.database.entries().await, 100);
+        assert_eq!(system.read("key/1").await.status, 200);
+    }
 }
 
 async fn a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written(engine: Engine) {
