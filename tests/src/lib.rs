@@ -19,6 +19,7 @@ mod proxy;
 mod server;
 mod socket;
 mod system;
+mod tokens;
 
 pub use binary::{Run, binary, run_to_end};
 pub use browser::Browser;
@@ -35,3 +36,4 @@ pub use proxy::Proxy;
 pub use server::{Server, docker, free_port, program_path};
 pub use socket::{Closed, Socket, rev, write};
 pub use system::System;
+pub use tokens::Tokens;

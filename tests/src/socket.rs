@@ -6,6 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::patience::{PATIENCE, within};
@@ -38,16 +39,30 @@ impl Socket {
             .unwrap_or_else(|error| panic!("no socket at {addr}{path}: {error}"))
     }
 
+    /// Opens `/ws/storage/` at `addr` as the holder of `token`.
+    pub async fn open_as(addr: SocketAddr, token: &str) -> Self {
+        let opened = Self::try_open_with(addr, "/ws/storage/", Some(token)).await;
+        opened.unwrap_or_else(|error| panic!("no socket at {addr} with a token: {error}"))
+    }
+
     /// Opens `path` at `addr`, where perhaps nobody answers.
     ///
     /// # Errors
     /// Why there is no socket.
     pub async fn try_open_at(addr: SocketAddr, path: &str) -> Result<Self, Error> {
+        Self::try_open_with(addr, path, None).await
+    }
+
+    async fn try_open_with(addr: SocketAddr, path: &str, token: Option<&str>) -> Result<Self, Error> {
+        let mut request = format!("ws://{addr}{path}").into_client_request()?;
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").try_into()?;
+            request.headers_mut().insert("authorization", value);
+        }
         let open = async {
             let stream = TcpStream::connect(addr).await?;
             stream.set_nodelay(true)?;
-            let url = format!("ws://{addr}{path}");
-            tokio_tungstenite::client_async(url, stream).await
+            tokio_tungstenite::client_async(request, stream).await
         };
         let (stream, _) = within("opening a socket", PATIENCE, open).await?;
         Ok(Self { stream })

@@ -12,6 +12,7 @@ use clap::error::ErrorKind;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::access::{Access, BadTokens};
 use crate::origin::OriginRule;
 use crate::server::Limits;
 use crate::terminal;
@@ -19,9 +20,17 @@ use crate::terminal;
 /// Flattened into each binary's flat struct; the binary adds its two addresses, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PublicArgs {
-    /// Serve everyone on an address other machines can reach
+    /// Serve everyone on an address other machines can reach; not where there are tokens
     #[arg(long, env, value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub allow_anonymous: bool,
+
+    /// File of tokens that let clients in, as `keywire token` makes them; then nobody comes in without one
+    #[arg(long, env)]
+    pub tokens_file: Option<PathBuf>,
+
+    /// Requests, and writes of a socket, that one connection may ask for in a second; 0 = as many as it can
+    #[arg(long, env, default_value_t = 0)]
+    pub connection_ops_per_second: u32,
 
     /// Host names, without ports, under which this service serves its own pages
     #[arg(long, env, value_delimiter = ',', default_value = "localhost,127.0.0.1,[::1]")]
@@ -53,12 +62,14 @@ pub struct PublicArgs {
 }
 
 /// `PublicArgs` after validation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Public {
     /// Bounds of the public port.
     pub limits: Limits,
     /// Which browser pages may use it.
     pub origin: OriginRule,
+    /// Who may use it, and what for.
+    pub access: Access,
     /// Time for the ordered stop.
     pub drain_timeout: Duration,
     /// A valid filter for [`Telemetry::install`](crate::telemetry::Telemetry::install).
@@ -75,6 +86,14 @@ pub enum ConfigError {
         "LISTEN_ADDR {0} can be reached from other machines and there are no tokens: set ALLOW_ANONYMOUS=true to serve everyone"
     )]
     NotLoopback(SocketAddr),
+    /// The file of tokens is not one.
+    #[error("TOKENS_FILE: {} {reason}", path.display())]
+    BadTokens {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: BadTokens,
+    },
     /// An entry of `ALLOWED_ORIGINS` that no browser would ever send.
     #[error("ALLOWED_ORIGINS: {0:?} is not an origin such as https://example.org")]
     BadOrigin(String),
@@ -103,7 +122,12 @@ impl PublicArgs {
     /// # Errors
     /// The first argument that makes no sense, or a public address without leave to serve everyone.
     pub fn validate(&self, listen: SocketAddr) -> Result<Public, ConfigError> {
-        if !listen.ip().is_loopback() && !self.allow_anonymous {
+        // Compose files pass an unset variable as an empty one.
+        let tokens = self.tokens_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let access = tokens.map_or(Ok(Access::default()), |path| {
+            Access::read(path).map_err(|reason| ConfigError::BadTokens { path: path.into(), reason })
+        })?;
+        if !listen.ip().is_loopback() && !self.allow_anonymous && !access.is_restricted() {
             return Err(ConfigError::NotLoopback(listen));
         }
         tracing_subscriber::EnvFilter::try_new(&self.log)
@@ -121,7 +145,6 @@ impl PublicArgs {
             return Err(ConfigError::BadHost(bad.clone()));
         }
         let drain_timeout = Duration::from_millis(self.drain_timeout_ms);
-        // Compose files pass an unset variable as an empty one.
         let endpoint = self.otel_exporter_otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         if let Some(bad) = endpoint.as_ref().filter(|endpoint| !is_http(endpoint)) {
             return Err(ConfigError::BadCollector(bad.clone()));
@@ -132,9 +155,11 @@ impl PublicArgs {
                 header_timeout: Duration::from_millis(self.header_timeout_ms),
                 // Leaves time for what comes after the connections: the queue, the database, the telemetry.
                 drain_timeout: drain_timeout / 4 * 3,
+                ops_per_second: self.connection_ops_per_second,
                 ..Limits::default()
             },
             origin: OriginRule { allowed, public_hosts },
+            access,
             drain_timeout,
             log: self.log.clone(),
             otlp_endpoint: endpoint,
@@ -210,82 +235,5 @@ pub fn database_password(file: Option<&Path>) -> Result<Option<SecretString>, St
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser as _;
-    use secrecy::ExposeSecret as _;
-
-    #[derive(Debug, clap::Parser)]
-    struct Args {
-        #[command(flatten)]
-        public: PublicArgs,
-    }
-
-    fn validate(listen: &str, args: &[&str]) -> Result<Public, String> {
-        let args = Args::try_parse_from([&["test"], args].concat());
-        let args = args.map_err(|error| one_line(&error.to_string()))?;
-        let listen = listen.parse().expect("an address");
-        args.public.validate(listen).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_defaults_serve_this_machine() {
-        let public = validate("127.0.0.1:8001", &[]).expect("defaults are valid");
-        assert_eq!(public.limits, Limits::default());
-        assert_eq!(public.origin.public_hosts, ["localhost", "127.0.0.1", "[::1]"]);
-        assert!(public.origin.allowed.is_empty());
-        assert_eq!(public.drain_timeout, Duration::from_secs(15));
-    }
-
-    #[test]
-    fn other_machines_are_served_only_when_that_was_asked_for() {
-        for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
-            let refusal = validate(listen, &[]).expect_err("no tokens");
-            assert!(refusal.contains("ALLOW_ANONYMOUS") && refusal.contains(listen));
-            assert!(validate(listen, &["--allow-anonymous=false"]).is_err());
-            assert!(validate(listen, &["--allow-anonymous"]).is_ok());
-            assert!(validate(listen, &["--allow-anonymous=true"]).is_ok());
-        }
-        assert!(validate("[::1]:1", &[]).is_ok());
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_in_one_line_that_names_it() {
-        let table = [
-            ("--allowed-origins=*", "ALLOWED_ORIGINS"),
-            ("--allowed-origins=https://a.example/", "ALLOWED_ORIGINS"),
-            ("--allowed-origins=https://a.example:443", "ALLOWED_ORIGINS"),
-            ("--allowed-origins=null", "ALLOWED_ORIGINS"),
-            ("--public-hosts=a.example:80", "PUBLIC_HOSTS"),
-            ("--log=a=b=c", "LOG"),
-            ("--connections-max=0", "--connections-max"),
-            ("--header-timeout-ms=soon", "--header-timeout-ms"),
-            ("--what", "--what"),
-        ];
-        for (arg, name) in table {
-            let refusal = validate("127.0.0.1:1", &[arg]).expect_err(arg);
-            assert!(refusal.contains(name) && !refusal.contains('\n'), "{refusal}");
-        }
-    }
-
-    #[test]
-    fn empty_entries_are_no_entries() {
-        let args = ["--allowed-origins=https://a.example, ,", "--otel-exporter-otlp-endpoint="];
-        let public = validate("127.0.0.1:1", &args).expect("valid");
-        assert_eq!(public.origin.allowed, ["https://a.example"]);
-        assert_eq!(public.otlp_endpoint, None);
-    }
-
-    #[test]
-    fn a_secret_is_its_file_without_the_line_end_and_is_never_printed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("password");
-        std::fs::write(&path, " pass word\r\n").expect("writable");
-        let secret = read_secret(&path).expect("a secret");
-        assert_eq!(secret.expose_secret(), " pass word");
-        assert!(!format!("{secret:?}").contains("pass"));
-        std::fs::write(&path, "\n").expect("writable");
-        assert!(read_secret(&path).is_err());
-        assert!(read_secret(&folder.path().join("missing")).is_err());
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

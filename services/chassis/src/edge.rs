@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
@@ -13,11 +14,13 @@ use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError};
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
+use crate::access::{Access, Grant, Holder};
 use crate::cors;
 use crate::express::{Express, Nothing};
 use crate::observe::Observer;
 use crate::origin::OriginRule;
 use crate::problem::{Code, Problem};
+use crate::rate::Rate;
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
 
@@ -29,14 +32,22 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Wraps the endpoint of the public port.
 ///
 /// Its errors become `Problem`s; HEAD is GET without the body; a path or query that is not UTF-8, a page of another
-/// origin, and any request after `stop` began are refused before they are routed; a panic is a 500.
-pub fn edge<E: Endpoint>(app: E, origin: OriginRule, telemetry: &Telemetry, stop: Stop) -> Edge<E> {
-    Edge { app, express: Nothing, origin, observer: Some(Observer::new(telemetry)), stop }
+/// origin, what is over a rate, and any request after `stop` began are refused before they are routed; a panic is a 500.
+/// Endpoints learn from a [`Holder`] what the sender may do.
+pub fn edge<E: Endpoint>(
+    app: E,
+    origin: OriginRule,
+    access: Access,
+    telemetry: &Telemetry,
+    stop: Stop,
+) -> Edge<E> {
+    Edge { app, express: Nothing, origin, access, observer: Some(Observer::new(telemetry)), stop }
 }
 
 /// The same for the admin port: no page may use it, its requests are not counted, it answers during the drain.
 pub(crate) fn admin_edge<E: Endpoint>(app: E) -> Edge<E> {
-    Edge { app, express: Nothing, origin: OriginRule::default(), observer: None, stop: Stop::new() }
+    let (origin, access) = (OriginRule::default(), Access::default());
+    Edge { app, express: Nothing, origin, access, observer: None, stop: Stop::new() }
 }
 
 /// What a port serves: an app behind the edge. `X` answers plain requests before they reach the framework.
@@ -45,6 +56,7 @@ pub struct Edge<E, X = Nothing> {
     app: E,
     express: X,
     origin: OriginRule,
+    access: Access,
     observer: Option<Observer>,
     stop: Stop,
 }
@@ -52,17 +64,18 @@ pub struct Edge<E, X = Nothing> {
 impl<E> Edge<E> {
     /// The same edge, where `express` answers what it can.
     pub fn with_express<X: Express>(self, express: X) -> Edge<E, X> {
-        let Self { app, origin, observer, stop, .. } = self;
-        Edge { app, express, origin, observer, stop }
+        let Self { app, origin, access, observer, stop, .. } = self;
+        Edge { app, express, origin, access, observer, stop }
     }
 }
 
 impl<E: Endpoint, X: Express> Edge<E, X> {
     /// The answer to `request` if it is one that needs no framework: plain enough that of what [`Edge::answer`]
-    /// refuses only a path that is not UTF-8 is left, which no express answers.
+    /// refuses only a path that is not UTF-8 is left, which no express answers. `rate` is that of its connection.
     pub(crate) fn express<'a>(
         &'a self,
         request: &hyper::Request<Incoming>,
+        rate: Option<&Rate>,
     ) -> Option<impl Future<Output = Response> + use<'a, E, X>> {
         let (uri, headers) = (request.uri(), request.headers());
         let observer = self.observer.as_ref().filter(|observer| !observer.exports_spans())?;
@@ -73,10 +86,18 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
             && header_bytes(headers) <= HEADER_BYTES_MAX
             && request.body().is_end_stream()
             && !self.stop.begun();
-        let answer = if is_plain { self.express.answer(uri.path(), headers)? } else { return None };
+        if !is_plain {
+            return None;
+        }
+        let Holder(grant) = self.access.holder(headers).ok()?;
+        let answer = self.express.answer(uri.path(), headers, &grant)?;
+        let spent = spend(rate, &grant);
         let started = Instant::now();
         Some(async move {
-            let mut response = caught(answer).await.unwrap_or_else(Problem::into_response);
+            let mut response = match spent {
+                Ok(()) => caught(answer).await.unwrap_or_else(Problem::into_response),
+                Err(problem) => problem.into_response(),
+            };
             self.finish(&mut response, None);
             let route = Some(StringValue::from(X::ROUTE));
             let status = response.status().as_u16();
@@ -113,17 +134,26 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
             // Only a GET opens a WebSocket.
             request.headers_mut().remove(header::UPGRADE);
         }
-        let mut response = match self.admit(&request, origin.as_ref()) {
+        let holder = self.access.holder(request.headers());
+        let mut response = match self.admit(&request, origin.as_ref(), holder.as_ref().ok()) {
             Err(problem) => problem.into_response(),
             Ok(()) if cors::is_preflight(&request) => cors::preflight(),
-            Ok(()) => self.route(request).await,
+            Ok(()) => {
+                request.extensions_mut().insert(holder);
+                self.route(request).await
+            }
         };
         self.finish(&mut response, origin.as_ref());
         response
     }
 
     /// What can be refused without knowing the route.
-    fn admit(&self, request: &Request, origin: Option<&HeaderValue>) -> Result<(), Problem> {
+    fn admit(
+        &self,
+        request: &Request,
+        origin: Option<&HeaderValue>,
+        holder: Option<&Holder>,
+    ) -> Result<(), Problem> {
         let refuse = |code, message: &str| Err(Problem::new(code, message));
         let (uri, headers) = (request.uri(), request.headers());
         if self.stop.begun() {
@@ -151,11 +181,15 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
         }
         // A value that is not text is no listed origin either.
         let text = |value: &'_ HeaderValue| value.to_str().unwrap_or_default().to_owned();
-        let Some(origin) = origin.map(text) else {
-            return Ok(());
-        };
-        let host = headers.get(header::HOST).map(text);
-        self.origin.check(Some(&origin), host.as_deref())
+        if let Some(origin) = origin.map(text) {
+            let host = headers.get(header::HOST).map(text);
+            self.origin.check(Some(&origin), host.as_deref())?;
+        }
+        let rate = request.extensions().get::<Arc<Rate>>().map(AsRef::as_ref);
+        match holder {
+            Some(Holder(grant)) => spend(rate, grant),
+            None => rate.map_or(Ok(()), |rate| rate.spend(1, "connection")),
+        }
     }
 
     async fn route(&self, request: Request) -> Response {
@@ -179,6 +213,12 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
         }
         cors::headers(&self.origin, origin, headers);
     }
+}
+
+/// Counts a request against the rate of its connection and that of its token.
+fn spend(rate: Option<&Rate>, grant: &Grant) -> Result<(), Problem> {
+    rate.map_or(Ok(()), |rate| rate.spend(1, "connection"))?;
+    grant.spend(1)
 }
 
 /// What `call` answers, unless it panics.

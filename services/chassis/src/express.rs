@@ -8,17 +8,21 @@ use std::future::Ready;
 use http::HeaderMap;
 use poem::Response;
 
+use crate::access::Grant;
+
 /// Answers plain GETs: without a query, a body or an `Origin`, within the limits of the edge.
 pub trait Express: Send + Sync + 'static {
     /// The pattern of the paths it answers, as telemetry names it.
     const ROUTE: &'static str;
 
     /// The answer, to be awaited; `None` = the framework is to answer. `path` is as it was sent: percent-encoded, and
-    /// left to the framework if that is not UTF-8, because who decodes a path need not do it twice. Only the future may panic.
+    /// left to the framework if that is not UTF-8, because who decodes a path need not do it twice. What `grant` does not
+    /// allow is left to it too. Only the future may panic.
     fn answer<'a>(
         &'a self,
         path: &str,
         headers: &HeaderMap,
+        grant: &Grant,
     ) -> Option<impl Future<Output = Response> + Send + use<'a, Self>>;
 }
 
@@ -33,6 +37,7 @@ impl Express for Nothing {
         &'a self,
         _: &str,
         _: &HeaderMap,
+        _: &Grant,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         None::<Ready<Response>>
     }

@@ -1,5 +1,6 @@
 //! What every process of this system needs and no service is about: ports, the edge of HTTP, stopping, telemetry.
 
+pub mod access;
 pub mod admin;
 pub mod check;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod express;
 mod observe;
 pub mod origin;
 pub mod problem;
+pub mod rate;
 pub mod server;
 pub mod stop;
 pub mod telemetry;

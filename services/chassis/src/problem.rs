@@ -121,15 +121,18 @@ impl Problem {
         format!(r#"{{"message":{message},"status":{status},"code":"{code}"}}"#)
     }
 
-    /// The reply over HTTP; a 503 says when to try again.
+    /// The reply over HTTP; a 429 or 503 says when to try again, a 401 how to say who one is.
     #[must_use]
     pub fn into_response(self) -> Response {
         let mut response = Response::builder().status(self.status()).body(self.body());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.code.status() == 503 {
+        if matches!(self.code.status(), 429 | 503) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.code == Code::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::edge::Edge;
 use crate::express::Express;
 use crate::problem::{Code, Problem};
+use crate::rate::Rate;
 use crate::stop::Stop;
 use crate::wire::Wire;
 
@@ -46,6 +47,8 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Time a connection gets to finish its request once the drain began.
     pub drain_timeout: Duration,
+    /// Requests, and ops of an upgraded socket, that one connection may ask for in a second; 0 = as many as it can.
+    pub ops_per_second: u32,
 }
 
 impl Default for Limits {
@@ -56,6 +59,7 @@ impl Default for Limits {
             // Past the 10 s after which the write service itself closes a socket that is not read.
             write_timeout: Duration::from_secs(15),
             drain_timeout: Duration::from_millis(11_250),
+            ops_per_second: 0,
         }
     }
 }
@@ -110,6 +114,7 @@ where
             local: local.clone(),
             remote: RemoteAddr(Addr::from(peer)),
             drain_timeout: limits.drain_timeout,
+            rate: Rate::new(limits.ops_per_second).map(Arc::new),
             stopping: stop.token(),
         };
         match Wire::new(stream, limits.write_timeout, place) {
@@ -161,17 +166,21 @@ struct Conversation<E, X> {
     local: LocalAddr,
     remote: RemoteAddr,
     drain_timeout: Duration,
+    rate: Option<Arc<Rate>>,
     /// Of its own, because it is polled with every packet.
     stopping: CancellationToken,
 }
 
 impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
     async fn hold(self, http: http1::Builder, wire: Wire) {
-        let Self { app, local, remote, drain_timeout, stopping } = self;
-        let service = service_fn(|request: hyper::Request<Incoming>| {
-            let answer = if let Some(express) = app.express(&request) {
+        let Self { app, local, remote, drain_timeout, rate, stopping } = self;
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
+            let answer = if let Some(express) = app.express(&request, rate.as_deref()) {
                 Either::Left(express)
             } else {
+                if let Some(rate) = &rate {
+                    request.extensions_mut().insert(Arc::clone(rate));
+                }
                 let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
                 // Boxed, so that a plain get does not carry the framework's large future.
                 Either::Right(Box::pin(app.get_response(request)))

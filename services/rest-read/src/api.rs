@@ -9,6 +9,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 
 use crate::backlog::Charge;
 use crate::body;
+use crate::caller::Caller;
 use crate::export::Exports;
 use crate::list::Lists;
 use crate::lookup::Lookup;
@@ -78,12 +79,14 @@ impl Api {
     #[oai(path = "/storage/:key", method = "get", operation_id = "getEntry")]
     async fn entry(
         &self,
+        caller: Caller,
         /// The key, percent-encoded: 1 to 512 bytes of UTF-8. `a/b` is `a%2Fb`
         key: Path<KeyText>,
         /// Revisions the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
     ) -> Result<EntryReply, Refused> {
+        caller.check([key.0.as_str()])?;
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
         Ok(self.read(key.0, known).await?)
     }
@@ -92,13 +95,14 @@ impl Api {
     #[oai(path = "/storage/:key", method = "head", operation_id = "headEntry")]
     async fn entry_head(
         &self,
+        caller: Caller,
         /// The key, percent-encoded: 1 to 512 bytes of UTF-8
         key: Path<KeyText>,
         /// Revisions the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
     ) -> Result<EntryReply, Refused> {
-        self.entry(key, if_none_match).await
+        self.entry(caller, key, if_none_match).await
     }
 
     /// Read several keys, or list them
@@ -113,6 +117,7 @@ impl Api {
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,
+        caller: Caller,
         request: &Request,
         /// The keys, 1 to 100 distinct ones, each as a parameter of its own; then without `prefix`, `limit` and `after`
         key: KeyTexts,
@@ -126,6 +131,7 @@ impl Api {
         only(request, &["key", "prefix", "limit", "after"])?;
         if key.is_empty() {
             let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
+            caller.check([prefix.as_str()])?;
             let range = Range::new(prefix);
             let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
             let items_max = limit.0.map_or(ITEMS_DEFAULT, |Limit(items)| items);
@@ -135,6 +141,7 @@ impl Api {
             let message = "key goes without prefix, limit and after: ask for keys or for a list";
             return Err(Problem::new(Code::BadParameter, message).into());
         }
+        caller.check(key.iter())?;
         Ok(EntriesReply::Found(EntriesBody(self.read_all(key).await?)))
     }
 
@@ -146,12 +153,14 @@ impl Api {
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(
         &self,
+        caller: Caller,
         request: &Request,
         /// What the keys begin with; all keys if not given
         prefix: Once<Prefix>,
     ) -> Result<ExportReply, Refused> {
         only(request, &["prefix"])?;
         let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
+        caller.check([prefix.as_str()])?;
         Ok(ExportReply::Begun(ExportBody(self.exports.start(prefix).await?)))
     }
 }

@@ -1,5 +1,6 @@
 //! Plain gets of one key, answered without the framework.
 
+use chassis::access::Grant;
 use chassis::problem::Problem;
 use percent_encoding::percent_decode_str;
 use poem::http::{HeaderMap, header};
@@ -21,12 +22,14 @@ impl chassis::express::Express for Express {
         &'a self,
         path: &str,
         headers: &HeaderMap,
+        grant: &Grant,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         let key = path.strip_prefix("/storage/").filter(|key| !key.is_empty() && !key.contains('/'))?;
         if headers.contains_key(header::IF_NONE_MATCH) {
             return None;
         }
         let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
+        grant.read(&key).ok()?;
         let read = self.0.read(KeyText(key), |_| false);
         Some(async { read.await.map_or_else(Problem::into_response, IntoResponse::into_response) })
     }

@@ -4,6 +4,7 @@ mod api;
 mod backlog;
 mod batch;
 mod body;
+mod caller;
 pub mod config;
 mod cursor;
 mod etag;
@@ -183,7 +184,8 @@ impl Server {
     pub async fn run(self, store: Store, limits: &Limits, telemetry: Telemetry, stop: Stop) {
         let reads = Reads::start(&store, limits, &telemetry);
         let work = async {
-            let app = edge::edge(reads.app(), self.public.origin, &telemetry, stop.clone());
+            let Public { origin, access, .. } = self.public.clone();
+            let app = edge::edge(reads.app(), origin, access, &telemetry, stop.clone());
             let app = app.with_express(reads.express());
             server::serve(self.listener, app, &self.public.limits, &stop).await;
         };

@@ -27,6 +27,10 @@ pub(crate) struct KeyTexts(Vec<String>);
 pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
 
 impl KeyText {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn key(self, bytes_max: usize) -> Result<Key, Problem> {
         Key::new(self.0, bytes_max).map_err(|error| key_problem(error, Code::NoRoute))
     }
@@ -36,6 +40,10 @@ impl KeyTexts {
     pub(crate) fn keys(self, bytes_max: usize) -> Result<Vec<Key>, Problem> {
         let key = |text| Key::new(text, bytes_max).map_err(|error| key_problem(error, Code::BadKey));
         self.0.into_iter().map(key).collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     /// Whether none is asked for by name.

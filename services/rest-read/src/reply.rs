@@ -71,7 +71,10 @@ pub(crate) enum Refused {
     /// `bad_path`: the path is not valid UTF-8 once it is percent-decoded.
     #[oai(status = 400)]
     BadPath(ProblemBody<400>),
-    /// `forbidden`: a page of an origin that is not allowed asked.
+    /// `unauthenticated`: a token is needed, and there is none or one that is not known.
+    #[oai(status = 401, header(name = "WWW-Authenticate", ty = "String", description = "`Bearer`"))]
+    Unauthenticated(ProblemBody<401>),
+    /// `forbidden`: the token does not grant all that was asked for, or a page of an origin that is not allowed asked.
     #[oai(status = 403)]
     Forbidden(ProblemBody<403>),
     /// `timeout`: the request took too long to arrive.
@@ -90,6 +93,12 @@ pub(crate) enum Refused {
     /// `headers_too_large`: the header fields are over their limit.
     #[oai(status = 431)]
     HeadersTooLarge(ProblemBody<431>),
+    /// `slow_down`: more requests than this connection or this token may send in a second.
+    #[oai(
+        status = 429,
+        header(name = "Retry-After", ty = "String", description = "Seconds to wait before trying again")
+    )]
+    SlowDown(ProblemBody<429>),
     /// `internal`: a bug of this service.
     #[oai(status = 500)]
     Internal(ProblemBody<500>),
@@ -176,11 +185,13 @@ impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         match problem.code.status() {
             400 => Self::BadPath(ProblemBody(problem)),
+            401 => Self::Unauthenticated(ProblemBody(problem)),
             403 => Self::Forbidden(ProblemBody(problem)),
             408 => Self::Timeout(ProblemBody(problem)),
             413 => Self::TooLarge(ProblemBody(problem)),
             414 => Self::UriTooLong(ProblemBody(problem)),
             422 => Self::BadParameter(ProblemBody(problem)),
+            429 => Self::SlowDown(ProblemBody(problem)),
             431 => Self::HeadersTooLarge(ProblemBody(problem)),
             503 => Self::Unavailable(ProblemBody(problem)),
             _ => Self::Internal(ProblemBody(problem)),

@@ -13,9 +13,11 @@ use crate::get::GetArgs;
 use crate::import::ImportArgs;
 use crate::ls::LsArgs;
 use crate::put::{DelArgs, PutArgs};
+use crate::token::TokenArgs;
 
 /// What the help of every command of the client ends with.
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 not found or refused, 64 usage, 69 service unavailable";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 not found or refused, 64 usage, 69 service unavailable, 74 a file or pipe failed";
 
 /// How a value is changed without losing somebody else's change.
 const EXAMPLE: &str = r#"Examples:
@@ -25,7 +27,7 @@ const EXAMPLE: &str = r#"Examples:
   { read -r rev; value=$(cat); } < <(keywire get --rev count)
   keywire put count "$((value + 1))" --if-rev "$rev"
 
-Exit codes: 0 done, 1 not found or refused, 64 usage, 69 service unavailable"#;
+Exit codes: 0 done, 1 not found or refused, 64 usage, 69 service unavailable, 74 a file or pipe failed"#;
 
 /// Keywire in one process: writes over the WebSocket, reads over HTTP, an `SQLite` file in between. The commands but
 /// `check` are clients of any running pair.
@@ -106,6 +108,12 @@ pub(crate) enum Command {
     /// While the service is away it waits and goes on where it was; after a minute without progress it gives up.
     #[command(after_help = EXIT_CODES)]
     Import(ImportArgs),
+    /// Makes a token that lets a client in, and prints it
+    ///
+    /// What it grants stands in the file, for `TOKENS_FILE` of the services, which read it when they start; the token itself
+    /// is nowhere but in what is printed.
+    #[command(after_help = EXIT_CODES)]
+    Token(TokenArgs),
     /// Puts load on a running pair and tells how fast it answers
     ///
     /// By default every client waits for an answer before it goes on (a closed loop). With --rate, operations fall due at

@@ -12,6 +12,7 @@ use crate::client::{Failure, Place, encoded, fetch};
 use crate::progress::{Progress, counted};
 
 use target::Target;
+pub(crate) use target::beside;
 
 /// What to export where.
 #[derive(Debug, Clone, clap::Args)]
@@ -57,7 +58,7 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
 async fn receive(args: &ExportArgs, mut target: Target) -> Result<(), Failure> {
     let query =
         if args.prefix.is_empty() { String::new() } else { format!("?prefix={}", encoded(&args.prefix)) };
-    let mut body = fetch(&args.place.url, &format!("/export{query}")).await?;
+    let mut body = fetch(args.place.side(), &format!("/export{query}")).await?;
     if !body.has_end {
         return Err(Failure::Unavailable("something in between hides where the export ends".into()));
     }

@@ -35,7 +35,8 @@ struct Item {
 /// Prints the value of a key; one that is not there is a failure.
 pub(crate) async fn get(args: &GetArgs) -> Result<(), Failure> {
     // Not the path: `.` and `..` in it mean something else to what is in between.
-    let body = fetch(&args.place.url, &format!("/storage?key={}", encoded(&args.key))).await?.whole().await?;
+    let body =
+        fetch(args.place.side(), &format!("/storage?key={}", encoded(&args.key))).await?.whole().await?;
     let found: Items = serde_json::from_slice(&body)
         .map_err(|error| Failure::Unavailable(format!("not an answer of Keywire: {error}")))?;
     let Some(item) = found.items.first() else {

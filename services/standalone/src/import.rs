@@ -30,7 +30,7 @@ pub(crate) struct ImportArgs {
 /// the command has failed then.
 pub(crate) async fn import(args: &ImportArgs) -> Result<(), Failure> {
     let (input, progress) = open(args)?;
-    let mut delivery = Delivery::new(args.pair.write_url(), line::read(input), &progress);
+    let mut delivery = Delivery::new(args.pair.write_side(), line::read(input), &progress);
     let done = delivery.run().await;
     let summary = summary(&delivery.tally, progress.elapsed().as_secs_f64());
     let (refused, settled) = (delivery.tally.refused > 0, delivery.tally.settled() > 0);

@@ -6,9 +6,8 @@ use std::io::{BufWriter, Write};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
-use url::Url;
 
-use crate::client::{Failure, Place, encoded, fetch, printed};
+use crate::client::{Failure, Place, Side, encoded, fetch, printed};
 
 /// Which keys to list, and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,7 +47,7 @@ pub(crate) async fn ls(args: &LsArgs) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut after = None;
     loop {
-        let page = page(&args.place.url, &args.prefix, after.as_deref()).await?;
+        let page = page(args.place.side(), &args.prefix, after.as_deref()).await?;
         for item in &page.items {
             printed(print(&mut out, item, args.long))?;
         }
@@ -60,7 +59,7 @@ pub(crate) async fn ls(args: &LsArgs) -> Result<(), Failure> {
     }
 }
 
-async fn page(url: &Url, prefix: &str, after: Option<&str>) -> Result<Page, Failure> {
+async fn page(side: Side<'_>, prefix: &str, after: Option<&str>) -> Result<Page, Failure> {
     let mut target = "/storage?limit=1000".to_owned();
     if !prefix.is_empty() {
         target.extend(["&prefix="].into_iter().chain(encoded(prefix)));
@@ -68,7 +67,7 @@ async fn page(url: &Url, prefix: &str, after: Option<&str>) -> Result<Page, Fail
     if let Some(after) = after {
         target.extend(["&after="].into_iter().chain(encoded(after)));
     }
-    let body = fetch(url, &target).await?.whole().await?;
+    let body = fetch(side, &target).await?.whole().await?;
     serde_json::from_slice(&body)
         .map_err(|error| Failure::Unavailable(format!("not an answer of Keywire: {error}")))
 }

@@ -9,6 +9,7 @@ mod import;
 mod ls;
 mod progress;
 mod put;
+mod token;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ fn execute(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
         Command::Ls(args) => finish(ls::ls(args)),
         Command::Export(args) => finish(export::export(args)),
         Command::Import(args) => finish(import::import(args)),
+        Command::Token(args) => Ok(client::finish(token::token(args))),
         Command::Bench(args) => Ok(bench::bench(args)),
     }
 }
@@ -123,7 +125,7 @@ async fn serve(
     let (can_write, can_read) = (ingest.readiness(), reads.readiness());
     let work = async {
         let both = Both { write: ingest.app(), read: reads.app() };
-        let app = edge::edge(both, public.origin, &telemetry, stop.clone());
+        let app = edge::edge(both, public.origin, public.access, &telemetry, stop.clone());
         let app = app.with_express(reads.express());
         server::serve(listener, app, &public.limits, &stop).await;
         stop.tracker().close();

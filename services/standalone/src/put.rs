@@ -95,7 +95,7 @@ pub(crate) async fn del(args: &DelArgs) -> Result<(), Failure> {
 
 async fn write(pair: &Pair, message: &Message<'_>, shows_rev: bool) -> Result<(), Failure> {
     let text = serde_json::to_string(message).expect("strings and numbers are always JSON");
-    let mut socket = Socket::connect(pair.write_url()).await?;
+    let mut socket = Socket::connect(pair.write_side()).await?;
     let answered = timeout(ANSWER_MAX, async {
         socket.feed(text).await?;
         socket.flush().await?;

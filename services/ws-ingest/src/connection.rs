@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::client::Client;
 use crate::closing::Closing;
 use crate::inbound::{Fault, Watched};
 use crate::intake::Intake;
@@ -47,6 +48,7 @@ pub(crate) struct Context {
 struct Connection<S> {
     socket: WebSocketStream<Watched<S>>,
     context: Arc<Context>,
+    client: Client,
     replies: Replies,
     intake: Intake,
     ping: Interval,
@@ -57,7 +59,7 @@ struct Connection<S> {
 
 /// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
 /// if the client is still there to take it.
-pub(crate) async fn serve<S>(io: S, context: Arc<Context>)
+pub(crate) async fn serve<S>(io: S, client: Client, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -73,6 +75,7 @@ where
     let mut connection = Connection {
         socket,
         context: Arc::clone(&context),
+        client,
         replies: Replies::default(),
         intake: Intake::new(context.writer.clone(), context.spans),
         ping: interval_at(Instant::now() + PING, PING),
@@ -174,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn text(&mut self, text: &str) {
-        match protocol::parse(text, self.context.limits, now) {
+        match self.client.admit(protocol::parse(text, self.context.limits, now)) {
             Ok(Asked { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
             Err(refused) => self.replies.refuse(&refused),
         }

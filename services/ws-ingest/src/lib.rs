@@ -1,5 +1,6 @@
 //! The write side of Keywire: `{"key":…,"value":…}` messages in over the WebSocket, committed, answered.
 
+mod client;
 mod closing;
 pub mod config;
 mod connection;
@@ -14,6 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::access::{SUBPROTOCOL, speaks_subprotocol};
 use chassis::config::Public;
 use chassis::problem::{Code, Problem};
 use chassis::stop::Stop;
@@ -27,6 +29,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::client::Client;
 use crate::config::Config;
 use crate::connection::Context;
 use crate::metrics::Metrics;
@@ -99,17 +102,23 @@ impl Endpoint for Socket {
         *handshake.version_mut() = request.version();
         *handshake.headers_mut() = request.headers().clone();
         let Ok(answer) = create_response(&handshake) else { return Ok(upgrade_required()) };
+        let client = Client::of(&request).await?;
+        let speaks_subprotocol = speaks_subprotocol(request.headers());
         let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
 
         let context = Arc::clone(&self.context);
         self.context.stop.tracker().spawn(async move {
             match upgrade.await {
-                Ok(io) => connection::serve(io, context).await,
+                Ok(io) => connection::serve(io, client, context).await,
                 Err(error) => tracing::debug!(%error, "a client left during the handshake"),
             }
         });
         let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();
         *response.headers_mut() = answer.headers().clone();
+        if speaks_subprotocol {
+            let name = header::HeaderValue::from_static(SUBPROTOCOL);
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+        }
         Ok(response)
     }
 }
@@ -148,7 +157,8 @@ impl Server {
     pub async fn run(self, store: Store, config: &Config, telemetry: Telemetry, stop: Stop) {
         let ingest = Ingest::start(&store, &config.write, &telemetry, &stop);
         let work = async {
-            let app = edge::edge(ingest.app(), self.public.origin, &telemetry, stop.clone());
+            let Public { origin, access, .. } = self.public.clone();
+            let app = edge::edge(ingest.app(), origin, access, &telemetry, stop.clone());
             server::serve(self.listener, app, &self.public.limits, &stop).await;
             stop.tracker().close();
             stop.tracker().wait().await;

@@ -93,6 +93,42 @@ pub fn parse(text: &str, limits: Limits, now: impl Fn() -> u64) -> Result<Asked,
     }
 }
 
+impl Asked {
+    /// How many ops it counts as.
+    #[must_use]
+    pub fn ops(&self) -> usize {
+        self.write.ops().len()
+    }
+
+    /// The same if `may` says yes to each of its keys; otherwise it is refused for the first that it says no to.
+    ///
+    /// # Errors
+    /// [`Refused`] carries the reply; nothing of the message is applied.
+    pub fn checked(self, may: impl Fn(&str) -> Result<(), Problem>) -> Result<Self, Refused> {
+        let denied = |(index, op): (usize, &db::Op)| Some((index, may(op.key.as_str()).err()?));
+        match self.write.ops().iter().enumerate().find_map(denied) {
+            Some((index, problem)) => Err(self.refuse(problem, index)),
+            None => Ok(self),
+        }
+    }
+
+    /// Refuses it for its op of this index.
+    fn refuse(self, problem: Problem, index: usize) -> Refused {
+        let Envelope { id, about } = self.envelope;
+        let op = match about {
+            About::One(_) => None,
+            About::Batch(mut names) => Some((index, Some(names.swap_remove(index).0))),
+        };
+        Refused { problem, id, op }
+    }
+
+    /// Refuses it as a whole.
+    #[must_use]
+    pub fn refused(self, problem: Problem) -> Refused {
+        Refused { problem, id: self.envelope.id, op: None }
+    }
+}
+
 impl Name {
     fn of(key: &str) -> Self {
         let mut json = serde_json::to_string(key).expect("a string is always JSON");

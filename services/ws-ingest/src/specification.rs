@@ -41,14 +41,15 @@ mod tests {
             | Code::BadTtl
             | Code::BadIfRev
             | Code::BadBatch
+            | Code::Forbidden
+            | Code::SlowDown
             | Code::Internal
             | Code::Unavailable
             | Code::Overloaded
             | Code::OutcomeUnknown => true,
-            // Of requests and handshakes, and what this version does not know: tokens and rates.
+            // Of requests and handshakes.
             Code::BadPath
             | Code::Unauthenticated
-            | Code::Forbidden
             | Code::NoRoute
             | Code::BadMethod
             | Code::Timeout
@@ -57,7 +58,6 @@ mod tests {
             | Code::BadParameter
             | Code::BadCursor
             | Code::UpgradeRequired
-            | Code::SlowDown
             | Code::Stopping => false,
         }
     }

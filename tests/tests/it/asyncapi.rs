@@ -7,12 +7,12 @@ mod structure;
 use std::collections::BTreeSet;
 
 use e2e::{
-    Connection, Database, Engine, PATIENCE, Process, Proxy, Role, System, eventually, free_port, promises,
-    write,
+    Connection, Database, Engine, PATIENCE, Process, Proxy, Role, Socket, System, Tokens, eventually,
+    free_port, promises, write,
 };
 
 use self::document::{Document, FILE};
-use self::replay::hold;
+use self::replay::{hold, hold_on};
 
 /// Where operations list what clients send, and what they receive.
 const SENT: &str = "/operations/write/messages";
@@ -24,6 +24,8 @@ mod every_engine {
     promises! {
         the_description_is_served_as_it_stands,
         every_conversation_comes_out_to_the_byte,
+        what_a_token_does_not_grant_is_forbidden,
+        what_is_over_a_rate_is_told_to_slow_down,
         a_write_that_is_due_before_its_turn_is_overloaded,
     }
 }
@@ -78,6 +80,21 @@ async fn without_a_database_a_write_is_unavailable() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+async fn what_a_token_does_not_grant_is_forbidden(engine: Engine) {
+    let tokens = Tokens::new();
+    let token = tokens.make("owner", &["--write", "own/"]);
+    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let socket = Socket::open_as(system.ws(), &token).await;
+    let wrong = hold_on(&Document::read().conversation("forbidden"), socket, 1).await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn what_is_over_a_rate_is_told_to_slow_down(engine: Engine) {
+    let system = System::with(engine, &[("CONNECTION_OPS_PER_SECOND", "2")]).await;
+    let wrong = hold(&Document::read().conversation("slow-down"), system.ws(), 1).await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 async fn a_write_that_is_due_before_its_turn_is_overloaded(engine: Engine) {
     let slow = [("LANES", "1"), ("BATCH_OPS_MAX", "1"), ("OP_TIMEOUT_MS", "100")];
     let system = System::with(engine, &slow).await;
@@ -103,7 +120,7 @@ async fn a_commit_without_an_answer_is_an_outcome_unknown(engine: Engine) {
     let database = System::start(engine).await.database;
     eventually("the database falls silent during a COMMIT", PATIENCE * 4, async || {
         let (writer, proxy) = behind_a_proxy(&database).await;
-        let mut socket = e2e::Socket::open(writer.public).await;
+        let mut socket = Socket::open(writer.public).await;
         socket
             .try_send_all((0..1000).map(|_| text.to_owned()))
             .await
@@ -158,7 +175,7 @@ fn every_example_is_part_of_a_conversation() {
 fn every_conversation_is_replayed_unless_a_bug_is_needed() {
     let conversations = Document::read().conversations();
     let given: Vec<_> = conversations.iter().filter(|one| one.given.is_some()).map(|one| &one.name).collect();
-    assert_eq!(given, ["unavailable", "overloaded", "outcome-unknown", "internal"]);
+    assert_eq!(given, ["forbidden", "slow-down", "unavailable", "overloaded", "outcome-unknown", "internal"]);
     let names: BTreeSet<_> = conversations.iter().map(|conversation| &conversation.name).collect();
     assert_eq!(names.len(), conversations.len(), "each has a name of its own");
     for conversation in &conversations {
@@ -179,7 +196,9 @@ fn every_message_is_of_exactly_one_kind() {
         let kinds = document.fits(&payload, &sent);
         // What no schema tells: a member or a key twice, an instant in the past.
         let code = step.reply()["code"].clone();
-        let escapes = ["bad_json", "bad_batch", "bad_ttl"].iter().any(|escaping| code == *escaping);
+        let escapes = ["bad_json", "bad_batch", "bad_ttl", "forbidden", "slow_down"]
+            .iter()
+            .any(|escaping| code == *escaping);
         let is_refused = document.fits(&step.reply(), &["refused"]).len() == 1;
         let expected = if is_refused { 0..=usize::from(escapes) } else { 1..=1 };
         assert!(expected.contains(&kinds.len()), "{kinds:?} is {step:?}");

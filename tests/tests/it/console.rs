@@ -1,6 +1,7 @@
 //! The page at `/`, used by somebody who has never seen it, in a real browser.
 
 mod keys;
+mod token;
 
 use std::process::Command;
 

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use e2e::{Connection, Database, Engine, PATIENCE, Role, Server, System, eventually, get, promises, write};
+use e2e::{Connection, Database, Engine, PATIENCE, Role, Server, System, eventually, promises, write};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
 
@@ -17,7 +16,6 @@ promises! { sqlite:
     keys_written_meanwhile_move_no_other,
     a_page_is_one_snapshot_while_writers_go_on,
     a_list_that_cannot_be_is_refused,
-    pages_that_nobody_reads_hold_up_no_get,
 }
 
 promises! { sql:
@@ -226,32 +224,6 @@ async fn a_list_that_cannot_be_is_refused(engine: Engine) {
         connection.get(&format!("/storage?limit=1&after={after}")).await.refused(422, "bad_cursor");
     }
     assert_eq!(connection.get(&format!("/storage?after={next}")).await.status, 200);
-}
-
-async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
-    let system = System::start(engine).await;
-    let value = "v".repeat(1 << 20);
-    for key in ["a", "b", "c", "d"] {
-        system.socket().await.set(key, &value).await;
-    }
-    let mut unread = Vec::new();
-    for _ in 0..60 {
-        let mut connection = system.connection().await;
-        connection.send("GET", "/storage").await;
-        unread.push(connection);
-    }
-    eventually("as many pages as may wait for their clients do", PATIENCE, async || {
-        let metrics = get(system.reads().admin, "/metrics").await.body;
-        let bytes = metrics.lines().find_map(|line| line.strip_prefix("keywire_lists_backlog_bytes "));
-        match bytes.and_then(|bytes| bytes.parse::<u64>().ok()) {
-            Some(bytes) if bytes > 64 << 20 => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-    let asked = Instant::now();
-    assert_eq!(system.read("a").await.status, 200);
-    assert!(asked.elapsed() < Duration::from_secs(2), "answered after {:?}", asked.elapsed());
 }
 
 /// Rows that the server has stepped to along an index so far, for anybody.

@@ -1,5 +1,6 @@
 //! What the product promises, shown from outside: real processes, real databases, real sockets.
 
+mod access;
 mod asyncapi;
 mod batches;
 mod bench;
@@ -33,3 +34,4 @@ mod schema;
 mod silence;
 mod sweeper;
 mod telemetry;
+mod unread;

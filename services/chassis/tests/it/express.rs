@@ -1,5 +1,6 @@
 //! Plain requests go around the framework, and nobody can tell.
 
+use chassis::access::Grant;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
 use chassis::express::Express;
 use chassis::origin::OriginRule;
@@ -20,6 +21,7 @@ impl Express for Test {
         &'a self,
         path: &str,
         _: &HeaderMap,
+        _: &Grant,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         percent_decode_str(path).decode_utf8().ok()?;
         let is_mine = path.starts_with("/keys/") || path.starts_with("/express/");

@@ -4,6 +4,7 @@ use std::future::{Future, pending};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chassis::access::Access;
 use chassis::edge::edge;
 use chassis::express::{Express, Nothing};
 use chassis::origin::OriginRule;
@@ -57,7 +58,8 @@ impl Server {
         let (arrived, waiting) = watch::channel(0);
         let (stop, telemetry) = (Stop::new(), Telemetry::new("test", None).expect("metrics"));
         let edge_stop = Stop::new();
-        let app = edge(app(opened, arrived), origin, &telemetry, edge_stop.clone()).with_express(express);
+        let app = edge(app(opened, arrived), origin, Access::default(), &telemetry, edge_stop.clone())
+            .with_express(express);
         let addr = "127.0.0.1:0".parse().expect("an address");
         let listener = bind(addr).await.expect("a free port");
         let addr = listener.local_addr().expect("it is open");

@@ -1,5 +1,6 @@
 //! Spans reach a collector, named by route and joined to the caller's trace.
 
+use chassis::access::Access;
 use chassis::edge::edge;
 use chassis::origin::OriginRule;
 use chassis::stop::Stop;
@@ -39,7 +40,7 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_key() {
     assert!(telemetry.install("off").is_err());
 
     let app = Route::new().at("/keys/:key", get(make_sync(|_| "value")));
-    let app = edge(app, OriginRule::default(), &telemetry, Stop::new());
+    let app = edge(app, OriginRule::default(), Access::default(), &telemetry, Stop::new());
     let request = Request::builder().uri_str("/keys/secret").header("traceparent", PARENT).finish();
     assert!(app.call(request).await.expect("the edge never fails").is_ok());
     soon("the flush", telemetry.shutdown()).await;

@@ -39,15 +39,16 @@ impl Client {
         let writer = if args.reads == 100 {
             None
         } else {
-            let url = args.pair.write_url();
-            let writer = Writer::connect(url, args.ids).await;
-            Some(writer.with_context(|| format!("cannot write at {url}"))?)
+            let side = args.pair.write_side();
+            let writer = Writer::connect(side, args.ids).await;
+            Some(writer.with_context(|| format!("cannot write at {}", side.url))?)
         };
         let reader = if args.reads == 0 {
             None
         } else {
-            let url = args.pair.read_url();
-            Some(Reader::connect(url).await.with_context(|| format!("cannot read at {url}"))?)
+            let side = args.pair.read_side();
+            let reader = Reader::connect(side).await;
+            Some(reader.with_context(|| format!("cannot read at {}", side.url))?)
         };
         let rng = SmallRng::seed_from_u64(number as u64);
         Ok(Self { run, number, writer, reader, rng, sent: 0, key: String::new(), answers: Vec::new() })

@@ -4,15 +4,15 @@
 //! libraries and nothing else.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use url::Url;
 
-use crate::client::{Answer, authority, dial, encoded};
+use crate::client::{Answer, Side, authority, dial, encoded};
 
 use super::tally::{Answered, Kind, Outcome};
 
@@ -26,7 +26,8 @@ const READ_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Reader {
     stream: TcpStream,
-    host: String,
+    /// Header fields of every request.
+    fields: String,
     requests: Vec<u8>,
     /// What has come and not been understood yet.
     answers: Vec<u8>,
@@ -34,11 +35,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) async fn connect(url: &Url) -> anyhow::Result<Self> {
-        let stream = dial(url).await?;
-        let host = authority(url).to_owned();
+    pub(super) async fn connect(side: Side<'_>) -> anyhow::Result<Self> {
+        let stream = dial(side.url).await?;
+        let mut fields = format!("Host: {}\r\n", authority(side.url));
+        if let Some(bearer) = side.bearer {
+            write!(fields, "Authorization: {}\r\n", bearer.to_str()?)?;
+        }
         let (requests, answers, under_way) = (Vec::new(), Vec::new(), VecDeque::new());
-        Ok(Self { stream, host, requests, answers, under_way })
+        Ok(Self { stream, fields, requests, answers, under_way })
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -46,8 +50,8 @@ impl Reader {
     }
 
     pub(super) fn send(&mut self, key: &str, due: Instant) {
-        let (key, host) = (encoded(key), &self.host);
-        let request = format!("GET /storage/{key} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let (key, fields) = (encoded(key), &self.fields);
+        let request = format!("GET /storage/{key} HTTP/1.1\r\n{fields}\r\n");
         self.requests.extend_from_slice(request.as_bytes());
         self.under_way.push_back(due);
     }

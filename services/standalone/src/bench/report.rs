@@ -46,8 +46,8 @@ impl Report {
             all
         };
         json!({
-            "url": self.args.pair.read_url().as_str(),
-            "write_url": self.args.pair.write_url().as_str(),
+            "url": self.args.pair.read_side().url.as_str(),
+            "write_url": self.args.pair.write_side().url.as_str(),
             "clients": self.args.clients,
             "pipeline": self.args.pipeline,
             "reads_percent": self.args.reads,
@@ -101,7 +101,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "\n  {} · {} clients, {} under way each · {pace}",
-            args.pair.read_url(),
+            args.pair.read_side().url,
             args.clients,
             args.pipeline
         )?;

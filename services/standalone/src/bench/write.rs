@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use url::Url;
 
-use crate::client::{Answer, Socket};
+use crate::client::{Answer, Side, Socket};
 
 use super::tally::{Answered, Kind, Outcome};
 
@@ -21,9 +20,9 @@ pub(super) struct Writer {
 
 impl Writer {
     /// `ids` says whether each write is to have one.
-    pub(super) async fn connect(url: &Url, ids: bool) -> anyhow::Result<Self> {
+    pub(super) async fn connect(side: Side<'_>, ids: bool) -> anyhow::Result<Self> {
         let start = if ids { r#"{"id":1,"key":""# } else { r#"{"key":""# };
-        Ok(Self { socket: Socket::connect(url).await?, start, under_way: VecDeque::new() })
+        Ok(Self { socket: Socket::connect(side).await?, start, under_way: VecDeque::new() })
     }
 
     pub(super) fn under_way(&self) -> usize {

@@ -12,9 +12,8 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use url::Url;
 
-use super::{Answer, Failure, authority, dial};
+use super::{Answer, Failure, Side, authority, dial};
 
 /// How long the service may be silent while its answer is awaited; longer than it gives itself.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -32,13 +31,16 @@ pub(crate) struct Found {
     _connection: JoinSet<hyper::Result<()>>,
 }
 
-/// Asks the pair at `url` for `target`, a path and a query. Anything but a 200 is the failure it tells of.
-pub(crate) async fn fetch(url: &Url, target: &str) -> Result<Found, Failure> {
-    let request = Request::get(target)
-        .header(header::HOST, authority(url))
+/// Asks the pair at `side` for `target`, a path and a query. Anything but a 200 is the failure it tells of.
+pub(crate) async fn fetch(side: Side<'_>, target: &str) -> Result<Found, Failure> {
+    let mut request = Request::get(target)
+        .header(header::HOST, authority(side.url))
         .body(String::new())
         .map_err(|error| Failure::Refused(format!("this cannot be asked for: {error}")))?;
-    let stream = dial(url).await?;
+    if let Some(bearer) = side.bearer {
+        request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
+    }
+    let stream = dial(side.url).await?;
     let asking = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();

@@ -1,5 +1,10 @@
 //! Where a running pair is.
 
+use std::path::Path;
+
+use chassis::config::read_secret;
+use hyper::header::HeaderValue;
+use secrecy::ExposeSecret as _;
 use url::Url;
 
 /// Where to read.
@@ -7,14 +12,33 @@ use url::Url;
 pub(crate) struct Place {
     /// Where the pair is
     #[arg(long, env = "KEYWIRE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000", value_parser = origin)]
-    pub(crate) url: Url,
+    url: Url,
+
+    /// File that holds the token to come in with, where one is needed
+    #[arg(long = "token-file", env = "KEYWIRE_TOKEN_FILE", value_name = "FILE", value_parser = bearer)]
+    bearer: Option<HeaderValue>,
+}
+
+/// One side of a pair, and what lets us in there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side<'a> {
+    pub(crate) url: &'a Url,
+    /// For the header field `Authorization`.
+    pub(crate) bearer: Option<&'a HeaderValue>,
+}
+
+impl Place {
+    /// Where reads go.
+    pub(crate) fn side(&self) -> Side<'_> {
+        Side { url: &self.url, bearer: self.bearer.as_ref() }
+    }
 }
 
 /// Where to read and where to write.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Pair {
     #[command(flatten)]
-    pub(crate) read: Place,
+    read: Place,
 
     /// Where to write, if that is another port
     #[arg(long, env = "KEYWIRE_WRITE_URL", value_name = "URL", value_parser = origin)]
@@ -23,14 +47,24 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Where reads go.
-    pub(crate) fn read_url(&self) -> &Url {
-        &self.read.url
+    pub(crate) fn read_side(&self) -> Side<'_> {
+        self.read.side()
     }
 
     /// Where writes go.
-    pub(crate) fn write_url(&self) -> &Url {
-        self.write_url.as_ref().unwrap_or(&self.read.url)
+    pub(crate) fn write_side(&self) -> Side<'_> {
+        let read = self.read.side();
+        Side { url: self.write_url.as_ref().unwrap_or(read.url), ..read }
     }
+}
+
+/// The header field that shows the token in the file of this name, and is shown nowhere else.
+fn bearer(path: &str) -> Result<HeaderValue, String> {
+    let token = read_secret(Path::new(path)).map_err(|error| error.to_string())?;
+    let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
+    let mut value = value.map_err(|_| format!("{path} holds no token"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn origin(text: &str) -> Result<Url, String> {

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use hyper::header;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use url::Url;
 
-use super::{Answer, Failure, authority, dial};
+use super::{Answer, Failure, Side, authority, dial};
 
 /// How long the handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -37,14 +38,19 @@ pub(crate) enum Ended {
 }
 
 impl Socket {
-    /// Opens the socket of the pair at `url`.
-    pub(crate) async fn connect(url: &Url) -> Result<Self, Failure> {
-        let stream = dial(url).await?;
-        let address = format!("ws://{}/ws/storage/", authority(url));
+    /// Opens the socket of the pair at `side`.
+    pub(crate) async fn connect(side: Side<'_>) -> Result<Self, Failure> {
+        let stream = dial(side.url).await?;
+        let address = format!("ws://{}/ws/storage/", authority(side.url));
+        let no_socket = |why: String| Failure::Unavailable(format!("no socket at {address}: {why}"));
+        let mut request =
+            address.as_str().into_client_request().map_err(|error| no_socket(error.to_string()))?;
+        if let Some(bearer) = side.bearer {
+            request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
+        }
         // One allocation per socket at once would be 128 KiB, which ten thousand of them feel.
         let config = WebSocketConfig::default().read_buffer_size(8 * 1024).write_buffer_size(32 * 1024);
-        let handshake = client_async_with_config(address.as_str(), stream, Some(config));
-        let no_socket = |why: String| Failure::Unavailable(format!("no socket at {address}: {why}"));
+        let handshake = client_async_with_config(request, stream, Some(config));
         match timeout(HANDSHAKE_MAX, handshake).await {
             Ok(Ok((stream, _))) => Ok(Self { stream, unflushed: false }),
             Ok(Err(Error::Http(response))) => match response.body() {

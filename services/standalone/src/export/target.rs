@@ -24,6 +24,17 @@ pub(super) fn is_replaced(path: &Path) -> bool {
     metadata(path).map_or(true, |found| found.is_file())
 }
 
+/// A new file in `folder` that is to take the place of another.
+pub(crate) fn beside(folder: &Path) -> io::Result<NamedTempFile> {
+    let new = tempfile::Builder::new()
+        .prefix(".keywire-")
+        // Less what the user's mask takes away, as for any file.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder);
+    // Its text names the new file, which nobody asked for.
+    new.map_err(|error| error.kind().into())
+}
+
 impl Target {
     pub(super) fn stdout() -> Self {
         Self::Stdout(io::stdout())
@@ -41,14 +52,7 @@ impl Target {
         // A link stays one: what it points to is replaced.
         let path = canonicalize(path).unwrap_or_else(|_| path.into());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let new = tempfile::Builder::new()
-            .prefix(".keywire-export-")
-            // Less what the user's mask takes away, as for any file.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            // Its text names the new file, which nobody asked for.
-            .map_err(|error| error.kind())?;
-        Ok(Self::File(new, path))
+        Ok(Self::File(beside(folder)?, path))
     }
 
     /// Whether somebody looks on.

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use url::Url;
 
-use crate::client::{Answer, Ended, Failure, Socket, one_line};
+use crate::client::{Answer, Ended, Failure, Side, Socket, one_line};
 use crate::progress::Progress;
 
 use super::line::{Batch, Flaw, Line};
@@ -40,7 +39,7 @@ pub(super) struct Tally {
 /// An import under way.
 #[derive(Debug)]
 pub(super) struct Delivery<'a> {
-    url: &'a Url,
+    side: Side<'a>,
     input: Receiver<Batch>,
     input_ended: bool,
     /// Why the input could not be read to its end.
@@ -58,16 +57,16 @@ pub(super) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(url: &'a Url, input: Receiver<Batch>, progress: &'a Progress) -> Self {
+    pub(super) fn new(side: Side<'a>, input: Receiver<Batch>, progress: &'a Progress) -> Self {
         let (read, window, tally) = Default::default();
         let (input_ended, input_error, moved, haunted) = (false, None, Instant::now(), false);
-        Self { url, input, input_ended, input_error, read, window, progress, tally, moved, haunted }
+        Self { side, input, input_ended, input_error, read, window, progress, tally, moved, haunted }
     }
 
     /// Delivers every line, in order, over as many sockets as it takes. Without a service at the beginning, or without
     /// a settled line for a minute, it gives up.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
-        let mut socket = Ok(Socket::connect(self.url).await?);
+        let mut socket = Ok(Socket::connect(self.side).await?);
         let mut pause = PAUSE_MIN;
         loop {
             let before = self.moved;
@@ -100,7 +99,7 @@ impl<'a> Delivery<'a> {
             sleep(if std::mem::take(&mut self.haunted) { AFTERLIFE } else { pause }).await;
             pause = PAUSE_MAX.min(pause * 2);
             self.window.rewind();
-            socket = Socket::connect(self.url).await;
+            socket = Socket::connect(self.side).await;
         }
     }
 
@@ -280,7 +279,7 @@ mod tests {
         let late = br#"{"message":"expires_at is not in the future","status":422,"code":"bad_ttl"}"#;
         for (expires_at, refused, expired) in [(1_u64, 0, 1), (9_000_000_000_000_000, 1, 0)] {
             let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
-            let mut delivery = Delivery::new(&url, channel(1).1, &progress);
+            let mut delivery = Delivery::new(Side { url: &url, bearer: None }, channel(1).1, &progress);
             let text = format!(r#"{{"key":"k","value":"v","expires_at":{expires_at}}}"#);
             delivery.window.push(line(1, &text));
             delivery.window.send().expect("it may go");
@@ -292,7 +291,7 @@ mod tests {
     #[test]
     fn an_answer_to_nothing_settles_nothing() {
         let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
-        let mut delivery = Delivery::new(&url, channel(1).1, &progress);
+        let mut delivery = Delivery::new(Side { url: &url, bearer: None }, channel(1).1, &progress);
         assert!(delivery.answered(br#"{"message":"k created","status":200}"#).is_err());
         assert_eq!(delivery.tally.settled(), 0);
     }

@@ -17,8 +17,12 @@ struct Decided<'a> {
 
 /// Holds `conversation` at `addr`, up to `ahead` messages before their replies. Answers what came out differently.
 pub(crate) async fn hold(conversation: &Conversation, addr: SocketAddr, ahead: usize) -> Vec<String> {
+    hold_on(conversation, Socket::open(addr).await, ahead).await
+}
+
+/// The same on a socket that is open.
+pub(crate) async fn hold_on(conversation: &Conversation, mut socket: Socket, ahead: usize) -> Vec<String> {
     let mut decided = Decided::of(conversation);
-    let mut socket = Socket::open(addr).await;
     let mut wrong = Vec::new();
     let mut unsent = conversation.steps.iter();
     let mut next = unsent.next();

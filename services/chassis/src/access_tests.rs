@@ -1,0 +1,125 @@
+//! Who is let in, and what a file of tokens must be.
+
+use super::*;
+
+fn holders(json: &str) -> Access {
+    Access::parse(json).expect("a list of tokens")
+}
+
+fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(*name, value.parse().expect("a header value"));
+    }
+    headers
+}
+
+/// Of "secret".
+const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+
+#[test]
+fn everyone_may_do_everything_where_there_are_no_tokens() {
+    let access = Access::default();
+    assert!(!access.is_restricted());
+    let Holder(grant) = access.holder(&headers(&[("authorization", "Bearer what")])).expect("everyone");
+    assert!(grant.read("").is_ok() && grant.write("any").is_ok() && grant.spend(usize::MAX).is_ok());
+}
+
+#[test]
+fn only_the_token_itself_lets_in() {
+    let access = holders(&format!(r#"[{{"name":"app","sha256":"{SECRET}","read":[""]}}]"#));
+    let table = [
+        (&[("authorization", "Bearer secret")][..], true),
+        (&[("authorization", "bearer  secret ")], true),
+        (&[("sec-websocket-protocol", "kv.v1, bearer.secret")], true),
+        (&[("sec-websocket-protocol", "kv.v1"), ("sec-websocket-protocol", "bearer.secret")], true),
+        (&[], false),
+        (&[("authorization", "Bearer Secret")], false),
+        (&[("authorization", "Bearer secret2")], false),
+        (&[("authorization", "Bearer ")], false),
+        (&[("authorization", "Bearer")], false),
+        (&[("authorization", "secret")], false),
+        (&[("authorization", "Basic secret")], false),
+        (&[("authorization", "Bearer"), ("sec-websocket-protocol", "bearer.secret")], false),
+        (&[("sec-websocket-protocol", "secret")], false),
+        (&[("authorization", SECRET)], false),
+        (&[("authorization", &format!("Bearer {SECRET}"))], false),
+    ];
+    for (fields, lets_in) in table {
+        let holder = access.holder(&headers(fields));
+        assert_eq!(holder.is_ok(), lets_in, "{fields:?}");
+        if let Err(problem) = holder {
+            assert_eq!(problem.code, Code::Unauthenticated);
+        }
+    }
+    assert!(!format!("{access:?}").contains("secret"));
+}
+
+#[test]
+fn a_token_grants_what_begins_with_its_prefixes_and_nothing_else() {
+    let access = holders(&format!(
+        r#"[{{"name":"other","sha256":"{}","read":[""]}},
+            {{"name":"app","sha256":"{SECRET}","read":["user/","é"],"write":["user/1"],"ops_per_second":2}}]"#,
+        "0".repeat(64)
+    ));
+    let Holder(grant) = access.holder(&headers(&[("authorization", "Bearer secret")])).expect("it is known");
+    for (asked, read, write) in [
+        ("user/", true, false),
+        ("user/1", true, true),
+        ("user/12", true, true),
+        ("user/2", true, false),
+        ("user", false, false),
+        ("", false, false),
+        ("User/1", false, false),
+        ("é1", true, false),
+        ("e", false, false),
+    ] {
+        assert_eq!((grant.read(asked).is_ok(), grant.write(asked).is_ok()), (read, write), "{asked:?}");
+    }
+    assert_eq!(grant.read("").expect_err("too much").code, Code::Forbidden);
+    assert!(grant.spend(2).is_ok());
+    assert_eq!(grant.spend(1).expect_err("over its rate").code, Code::SlowDown);
+    let Holder(again) =
+        access.clone().holder(&headers(&[("authorization", "Bearer secret")])).expect("known");
+    assert!(again.spend(1).is_err(), "all its holders share the rate");
+}
+
+#[test]
+fn a_file_that_is_no_list_of_tokens_is_refused() {
+    let other = "1".repeat(64);
+    let entry = |name: &str, sha256: &str| format!(r#"{{"name":"{name}","sha256":"{sha256}","read":[""]}}"#);
+    let many: Vec<String> = (0..=TOKENS_MAX).map(|n| entry(&n.to_string(), &format!("{n:064x}"))).collect();
+    for (text, named) in [
+        ("{}", "list"),
+        ("[{}]", "name"),
+        (&format!("[{}]", entry("a", "12")), "64"),
+        (&format!("[{}]", entry("a", &"é".repeat(32))), "64"),
+        (&format!("[{}]", entry("a", &"+1".repeat(32))), "64"),
+        (&format!("[{},{}]", entry("a", SECRET), entry("a", &other)), "twice"),
+        (&format!("[{},{}]", entry("a", SECRET), entry("b", &SECRET.to_uppercase())), "same"),
+        (&format!(r#"[{{"name":"a","sha256":"{SECRET}"}}]"#), "nothing"),
+        (&format!(r#"[{{"name":"a","sha256":"{SECRET}","read":[""],"admin":true}}]"#), "admin"),
+        (
+            &format!(r#"[{{"name":"a","sha256":"{SECRET}","read":[""],"ops_per_second":0}}]"#),
+            "ops_per_second",
+        ),
+        (&format!("[{}]", many.join(",")), "256"),
+    ] {
+        let refused = Access::parse(text).expect_err(text).to_string();
+        assert!(refused.contains(named), "{text}: {refused}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens.json");
+    assert!(Access::read(&path).is_err(), "a file that is not there is no empty one");
+    std::fs::write(&path, " \n").expect("writable");
+    assert!(!Access::read(&path).expect("no tokens").is_restricted());
+    std::fs::write(&path, "[]").expect("writable");
+    assert!(Access::read(&path).expect("nobody").is_restricted(), "a list without tokens lets nobody in");
+}
+
+#[test]
+fn the_subprotocol_is_named_only_to_those_who_offer_it() {
+    assert!(speaks_subprotocol(&headers(&[("sec-websocket-protocol", "bearer.x, kv.v1")])));
+    assert!(!speaks_subprotocol(&headers(&[("sec-websocket-protocol", "kv.v10")])));
+    assert!(!speaks_subprotocol(&headers(&[])));
+}

@@ -1,0 +1,79 @@
+//! What configurations are refused, and what the others mean.
+
+use super::*;
+use clap::Parser as _;
+use secrecy::ExposeSecret as _;
+
+#[derive(Debug, clap::Parser)]
+struct Args {
+    #[command(flatten)]
+    public: PublicArgs,
+}
+
+fn validate(listen: &str, args: &[&str]) -> Result<Public, String> {
+    let args = Args::try_parse_from([&["test"], args].concat());
+    let args = args.map_err(|error| one_line(&error.to_string()))?;
+    let listen = listen.parse().expect("an address");
+    args.public.validate(listen).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_defaults_serve_this_machine() {
+    let public = validate("127.0.0.1:8001", &[]).expect("defaults are valid");
+    assert_eq!(public.limits, Limits::default());
+    assert_eq!(public.origin.public_hosts, ["localhost", "127.0.0.1", "[::1]"]);
+    assert!(public.origin.allowed.is_empty());
+    assert_eq!(public.drain_timeout, Duration::from_secs(15));
+}
+
+#[test]
+fn other_machines_are_served_only_when_that_was_asked_for() {
+    for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+        let refusal = validate(listen, &[]).expect_err("no tokens");
+        assert!(refusal.contains("ALLOW_ANONYMOUS") && refusal.contains(listen));
+        assert!(validate(listen, &["--allow-anonymous=false"]).is_err());
+        assert!(validate(listen, &["--allow-anonymous"]).is_ok());
+        assert!(validate(listen, &["--allow-anonymous=true"]).is_ok());
+    }
+    assert!(validate("[::1]:1", &[]).is_ok());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_one_line_that_names_it() {
+    let table = [
+        ("--allowed-origins=*", "ALLOWED_ORIGINS"),
+        ("--allowed-origins=https://a.example/", "ALLOWED_ORIGINS"),
+        ("--allowed-origins=https://a.example:443", "ALLOWED_ORIGINS"),
+        ("--allowed-origins=null", "ALLOWED_ORIGINS"),
+        ("--public-hosts=a.example:80", "PUBLIC_HOSTS"),
+        ("--log=a=b=c", "LOG"),
+        ("--connections-max=0", "--connections-max"),
+        ("--header-timeout-ms=soon", "--header-timeout-ms"),
+        ("--what", "--what"),
+    ];
+    for (arg, name) in table {
+        let refusal = validate("127.0.0.1:1", &[arg]).expect_err(arg);
+        assert!(refusal.contains(name) && !refusal.contains('\n'), "{refusal}");
+    }
+}
+
+#[test]
+fn empty_entries_are_no_entries() {
+    let args = ["--allowed-origins=https://a.example, ,", "--otel-exporter-otlp-endpoint="];
+    let public = validate("127.0.0.1:1", &args).expect("valid");
+    assert_eq!(public.origin.allowed, ["https://a.example"]);
+    assert_eq!(public.otlp_endpoint, None);
+}
+
+#[test]
+fn a_secret_is_its_file_without_the_line_end_and_is_never_printed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("password");
+    std::fs::write(&path, " pass word\r\n").expect("writable");
+    let secret = read_secret(&path).expect("a secret");
+    assert_eq!(secret.expose_secret(), " pass word");
+    assert!(!format!("{secret:?}").contains("pass"));
+    std::fs::write(&path, "\n").expect("writable");
+    assert!(read_secret(&path).is_err());
+    assert!(read_secret(&folder.path().join("missing")).is_err());
+}

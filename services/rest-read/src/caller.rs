@@ -1,0 +1,56 @@
+//! Who asks, as the specification documents it and as the edge found it out.
+
+use chassis::access::Holder;
+use chassis::problem::Problem;
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+const SCHEME: &str = "token";
+
+/// Someone who may ask; what for is still to be checked.
+pub(crate) struct Caller(Holder);
+
+impl Caller {
+    /// Whether the caller may read all of these: keys, or what keys begin with.
+    pub(crate) fn check<'a>(&self, asked: impl IntoIterator<Item = &'a str>) -> Result<(), Problem> {
+        let Self(Holder(grant)) = self;
+        asked.into_iter().try_for_each(|prefix| grant.read(prefix))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Caller {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        let scheme = MetaSecurityScheme {
+            ty: "http",
+            description: Some("Needed only where the service has tokens"),
+            name: None,
+            key_in: None,
+            scheme: Some("bearer"),
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme(SCHEME, scheme);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![SCHEME]
+    }
+
+    fn has_security_fallback() -> bool {
+        true
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        <Holder as FromRequest>::from_request(request, body).await.map(Self)
+    }
+}

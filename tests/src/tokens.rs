@@ -1,0 +1,40 @@
+//! Tokens, made as an operator makes them.
+
+use tempfile::TempDir;
+
+use crate::binary::run_to_end;
+
+/// A file of tokens in a folder of its own.
+#[derive(Debug)]
+pub struct Tokens {
+    folder: TempDir,
+}
+
+impl Tokens {
+    /// No file yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder can be made") }
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn file(&self) -> String {
+        self.folder.path().join("tokens.json").display().to_string()
+    }
+
+    /// A new token, for which `keywire token` is given `args`.
+    #[must_use]
+    pub fn make(&self, name: &str, args: &[&str]) -> String {
+        let file = self.file();
+        let output = run_to_end("keywire", &[&["token", name, "--into", &file], args].concat(), &[]);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a token is ASCII").trim_end().to_owned()
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::new()
+    }
+}

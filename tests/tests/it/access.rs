@@ -1,0 +1,242 @@
+//! With tokens nobody comes in without one, and each opens what it grants and nothing else.
+
+use e2e::{Connection, Engine, Response, Socket, System, Tokens, promises, rev, write};
+use serde_json::Value;
+
+promises! {
+    without_a_token_nobody_comes_in,
+    a_token_writes_what_begins_with_its_prefixes_and_nothing_else,
+    a_token_reads_what_begins_with_its_prefixes_and_nothing_else,
+    a_browser_carries_its_token_among_the_subprotocols,
+    a_connection_over_its_rate_is_told_so_and_nothing_is_done,
+    all_holders_of_a_token_share_its_rate,
+}
+
+/// What every handshake says.
+const HANDSHAKE: [(&str, &str); 4] = [
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+/// GET of `target` as the holder of `token`.
+async fn get_as(system: &System, token: &str, target: &str) -> Response {
+    request_as(system, token, "GET", target).await
+}
+
+async fn request_as(system: &System, token: &str, method: &str, target: &str) -> Response {
+    let bearer = format!("Bearer {token}");
+    system.connection().await.request(method, target, &[("Authorization", &bearer)]).await
+}
+
+async fn handshake(system: &System, headers: &[(&str, &str)]) -> Response {
+    let all = [&HANDSHAKE, headers].concat();
+    Connection::open(system.ws()).await.request("GET", "/ws/storage/", &all).await
+}
+
+async fn without_a_token_nobody_comes_in(engine: Engine) {
+    let tokens = Tokens::new();
+    let token = tokens.make("app", &["--read", "", "--write", ""]);
+    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    Socket::open_as(system.ws(), &token).await.set("k", "v").await;
+
+    let wrong = format!("Bearer {token}x");
+    for headers in [&[][..], &[("Authorization", "Bearer")], &[("Authorization", &wrong)]] {
+        for target in
+            ["/storage/k", "/storage/nobody", "/storage?key=k", "/storage", "/export", "/storage?limit=x"]
+        {
+            let response = system.connection().await.request("GET", target, headers).await;
+            response.refused(401, "unauthenticated");
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+        }
+        handshake(&system, headers).await.refused(401, "unauthenticated");
+    }
+    for target in ["/", "/docs", "/openapi.json"] {
+        assert_eq!(system.connection().await.get(target).await.status, 200, "{target} holds no data");
+    }
+    assert_eq!(get_as(&system, &token, "/storage/k").await.json()["value"], "v");
+    for process in [Some(&system.writer), system.reader.as_ref()].into_iter().flatten() {
+        assert!(!process.log().contains(&token), "a token is in the log");
+    }
+}
+
+async fn a_token_writes_what_begins_with_its_prefixes_and_nothing_else(engine: Engine) {
+    let tokens = Tokens::new();
+    let all = tokens.make("all", &["--read", "", "--write", ""]);
+    let some = tokens.make("some", &["--read", "", "--write", "a/", "--write", "b"]);
+    let reader = tokens.make("reader", &["--read", ""]);
+    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let mut owner = Socket::open_as(system.ws(), &all).await;
+    owner.set("c", "kept").await;
+
+    let mut socket = Socket::open_as(system.ws(), &some).await;
+    for key in ["a/", "a/1", "b", "bc"] {
+        socket.set(key, "v").await;
+    }
+    for message in [
+        r#"{"id":1,"key":"a","value":"v"}"#,
+        r#"{"id":1,"key":"c","value":"v"}"#,
+        r#"{"id":1,"key":"A/1","value":"v"}"#,
+        r#"{"id":1,"op":"delete","key":"c"}"#,
+        r#"{"id":1,"key":"c","value":"v","if_rev":0}"#,
+    ] {
+        socket.send(message).await;
+        let expected =
+            r#"{"message":"this token may not write here","status":403,"code":"forbidden","id":1}"#;
+        assert_eq!(socket.next().await, expected, "{message}");
+    }
+    socket.send(r#"{"op":"batch","ops":[{"key":"a/2","value":"v"},{"op":"delete","key":"c"}]}"#).await;
+    let refused: Value = serde_json::from_str(&socket.next().await).expect("a reply is JSON");
+    assert_eq!(
+        (&refused["code"], &refused["key"], &refused["index"]),
+        (&"forbidden".into(), &"c".into(), &1.into())
+    );
+    socket.set("a/3", "still open").await;
+
+    let mut socket = Socket::open_as(system.ws(), &reader).await;
+    socket.send(write("a/1", "v")).await;
+    assert!(socket.next().await.contains("forbidden"));
+    let keys = get_as(&system, &all, "/storage").await.json();
+    let keys: Vec<_> = keys["items"].as_array().expect("items").iter().map(|item| &item["key"]).collect();
+    assert_eq!(keys, ["a/", "a/1", "a/3", "b", "bc", "c"], "nothing else was applied");
+    assert_eq!(get_as(&system, &all, "/storage/c").await.json()["value"], "kept");
+}
+
+async fn a_token_reads_what_begins_with_its_prefixes_and_nothing_else(engine: Engine) {
+    let tokens = Tokens::new();
+    let all = tokens.make("all", &["--write", ""]);
+    let some = tokens.make("some", &["--read", "user/", "--read", "x"]);
+    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let mut owner = Socket::open_as(system.ws(), &all).await;
+    for key in ["user/1", "user/2", "user", "x", "secret"] {
+        owner.set(key, "v").await;
+    }
+    for (target, allowed) in [
+        ("/storage/user%2F1", true),
+        ("/storage/user%2Fnobody", true),
+        ("/storage/x", true),
+        ("/storage/secret", false),
+        ("/storage/nobody", false),
+        ("/storage/user", false),
+        ("/storage?key=user/1&key=x", true),
+        ("/storage?key=user/1&key=secret", false),
+        ("/storage?prefix=user/", true),
+        ("/storage?prefix=user/1", true),
+        ("/storage?prefix=user", false),
+        ("/storage", false),
+        ("/export?prefix=user/", true),
+        ("/export?prefix=use", false),
+        ("/export", false),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let response = request_as(&system, &some, method, target).await;
+            if allowed {
+                assert!([200, 404].contains(&response.status), "{method} {target}: {response:?}");
+            } else if method == "GET" {
+                response.refused(403, "forbidden");
+                assert!(!response.body.contains("secret"), "{response:?}");
+            } else {
+                assert_eq!(response.status, 403, "{method} {target}");
+            }
+            let response = request_as(&system, &all, method, target).await;
+            assert_eq!(response.status, 403, "who may write may not read: {method} {target}");
+        }
+    }
+    let bearer = format!("Bearer {some}");
+    let known = [("Authorization", bearer.as_str()), ("If-None-Match", "*")];
+    let mut connection = system.connection().await;
+    assert_eq!(connection.request("GET", "/storage/x", &known).await.status, 304);
+    connection.request("GET", "/storage/secret", &known).await.refused(403, "forbidden");
+}
+
+async fn a_browser_carries_its_token_among_the_subprotocols(engine: Engine) {
+    let tokens = Tokens::new();
+    let token = tokens.make("app", &["--write", ""]);
+    let offered = format!("kv.v1, bearer.{token}");
+    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let opened = handshake(&system, &[("Sec-WebSocket-Protocol", &offered)]).await;
+    assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, Some("kv.v1")));
+    let refused = handshake(&system, &[("Sec-WebSocket-Protocol", "kv.v1, bearer.x")]).await;
+    refused.refused(401, "unauthenticated");
+
+    let open = System::start(engine).await;
+    let opened = handshake(&open, &[("Sec-WebSocket-Protocol", "other, kv.v1")]).await;
+    assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, Some("kv.v1")));
+    let opened = handshake(&open, &[("Sec-WebSocket-Protocol", "other")]).await;
+    assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, None));
+}
+
+/// Sends `count` sets at once and sorts the replies: how many were done, how many were not.
+async fn burst(socket: &mut Socket, name: &str, count: usize) -> (usize, usize) {
+    let writes = (0..count).map(|n| write(&format!("{name}/{n:03}"), "v"));
+    socket.try_send_all(writes).await.expect("everything can be sent at once");
+    let (mut done, mut refused) = (0, 0);
+    for n in 0..count {
+        let reply: Value = serde_json::from_str(&socket.next().await).expect("a reply is JSON");
+        if reply["status"] == 200 {
+            assert_eq!(reply["message"], format!("{name}/{n:03} created"));
+            done += 1;
+        } else {
+            assert_eq!((&reply["status"], &reply["code"]), (&429.into(), &"slow_down".into()));
+            refused += 1;
+        }
+    }
+    (done, refused)
+}
+
+async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: Engine) {
+    let system = System::with(engine, &[("CONNECTION_OPS_PER_SECOND", "20")]).await;
+    let mut socket = system.socket().await;
+    let (done, refused) = burst(&mut socket, "a", 200).await;
+    assert!((19..100).contains(&done), "{done} of 200 were done, {refused} refused");
+    assert_eq!(system.database.entries().await, done as u64, "what is refused is not done");
+    // Another connection has its own.
+    assert!(burst(&mut system.socket().await, "b", 15).await == (15, 0));
+
+    let mut connection = system.connection().await;
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        let response = connection.get("/storage/a%2F000").await;
+        if response.status == 429 {
+            response.refused(429, "slow_down");
+            assert_eq!(response.header("retry-after"), Some("1"));
+        }
+        statuses.push(response.status);
+    }
+    assert_eq!(statuses[..20], [200; 20]);
+    assert!(statuses.contains(&429), "{statuses:?}");
+    // And again a second later.
+    e2e::eventually("it is let in again", e2e::PATIENCE, async || {
+        match connection.get("/storage/a%2F000").await.status {
+            200 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    })
+    .await;
+}
+
+async fn all_holders_of_a_token_share_its_rate(engine: Engine) {
+    let tokens = Tokens::new();
+    let slow = tokens.make("slow", &["--read", "", "--write", "", "--ops-per-second", "20"]);
+    let other = tokens.make("other", &["--read", "", "--write", ""]);
+    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let mut first = Socket::open_as(system.ws(), &slow).await;
+    let mut second = Socket::open_as(system.ws(), &slow).await;
+    let (one, two) = tokio::join!(burst(&mut first, "a", 200), burst(&mut second, "b", 200));
+    assert!((15..100).contains(&(one.0 + two.0)), "{one:?} and {two:?}");
+    let batch: Vec<String> = (0..21).map(|n| write(&format!("c/{n}"), "v")).collect();
+    first.send(format!(r#"{{"id":1,"op":"batch","ops":[{}]}}"#, batch.join(","))).await;
+    assert!(
+        first.next().await.ends_with(r#","status":429,"code":"slow_down","id":1}"#),
+        "each of its ops counts"
+    );
+    let mut free = Socket::open_as(system.ws(), &other).await;
+    assert_eq!(burst(&mut free, "d", 200).await, (200, 0), "others are not held up");
+    assert!(
+        rev(&{
+            free.send(r#"{"id":1,"key":"e","value":"v"}"#).await;
+            free.next().await
+        }) > 0
+    );
+}
