@@ -1,6 +1,5 @@
 //! The one place that makes every HTTP response what the contract says, whatever the endpoint did.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,17 +9,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use opentelemetry::StringValue;
 use percent_encoding::percent_decode_str;
-use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError};
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
-use crate::access::{Access, Grant, Holder};
+use crate::access::{Access, Holder};
 use crate::cors;
 use crate::express::{Express, Nothing};
+use crate::failure::{error_response, panicked};
+use crate::line::Line;
 use crate::observe::Observer;
 use crate::origin::OriginRule;
 use crate::problem::{Code, Problem};
-use crate::rate::Rate;
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
 
@@ -71,11 +70,11 @@ impl<E> Edge<E> {
 
 impl<E: Endpoint, X: Express> Edge<E, X> {
     /// The answer to `request` if it is one that needs no framework: plain enough that of what [`Edge::answer`]
-    /// refuses only a path that is not UTF-8 is left, which no express answers. `rate` is that of its connection.
+    /// refuses only a path that is not UTF-8 is left, which no express answers. `line` is its connection.
     pub(crate) fn express<'a>(
         &'a self,
         request: &hyper::Request<Incoming>,
-        rate: Option<&Rate>,
+        line: &Arc<Line>,
     ) -> Option<impl Future<Output = Response> + use<'a, E, X>> {
         let (uri, headers) = (request.uri(), request.headers());
         let observer = self.observer.as_ref().filter(|observer| !observer.exports_spans())?;
@@ -90,8 +89,8 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
             return None;
         }
         let Holder(grant) = self.access.holder(headers).ok()?;
-        let answer = self.express.answer(uri.path(), headers, &grant)?;
-        let spent = spend(rate, &grant);
+        let answer = self.express.answer(uri.path(), headers, &grant, line)?;
+        let spent = line.spend(1).and_then(|()| grant.spend(1));
         let started = Instant::now();
         Some(async move {
             let mut response = match spent {
@@ -185,11 +184,10 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
             let host = headers.get(header::HOST).map(text);
             self.origin.check(Some(&origin), host.as_deref())?;
         }
-        let rate = request.extensions().get::<Arc<Rate>>().map(AsRef::as_ref);
-        match holder {
-            Some(Holder(grant)) => spend(rate, grant),
-            None => rate.map_or(Ok(()), |rate| rate.spend(1, "connection")),
+        if let Some(line) = request.extensions().get::<Arc<Line>>() {
+            line.spend(1)?;
         }
+        holder.map_or(Ok(()), |Holder(grant)| grant.spend(1))
     }
 
     async fn route(&self, request: Request) -> Response {
@@ -215,18 +213,9 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
     }
 }
 
-/// Counts a request against the rate of its connection and that of its token.
-fn spend(rate: Option<&Rate>, grant: &Grant) -> Result<(), Problem> {
-    rate.map_or(Ok(()), |rate| rate.spend(1, "connection"))?;
-    grant.spend(1)
-}
-
 /// What `call` answers, unless it panics.
 async fn caught<T>(call: impl Future<Output = T>) -> Result<T, Problem> {
-    AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| {
-        tracing::error!(panic = panic_text(panic.as_ref()), "an endpoint panicked");
-        internal()
-    })
+    AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| panicked(panic.as_ref()))
 }
 
 /// Percent-decodes to UTF-8. What is not encoded is UTF-8 already: hyper checked.
@@ -237,62 +226,4 @@ fn is_utf8(text: &str) -> bool {
 fn header_bytes(headers: &HeaderMap) -> usize {
     let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     headers.iter().map(bytes).sum()
-}
-
-fn internal() -> Problem {
-    Problem::new(Code::Internal, "internal error")
-}
-
-/// A response the endpoint made itself stays as it is; every other error gets a code.
-fn error_response(error: poem::Error) -> Response {
-    if error.is_from_response() || error.is::<Problem>() {
-        return error.into_response();
-    }
-    let pattern = error.data::<PathPattern>().cloned();
-    let mut response = problem_of(&error).into_response();
-    if let Some(pattern) = pattern {
-        response.set_data(pattern);
-    }
-    response
-}
-
-fn problem_of(error: &poem::Error) -> Problem {
-    let code = if error.is::<NotFoundError>() {
-        return Problem::new(Code::NoRoute, "there is nothing at this path");
-    } else if error.is::<MethodNotAllowedError>() {
-        return Problem::new(Code::BadMethod, "this path does not support this method");
-    } else if error.is::<ParsePathError>() {
-        Code::BadPath
-    } else {
-        match error.status().as_u16() {
-            401 => Code::Unauthenticated,
-            403 => Code::Forbidden,
-            404 => Code::NoRoute,
-            405 => Code::BadMethod,
-            408 => Code::Timeout,
-            412 => Code::RevMismatch,
-            413 => Code::TooLarge,
-            414 => Code::UriTooLong,
-            426 => Code::UpgradeRequired,
-            429 => Code::SlowDown,
-            431 => Code::HeadersTooLarge,
-            400..500 => Code::BadParameter,
-            503 => Code::Unavailable,
-            _ => Code::Internal,
-        }
-    };
-    if code.status() < 500 {
-        return Problem::new(code, error.to_string());
-    }
-    // The client learns that it failed, the log learns why.
-    tracing::error!(error = error as &dyn std::error::Error, "a request failed");
-    match code {
-        Code::Unavailable => Problem::new(code, "the service is unavailable"),
-        _ => internal(),
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("not a text")
 }

@@ -4,11 +4,13 @@
 //! every request means: an [`Express`] answers as it would, or leaves the request to it.
 
 use std::future::Ready;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use poem::Response;
 
 use crate::access::Grant;
+use crate::line::Line;
 
 /// Answers plain GETs: without a query, a body or an `Origin`, within the limits of the edge.
 pub trait Express: Send + Sync + 'static {
@@ -17,12 +19,13 @@ pub trait Express: Send + Sync + 'static {
 
     /// The answer, to be awaited; `None` = the framework is to answer. `path` is as it was sent: percent-encoded, and
     /// left to the framework if that is not UTF-8, because who decodes a path need not do it twice. What `grant` does not
-    /// allow is left to it too. Only the future may panic.
+    /// allow is left to it too. `line` is where the answer goes. Only the future may panic.
     fn answer<'a>(
         &'a self,
         path: &str,
         headers: &HeaderMap,
         grant: &Grant,
+        line: &Arc<Line>,
     ) -> Option<impl Future<Output = Response> + Send + use<'a, Self>>;
 }
 
@@ -38,6 +41,7 @@ impl Express for Nothing {
         _: &str,
         _: &HeaderMap,
         _: &Grant,
+        _: &Arc<Line>,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         None::<Ready<Response>>
     }

@@ -8,12 +8,12 @@ use crate::problem::{Code, Problem};
 
 /// So many ops a second, a second's worth of them at once. More are refused, not delayed.
 #[derive(Debug)]
-pub struct Rate(DefaultDirectRateLimiter, NonZeroU32);
+pub(crate) struct Rate(DefaultDirectRateLimiter, NonZeroU32);
 
 impl Rate {
     /// A rate of `ops` a second; none if that is 0.
     #[must_use]
-    pub fn new(ops: u32) -> Option<Self> {
+    pub(crate) fn new(ops: u32) -> Option<Self> {
         let ops = NonZeroU32::new(ops)?;
         Some(Self(RateLimiter::direct(Quota::per_second(ops)), ops))
     }
@@ -22,7 +22,7 @@ impl Rate {
     ///
     /// # Errors
     /// `slow_down`: they are not counted, and may come again later. More at once than a second's worth never may.
-    pub fn spend(&self, ops: usize, whose: &str) -> Result<(), Problem> {
+    pub(crate) fn spend(&self, ops: usize, whose: &str) -> Result<(), Problem> {
         let Some(ops) = NonZeroU32::new(u32::try_from(ops).unwrap_or(u32::MAX)) else { return Ok(()) };
         let Self(limiter, most) = self;
         if let Ok(Ok(())) = limiter.check_n(ops) {

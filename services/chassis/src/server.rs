@@ -24,8 +24,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::edge::Edge;
 use crate::express::Express;
+use crate::line::Line;
 use crate::problem::{Code, Problem};
-use crate::rate::Rate;
 use crate::stop::Stop;
 use crate::wire::Wire;
 
@@ -57,7 +57,7 @@ impl Default for Limits {
             connections_max: 10_000,
             header_timeout: Duration::from_secs(5),
             // Past the 10 s after which the write service itself closes a socket that is not read.
-            write_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(11),
             drain_timeout: Duration::from_millis(11_250),
             ops_per_second: 0,
         }
@@ -109,15 +109,16 @@ where
             refusals.refuse(stream, &connections);
             continue;
         };
+        let line = Arc::new(Line::new(limits.ops_per_second));
         let conversation = Conversation {
             app: Arc::clone(&app),
             local: local.clone(),
             remote: RemoteAddr(Addr::from(peer)),
             drain_timeout: limits.drain_timeout,
-            rate: Rate::new(limits.ops_per_second).map(Arc::new),
+            line: Arc::clone(&line),
             stopping: stop.token(),
         };
-        match Wire::new(stream, limits.write_timeout, place) {
+        match Wire::new(stream, limits.write_timeout, line, place) {
             Ok(wire) => drop(connections.spawn(conversation.hold(http.clone(), wire))),
             Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
         }
@@ -166,21 +167,19 @@ struct Conversation<E, X> {
     local: LocalAddr,
     remote: RemoteAddr,
     drain_timeout: Duration,
-    rate: Option<Arc<Rate>>,
+    line: Arc<Line>,
     /// Of its own, because it is polled with every packet.
     stopping: CancellationToken,
 }
 
 impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
     async fn hold(self, http: http1::Builder, wire: Wire) {
-        let Self { app, local, remote, drain_timeout, rate, stopping } = self;
+        let Self { app, local, remote, drain_timeout, line, stopping } = self;
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
-            let answer = if let Some(express) = app.express(&request, rate.as_deref()) {
+            let answer = if let Some(express) = app.express(&request, &line) {
                 Either::Left(express)
             } else {
-                if let Some(rate) = &rate {
-                    request.extensions_mut().insert(Arc::clone(rate));
-                }
+                request.extensions_mut().insert(Arc::clone(&line));
                 let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
                 // Boxed, so that a plain get does not carry the framework's large future.
                 Either::Right(Box::pin(app.get_response(request)))

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+
+use crate::line::Line;
 
 /// What the kernel keeps unsent for a peer before a write waits. Left to itself it takes megabytes, in which a peer that
 /// reads slowly looks like one that does not read at all.
@@ -22,6 +25,7 @@ pub(crate) struct Wire {
     write_timeout: Duration,
     /// Runs while a write waits for the peer to read.
     waiting: Option<Pin<Box<Sleep>>>,
+    line: Arc<Line>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -29,13 +33,14 @@ impl Wire {
     pub(crate) fn new(
         stream: TcpStream,
         write_timeout: Duration,
+        line: Arc<Line>,
         place: OwnedSemaphorePermit,
     ) -> io::Result<Self> {
         // A reply is one write; waiting to fill a packet would only delay it.
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
-        Ok(Self { io: TokioIo::new(stream), write_timeout, waiting: None, _place: place })
+        Ok(Self { io: TokioIo::new(stream), write_timeout, waiting: None, line, _place: place })
     }
 
     /// Last words, if there is room for them.
@@ -45,13 +50,32 @@ impl Wire {
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if self.line.is_given_up() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if written.is_ready() {
-            self.waiting = None;
+            if self.waiting.take().is_some() {
+                self.line.proceed();
+            }
             return written;
         }
+        if self.waiting.is_none() {
+            self.line.stall();
+        }
+        self.line.waits(cx.waker());
         let limit = self.write_timeout;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.line.is_given_up() {
+            // Reset, so that the end of what was sent is not taken for the end of what there was to send. Where that cannot
+            // be, the connection is gone.
+            let _ = SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! The operations of the read side, and the specification that is made of them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use chassis::line::Line;
 use chassis::problem::{Code, Problem};
 use db::{Range, Rev};
 use poem::Request;
+use poem::http::Version;
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
@@ -39,10 +43,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Reads one key; `known` says whether the client has the revision that is found.
+    /// Reads one key for the client at `line`; `known` says whether it has the revision that is found.
     pub(crate) async fn read(
         &self,
         key: KeyText,
+        line: Option<&Arc<Line>>,
         known: impl Fn(Rev) -> bool,
     ) -> Result<EntryReply, Problem> {
         let key = key.key(self.key_bytes_max)?;
@@ -55,11 +60,11 @@ impl Api {
         if known(rev) {
             return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
         }
-        let json = found.charge.attach(body::entry(&found.entry));
+        let json = found.charge.attach(body::entry(&found.entry), line);
         Ok(EntryReply::Found(EntryBody { rev, json }))
     }
 
-    async fn read_all(&self, keys: KeyTexts) -> Result<Bytes, Problem> {
+    async fn read_all(&self, keys: KeyTexts, line: Option<&Arc<Line>>) -> Result<Bytes, Problem> {
         let answer = self.lookup.get(keys.keys(self.key_bytes_max)?).await?;
         let missing = answer.keys.iter().zip(&answer.found).filter(|(_, found)| found.is_none());
         let found = answer.found.iter().flatten().map(|found| &found.entry);
@@ -67,7 +72,7 @@ impl Api {
         // The values are copied: from here on the body alone counts.
         let charges = answer.found.into_iter().flatten().map(|found| found.charge);
         Ok(match charges.reduce(Charge::join) {
-            Some(charge) => charge.attach(json),
+            Some(charge) => charge.attach(json, line),
             None => json.into(),
         })
     }
@@ -88,7 +93,7 @@ impl Api {
     ) -> Result<EntryReply, Refused> {
         caller.check([key.0.as_str()])?;
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
-        Ok(self.read(key.0, known).await?)
+        Ok(self.read(key.0, caller.line(), known).await?)
     }
 
     /// What reading one key would bring, without its body
@@ -135,14 +140,16 @@ impl Api {
             let range = Range::new(prefix);
             let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
             let items_max = limit.0.map_or(ITEMS_DEFAULT, |Limit(items)| items);
-            return Ok(EntriesReply::Found(EntriesBody(self.lists.page(range, items_max).await?)));
+            return Ok(EntriesReply::Found(EntriesBody(
+                self.lists.page(range, items_max, caller.line()).await?,
+            )));
         }
         if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
             let message = "key goes without prefix, limit and after: ask for keys or for a list";
             return Err(Problem::new(Code::BadParameter, message).into());
         }
         caller.check(key.iter())?;
-        Ok(EntriesReply::Found(EntriesBody(self.read_all(key).await?)))
+        Ok(EntriesReply::Found(EntriesBody(self.read_all(key, caller.line()).await?)))
     }
 
     /// Export
@@ -161,7 +168,9 @@ impl Api {
         only(request, &["prefix"])?;
         let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
         caller.check([prefix.as_str()])?;
-        Ok(ExportReply::Begun(ExportBody(self.exports.start(prefix).await?)))
+        // Before 1.1 there are no chunks.
+        let only_breaks = caller.line().filter(|_| request.version() < Version::HTTP_11).cloned();
+        Ok(ExportReply::Begun(ExportBody(self.exports.start(prefix, only_breaks).await?)))
     }
 }
 

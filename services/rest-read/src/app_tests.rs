@@ -1,7 +1,10 @@
 //! The routes as a client sees them, without a network between.
 
+use std::sync::Arc;
+
 use chassis::access::{Access, Holder};
 use chassis::express::Express as _;
+use chassis::line::Line;
 use chassis::origin::OriginRule;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{EndpointExt as _, IntoResponse as _, Request};
@@ -52,8 +55,9 @@ impl Client {
         let response = self.app.call(request).await.expect("the edge always answers").into_response();
         let reply = Reply::of(response).await;
         let express = self.reads.express();
+        let line = Arc::new(Line::new(0));
         let Holder(grant) = Access::default().holder(&fields).expect("everyone may do everything");
-        let express = plain.then(|| express.answer(target, &fields, &grant)).flatten();
+        let express = plain.then(|| express.answer(target, &fields, &grant, &line)).flatten();
         assert_eq!(express.is_some(), plain && is_express(target, &fields), "{target}");
         if let Some(answer) = express {
             assert_eq!(Reply::of(answer.await).await, reply, "both ways lead to the same answer");

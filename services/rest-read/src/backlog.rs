@@ -1,10 +1,25 @@
-//! How many bytes of found values wait to be written to clients, so that no more are fetched meanwhile.
+//! How many bytes of found values wait to be written to clients: no more are fetched meanwhile, and the connections of
+//! those who do not read are given up.
 
-use std::sync::Arc;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use chassis::line::Line;
 use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// A body of fewer bytes is not worth giving a connection up: as many as there may be connections fit into the backlog twice.
+const HELD_BYTES_MIN: usize = 16 * 1024;
+
+/// How long a client must have read nothing before it can be given up for others; those who read are seen to within less.
+const STALLED_MIN: Duration = Duration::from_millis(200);
+
+/// How often it is looked who reads nothing, while there is no room.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The bytes that are charged at the moment, and how many may be before readers hold back.
 #[derive(Debug)]
@@ -15,6 +30,15 @@ pub(crate) struct Backlog {
     room: Notify,
     /// What a key brings: of the largest lately, forgotten slowly.
     bytes_per_key: AtomicUsize,
+    /// The large bodies, by number.
+    held: Mutex<BTreeMap<u64, Held>>,
+}
+
+/// A body that waits for its client.
+#[derive(Debug)]
+struct Held {
+    bytes: usize,
+    line: Arc<Line>,
 }
 
 /// A share of the backlog, given back when it is dropped.
@@ -23,19 +47,21 @@ pub(crate) struct Charge {
     backlog: Arc<Backlog>,
     bytes: usize,
     keys: usize,
+    /// Its number among those held.
+    held: Option<u64>,
 }
 
 impl Backlog {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         let (charged, bytes_per_key) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { charged, bytes_max, room: Notify::new(), bytes_per_key })
+        Arc::new(Self { charged, bytes_max, room: Notify::new(), bytes_per_key, held: Mutex::default() })
     }
 
     /// Charges the `bytes` of one key's value, however many there are already: they are in memory.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.charged.fetch_add(bytes, Ordering::SeqCst);
         self.weigh(bytes);
-        Charge { backlog: Arc::clone(self), bytes, keys: 1 }
+        Charge { backlog: Arc::clone(self), bytes, keys: 1, held: None }
     }
 
     /// The most keys a SELECT should have: none knows beforehand what it brings, but with keys as heavy as those
@@ -58,16 +84,48 @@ impl Backlog {
         self.bytes() > self.bytes_max
     }
 
-    /// Waits until the backlog is not over its limit. May be dropped at any time.
+    /// Waits until the backlog is not over its limit, and gives up the clients that keep it there. May be dropped at any time.
     pub(crate) async fn room(&self) {
         while self.is_full() {
             let mut given_back = std::pin::pin!(self.room.notified());
             given_back.as_mut().enable();
             // Looked at again, now that nothing given back can go unnoticed.
             if self.is_full() {
-                given_back.await;
+                self.give_up_the_slowest();
+                // Nothing was given back: somebody may have read nothing for long enough by now.
+                let _ = timeout(LOOK, given_back).await;
             }
         }
+    }
+
+    /// Gives up as many clients as it takes to have room, first those who have read nothing for the longest time.
+    fn give_up_the_slowest(&self) {
+        let held = self.held();
+        let mut over = self.bytes().saturating_sub(self.bytes_max);
+        let mut stalled: Vec<_> =
+            held.values().filter_map(|held| Some((held.line.stalled()?, held))).collect();
+        stalled.sort_unstable_by_key(|(stalled, _)| Reverse(*stalled));
+        for (stalled, Held { bytes, line }) in stalled {
+            if over == 0 || stalled < STALLED_MIN {
+                return;
+            }
+            if !line.is_given_up() {
+                tracing::debug!(?stalled, bytes, "a client that does not read is given up for others");
+                line.give_up();
+            }
+            over = over.saturating_sub(*bytes);
+        }
+    }
+
+    fn hold(&self, held: Held) -> u64 {
+        let mut all = self.held();
+        let number = all.last_key_value().map_or(0, |(last, _)| last + 1);
+        all.insert(number, held);
+        number
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,19 +137,26 @@ impl Charge {
         self
     }
 
-    /// Makes this charge the weight of `body`, to be given back when the last part of `body` is dropped.
-    pub(crate) fn attach(mut self, body: Vec<u8>) -> Bytes {
+    /// Makes this charge the weight of `body`, to be given back when the last part of `body` is dropped. `line` is where it
+    /// goes.
+    pub(crate) fn attach(mut self, body: Vec<u8>, line: Option<&Arc<Line>>) -> Bytes {
         let more = body.len().saturating_sub(self.bytes);
         self.backlog.charged.fetch_add(more, Ordering::SeqCst);
         self.bytes += more;
         // Escaped, a value can be six times as long.
         self.backlog.weigh(body.len() / self.keys);
+        if let Some(line) = line.filter(|_| self.bytes >= HELD_BYTES_MIN) {
+            self.held = Some(self.backlog.hold(Held { bytes: self.bytes, line: Arc::clone(line) }));
+        }
         Bytes::from_owner(Charged { body, _charge: self })
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
+        if let Some(number) = self.held {
+            self.backlog.held().remove(&number);
+        }
         let before = self.backlog.charged.fetch_sub(self.bytes, Ordering::SeqCst);
         let limit = self.backlog.bytes_max;
         if before > limit && before - self.bytes <= limit {
@@ -113,45 +178,5 @@ impl AsRef<[u8]> for Charged {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_full_backlog_has_room_again_once_the_bodies_are_gone() {
-        let backlog = Backlog::new(100);
-        backlog.room().await;
-        let first = backlog.charge(60).attach(vec![b'x'; 80]);
-        assert_eq!((&first[..], backlog.bytes()), (&[b'x'; 80][..], 80));
-        let second = backlog.charge(40);
-        assert!(backlog.is_full());
-
-        let mut room = std::pin::pin!(backlog.room());
-        assert!(timeout(Duration::from_millis(1), &mut room).await.is_err(), "there is no room yet");
-        drop(first.slice(..10));
-        assert_eq!(backlog.bytes(), 120, "a part of a body gives nothing back");
-        drop(first);
-        timeout(Duration::from_secs(5), room).await.expect("who waits is woken");
-        drop(second);
-        assert_eq!(backlog.bytes(), 0);
-    }
-
-    #[test]
-    fn heavy_values_make_selects_small_for_a_while() {
-        let backlog = Backlog::new(64 << 20);
-        assert!(backlog.keys_advised() > 128);
-        drop(backlog.charge(1 << 20));
-        assert_eq!(backlog.keys_advised(), 16);
-        let both = backlog.charge(1 << 20).join(backlog.charge(1 << 20));
-        drop(both.attach(vec![0; 12 << 20]));
-        assert_eq!(backlog.keys_advised(), 2, "what counts is what is written");
-        let light = (1..).take_while(|_| {
-            drop(backlog.charge(100));
-            backlog.keys_advised() < 128
-        });
-        assert!((20..100).contains(&light.count()));
-    }
-}
+#[path = "backlog_tests.rs"]
+mod tests;

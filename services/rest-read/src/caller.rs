@@ -1,6 +1,9 @@
 //! Who asks, as the specification documents it and as the edge found it out.
 
+use std::sync::Arc;
+
 use chassis::access::Holder;
+use chassis::line::Line;
 use chassis::problem::Problem;
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
@@ -9,13 +12,24 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 const SCHEME: &str = "token";
 
 /// Someone who may ask; what for is still to be checked.
-pub(crate) struct Caller(Holder);
+pub(crate) struct Caller {
+    holder: Holder,
+    /// None where there is no connection, as in tests of the routes.
+    line: Option<Arc<Line>>,
+}
 
 impl Caller {
     /// Whether the caller may read all of these: keys, or what keys begin with.
     pub(crate) fn check<'a>(&self, asked: impl IntoIterator<Item = &'a str>) -> Result<(), Problem> {
-        let Self(Holder(grant)) = self;
+        let Holder(grant) = &self.holder;
         asked.into_iter().try_for_each(|prefix| grant.read(prefix))
+    }
+}
+
+impl Caller {
+    /// Where the answer goes.
+    pub(crate) fn line(&self) -> Option<&Arc<Line>> {
+        self.line.as_ref()
     }
 }
 
@@ -51,6 +65,7 @@ impl<'a> ApiExtractor<'a> for Caller {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        <Holder as FromRequest>::from_request(request, body).await.map(Self)
+        let holder = <Holder as FromRequest>::from_request(request, body).await?;
+        Ok(Self { holder, line: request.extensions().get().cloned() })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chassis::line::Line;
 use db::{Error, Range, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
@@ -44,6 +45,8 @@ pub(crate) struct Exports {
 pub(crate) struct Lines {
     first: Option<Bytes>,
     rest: mpsc::Receiver<Part>,
+    /// The connection, if its version of HTTP has no other way to say that a body is incomplete than to break.
+    only_breaks: Option<Arc<Line>>,
 }
 
 /// What an export hands over, one after another. If it ends without [`Part::End`], it is incomplete.
@@ -94,7 +97,12 @@ impl Exports {
     }
 
     /// Begins an export of all keys with `prefix`: its first statement has been answered, or it is refused.
-    pub(crate) async fn start(&self, prefix: String) -> Result<Lines, LookupError> {
+    /// `only_breaks` is the connection, if the end of a body is nothing but its own end.
+    pub(crate) async fn start(
+        &self,
+        prefix: String,
+        only_breaks: Option<Arc<Line>>,
+    ) -> Result<Lines, LookupError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(LookupError::ExportsMax(self.places_max));
         };
@@ -102,7 +110,7 @@ impl Exports {
         let export = Export { store: self.store.clone(), metrics: self.metrics.clone(), parts };
         self.tasks.spawn(export.run(Range::new(prefix), place));
         match timeout(self.op_timeout, rest.recv()).await {
-            Ok(Some(Part::Lines(lines))) => Ok(Lines { first: Some(lines), rest }),
+            Ok(Some(Part::Lines(lines))) => Ok(Lines { first: Some(lines), rest, only_breaks }),
             Ok(Some(Part::Failed(error))) => Err(error),
             Ok(Some(Part::End) | None) => Err(LookupError::Internal),
             Err(_) => Err(LookupError::Unavailable),
@@ -128,7 +136,12 @@ impl Lines {
         match self.rest.recv().await {
             Some(Part::Lines(lines)) => Ok(Some(lines)),
             Some(Part::End) => Ok(None),
-            Some(Part::Failed(_)) | None => Err(io::Error::other("the export ended early")),
+            Some(Part::Failed(_)) | None => {
+                if let Some(line) = &self.only_breaks {
+                    line.give_up();
+                }
+                Err(io::Error::other("the export ended early"))
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ async fn an_export_is_read_in_parts_and_put_together_again() {
         (0..300).map(|at| (format!("{at:03}"), if at % 100 == 50 { heavy.as_str() } else { "x" })).collect();
     let borrowed: Vec<(&str, &str)> = entries.iter().map(|(key, value)| (key.as_str(), *value)).collect();
     let trial = Trial::holding(&borrowed).await;
-    let lines = exports(&trial).start(String::new()).await.expect("it begins");
+    let lines = exports(&trial).start(String::new(), None).await.expect("it begins");
     let mut expected = Vec::new();
     for (key, value) in &entries {
         body::line(&mut expected, key, value, None);
@@ -40,10 +40,10 @@ async fn no_more_exports_than_allowed_run_at_a_time() {
     let trial = Trial::holding(&[("a", &value), ("b", &value), ("c", &value), ("d", &value)]).await;
     let exports = exports(&trial);
     let count = exports.count();
-    let first = exports.start(String::new()).await.expect("it begins");
-    let second = exports.start(String::new()).await.expect("it begins");
+    let first = exports.start(String::new(), None).await.expect("it begins");
+    let second = exports.start(String::new(), None).await.expect("it begins");
     assert_eq!(count(), 2);
-    assert_eq!(exports.start(String::new()).await.err(), Some(LookupError::ExportsMax(2)));
+    assert_eq!(exports.start(String::new(), None).await.err(), Some(LookupError::ExportsMax(2)));
     drop(first);
     eventually("a client that leaves gives its place back", || count() == 1).await;
     assert!(text(second).await.is_ok());
@@ -54,7 +54,7 @@ async fn no_more_exports_than_allowed_run_at_a_time() {
 async fn an_export_without_a_database_is_refused_and_gives_its_place_back() {
     let exports = exports(&Trial::new());
     for _ in 0..3 {
-        assert_eq!(exports.start(String::new()).await.err(), Some(LookupError::Unavailable));
+        assert_eq!(exports.start(String::new(), None).await.err(), Some(LookupError::Unavailable));
         assert_eq!(exports.count()(), 0, "its place was free before the refusal was known");
     }
 }
@@ -69,7 +69,7 @@ async fn a_body_without_its_end_is_an_error() {
             parts.try_send(last).expect("there is room");
         }
         drop(parts);
-        text(Lines { first, rest }).await
+        text(Lines { first, rest, only_breaks: None }).await
     };
     assert_eq!(lines(Some(Part::End)).await.as_deref(), Ok("1\n2\n"));
     assert!(lines(None).await.is_err());

@@ -1,6 +1,9 @@
 //! Plain gets of one key, answered without the framework.
 
+use std::sync::Arc;
+
 use chassis::access::Grant;
+use chassis::line::Line;
 use chassis::problem::Problem;
 use percent_encoding::percent_decode_str;
 use poem::http::{HeaderMap, header};
@@ -23,6 +26,7 @@ impl chassis::express::Express for Express {
         path: &str,
         headers: &HeaderMap,
         grant: &Grant,
+        line: &Arc<Line>,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         let key = path.strip_prefix("/storage/").filter(|key| !key.is_empty() && !key.contains('/'))?;
         if headers.contains_key(header::IF_NONE_MATCH) {
@@ -30,7 +34,10 @@ impl chassis::express::Express for Express {
         }
         let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
         grant.read(&key).ok()?;
-        let read = self.0.read(KeyText(key), |_| false);
-        Some(async { read.await.map_or_else(Problem::into_response, IntoResponse::into_response) })
+        let line = Arc::clone(line);
+        Some(async move {
+            let read = self.0.read(KeyText(key), Some(&line), |_| false).await;
+            read.map_or_else(Problem::into_response, IntoResponse::into_response)
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chassis::line::Line;
 use db::{Range, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -30,6 +31,8 @@ pub(crate) struct Ask {
     pub(crate) range: Range,
     pub(crate) items_max: usize,
     pub(crate) deadline: Instant,
+    /// Where the page goes.
+    pub(crate) line: Option<Arc<Line>>,
     pub(crate) reply: oneshot::Sender<Result<Bytes, LookupError>>,
 }
 
@@ -67,14 +70,20 @@ impl Lists {
         &self.backlog
     }
 
-    /// The body of a page of `range`, read from one snapshot that is taken after this call.
+    /// The body of a page of `range` for the client at `line`, read from one snapshot that is taken after this call.
     ///
     /// Answered within the timeout. Dropping the future takes the question back.
-    pub(crate) async fn page(&self, range: Range, items_max: usize) -> Result<Bytes, LookupError> {
+    pub(crate) async fn page(
+        &self,
+        range: Range,
+        items_max: usize,
+        line: Option<&Arc<Line>>,
+    ) -> Result<Bytes, LookupError> {
         let deadline = Instant::now() + self.limits.op_timeout;
         let selects = self.state.selects();
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Ask { range, items_max, deadline, reply }) {
+        let line = line.cloned();
+        match self.queue.try_send(Ask { range, items_max, deadline, line, reply }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Err(self.state.full()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(LookupError::Internal),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chassis::line::Line;
 use db::{Error, Range, Scanner, Snapshot, Store};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -63,12 +64,12 @@ impl Lister {
     }
 
     async fn answer(&mut self, ask: Ask) {
-        let Ask { range, items_max, deadline, mut reply } = ask;
+        let Ask { range, items_max, deadline, line, mut reply } = ask;
         let answer = tokio::select! {
             biased;
             // Nobody waits any more. A statement under way takes its connection along.
             () = reply.closed() => return,
-            answer = timeout_at(deadline, self.page(&range, items_max)) => answer,
+            answer = timeout_at(deadline, self.page(&range, items_max, line.as_ref())) => answer,
         };
         if let Ok(answer) = answer {
             // Who left meanwhile needs no answer.
@@ -78,12 +79,17 @@ impl Lister {
 
     /// Tries until there is a page or a reason why there can be none. The first failure may be that of a connection which
     /// broke while nobody used it.
-    async fn page(&mut self, range: &Range, items_max: usize) -> Result<Bytes, LookupError> {
+    async fn page(
+        &mut self,
+        range: &Range,
+        items_max: usize,
+        line: Option<&Arc<Line>>,
+    ) -> Result<Bytes, LookupError> {
         let mut failures = 0;
         loop {
             sleep(backoff(failures)).await;
             self.backlog.room().await;
-            let error = match self.read(range.clone(), items_max).await {
+            let error = match self.read(range.clone(), items_max, line).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
@@ -101,7 +107,12 @@ impl Lister {
     }
 
     /// Reads a page from a snapshot of its own, on the connection there is or a new one.
-    async fn read(&mut self, range: Range, items_max: usize) -> Result<Bytes, Error> {
+    async fn read(
+        &mut self,
+        range: Range,
+        items_max: usize,
+        line: Option<&Arc<Line>>,
+    ) -> Result<Bytes, Error> {
         let mut scanner = match self.scanner.take() {
             Some(scanner) => scanner,
             None => self.store.scanner().await?,
@@ -113,7 +124,7 @@ impl Lister {
         let next = page.is_full().then(|| cursor::encode(range.prefix(), page.last()));
         let body = page.finish(next.as_deref());
         Ok(match charge {
-            Some(charge) => charge.attach(body),
+            Some(charge) => charge.attach(body, line),
             None => body.into(),
         })
     }

@@ -11,7 +11,7 @@ mod socket;
 pub(crate) use answer::Answer;
 pub(crate) use dial::{authority, dial};
 pub(crate) use failure::{Failure, finish};
-pub(crate) use fetch::{encoded, fetch};
+pub(crate) use fetch::{encoded, fetch, fetch_at_leisure};
 pub(crate) use place::{Pair, Place, Side};
 pub(crate) use printed::{one_line, printed};
 pub(crate) use socket::{Ended, Socket};

@@ -16,8 +16,7 @@ use crate::put::{DelArgs, PutArgs};
 use crate::token::TokenArgs;
 
 /// What the help of every command of the client ends with.
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 not found or refused, 64 usage, 69 service unavailable, 74 a file or pipe failed";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 not found, refused or not read, 64 usage, 69 service unavailable, 74 a file failed";
 
 /// How a value is changed without losing somebody else's change.
 const EXAMPLE: &str = r#"Examples:
@@ -27,7 +26,7 @@ const EXAMPLE: &str = r#"Examples:
   { read -r rev; value=$(cat); } < <(keywire get --rev count)
   keywire put count "$((value + 1))" --if-rev "$rev"
 
-Exit codes: 0 done, 1 not found or refused, 64 usage, 69 service unavailable, 74 a file or pipe failed"#;
+Exit codes: 0 done, 1 not found, refused or not read, 64 usage, 69 service unavailable, 74 a file failed"#;
 
 /// Keywire in one process: writes over the WebSocket, reads over HTTP, an `SQLite` file in between. The commands but
 /// `check` are clients of any running pair.

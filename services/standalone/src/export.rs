@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use chassis::stop::Signals;
 use chassis::terminal::say;
 use indicatif::HumanBytes;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{Failure, Place, encoded, fetch};
+use crate::client::{Failure, Place, encoded, fetch, fetch_at_leisure};
 use crate::progress::{Progress, counted};
 
 use target::Target;
@@ -46,19 +47,23 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
         return receive(args, Target::open(file)?).await;
     }
     // Signals are caught only here, where something is to be taken away: they end whatever waits for a pipe.
-    let mut signals =
-        Signals::listen().map_err(|error| Failure::File("cannot catch signals".into(), error))?;
+    let failed = |error| Failure::File("cannot catch signals".into(), error);
+    let mut signals = Signals::listen().map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let target = Target::open(file)?;
     tokio::select! {
         done = receive(args, target) => done,
         signal = signals.next() => Err(Failure::Interrupted("exported", signal)),
+        _ = hangup.recv() => Err(Failure::Interrupted("exported", SignalKind::hangup())),
     }
 }
 
 async fn receive(args: &ExportArgs, mut target: Target) -> Result<(), Failure> {
     let query =
         if args.prefix.is_empty() { String::new() } else { format!("?prefix={}", encoded(&args.prefix)) };
-    let mut body = fetch(args.place.side(), &format!("/export{query}")).await?;
+    let (side, from) = (args.place.side(), format!("/export{query}"));
+    let mut body =
+        if target.is_file() { fetch(side, &from).await? } else { fetch_at_leisure(side, &from).await? };
     if !body.has_end {
         return Err(Failure::Unavailable("something in between hides where the export ends".into()));
     }

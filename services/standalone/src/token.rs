@@ -69,6 +69,9 @@ fn added(path: &Path, entry: Value) -> io::Result<NamedTempFile> {
     tokens.push(entry);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut new = crate::export::beside(folder)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        new.as_file().set_permissions(old.permissions())?;
+    }
     serde_json::to_writer_pretty(&mut new, &tokens)?;
     new.write_all(b"\n")?;
     new.as_file().sync_all()?;

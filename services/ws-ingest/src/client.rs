@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chassis::access::{Grant, Holder};
+use chassis::line::Line;
 use chassis::problem::Problem;
-use chassis::rate::Rate;
 use poem::{FromRequest as _, Request};
 
 use crate::protocol::{Asked, Refused};
@@ -13,15 +13,14 @@ use crate::protocol::{Asked, Refused};
 #[derive(Debug)]
 pub(crate) struct Client {
     grant: Arc<Grant>,
-    /// That of its connection.
-    rate: Option<Arc<Rate>>,
+    line: Option<Arc<Line>>,
 }
 
 impl Client {
     /// Who sent `request`, if that is known.
     pub(crate) async fn of(request: &Request) -> poem::Result<Self> {
         let Holder(grant) = Holder::from_request_without_body(request).await?;
-        Ok(Self { grant, rate: request.extensions().get().cloned() })
+        Ok(Self { grant, line: request.extensions().get().cloned() })
     }
 
     /// Lets a message pass that the client may send, now.
@@ -34,7 +33,7 @@ impl Client {
     }
 
     fn spend(&self, ops: usize) -> Result<(), Problem> {
-        self.rate.as_ref().map_or(Ok(()), |rate| rate.spend(ops, "connection"))?;
+        self.line.as_ref().map_or(Ok(()), |line| line.spend(ops))?;
         self.grant.spend(ops)
     }
 }

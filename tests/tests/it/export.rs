@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 promises! { sqlite:
     a_client_that_reads_slowly_gets_all_of_it,
+    an_export_without_chunks_that_is_given_up_is_reset,
     an_export_is_what_was_written_and_can_be_written_again,
     an_export_is_one_snapshot_while_writers_go_on,
     a_client_that_takes_nothing_for_ten_seconds_is_given_up,
@@ -188,6 +189,18 @@ async fn a_client_that_reads_slowly_gets_all_of_it(engine: Engine) {
     client.read_to_end(&mut all).await.expect("it is not broken off");
     assert!(all.ends_with(b"\r\n0\r\n\r\n"), "its last chunk is there");
     assert_eq!(String::from_utf8_lossy(&all).matches("\"key\":\"heavy").count(), 24);
+}
+
+async fn an_export_without_chunks_that_is_given_up_is_reset(engine: Engine) {
+    let system = System::start(engine).await;
+    heavy(&system).await;
+    let mut client = TcpStream::connect(system.http()).await.expect("the port is open");
+    client.write_all(b"GET /export HTTP/1.0\r\n\r\n").await.expect("it is read");
+    client.read_exact(&mut [0; 1000]).await.expect("it begins");
+    under_way(&system, 1).await;
+    under_way(&system, 0).await;
+    let end = client.read_to_end(&mut Vec::new()).await.expect_err("it must not look complete");
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "{end}");
 }
 
 async fn exports_over_their_number_are_refused(engine: Engine) {

@@ -3,11 +3,13 @@
 use chassis::access::Grant;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
 use chassis::express::Express;
+use chassis::line::Line;
 use chassis::origin::OriginRule;
 use chassis::server::Limits;
 use percent_encoding::percent_decode_str;
 use poem::Response;
 use poem::http::HeaderMap;
+use std::sync::Arc;
 
 use crate::net::Server;
 
@@ -22,6 +24,7 @@ impl Express for Test {
         path: &str,
         _: &HeaderMap,
         _: &Grant,
+        _: &Arc<Line>,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         percent_decode_str(path).decode_utf8().ok()?;
         let is_mine = path.starts_with("/keys/") || path.starts_with("/express/");

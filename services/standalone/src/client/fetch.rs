@@ -10,6 +10,8 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -17,6 +19,12 @@ use super::{Answer, Failure, Side, authority, dial};
 
 /// How long the service may be silent while its answer is awaited; longer than it gives itself.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// What is taken at a time, and what the kernel keeps for us, where a body goes on to somebody slower. The service gives up
+/// a client that takes nothing for 10 s, and a kernel left to itself keeps megabytes, of which it asks for more only
+/// when most of them are read. So 10 kB a second are enough.
+const PIECE_BYTES: usize = 16 * 1024;
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// The most bytes of a body that is taken whole: a page of values, every byte of it escaped, and much to spare.
 const WHOLE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -33,6 +41,25 @@ pub(crate) struct Found {
 
 /// Asks the pair at `side` for `target`, a path and a query. Anything but a 200 is the failure it tells of.
 pub(crate) async fn fetch(side: Side<'_>, target: &str) -> Result<Found, Failure> {
+    fetch_over(dial(side.url).await?, side, target, http1::Builder::new()).await
+}
+
+/// The same for a body that is taken no faster than somebody else takes it on.
+pub(crate) async fn fetch_at_leisure(side: Side<'_>, target: &str) -> Result<Found, Failure> {
+    let stream = dial(side.url).await?;
+    let kept = SockRef::from(&stream).set_recv_buffer_size(KEPT_BYTES);
+    kept.map_err(|error| Failure::Unavailable(format!("the connection broke: {error}")))?;
+    let mut http = http1::Builder::new();
+    http.read_buf_exact_size(Some(PIECE_BYTES));
+    fetch_over(stream, side, target, http).await
+}
+
+async fn fetch_over(
+    stream: TcpStream,
+    side: Side<'_>,
+    target: &str,
+    http: http1::Builder,
+) -> Result<Found, Failure> {
     let mut request = Request::get(target)
         .header(header::HOST, authority(side.url))
         .body(String::new())
@@ -40,9 +67,8 @@ pub(crate) async fn fetch(side: Side<'_>, target: &str) -> Result<Found, Failure
     if let Some(bearer) = side.bearer {
         request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
     }
-    let stream = dial(side.url).await?;
     let asking = async {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         Ok((sender.send_request(request).await?, driver))

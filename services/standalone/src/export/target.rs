@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions, canonicalize, metadata};
 use std::io::{self, IsTerminal as _, Stdout, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,12 @@ pub(crate) fn beside(folder: &Path) -> io::Result<NamedTempFile> {
         // Less what the user's mask takes away, as for any file.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder);
-    // Its text names the new file, which nobody asked for.
-    new.map_err(|error| error.kind().into())
+    new.map_err(|error| {
+        // Its text names the new file, which nobody asked for. What it was made of tells why.
+        let inner = error.get_ref().and_then(|inner| inner.source());
+        let why = inner.and_then(|why| why.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
+        why.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    })
 }
 
 impl Target {
@@ -50,9 +55,30 @@ impl Target {
             return Ok(Self::Stream(OpenOptions::new().write(true).open(path)?, path.into()));
         }
         // A link stays one: what it points to is replaced.
-        let path = canonicalize(path).unwrap_or_else(|_| path.into());
+        let path = match canonicalize(path) {
+            Ok(path) => path,
+            Err(_) if path.is_symlink() => return Err(io::Error::other("it is a link that leads nowhere")),
+            Err(_) => path.into(),
+        };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self::File(beside(folder)?, path))
+        let new = beside(folder)?;
+        if let Ok(old) = metadata(&path) {
+            // What only some may read is not for others now.
+            new.as_file().set_permissions(old.permissions())?;
+        }
+        Ok(Self::File(new, path))
+    }
+
+    /// Whether nobody but a disk decides how fast it is written to.
+    pub(super) fn is_file(&self) -> bool {
+        match self {
+            Self::Stdout(out) => {
+                let found = out.as_fd().try_clone_to_owned().map(File::from).and_then(|out| out.metadata());
+                found.is_ok_and(|found| found.is_file())
+            }
+            Self::Stream(..) => false,
+            Self::File(..) => true,
+        }
     }
 
     /// Whether somebody looks on.
@@ -88,6 +114,9 @@ impl Target {
 }
 
 fn failed(path: &Path, error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::Unread;
+    }
     Failure::File(format!("cannot write {}", path.display()), error)
 }
 

@@ -1,18 +1,30 @@
 //! `keywire export`: the whole of it, or an error.
 
+use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end, signal, write};
+use e2e::{Engine, PATIENCE, Run, System, binary, eventually, promises, run_to_end, signal, write};
 
 use super::import::{import, lines};
 use super::{env, heard};
 
 promises! {
     an_export_imported_elsewhere_exports_the_same_bytes,
+}
+
+mod to_whom_it_may_be_slow {
+    use super::*;
+
+    promises! { sqlite:
+        an_export_goes_on_however_slowly_it_is_read,
+    }
 }
 
 /// Exports to a file of the database's own folder; its bytes.
@@ -56,6 +68,58 @@ async fn an_export_imported_elsewhere_exports_the_same_bytes(engine: Engine) {
     assert_eq!(export(&to, "key/7"), some.as_bytes());
     let printed = run_to_end("keywire", &["export"], &env(&to));
     assert!(printed.status.success() && printed.stdout == first, "stdout has them too");
+}
+
+async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
+    let system = System::start(engine).await;
+    let value = "v".repeat(1 << 20);
+    for key in 0..8 {
+        system.socket().await.set(&key.to_string(), &value).await;
+    }
+    let mut export = Command::new(binary("keywire"));
+    let env = env(&system);
+    let export = export.arg("export").envs(env).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut export = export.spawn().expect("the binary can be started");
+    let mut out = export.stdout.take().expect("it is piped");
+    // Well past the time after which a client that takes nothing is given up, with all buffers on the way: 20 kB a second.
+    let (mut all, mut some, started) = (Vec::new(), [0; 2000], Instant::now());
+    let mut due = tokio::time::interval(Duration::from_millis(100));
+    while started.elapsed() < Duration::from_secs(25) {
+        due.tick().await;
+        let read = out.read(&mut some).expect("a pipe can be read");
+        all.extend_from_slice(&some[..read]);
+    }
+    out.read_to_end(&mut all).expect("a pipe can be read");
+    let output = export.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "after {} bytes: {output:?}", all.len());
+    assert_eq!(String::from_utf8_lossy(&all).lines().count(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_takes_the_place_of_a_file_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("all.ndjson");
+    std::fs::write(&file, "before").expect("a file can be written");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
+    let link = folder.path().join("nowhere");
+    std::os::unix::fs::symlink(folder.path().join("gone"), &link).expect("links can be made");
+    let export = |to: &Path| {
+        let (addr, service) = answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n");
+        let url = format!("http://{addr}");
+        let run = Run::start("keywire", &["export", "--url", &url, &to.display().to_string()], &[]);
+        (run, service)
+    };
+    let (run, service) = export(&file);
+    drop(service.join().expect("the service does not fail"));
+    assert!(run.end().status.success());
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "{}\n");
+    let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "what only its owner could read is not for others now");
+
+    let (run, _service) = export(&link);
+    let refused = run.end();
+    assert_eq!(refused.status.code(), Some(74), "{refused:?}");
+    assert!(heard(&refused).contains("leads nowhere") && link.is_symlink(), "{refused:?}");
 }
 
 /// Answers one request with exactly these bytes. Dropping what it leaves hangs up.
@@ -112,23 +176,25 @@ fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_that_is_interrupted_leaves_nothing() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let file = folder.path().join("all.ndjson");
-    let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
-    let url = format!("http://{addr}");
-    let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
-    let open = service.join().expect("the service does not fail");
-    eventually("it is under way", PATIENCE, async || match files(folder.path()).len() {
-        1 => Ok(()),
-        other => Err(format!("{other} files")),
-    })
-    .await;
-    signal("INT", run.id());
-    let output = run.end();
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
-    assert_eq!(heard(&output), "keywire: interrupted; nothing was exported\n");
-    assert!(files(folder.path()).is_empty());
-    drop(open);
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let file = folder.path().join("all.ndjson");
+        let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
+        let url = format!("http://{addr}");
+        let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+        let open = service.join().expect("the service does not fail");
+        eventually("it is under way", PATIENCE, async || match files(folder.path()).len() {
+            1 => Ok(()),
+            other => Err(format!("{other} files")),
+        })
+        .await;
+        signal(name, run.id());
+        let output = run.end();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!(heard(&output), "keywire: interrupted; nothing was exported\n");
+        assert!(files(folder.path()).is_empty());
+        drop(open);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,72 @@
+//! What the client is told when an endpoint fails, and what the log is.
+
+use std::any::Any;
+
+use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError};
+use poem::{PathPattern, Response};
+
+use crate::problem::{Code, Problem};
+
+/// An endpoint panicked.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
+    tracing::error!(panic = panic_text(panic), "an endpoint panicked");
+    internal()
+}
+
+fn internal() -> Problem {
+    Problem::new(Code::Internal, "internal error")
+}
+
+/// A response the endpoint made itself stays as it is; every other error gets a code.
+pub(crate) fn error_response(error: poem::Error) -> Response {
+    if error.is_from_response() || error.is::<Problem>() {
+        return error.into_response();
+    }
+    let pattern = error.data::<PathPattern>().cloned();
+    let mut response = problem_of(&error).into_response();
+    if let Some(pattern) = pattern {
+        response.set_data(pattern);
+    }
+    response
+}
+
+fn problem_of(error: &poem::Error) -> Problem {
+    let code = if error.is::<NotFoundError>() {
+        return Problem::new(Code::NoRoute, "there is nothing at this path");
+    } else if error.is::<MethodNotAllowedError>() {
+        return Problem::new(Code::BadMethod, "this path does not support this method");
+    } else if error.is::<ParsePathError>() {
+        Code::BadPath
+    } else {
+        match error.status().as_u16() {
+            401 => Code::Unauthenticated,
+            403 => Code::Forbidden,
+            404 => Code::NoRoute,
+            405 => Code::BadMethod,
+            408 => Code::Timeout,
+            412 => Code::RevMismatch,
+            413 => Code::TooLarge,
+            414 => Code::UriTooLong,
+            426 => Code::UpgradeRequired,
+            429 => Code::SlowDown,
+            431 => Code::HeadersTooLarge,
+            400..500 => Code::BadParameter,
+            503 => Code::Unavailable,
+            _ => Code::Internal,
+        }
+    };
+    if code.status() < 500 {
+        return Problem::new(code, error.to_string());
+    }
+    // The client learns that it failed, the log learns why.
+    tracing::error!(error = error as &dyn std::error::Error, "a request failed");
+    match code {
+        Code::Unavailable => Problem::new(code, "the service is unavailable"),
+        _ => internal(),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("not a text")
+}
