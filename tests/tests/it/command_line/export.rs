@@ -216,14 +216,14 @@ async fn an_export_to_a_pipe_can_be_interrupted() {
         }
     })
     .await;
-    signal("INT", waits.id());
-    assert_eq!(waits.end().status.signal(), Some(2));
+    signal("TERM", waits.id());
+    assert_eq!(waits.end().status.signal(), Some(15));
 
     let writes = start();
     let mut reader = std::fs::File::open(&pipe).expect("somebody writes");
     let open = service.join().expect("the service does not fail");
     reader.read_exact(&mut [0; 3]).expect("it is under way");
-    signal("INT", writes.id());
-    assert_eq!(writes.end().status.signal(), Some(2));
+    signal("TERM", writes.id());
+    assert_eq!(writes.end().status.signal(), Some(15));
     drop((reader, open));
 }

@@ -1,0 +1,205 @@
+//! Clients that do something to the same few keys, one thing after another, and write down what came of it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use crate::history::{Did, Op};
+use crate::http::{Connection, storage};
+use crate::patience::{PAUSE, eventually};
+use crate::socket::Socket;
+
+/// Keys that are in use at the same time.
+const KEYS: u64 = 12;
+
+/// After this long other keys are used: a history of thousands of operations takes long to judge.
+const EPOCH: Duration = Duration::from_secs(2);
+
+/// The pause between two operations of a client, so that what is recorded can be judged.
+const REST: Duration = Duration::from_millis(2);
+
+/// Clients at work. What they do to a key of one run has nothing to do with another run: the names differ.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub struct Record {
+    /// Everything that was answered, or may have taken effect without an answer.
+    pub ops: Vec<Op>,
+    /// Values of writes that were answered 503.
+    pub refused: Vec<u64>,
+    /// Operations that nobody answered, or that were answered 504.
+    pub unknown: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    begun: Instant,
+    stop: AtomicBool,
+    value: AtomicU64,
+    ops: Mutex<Vec<Op>>,
+    refused: Mutex<Vec<u64>>,
+}
+
+impl Recorder {
+    /// Starts four clients for each of `writers` and three for each of `readers`. A client whose connection is gone opens
+    /// another.
+    #[must_use]
+    pub fn start(writers: &[SocketAddr], readers: &[SocketAddr]) -> Self {
+        let shared = Arc::new(Shared {
+            name: format!("{:08x}", rand::random::<u32>()),
+            begun: Instant::now(),
+            stop: AtomicBool::new(false),
+            value: AtomicU64::new(1),
+            ops: Mutex::default(),
+            refused: Mutex::default(),
+        });
+        let mut tasks = Vec::new();
+        for addr in writers.iter().copied() {
+            tasks.extend((0..4).map(|_| tokio::spawn(Arc::clone(&shared).write(addr))));
+        }
+        for addr in readers.iter().copied() {
+            tasks.extend((0..3).map(|_| tokio::spawn(Arc::clone(&shared).read(addr))));
+        }
+        Self { shared, tasks }
+    }
+
+    /// Waits until `count` more operations were answered.
+    pub async fn more(&self, count: usize, limit: Duration) {
+        let before = self.shared.count();
+        eventually(&format!("{count} more operations"), limit, async || match self.shared.count() - before {
+            done if done >= count => Ok(()),
+            done => Err(done.to_string()),
+        })
+        .await;
+    }
+
+    /// Lets every client finish what it is at.
+    pub async fn stop(self) -> Record {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.expect("a client does not panic");
+        }
+        let take = |ops: &Mutex<_>| std::mem::take(&mut *ops.lock().unwrap_or_else(PoisonError::into_inner));
+        let ops: Vec<Op> = take(&self.shared.ops);
+        let unknown = ops.iter().filter(|op| op.answered.is_none()).count();
+        let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Record { ops, refused, unknown }
+    }
+}
+
+impl Shared {
+    fn count(&self) -> usize {
+        self.ops.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A key of this moment.
+    fn key(&self) -> u64 {
+        let epoch = u64::try_from(self.begun.elapsed().as_millis() / EPOCH.as_millis()).unwrap_or(u64::MAX);
+        epoch * KEYS + rand::rng().random_range(0..KEYS)
+    }
+
+    fn name(&self, key: u64) -> String {
+        format!("{}/{key}", self.name)
+    }
+
+    fn record(&self, key: u64, called: Instant, answered: Option<Instant>, did: Did) {
+        let op = Op { key, called, answered, did };
+        self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
+    }
+
+    async fn write(self: Arc<Self>, addr: SocketAddr) {
+        let mut socket = None;
+        while !self.is_over() {
+            tokio::time::sleep(REST).await;
+            let Some(open) = &mut socket else {
+                socket = Socket::try_open_at(addr, "/ws/storage/").await.ok();
+                if socket.is_none() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                continue;
+            };
+            let (key, value) = (self.key(), self.value.fetch_add(1, Ordering::Relaxed));
+            let name = self.name(key);
+            let (message, did) = match rand::rng().random_range(0..10) {
+                0..6 => (format!(r#"{{"key":"{name}","value":"{value}"}}"#), Did::Set(value, None)),
+                6..8 => {
+                    (format!(r#"{{"key":"{name}","value":"{value}","if_rev":0}}"#), Did::Create(value, None))
+                }
+                _ => (format!(r#"{{"op":"delete","key":"{name}"}}"#), Did::Delete(None)),
+            };
+            let called = Instant::now();
+            let reply = match open.try_send_all([message]).await {
+                Ok(()) => open.try_next().await,
+                Err(closed) => Err(closed),
+            };
+            let answered = Instant::now();
+            let Ok(reply) = reply else {
+                self.record(key, called, None, did);
+                socket = None;
+                continue;
+            };
+            let reply: Value = serde_json::from_str(&reply).expect("a reply is JSON");
+            match reply["status"].as_u64() {
+                Some(503) => self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(value),
+                Some(504) => self.record(key, called, None, did),
+                _ => self.record(key, called, Some(answered), heard(did, &reply)),
+            }
+        }
+    }
+
+    async fn read(self: Arc<Self>, addr: SocketAddr) {
+        let mut connection = None;
+        while !self.is_over() {
+            tokio::time::sleep(REST).await;
+            let Some(open) = &mut connection else {
+                connection = Connection::try_open(addr).await.ok();
+                if connection.is_none() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                continue;
+            };
+            let (key, called) = (self.key(), Instant::now());
+            let Ok(response) = open.try_request("GET", &storage(&self.name(key)), &[]).await else {
+                connection = None;
+                continue;
+            };
+            let answered = Some(Instant::now());
+            match response.status {
+                200 => {
+                    let value = response.json()["value"].as_str().and_then(|value| value.parse().ok());
+                    self.record(key, called, answered, Did::Read(Some(value.expect("values are numbers"))));
+                }
+                404 => self.record(key, called, answered, Did::Read(None)),
+                // A read that was refused says nothing.
+                503 => {}
+                other => panic!("{other} is no answer to a read: {response:?}"),
+            }
+        }
+    }
+}
+
+/// What `did`, as its answer says.
+fn heard(did: Did, reply: &Value) -> Did {
+    let message = reply["message"].as_str().unwrap_or_default();
+    match (did, reply["status"].as_u64()) {
+        (Did::Set(value, _), Some(200)) => Did::Set(value, Some(message.ends_with(" updated"))),
+        (Did::Create(value, _), Some(200 | 412)) => Did::Create(value, Some(message.ends_with(" created"))),
+        (Did::Delete(_), Some(200 | 404)) => Did::Delete(Some(message.ends_with(" deleted"))),
+        _ => panic!("{reply} is no answer to {did:?}"),
+    }
+}
