@@ -73,7 +73,7 @@ async fn an_export_imported_elsewhere_exports_the_same_bytes(engine: Engine) {
 async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
     let system = System::start(engine).await;
     let value = "v".repeat(1 << 20);
-    for key in 0..8 {
+    for key in 0..16 {
         system.socket().await.set(&key.to_string(), &value).await;
     }
     let mut export = Command::new(binary("keywire"));
@@ -81,8 +81,11 @@ async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
     let export = export.arg("export").envs(env).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut export = export.spawn().expect("the binary can be started");
     let mut out = export.stdout.take().expect("it is piped");
-    // Well past the time after which a client that takes nothing is given up, with all buffers on the way: 20 kB a second.
-    let (mut all, mut some, started) = (Vec::new(), [0; 2000], Instant::now());
+    // Fast at first, so that all buffers on the way grow. Then 20 kB a second, well past the time after which a client that
+    // takes nothing is given up.
+    let mut all = vec![0; 5 << 20];
+    out.read_exact(&mut all).expect("a pipe can be read");
+    let (mut some, started) = ([0; 2000], Instant::now());
     let mut due = tokio::time::interval(Duration::from_millis(100));
     while started.elapsed() < Duration::from_secs(25) {
         due.tick().await;
@@ -92,7 +95,7 @@ async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
     out.read_to_end(&mut all).expect("a pipe can be read");
     let output = export.wait_with_output().expect("it ends");
     assert!(output.status.success(), "after {} bytes: {output:?}", all.len());
-    assert_eq!(String::from_utf8_lossy(&all).lines().count(), 8);
+    assert_eq!(String::from_utf8_lossy(&all).lines().count(), 16);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
