@@ -6,6 +6,7 @@
 
 mod binary;
 mod browser;
+mod certificates;
 mod compose;
 mod database;
 mod engine;
@@ -25,6 +26,7 @@ mod tokens;
 
 pub use binary::{Run, binary, run_to_end};
 pub use browser::Browser;
+pub use certificates::Certificates;
 pub use compose::Compose;
 pub use database::{Database, Role};
 pub use engine::Engine;

@@ -150,5 +150,6 @@ fn ports_of(line: &str) -> Option<(SocketAddr, SocketAddr)> {
         let (_, rest) = line.split_once(mark)?;
         rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()
     };
-    Some((after(" · public http://")?, after(" · admin http://")?))
+    let public = after(" · public http://").or_else(|| after(" · public https://"));
+    Some((public?, after(" · admin http://")?))
 }

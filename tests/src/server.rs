@@ -31,6 +31,8 @@ pub struct Server {
     port: u16,
     args: Vec<String>,
     home: Home,
+    /// A folder that a container sees too, at the same path.
+    shown: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,12 @@ impl Server {
             }
         };
         let args = DURABLE.iter().chain(args).map(|&arg| arg.to_owned()).collect();
-        Self { engine, port, args, home }
+        Self { engine, port, args, home, shown: None }
+    }
+
+    /// Shows it a folder, at the same path; before it is started.
+    pub fn mount(&mut self, folder: &Path) {
+        self.shown = Some(folder.to_owned());
     }
 
     /// Its address, as its root.
@@ -153,6 +160,8 @@ impl Server {
                 let port = format!("--port={}", self.port);
                 let mut run = vec!["run", "--detach", "--name", name, "--network", "host"];
                 run.extend(["--label", "keywire-test", "--env", "MYSQL_ROOT_PASSWORD=root"]);
+                let shown = self.shown.as_ref().map(|folder| format!("{0}:{0}:ro", folder.display()));
+                run.extend(shown.iter().flat_map(|shown| ["--volume", shown]));
                 run.extend(["--env", "MYSQL_INITDB_SKIP_TZINFO=1", MYSQL_IMAGE]);
                 run.extend(["--bind-address=127.0.0.1", &port, "--mysqlx=OFF"]);
                 run.extend(self.args.iter().map(String::as_str));

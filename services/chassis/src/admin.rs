@@ -39,7 +39,7 @@ where
             })),
         );
     let limits = Limits { connections_max: 64, header_timeout: Duration::from_secs(5), ..Limits::default() };
-    serve(listener, admin_edge(app), &limits, &Stop::new()).await;
+    serve(listener, None, admin_edge(app), &limits, &Stop::new()).await;
 }
 
 fn text(status: StatusCode, text: impl Into<String>) -> Response {

@@ -16,6 +16,7 @@ use crate::access::{Access, BadTokens};
 use crate::origin::OriginRule;
 use crate::server::Limits;
 use crate::terminal;
+use crate::tls::{BadTls, Tls};
 
 /// Flattened into each binary's flat struct; the binary adds its two addresses, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,6 +28,14 @@ pub struct PublicArgs {
     /// File of tokens that let clients in, as `keywire token` makes them; then nobody comes in without one
     #[arg(long, env)]
     pub tokens_file: Option<PathBuf>,
+
+    /// File with the certificate of this service, and those up to a root, in PEM; then the public port speaks TLS
+    #[arg(long, env)]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// File with the private key of the certificate, in PEM
+    #[arg(long, env)]
+    pub tls_key_file: Option<PathBuf>,
 
     /// Requests, and writes of a socket, that one connection may ask for in a second; 0 = as many as it can
     #[arg(long, env, default_value_t = 0)]
@@ -70,6 +79,8 @@ pub struct Public {
     pub origin: OriginRule,
     /// Who may use it, and what for.
     pub access: Access,
+    /// What it shows who it is with, if it speaks TLS.
+    pub tls: Option<Tls>,
     /// Time for the ordered stop.
     pub drain_timeout: Duration,
     /// A valid filter for [`Telemetry::install`](crate::telemetry::Telemetry::install).
@@ -94,6 +105,12 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: BadTokens,
     },
+    /// Only one of the two files is given.
+    #[error("TLS_CERT_FILE and TLS_KEY_FILE go together")]
+    HalfTls,
+    /// One of them is not what it should be.
+    #[error("TLS_CERT_FILE, TLS_KEY_FILE: {0}")]
+    BadTls(#[from] BadTls),
     /// An entry of `ALLOWED_ORIGINS` that no browser would ever send.
     #[error("ALLOWED_ORIGINS: {0:?} is not an origin such as https://example.org")]
     BadOrigin(String),
@@ -123,9 +140,15 @@ impl PublicArgs {
     /// The first argument that makes no sense, or a public address without leave to serve everyone.
     pub fn validate(&self, listen: SocketAddr) -> Result<Public, ConfigError> {
         // Compose files pass an unset variable as an empty one.
-        let tokens = self.tokens_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let given = |file: &'_ Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
+        let tls = match (given(&self.tls_cert_file), given(&self.tls_key_file)) {
+            (Some(certificates), Some(key)) => Some(Tls::read(&certificates, &key)?),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfTls),
+        };
+        let tokens = given(&self.tokens_file);
         let access = tokens.map_or(Ok(Access::default()), |path| {
-            Access::read(path).map_err(|reason| ConfigError::BadTokens { path: path.into(), reason })
+            Access::read(&path).map_err(|reason| ConfigError::BadTokens { path, reason })
         })?;
         if !listen.ip().is_loopback() && !self.allow_anonymous && !access.is_restricted() {
             return Err(ConfigError::NotLoopback(listen));
@@ -160,6 +183,7 @@ impl PublicArgs {
             },
             origin: OriginRule { allowed, public_hosts },
             access,
+            tls,
             drain_timeout,
             log: self.log.clone(),
             otlp_endpoint: endpoint,

@@ -4,20 +4,18 @@ use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Endpoint, Request};
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,16 +24,13 @@ use crate::edge::Edge;
 use crate::express::Express;
 use crate::line::Line;
 use crate::problem::{Code, Problem};
+use crate::refusals::{Refusals, raw};
 use crate::stop::Stop;
-use crate::wire::Wire;
+use crate::tls::Tls;
+use crate::wire::{Stream, Wire, prepare};
 
 /// Where hyper gives up on a request's head and answers a bare 431. The edge refuses smaller ones in JSON.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Connections over the cap that are told so at the same time; the rest are just closed.
-const REFUSALS_MAX: usize = 256;
-/// How long a refused client may take to read why.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Bounds of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -77,18 +72,29 @@ pub async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// When a port is not known any more or stdout is gone.
-pub fn announce(service: &str, version: &str, public: &TcpListener, admin: &TcpListener) -> io::Result<()> {
+pub fn announce(
+    (service, version): (&str, &str),
+    public: &TcpListener,
+    admin: &TcpListener,
+    tls: Option<&Tls>,
+) -> io::Result<()> {
     let (public, admin) = (public.local_addr()?, admin.local_addr()?);
     let mut stdout = io::stdout();
-    writeln!(stdout, "{service} {version} · public http://{public} · admin http://{admin}")?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    writeln!(stdout, "{service} {version} · public {scheme}://{public} · admin http://{admin}")?;
     stdout.flush()
 }
 
-/// Serves `app` until `stop` begins; then closes the port, lets each connection finish the request under way, and
+/// Serves `app`, over TLS if there is a certificate, until `stop` begins; then closes the port, lets each connection finish the request under way, and
 /// returns when all HTTP connections have ended. Sockets that were upgraded are the service's to end. Dropping the
 /// future closes the port and leaves the open connections to the runtime.
-pub async fn serve<E, X>(listener: TcpListener, app: Edge<E, X>, limits: &Limits, stop: &Stop)
-where
+pub async fn serve<E, X>(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    app: Edge<E, X>,
+    limits: &Limits,
+    stop: &Stop,
+) where
     E: Endpoint + 'static,
     X: Express,
 {
@@ -118,10 +124,14 @@ where
             line: Arc::clone(&line),
             stopping: stop.token(),
         };
-        match Wire::new(stream, limits.write_timeout, line, place) {
-            Ok(wire) => drop(connections.spawn(conversation.hold(http.clone(), wire))),
-            Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
-        }
+        let opening = Opening { stream, place, line, tls: tls.clone(), limits: limits.clone() };
+        let http = http.clone();
+        connections.spawn(async move {
+            match opening.wire().await {
+                Ok(wire) => conversation.hold(http, wire).await,
+                Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
+            }
+        });
     }
     drop(listener);
     connections.close();
@@ -161,6 +171,28 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// A connection before its first request.
+struct Opening {
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    line: Arc<Line>,
+    tls: Option<Tls>,
+    limits: Limits,
+}
+
+impl Opening {
+    /// The stream that requests come over: with TLS, after its handshake, for which there is as much time as for a header.
+    async fn wire(self) -> io::Result<Wire> {
+        let Self { stream, place, line, tls, limits } = self;
+        prepare(&stream)?;
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(tls) => Stream::Tls(Box::new(timeout(limits.header_timeout, tls.accept(stream)).await??)),
+        };
+        Ok(Wire::new(stream, limits.write_timeout, line, place))
+    }
+}
+
 /// One client's connection.
 struct Conversation<E, X> {
     app: Arc<Edge<E, X>>,
@@ -175,18 +207,19 @@ struct Conversation<E, X> {
 impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
     async fn hold(self, http: http1::Builder, wire: Wire) {
         let Self { app, local, remote, drain_timeout, line, stopping } = self;
+        let scheme = wire.scheme();
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             let answer = if let Some(express) = app.express(&request, &line) {
                 Either::Left(express)
             } else {
                 request.extensions_mut().insert(Arc::clone(&line));
-                let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+                let request = Request::from((request, local.clone(), remote.clone(), scheme.clone()));
                 // Boxed, so that a plain get does not carry the framework's large future.
                 Either::Right(Box::pin(app.get_response(request)))
             };
             answer.map(|response| Ok::<_, Infallible>(hyper::Response::from(response)))
         });
-        let mut connection = http.serve_connection(wire, service).with_upgrades();
+        let mut connection = http.serve_connection(TokioIo::new(wire), service).with_upgrades();
         let end = tokio::select! {
             biased;
             end = &mut connection => end,
@@ -206,68 +239,9 @@ impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
             && let Some(parts) = connection.into_parts()
             && !parts.read_buf.is_empty()
         {
-            parts.io.say(&raw(Problem::new(Code::Timeout, "the request took too long to arrive")));
+            parts.io.inner().say(&raw(Problem::new(Code::Timeout, "the request took too long to arrive")));
         }
     }
-}
-
-/// Tells clients over the cap that they are.
-struct Refusals {
-    connections_max: usize,
-    /// One per refusal under way.
-    places: Arc<Semaphore>,
-    reply: Arc<[u8]>,
-    /// When it was last logged: an overload must not flood the log too.
-    logged: Option<Instant>,
-}
-
-impl Refusals {
-    fn new(connections_max: usize) -> Self {
-        Self {
-            connections_max,
-            places: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            reply: raw(Problem::new(Code::Overloaded, "too many connections")).into(),
-            logged: None,
-        }
-    }
-
-    fn refuse(&mut self, mut stream: TcpStream, tasks: &TaskTracker) {
-        if self.logged.is_none_or(|logged| logged.elapsed() > Duration::from_secs(10)) {
-            self.logged = Some(Instant::now());
-            tracing::warn!(connections_max = self.connections_max, "refusing connections over the cap");
-        }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return;
-        };
-        let reply = Arc::clone(&self.reply);
-        tasks.spawn(async move {
-            let _place = place;
-            // Closing on unread bytes resets the connection, and the client would lose the answer: read them first.
-            let farewell = async {
-                stream.write_all(&reply).await?;
-                stream.shutdown().await?;
-                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
-            };
-            // Whether it was heard makes no difference here.
-            let _ = timeout(REFUSAL_TIMEOUT, farewell).await;
-        });
-    }
-}
-
-/// A whole reply, for connections that hyper does not drive.
-fn raw(problem: Problem) -> Vec<u8> {
-    let body = problem.body();
-    let response = problem.into_response();
-    let mut text = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
-    for (name, value) in response.headers() {
-        text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-    }
-    let rest = format!(
-        "x-content-type-options: nosniff\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    text.extend_from_slice(rest.as_bytes());
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A client's TCP stream: holds its place under the connection cap, and gives up on a peer that does not read.
+//! A client's stream: holds its place under the connection cap, and gives up on a peer that does not read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,22 +6,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
+use http::uri::Scheme;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 
 use crate::line::Line;
 
 /// What the kernel keeps unsent for a peer before a write waits. Left to itself it takes megabytes, in which a peer that
 /// reads slowly looks like one that does not read at all.
+#[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
 /// Dropping it, upgraded or not, closes the socket and frees the place.
 pub(crate) struct Wire {
-    io: TokioIo<TcpStream>,
+    stream: Stream,
     write_timeout: Duration,
     /// Runs while a write waits for the peer to read.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -29,27 +31,54 @@ pub(crate) struct Wire {
     _place: OwnedSemaphorePermit,
 }
 
+/// What the bytes go over.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Prepares a connection that was just accepted.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // A reply is one write; waiting to fill a packet would only delay it.
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    Ok(())
+}
+
 impl Wire {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Stream,
         write_timeout: Duration,
         line: Arc<Line>,
         place: OwnedSemaphorePermit,
-    ) -> io::Result<Self> {
-        // A reply is one write; waiting to fill a packet would only delay it.
-        stream.set_nodelay(true)?;
-        #[cfg(target_os = "linux")]
-        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
-        Ok(Self { io: TokioIo::new(stream), write_timeout, waiting: None, line, _place: place })
+    ) -> Self {
+        Self { stream, write_timeout, waiting: None, line, _place: place }
     }
 
-    /// Last words, if there is room for them.
+    /// Last words, if there is room for them. Under TLS there is no saying something at once.
     pub(crate) fn say(&self, text: &[u8]) {
-        // The peer may be gone, which is fine: the connection ends here either way.
-        let _ = self.io.inner().try_write(text);
+        if let Stream::Plain(stream) = &self.stream {
+            // The peer may be gone, which is fine: the connection ends here either way.
+            let _ = stream.try_write(text);
+        }
     }
 
-    fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    pub(crate) fn scheme(&self) -> Scheme {
+        match &self.stream {
+            Stream::Plain(_) => Scheme::HTTP,
+            Stream::Tls(_) => Scheme::HTTPS,
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if self.line.is_given_up() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -74,24 +103,30 @@ impl Drop for Wire {
         if self.line.is_given_up() {
             // Reset, so that the end of what was sent is not taken for the end of what there was to send. Where that cannot
             // be, the connection is gone.
-            let _ = SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-impl Read for Wire {
+impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
-impl Write for Wire {
+impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        let written = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
         self.watch(cx, written)
     }
 
@@ -100,19 +135,35 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let written = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
         self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            // It may have taken bytes that it could not send yet.
+            Stream::Tls(stream) => {
+                let flushed = Pin::new(stream).poll_flush(cx);
+                self.watch(cx, flushed)
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }

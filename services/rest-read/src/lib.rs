@@ -176,7 +176,7 @@ impl Server {
     pub async fn bind(config: &Config, public: Public) -> io::Result<Self> {
         let listener = server::bind(config.listen_addr).await?;
         let admin = server::bind(config.admin_addr).await?;
-        server::announce("rest-read", env!("CARGO_PKG_VERSION"), &listener, &admin)?;
+        server::announce(("rest-read", env!("CARGO_PKG_VERSION")), &listener, &admin, public.tls.as_ref())?;
         Ok(Self { listener, admin, public })
     }
 
@@ -184,10 +184,10 @@ impl Server {
     pub async fn run(self, store: Store, limits: &Limits, telemetry: Telemetry, stop: Stop) {
         let reads = Reads::start(&store, limits, &telemetry);
         let work = async {
-            let Public { origin, access, .. } = self.public.clone();
+            let Public { origin, access, tls, .. } = self.public.clone();
             let app = edge::edge(reads.app(), origin, access, &telemetry, stop.clone());
             let app = app.with_express(reads.express());
-            server::serve(self.listener, app, &self.public.limits, &stop).await;
+            server::serve(self.listener, tls, app, &self.public.limits, &stop).await;
         };
         let admin = admin::serve_admin(self.admin, reads.readiness(), &telemetry, &stop);
         tokio::select! {

@@ -6,10 +6,11 @@ mod failure;
 mod fetch;
 mod place;
 mod printed;
+mod roots;
 mod socket;
 
 pub(crate) use answer::Answer;
-pub(crate) use dial::{authority, dial};
+pub(crate) use dial::{Stream, authority, dial};
 pub(crate) use failure::{Failure, finish};
 pub(crate) use fetch::{encoded, fetch, fetch_at_leisure};
 pub(crate) use place::{Pair, Place, Side};

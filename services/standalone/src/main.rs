@@ -87,8 +87,8 @@ async fn start(config: &Config, public: Public, store: Store) -> anyhow::Result<
     store.migrate(&Grants::default()).await.context("cannot prepare the database")?;
     let listener = server::bind(config.listen_addr).await?;
     let admin = server::bind(config.admin_addr).await?;
-    greet(config, &listener)?;
-    server::announce("keywire", env!("CARGO_PKG_VERSION"), &listener, &admin)?;
+    greet(config, &listener, public.tls.is_some())?;
+    server::announce(("keywire", env!("CARGO_PKG_VERSION")), &listener, &admin, public.tls.as_ref())?;
 
     let (stop, drain_timeout) = (Stop::new(), public.drain_timeout);
     let work = serve(config, public, store, telemetry, (listener, admin), stop.clone());
@@ -96,15 +96,16 @@ async fn start(config: &Config, public: Public, store: Store) -> anyhow::Result<
 }
 
 /// Tells a newcomer where to go.
-fn greet(config: &Config, listener: &TcpListener) -> anyhow::Result<()> {
+fn greet(config: &Config, listener: &TcpListener, tls: bool) -> anyhow::Result<()> {
     let at = listener.local_addr()?;
     let data = config.database_url.rsplit_once('@').map_or(config.database_url.as_str(), |(_, host)| host);
+    let (http, ws) = if tls { ("https", "wss") } else { ("http", "ws") };
     let mut out = std::io::stdout();
     writeln!(out, "\n  Keywire: write over the WebSocket, read over HTTP.\n")?;
-    writeln!(out, "    try it   http://{at}/")?;
-    writeln!(out, "    write    ws://{at}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
-    writeln!(out, "    read     curl http://{at}/storage/hello")?;
-    writeln!(out, "    docs     http://{at}/docs")?;
+    writeln!(out, "    try it   {http}://{at}/")?;
+    writeln!(out, "    write    {ws}://{at}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
+    writeln!(out, "    read     curl {http}://{at}/storage/hello")?;
+    writeln!(out, "    docs     {http}://{at}/docs")?;
     writeln!(out, "    data     {data}")?;
     writeln!(out, "\n  Ctrl-C stops it; nothing acknowledged is lost.\n")?;
     Ok(())
@@ -127,7 +128,7 @@ async fn serve(
         let both = Both { write: ingest.app(), read: reads.app() };
         let app = edge::edge(both, public.origin, public.access, &telemetry, stop.clone());
         let app = app.with_express(reads.express());
-        server::serve(listener, app, &public.limits, &stop).await;
+        server::serve(listener, public.tls, app, &public.limits, &stop).await;
         stop.tracker().close();
         stop.tracker().wait().await;
     };

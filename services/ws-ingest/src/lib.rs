@@ -149,7 +149,7 @@ impl Server {
     pub async fn bind(config: &Config, public: Public) -> io::Result<Self> {
         let listener = server::bind(config.listen_addr).await?;
         let admin = server::bind(config.admin_addr).await?;
-        server::announce("ws-ingest", env!("CARGO_PKG_VERSION"), &listener, &admin)?;
+        server::announce(("ws-ingest", env!("CARGO_PKG_VERSION")), &listener, &admin, public.tls.as_ref())?;
         Ok(Self { listener, admin, public })
     }
 
@@ -157,9 +157,9 @@ impl Server {
     pub async fn run(self, store: Store, config: &Config, telemetry: Telemetry, stop: Stop) {
         let ingest = Ingest::start(&store, &config.write, &telemetry, &stop);
         let work = async {
-            let Public { origin, access, .. } = self.public.clone();
+            let Public { origin, access, tls, .. } = self.public.clone();
             let app = edge::edge(ingest.app(), origin, access, &telemetry, stop.clone());
-            server::serve(self.listener, app, &self.public.limits, &stop).await;
+            server::serve(self.listener, tls, app, &self.public.limits, &stop).await;
             stop.tracker().close();
             stop.tracker().wait().await;
         };

@@ -29,7 +29,7 @@ fn every_binary_says_its_version_and_its_help() {
 #[test]
 fn bad_configuration_is_one_line_and_exit_code_64() {
     let database = ("DATABASE_URL", "mysql://nobody@127.0.0.1:1/none");
-    let bad: [(&str, &str); 17] = [
+    let bad: [(&str, &str); 20] = [
         ("LISTEN_ADDR", "nonsense"),
         ("LISTEN_ADDR", "0.0.0.0:0"),
         ("LISTEN_ADDR", "[::]:0"),
@@ -44,6 +44,9 @@ fn bad_configuration_is_one_line_and_exit_code_64() {
         ("VALUE_BYTES_MAX", "1048577"),
         ("DRAIN_TIMEOUT_MS", "soon"),
         ("ALLOW_ANONYMOUS", "perhaps"),
+        ("TOKENS_FILE", "/does/not/exist"),
+        ("TLS_CERT_FILE", "/does/not/exist"),
+        ("TLS_KEY_FILE", "/does/not/exist"),
         ("LOG", "=nonsense=["),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://127.0.0.1"),

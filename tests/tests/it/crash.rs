@@ -9,9 +9,9 @@ promises! {
 async fn a_service_killed_under_load_loses_nothing_acknowledged(engine: Engine) {
     let mut system = System::start(engine).await;
     let mut tallies = Vec::new();
-    for round in 0..3 {
+    for round in 0..5 {
         let load = Load::start(system.ws(), &format!("round {round}"), 3, 64);
-        load.acked(1000, PATIENCE).await;
+        load.acked(2000, PATIENCE).await;
         system.writer.kill();
         load.interrupted(PATIENCE).await;
         tallies.push(load.stop().await);

@@ -50,8 +50,8 @@ async fn a_database_killed_under_load_loses_nothing_acknowledged(engine: Engine)
     let system = System::on(database, &SETTINGS);
     system.ready().await;
     let load = Load::start(system.ws(), "load", 3, 32);
-    for round in 0..2 {
-        load.acked(500, PATIENCE).await;
+    for round in 0..5 {
+        load.acked(1000, PATIENCE).await;
         server.kill();
         let mut probe = Socket::open(system.ws()).await;
         let sentence = format!("probe {round}");
@@ -62,7 +62,7 @@ async fn a_database_killed_under_load_loses_nothing_acknowledged(engine: Engine)
         })
         .await;
         server.start().await;
-        load.acked(500, Duration::from_mins(1)).await;
+        load.acked(1000, Duration::from_mins(1)).await;
     }
     let tally = load.stop().await;
     system.ready().await;

@@ -64,7 +64,7 @@ impl Server {
         let listener = bind(addr).await.expect("a free port");
         let addr = listener.local_addr().expect("it is open");
         let until = stop.clone();
-        let task = tokio::spawn(async move { serve(listener, app, &limits, &until).await });
+        let task = tokio::spawn(async move { serve(listener, None, app, &limits, &until).await });
         Self { addr, stop, edge_stop, telemetry, task, gate, waiting }
     }
 

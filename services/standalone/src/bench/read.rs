@@ -10,9 +10,8 @@ use std::time::Instant;
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use crate::client::{Answer, Side, authority, dial, encoded};
+use crate::client::{Answer, Side, Stream, authority, dial, encoded};
 
 use super::tally::{Answered, Kind, Outcome};
 
@@ -25,7 +24,7 @@ const READ_BYTES: usize = 4096;
 /// A connection and when each of its reads under way fell due.
 #[derive(Debug)]
 pub(super) struct Reader {
-    stream: TcpStream,
+    stream: Stream,
     /// Header fields of every request.
     fields: String,
     requests: Vec<u8>,
@@ -36,7 +35,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) async fn connect(side: Side<'_>) -> anyhow::Result<Self> {
-        let stream = dial(side.url).await?;
+        let stream = dial(side, None).await?;
         let mut fields = format!("Host: {}\r\n", authority(side.url));
         if let Some(bearer) = side.bearer {
             write!(fields, "Authorization: {}\r\n", bearer.to_str()?)?;

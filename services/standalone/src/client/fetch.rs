@@ -10,12 +10,10 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Answer, Failure, Side, authority, dial};
+use super::{Answer, Failure, Side, Stream, authority, dial};
 
 /// How long the service may be silent while its answer is awaited; longer than it gives itself.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -41,21 +39,19 @@ pub(crate) struct Found {
 
 /// Asks the pair at `side` for `target`, a path and a query. Anything but a 200 is the failure it tells of.
 pub(crate) async fn fetch(side: Side<'_>, target: &str) -> Result<Found, Failure> {
-    fetch_over(dial(side.url).await?, side, target, http1::Builder::new()).await
+    fetch_over(dial(side, None).await?, side, target, http1::Builder::new()).await
 }
 
 /// The same for a body that is taken no faster than somebody else takes it on.
 pub(crate) async fn fetch_at_leisure(side: Side<'_>, target: &str) -> Result<Found, Failure> {
-    let stream = dial(side.url).await?;
-    let kept = SockRef::from(&stream).set_recv_buffer_size(KEPT_BYTES);
-    kept.map_err(|error| Failure::Unavailable(format!("the connection broke: {error}")))?;
+    let stream = dial(side, Some(KEPT_BYTES)).await?;
     let mut http = http1::Builder::new();
     http.read_buf_exact_size(Some(PIECE_BYTES));
     fetch_over(stream, side, target, http).await
 }
 
 async fn fetch_over(
-    stream: TcpStream,
+    stream: Stream,
     side: Side<'_>,
     target: &str,
     http: http1::Builder,

@@ -7,6 +7,8 @@ use hyper::header::HeaderValue;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use super::roots::Roots;
+
 /// Where to read.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Place {
@@ -17,6 +19,10 @@ pub(crate) struct Place {
     /// File that holds the token to come in with, where one is needed
     #[arg(long = "token-file", env = "KEYWIRE_TOKEN_FILE", value_name = "FILE", value_parser = bearer)]
     bearer: Option<HeaderValue>,
+
+    /// File with the certificates, in PEM, that are to vouch for an https URL; if not given, those that browsers believe
+    #[arg(long = "ca-file", env = "KEYWIRE_CA_FILE", value_name = "FILE", value_parser = Roots::read)]
+    roots: Option<Roots>,
 }
 
 /// One side of a pair, and what lets us in there.
@@ -25,12 +31,14 @@ pub(crate) struct Side<'a> {
     pub(crate) url: &'a Url,
     /// For the header field `Authorization`.
     pub(crate) bearer: Option<&'a HeaderValue>,
+    /// Who vouches for it, if it is not who browsers believe.
+    pub(crate) roots: Option<&'a Roots>,
 }
 
 impl Place {
     /// Where reads go.
     pub(crate) fn side(&self) -> Side<'_> {
-        Side { url: &self.url, bearer: self.bearer.as_ref() }
+        Side { url: &self.url, bearer: self.bearer.as_ref(), roots: self.roots.as_ref() }
     }
 }
 
@@ -70,8 +78,9 @@ fn bearer(path: &str) -> Result<HeaderValue, String> {
 fn origin(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if url.scheme() != "http" || url.host_str().is_none() || !url.username().is_empty() || !bare {
-        return Err("must be http://HOST:PORT".into());
+    let is_known = matches!(url.scheme(), "http" | "https");
+    if !is_known || url.host_str().is_none() || !url.username().is_empty() || !bare {
+        return Err("must be http://HOST:PORT or https://HOST:PORT".into());
     }
     Ok(url)
 }

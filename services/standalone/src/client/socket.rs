@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use hyper::header;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Answer, Failure, Side, authority, dial};
+use super::{Answer, Failure, Side, Stream, authority, dial};
 
 /// How long the handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -22,7 +21,7 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// An open socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Stream>,
     unflushed: bool,
 }
 
@@ -40,7 +39,7 @@ pub(crate) enum Ended {
 impl Socket {
     /// Opens the socket of the pair at `side`.
     pub(crate) async fn connect(side: Side<'_>) -> Result<Self, Failure> {
-        let stream = dial(side.url).await?;
+        let stream = dial(side, None).await?;
         let address = format!("ws://{}/ws/storage/", authority(side.url));
         let no_socket = |why: String| Failure::Unavailable(format!("no socket at {address}: {why}"));
         let mut request =

@@ -279,7 +279,8 @@ mod tests {
         let late = br#"{"message":"expires_at is not in the future","status":422,"code":"bad_ttl"}"#;
         for (expires_at, refused, expired) in [(1_u64, 0, 1), (9_000_000_000_000_000, 1, 0)] {
             let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
-            let mut delivery = Delivery::new(Side { url: &url, bearer: None }, channel(1).1, &progress);
+            let mut delivery =
+                Delivery::new(Side { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
             let text = format!(r#"{{"key":"k","value":"v","expires_at":{expires_at}}}"#);
             delivery.window.push(line(1, &text));
             delivery.window.send().expect("it may go");
@@ -291,7 +292,8 @@ mod tests {
     #[test]
     fn an_answer_to_nothing_settles_nothing() {
         let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
-        let mut delivery = Delivery::new(Side { url: &url, bearer: None }, channel(1).1, &progress);
+        let mut delivery =
+            Delivery::new(Side { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
         assert!(delivery.answered(br#"{"message":"k created","status":200}"#).is_err());
         assert_eq!(delivery.tally.settled(), 0);
     }

@@ -52,6 +52,7 @@ async fn the_page_asks_for_a_token_where_one_is_needed(engine: Engine) {
     let answer = printed_by(&format!("TOKEN={token}; {command}"));
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
-    page.browser.eval("location.reload()").await;
+    let again = format!("http://{}/", page.system.http());
+    page.browser.goto(&again).await;
     page.browser.wait_for(CONNECTED, PATIENCE).await;
 }

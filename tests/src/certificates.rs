@@ -1,0 +1,58 @@
+//! Certificates for one test, by an authority of its own.
+
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+/// An authority and a certificate it gave, in files of a private folder.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    /// A certificate for `names`: hosts or addresses.
+    #[must_use]
+    pub fn new(names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let authority = KeyPair::generate().expect("keys can be made");
+        let mut params = CertificateParams::new([]).expect("no names are valid names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params.self_signed(&authority).expect("it can sign itself");
+        let issuer = Issuer::new(params, authority);
+        let key = KeyPair::generate().expect("keys can be made");
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let given = CertificateParams::new(names).expect("valid names").signed_by(&key, &issuer);
+        let given = given.expect("the authority can sign");
+        let write = |name: &str, text: String| {
+            std::fs::write(folder.path().join(name), text).expect("a file can be written");
+        };
+        write("ca.pem", root.pem());
+        write("cert.pem", given.pem());
+        write("key.pem", key.serialize_pem());
+        Self { folder }
+    }
+
+    /// The certificate of the authority.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.file("ca.pem")
+    }
+
+    /// The certificate that was given.
+    #[must_use]
+    pub fn certificate(&self) -> String {
+        self.file("cert.pem")
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.file("key.pem")
+    }
+
+    fn file(&self, name: &str) -> String {
+        Path::display(&self.folder.path().join(name)).to_string()
+    }
+}

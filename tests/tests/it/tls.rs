@@ -1,0 +1,141 @@
+//! TLS where the configuration has a certificate: on both public ports, and towards the database.
+
+use std::time::Instant;
+
+use e2e::{
+    Certificates, Database, Engine, PATIENCE, Process, Role, Run, Server, System, eventually, promises,
+    run_to_end, within,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+promises! {
+    what_is_written_over_tls_is_read_over_tls,
+    who_is_vouched_for_by_nobody_we_know_is_not_spoken_to,
+    a_client_that_does_not_shake_hands_is_let_go,
+}
+
+mod towards_the_database {
+    use super::*;
+
+    promises! { sql:
+        a_service_speaks_only_to_the_database_it_means,
+    }
+}
+
+/// A system whose public ports speak TLS.
+async fn system(engine: Engine, certificates: &Certificates) -> System {
+    let (cert, key) = (certificates.certificate(), certificates.key());
+    System::with(engine, &[("TLS_CERT_FILE", &cert), ("TLS_KEY_FILE", &key)]).await
+}
+
+/// Where the command line finds `system`, and who vouches for it.
+fn env(system: &System, authority: &str) -> Vec<(String, String)> {
+    [
+        ("KEYWIRE_URL", format!("https://{}", system.http())),
+        ("KEYWIRE_WRITE_URL", format!("https://{}", system.ws())),
+        ("KEYWIRE_CA_FILE", authority.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+async fn what_is_written_over_tls_is_read_over_tls(engine: Engine) {
+    let certificates = Certificates::new(&["127.0.0.1"]);
+    let system = system(engine, &certificates).await;
+    let env = env(&system, &certificates.authority());
+    let large = "a \"value\" \u{1f600}\n".repeat(50_000);
+    let mut put = Run::start("keywire", &["put", "k", "-"], &env);
+    put.feed(large.as_bytes());
+    let put = put.end();
+    assert!(put.status.success(), "{put:?}");
+    let got = run_to_end("keywire", &["get", "k"], &env);
+    assert!(got.status.success() && got.stdout == large.as_bytes(), "{:?}", got.status);
+    let bench = run_to_end("keywire", &["bench", "-c", "4", "-p", "16", "-n", "2000", "--json"], &env);
+    assert!(bench.status.success(), "{bench:?}");
+}
+
+async fn who_is_vouched_for_by_nobody_we_know_is_not_spoken_to(engine: Engine) {
+    let certificates = Certificates::new(&["localhost"]);
+    let system = system(engine, &certificates).await;
+    // An authority we do not know; one we know, that vouches for another name.
+    for authority in [Certificates::new(&["127.0.0.1"]).authority(), certificates.authority()] {
+        let refused = run_to_end("keywire", &["put", "k", "v"], &env(&system, &authority));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(69) && said.contains("invalid peer certificate"), "{said}");
+    }
+    assert_eq!(system.database.entries().await, 0);
+    // Without TLS nothing is to be had either.
+    let mut plain = TcpStream::connect(system.http()).await.expect("the port is open");
+    plain.write_all(b"GET /storage/k HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is open");
+    let mut answer = Vec::new();
+    let read = within("the end", PATIENCE, plain.read_to_end(&mut answer)).await;
+    assert!(read.is_err() || !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+}
+
+async fn a_client_that_does_not_shake_hands_is_let_go(engine: Engine) {
+    let system = system(engine, &Certificates::new(&["127.0.0.1"])).await;
+    let opened = Instant::now();
+    let mut silent = TcpStream::connect(system.ws()).await.expect("the port is open");
+    let read = within("the end", PATIENCE, silent.read(&mut [0; 100])).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    assert!((4..8).contains(&opened.elapsed().as_secs()), "5 s as for a header: {:?}", opened.elapsed());
+}
+
+async fn a_service_speaks_only_to_the_database_it_means(engine: Engine) {
+    let (ours, theirs) = (Certificates::new(&["localhost"]), Certificates::new(&["localhost"]));
+    let folder = server_files(&ours);
+    let args = ["ca.pem", "cert.pem", "key.pem"].map(|file| format!("{}/{file}", folder.path().display()));
+    let args: Vec<_> = ["--ssl-ca=", "--ssl-cert=", "--ssl-key="]
+        .iter()
+        .zip(&args)
+        .map(|(option, file)| format!("{option}{file}"))
+        .collect();
+    let mut server = Server::new(engine, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    server.mount(folder.path());
+    server.start().await;
+    let database = Database::planned(engine, Some(server.url()));
+    database.create().await;
+    database.migrate();
+    let port = database.addr().port();
+    for (host, authority, trusted) in [
+        ("localhost", ours.authority(), true),
+        ("localhost", theirs.authority(), false),
+        // The certificate is not for this name.
+        ("127.0.0.1", ours.authority(), false),
+    ] {
+        let mut env = database.env_at(Role::Writer, &format!("{host}:{port}"));
+        for (name, value) in &mut env {
+            if name == "DATABASE_URL" {
+                let (bare, _) = value.split_once('?').unwrap_or((value, ""));
+                *value = format!("{bare}?ssl-mode=VERIFY_IDENTITY&ssl-ca={authority}");
+            }
+        }
+        let writer = Process::start("ws-ingest", &env);
+        if trusted {
+            writer.ready().await;
+            continue;
+        }
+        eventually("it says why it does not trust it", PATIENCE, async || {
+            if writer.log().contains("certificate") { Ok(()) } else { Err(writer.log()) }
+        })
+        .await;
+        assert!(writer.readiness().await.is_err());
+    }
+}
+
+/// The files in a folder that a server may read, whoever it runs as.
+fn server_files(certificates: &Certificates) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let copy = |from: String, name: &str| {
+        let to = folder.path().join(name);
+        std::fs::copy(from, &to).expect("a file can be copied");
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+    };
+    copy(certificates.authority(), "ca.pem");
+    copy(certificates.certificate(), "cert.pem");
+    copy(certificates.key(), "key.pem");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    folder
+}
