@@ -6,8 +6,12 @@ use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::inbound::Fault;
+use crate::protocol::Limits;
 
 /// How long the echo of a Close is waited for.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -28,7 +32,22 @@ impl Closing {
         Self::Ours(frame(code, reason))
     }
 
-    pub(crate) fn broken(code: CloseCode, reason: &str) -> Self {
+    /// What `error` is told to the client as; none if the connection is gone. `fault` is what was found about its bytes.
+    pub(crate) fn of(error: &Error, fault: Option<Fault>, limits: Limits) -> Option<Self> {
+        let (code, reason) = match (error, fault) {
+            (Error::Protocol(error), _) => (CloseCode::Protocol, error.to_string()),
+            (Error::Utf8(_), _) => (CloseCode::Invalid, "a text message that is not UTF-8".into()),
+            (Error::Capacity(_), _) => {
+                (CloseCode::Size, format!("a message has at most {} bytes", limits.message_bytes_max()))
+            }
+            (_, Some(Fault::TooFine)) => (CloseCode::Policy, "a message came in too many fragments".into()),
+            (_, Some(Fault::Incomplete)) => (CloseCode::Policy, "a message was incomplete for 10 s".into()),
+            (_, None) => return None,
+        };
+        Some(Self::broken(code, &reason))
+    }
+
+    fn broken(code: CloseCode, reason: &str) -> Self {
         Self::Broken(frame(code, reason))
     }
 

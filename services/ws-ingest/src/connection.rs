@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::client::Client;
 use crate::closing::Closing;
-use crate::inbound::{Fault, Watched};
+use crate::inbound::Watched;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::protocol::{self, Asked, Limits};
@@ -57,20 +57,28 @@ struct Connection<S> {
     closing: Option<Closing>,
 }
 
+/// The socket on an upgraded connection, within the limits of a message.
+pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    io: S,
+    limits: Limits,
+) -> WebSocketStream<Watched<S>> {
+    let limit = limits.message_bytes_max();
+    let config = WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER + limits.reply_bytes_max())
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    WebSocketStream::from_raw_socket(Watched::new(io), Role::Server, Some(config)).await
+}
+
 /// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
 /// if the client is still there to take it.
 pub(crate) async fn serve<S>(io: S, client: Client, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let limit = context.limits.message_bytes_max();
-    let config = WebSocketConfig::default()
-        .read_buffer_size(8 * 1024)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER + context.limits.reply_bytes_max())
-        .max_message_size(Some(limit))
-        .max_frame_size(Some(limit));
-    let socket = WebSocketStream::from_raw_socket(Watched::new(io), Role::Server, Some(config)).await;
+    let socket = open(io, context.limits).await;
     context.metrics.sockets.add(1, &[]);
     let mut connection = Connection {
         socket,
@@ -147,30 +155,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Some(Ok(Message::Text(text))) => self.text(text.as_str()),
             Some(Ok(Message::Binary(_))) => self.replies.refuse(&protocol::binary()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(Error::Protocol(error))) => self.broken(CloseCode::Protocol, &error.to_string()),
-            Some(Err(Error::Utf8(_))) => {
-                self.broken(CloseCode::Invalid, "a text message that is not UTF-8");
-            }
-            Some(Err(Error::Capacity(_))) => {
-                let limit = self.context.limits.message_bytes_max();
-                self.broken(CloseCode::Size, &format!("a message has at most {limit} bytes"));
-            }
             Some(Ok(Message::Close(_))) => {
                 // What was taken in is settled all the same.
                 self.stop_reading(Closing::Theirs);
             }
-            Some(Err(error)) => match self.socket.get_ref().fault() {
-                Some(Fault::TooFine) => {
-                    self.broken(CloseCode::Policy, "a message came in too many fragments");
-                }
-                Some(Fault::Incomplete) => {
-                    self.broken(CloseCode::Policy, "a message was incomplete for 10 s");
-                }
-                None => {
+            Some(Err(error)) => {
+                let fault = self.socket.get_ref().fault();
+                let Some(closing) = Closing::of(&error, fault, self.context.limits) else {
                     tracing::debug!(%error, "a socket broke");
                     return ControlFlow::Break(());
-                }
-            },
+                };
+                self.stop_reading(closing);
+            }
             None => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -233,10 +229,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(Ok(())) => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
         }
-    }
-
-    fn broken(&mut self, code: CloseCode, reason: &str) {
-        self.stop_reading(Closing::broken(code, reason));
     }
 
     fn stop_reading(&mut self, why: Closing) {

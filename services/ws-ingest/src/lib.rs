@@ -4,6 +4,8 @@ mod client;
 mod closing;
 pub mod config;
 mod connection;
+#[cfg(feature = "echo")]
+mod echo;
 mod inbound;
 mod intake;
 mod metrics;
@@ -64,8 +66,12 @@ impl Ingest {
     /// The routes of the write side: the socket and its description.
     #[must_use]
     pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
-        let socket = Arc::new(Socket { context: Arc::clone(&self.context) });
-        Route::new()
+        let socket = |purpose| Arc::new(Socket { context: Arc::clone(&self.context), purpose });
+        let routes = Route::new();
+        #[cfg(feature = "echo")]
+        let routes = routes.at("/ws/echo", get(socket(Purpose::Echo)));
+        let socket = socket(Purpose::Write);
+        routes
             .at("/ws/storage", get(Arc::clone(&socket)))
             .at("/ws/storage/", get(socket))
             .at("/ws/asyncapi.yaml", get(specification::document()))
@@ -91,6 +97,15 @@ impl Ingest {
 /// The endpoint that turns a handshake into a socket.
 struct Socket {
     context: Arc<Context>,
+    purpose: Purpose,
+}
+
+/// What becomes of the messages of a socket.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Write,
+    #[cfg(feature = "echo")]
+    Echo,
 }
 
 impl Endpoint for Socket {
@@ -106,10 +121,14 @@ impl Endpoint for Socket {
         let speaks_subprotocol = speaks_subprotocol(request.headers());
         let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
 
-        let context = Arc::clone(&self.context);
+        let (context, purpose) = (Arc::clone(&self.context), self.purpose);
         self.context.stop.tracker().spawn(async move {
             match upgrade.await {
-                Ok(io) => connection::serve(io, client, context).await,
+                Ok(io) => match purpose {
+                    Purpose::Write => connection::serve(io, client, context).await,
+                    #[cfg(feature = "echo")]
+                    Purpose::Echo => echo::serve(io, context).await,
+                },
                 Err(error) => tracing::debug!(%error, "a client left during the handshake"),
             }
         });

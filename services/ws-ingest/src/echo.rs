@@ -1,0 +1,34 @@
+//! Sends back what comes, over the same codec within the same limits, for a conformance suite to judge. In no release.
+
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::closing::Closing;
+use crate::connection::{self, Context};
+
+/// Echoes every message until either side closes the socket.
+pub(crate) async fn serve<S>(io: S, context: Arc<Context>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut socket = connection::open(io, context.limits).await;
+    let closing = loop {
+        let sent = match socket.next().await {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => socket.send(message).await,
+            // The library has the answer to a ping ready; it goes out with a flush.
+            Some(Ok(Message::Close(_))) => break Some(Closing::Theirs),
+            Some(Ok(_)) => socket.flush().await,
+            Some(Err(error)) => break Closing::of(&error, socket.get_ref().fault(), context.limits),
+            None => break None,
+        };
+        if let Err(error) = sent {
+            break Closing::of(&error, None, context.limits);
+        }
+    };
+    if let Some(closing) = closing {
+        closing.carry_out(&mut socket).await;
+    }
+}
