@@ -219,7 +219,7 @@ fn a_bad_command_line_is_one_line_and_exit_code_64() {
         &["put", "k", "v", "--if-rev", "-1"],
         &["put", "k", "v", "--if-rev", "9223372036854775808"],
         &["get"],
-        &["get", "k", "--url", "https://127.0.0.1"],
+        &["get", "k", "--url", "ftp://127.0.0.1"],
         &["ls", "a", "b"],
         &["import", "--url", "http://127.0.0.1:8000/base"],
     ];
