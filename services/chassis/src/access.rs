@@ -56,8 +56,12 @@ pub enum BadTokens {
     #[error("cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
     /// It is not what [`Access::read`] expects.
-    #[error("is not a list of tokens: {0}")]
+    #[error("is not a list of tokens, see line {} column {}", .0.line(), .0.column())]
+    // Not what stands there: it may be a token.
     Malformed(#[from] serde_json::Error),
+    /// It holds nothing, which could mean everyone or nobody.
+    #[error("is empty; [] lets nobody in")]
+    Empty,
     /// A token that cannot be.
     #[error("token {name:?}: {what}")]
     Token {
@@ -95,13 +99,17 @@ impl Default for Access {
 
 impl Access {
     /// Reads a file of tokens: a JSON array of `{"name", "sha256", "read", "write", "ops_per_second"}`, where `read` and
-    /// `write` are prefixes of keys, none if left out. An empty file has no tokens, and everyone is let in.
+    /// `write` are prefixes of keys, none if left out. A device without content, such as /dev/null, is no file: everyone is let in.
     ///
     /// # Errors
-    /// When it cannot be read, is something else, or two of its tokens are the same.
+    /// When it cannot be read, is something else or empty, or two of its tokens are the same.
     pub fn read(path: &Path) -> Result<Self, BadTokens> {
         let text = std::fs::read_to_string(path)?;
-        if text.trim().is_empty() { Ok(Self::default()) } else { Self::parse(&text) }
+        match text.trim() {
+            "" if std::fs::metadata(path)?.is_file() => Err(BadTokens::Empty),
+            "" => Ok(Self::default()),
+            text => Self::parse(text),
+        }
     }
 
     fn parse(text: &str) -> Result<Self, BadTokens> {
@@ -115,6 +123,9 @@ impl Access {
             let bad = |what| BadTokens::Token { name: entry.name.clone(), what };
             let sha256 =
                 hash_of(&entry.sha256).ok_or_else(|| bad("sha256 must have 64 hexadecimal digits"))?;
+            if entry.name.is_empty() || entry.name.contains(char::is_control) {
+                return Err(bad("a name has at least one character and none that controls"));
+            }
             if !names.insert(entry.name.clone()) {
                 return Err(bad("the name is there twice"));
             }

@@ -91,14 +91,16 @@ fn a_file_that_is_no_list_of_tokens_is_refused() {
     let many: Vec<String> = (0..=TOKENS_MAX).map(|n| entry(&n.to_string(), &format!("{n:064x}"))).collect();
     for (text, named) in [
         ("{}", "list"),
-        ("[{}]", "name"),
+        ("[{}]", "line 1"),
+        ("[\"kw_secret\"]", "line 1"),
+        (&format!("[{}]", entry("", SECRET)), "at least one"),
         (&format!("[{}]", entry("a", "12")), "64"),
         (&format!("[{}]", entry("a", &"é".repeat(32))), "64"),
         (&format!("[{}]", entry("a", &"+1".repeat(32))), "64"),
         (&format!("[{},{}]", entry("a", SECRET), entry("a", &other)), "twice"),
         (&format!("[{},{}]", entry("a", SECRET), entry("b", &SECRET.to_uppercase())), "same"),
         (&format!(r#"[{{"name":"a","sha256":"{SECRET}"}}]"#), "nothing"),
-        (&format!(r#"[{{"name":"a","sha256":"{SECRET}","read":[""],"admin":true}}]"#), "admin"),
+        (&format!(r#"[{{"name":"a","sha256":"{SECRET}","read":[""],"admin":true}}]"#), "list"),
         (
             &format!(r#"[{{"name":"a","sha256":"{SECRET}","read":[""],"ops_per_second":0}}]"#),
             "ops_per_second",
@@ -106,13 +108,14 @@ fn a_file_that_is_no_list_of_tokens_is_refused() {
         (&format!("[{}]", many.join(",")), "256"),
     ] {
         let refused = Access::parse(text).expect_err(text).to_string();
-        assert!(refused.contains(named), "{text}: {refused}");
+        assert!(refused.contains(named) && !refused.contains("kw_"), "{text}: {refused}");
     }
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tokens.json");
     assert!(Access::read(&path).is_err(), "a file that is not there is no empty one");
     std::fs::write(&path, " \n").expect("writable");
-    assert!(!Access::read(&path).expect("no tokens").is_restricted());
+    assert!(matches!(Access::read(&path), Err(BadTokens::Empty)), "everyone or nobody?");
+    assert!(!Access::read(Path::new("/dev/null")).expect("no file").is_restricted());
     std::fs::write(&path, "[]").expect("writable");
     assert!(Access::read(&path).expect("nobody").is_restricted(), "a list without tokens lets nobody in");
 }

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 /// A body of fewer bytes is not worth giving a connection up: as many as there may be connections fit into the backlog twice.
 const HELD_BYTES_MIN: usize = 16 * 1024;
 
-/// How long a client must have read nothing before it can be given up for others; those who read are seen to within less.
-const STALLED_MIN: Duration = Duration::from_millis(200);
+/// How long nothing could be sent to a client before it can be given up for others. One that reads 64 kB/s moves within less.
+const STALLED_MIN: Duration = Duration::from_secs(1);
 
 /// How often it is looked who reads nothing, while there is no room.
 const LOOK: Duration = Duration::from_millis(50);
@@ -104,9 +104,14 @@ impl Backlog {
         let mut over = self.bytes().saturating_sub(self.bytes_max);
         let mut stalled: Vec<_> =
             held.values().filter_map(|held| Some((held.line.stalled()?, held))).collect();
+        stalled.retain(|(stalled, _)| *stalled >= STALLED_MIN);
+        if stalled.iter().map(|(_, held)| held.bytes).sum::<usize>() < over {
+            // It would cost them their answers and make no room.
+            return;
+        }
         stalled.sort_unstable_by_key(|(stalled, _)| Reverse(*stalled));
         for (stalled, Held { bytes, line }) in stalled {
-            if over == 0 || stalled < STALLED_MIN {
+            if over == 0 {
                 return;
             }
             if !line.is_given_up() {

@@ -1,7 +1,9 @@
 //! `keywire token`: a new token, and what it grants in the file that the services read.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -51,15 +53,21 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
         entry["ops_per_second"] = ops.into();
     }
     let failed = |error| Failure::File(format!("cannot write {}", args.into.display()), error);
-    let new = added(&args.into, entry).map_err(failed)?;
+    // A link stays one.
+    let path = args.into.canonicalize().unwrap_or_else(|_| args.into.clone());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Held until the new file has taken its place: two at a time would lose one token.
+    let lock = File::open(folder).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    let new = added(&path, folder, entry).map_err(failed)?;
     // Read as the services read it, before it takes the place of what they read now.
     Access::read(new.path()).map_err(|bad| Failure::Refused(format!("{} {bad}", args.into.display())))?;
-    new.persist(&args.into).map_err(|error| failed(error.error))?;
+    new.persist(&path).map_err(|error| failed(error.error))?;
     printed(writeln!(io::stdout(), "{token}"))
 }
 
 /// A file beside `path` that holds what it holds, and `entry`.
-fn added(path: &Path, entry: Value) -> io::Result<NamedTempFile> {
+fn added(path: &Path, folder: &Path, entry: Value) -> io::Result<NamedTempFile> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text?,
@@ -67,9 +75,12 @@ fn added(path: &Path, entry: Value) -> io::Result<NamedTempFile> {
     let mut tokens: Vec<Value> =
         if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text)? };
     tokens.push(entry);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut new = crate::export::beside(folder)?;
     if let Ok(old) = std::fs::metadata(path) {
+        let made = new.as_file().metadata()?;
+        if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
+            fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
+        }
         new.as_file().set_permissions(old.permissions())?;
     }
     serde_json::to_writer_pretty(&mut new, &tokens)?;

@@ -28,7 +28,10 @@ impl Client {
         let ops = asked.as_ref().map_or(1, Asked::ops);
         match self.spend(ops) {
             Ok(()) => asked?.checked(|key| self.grant.write(key)),
-            Err(problem) => Err(asked?.refused(problem)),
+            Err(problem) => Err(match asked {
+                Ok(asked) => asked.refused(problem),
+                Err(refused) => refused.instead(problem),
+            }),
         }
     }
 

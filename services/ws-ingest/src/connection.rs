@@ -19,7 +19,7 @@ use crate::closing::Closing;
 use crate::inbound::Watched;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
-use crate::protocol::{self, Asked, Limits};
+use crate::protocol::{self, Asked, Limits, Refused};
 use crate::replies::{COMMITTED, Replies};
 
 /// Messages taken in before replies get their turn.
@@ -152,8 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         // Anything that arrives shows that the client is there.
         self.pong_due = false;
         match message {
-            Some(Ok(Message::Text(text))) => self.text(text.as_str()),
-            Some(Ok(Message::Binary(_))) => self.replies.refuse(&protocol::binary()),
+            Some(Ok(Message::Text(text))) => {
+                self.asked(protocol::parse(text.as_str(), self.context.limits, now));
+            }
+            Some(Ok(Message::Binary(_))) => self.asked(Err(protocol::binary())),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(_))) => {
                 // What was taken in is settled all the same.
@@ -172,8 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         ControlFlow::Continue(())
     }
 
-    fn text(&mut self, text: &str) {
-        match self.client.admit(protocol::parse(text, self.context.limits, now)) {
+    fn asked(&mut self, asked: Result<Asked, Refused>) {
+        match self.client.admit(asked) {
             Ok(Asked { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
             Err(refused) => self.replies.refuse(&refused),
         }

@@ -129,6 +129,14 @@ impl Asked {
     }
 }
 
+impl Refused {
+    /// Refuses the same message for another reason.
+    #[must_use]
+    pub fn instead(self, problem: Problem) -> Self {
+        Self { problem, id: self.id, op: None }
+    }
+}
+
 impl Name {
     fn of(key: &str) -> Self {
         let mut json = serde_json::to_string(key).expect("a string is always JSON");

@@ -191,6 +191,14 @@ async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: Engin
     let (done, refused) = burst(&mut socket, "a", 200).await;
     assert!((19..100).contains(&done), "{done} of 200 were done, {refused} refused");
     assert_eq!(system.database.entries().await, done as u64, "what is refused is not done");
+    // What is no write counts too.
+    let mut noisy = system.socket().await;
+    noisy.try_send_all((0..100).map(|_| "{".to_owned())).await.expect("everything can be sent at once");
+    let mut slowed = 0;
+    for _ in 0..100 {
+        slowed += usize::from(noisy.next().await.contains("slow_down"));
+    }
+    assert!(slowed > 50, "{slowed} of 100 were told to slow down");
     // Another connection has its own.
     assert!(burst(&mut system.socket().await, "b", 15).await == (15, 0));
 

@@ -240,3 +240,24 @@ fn every_command_says_its_exit_codes_and_where_it_looks() {
         assert!(!text.contains("DATABASE_URL") && !text.contains("ADMIN_ADDR"), "{text}");
     }
 }
+
+#[test]
+fn tokens_made_at_the_same_time_are_all_in_the_file() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (file, link) = (folder.path().join("tokens.json"), folder.path().join("link.json"));
+    std::fs::write(&file, "[]").expect("a file can be written");
+    std::os::unix::fs::symlink(&file, &link).expect("links can be made");
+    let make = |name: usize| {
+        let into = if name.is_multiple_of(2) { &file } else { &link };
+        let args = ["token", &name.to_string(), "--read", "", "--into", &into.display().to_string()];
+        Run::start("keywire", &args, &[])
+    };
+    let runs: Vec<_> = (0..12).map(make).collect();
+    for run in runs {
+        assert!(run.end().status.success());
+    }
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let tokens: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(tokens.as_array().map(Vec::len), Some(12), "{text}");
+    assert!(link.is_symlink());
+}
