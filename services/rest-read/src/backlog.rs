@@ -12,7 +12,7 @@ use chassis::line::Line;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// A body of fewer bytes is not worth giving a connection up: as many as there may be connections fit into the backlog twice.
+/// A body of fewer bytes is not worth giving a connection up, nor the lock that it takes to note it.
 const HELD_BYTES_MIN: usize = 16 * 1024;
 
 /// How long nothing could be sent to a client before it can be given up for others. One that reads 64 kB/s moves within less.

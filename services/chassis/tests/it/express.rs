@@ -1,5 +1,7 @@
 //! Plain requests go around the framework, and nobody can tell.
 
+use std::sync::Arc;
+
 use chassis::access::Grant;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
 use chassis::express::Express;
@@ -9,7 +11,6 @@ use chassis::server::Limits;
 use percent_encoding::percent_decode_str;
 use poem::Response;
 use poem::http::HeaderMap;
-use std::sync::Arc;
 
 use crate::net::Server;
 
