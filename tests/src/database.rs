@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row as _, SqliteConnection};
 use tempfile::TempDir;
 use url::Url;
 
@@ -178,6 +178,14 @@ impl Database {
             let rows = rows.join(", ");
             self.execute(&format!("insert into entries (k, v, rev, born, expires_at) values {rows}")).await;
         }
+    }
+
+    /// What the server has counted so far under `name`, for anybody, as `root` asks: another connection is counted too.
+    pub async fn counted(root: &mut MySqlConnection, name: &str) -> u64 {
+        let status = AssertSqlSafe(format!("show global status like '{name}'"));
+        let status = sqlx::query(status).fetch_one(root).await;
+        let value: String = status.expect("the server tells").get(1);
+        value.parse().expect("it is a number")
     }
 
     /// A connection as the server's root, outside every schema.

@@ -6,6 +6,7 @@ use crate::database::{Database, Role};
 use crate::engine::Engine;
 use crate::http::{Connection, Response, get, storage};
 use crate::process::Process;
+use crate::server::Server;
 use crate::socket::Socket;
 
 /// `keywire` on `SQLite`; `ws-ingest` and `rest-read`, each with its own user, on a server.
@@ -37,6 +38,18 @@ impl System {
         let system = Self::on(database, settings);
         system.ready().await;
         system
+    }
+
+    /// The same on a server of its own, where others neither disturb nor are disturbed or counted.
+    pub async fn apart(engine: Engine, settings: &[(&str, &str)]) -> (Server, Self) {
+        let mut server = Server::new(engine, &[]);
+        server.start().await;
+        let database = Database::planned(engine, Some(server.url()));
+        database.create().await;
+        database.migrate();
+        let system = Self::on(database, settings);
+        system.ready().await;
+        (server, system)
     }
 
     /// Starts the processes on `database` as it is, and does not wait until they are ready.

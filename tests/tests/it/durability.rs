@@ -1,7 +1,7 @@
 //! A database that may lose what it committed is not used, unless the operator says so.
 
 use e2e::{Database, Engine, PATIENCE, Server, System, eventually, promises};
-use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _};
 
 promises! { sql:
     a_database_that_is_not_durable_is_not_used_unless_told_so,
@@ -45,38 +45,24 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
     }
 }
 
-/// How often the server has synced its log so far; `MariaDB` 10.11 counts everything it syncs together.
-async fn syncs(root: &mut MySqlConnection, engine: Engine) -> u64 {
-    let name = if engine == Engine::MySql { "Innodb_os_log_fsyncs" } else { "Innodb_data_fsyncs" };
-    let status = format!("show global status like '{name}'");
-    let status = sqlx::query(AssertSqlSafe(status)).fetch_one(root).await;
-    let value: String = status.expect("the server tells").get(1);
-    value.parse().expect("it is a number")
-}
-
 async fn an_acknowledged_write_was_synced_to_the_disk(engine: Engine) {
-    // A server of its own: others would be counted too.
-    let mut server = Server::new(engine, &[]);
-    server.start().await;
-    let database = Database::planned(engine, Some(server.url()));
-    database.create().await;
-    database.migrate();
-    let system = System::on(database, &[]);
-    system.ready().await;
+    let (_server, system) = System::apart(engine, &[]).await;
     let mut root = system.database.root().await;
     let mut socket = system.socket().await;
-    let before = syncs(&mut root, engine).await;
+    // MariaDB 10.11 counts everything it syncs together.
+    let syncs = if engine == Engine::MySql { "Innodb_os_log_fsyncs" } else { "Innodb_data_fsyncs" };
+    let before = Database::counted(&mut root, syncs).await;
     for n in 0..200 {
         socket.set(&format!("k{n}"), "v").await;
     }
-    let synced = syncs(&mut root, engine).await - before;
+    let synced = Database::counted(&mut root, syncs).await - before;
     assert!(synced >= 200, "200 writes, one after the other, and {synced} syncs");
     // It can be told: without the promise there are fewer.
     root.execute("set global innodb_flush_log_at_trx_commit = 0").await.expect("root may set it");
-    let before = syncs(&mut root, engine).await;
+    let before = Database::counted(&mut root, syncs).await;
     for n in 0..200 {
         socket.set(&format!("l{n}"), "v").await;
     }
-    let synced = syncs(&mut root, engine).await - before;
+    let synced = Database::counted(&mut root, syncs).await - before;
     assert!(synced < 200, "{synced} syncs where none is asked for");
 }

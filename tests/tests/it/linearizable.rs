@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{
-    Database, Engine, Process, Proxy, Record, Recorder, Role, Server, System, eventually, not_linearizable,
-    promises,
-};
+use e2e::{Engine, Process, Proxy, Record, Recorder, Role, System, eventually, not_linearizable, promises};
 
 /// Operations that a history has at least.
 const OPS: usize = 5000;
@@ -76,20 +73,8 @@ async fn histories_with_services_killed_and_drained_are_linearizable(engine: Eng
     assert!(record.unknown > 0, "some operations were under way");
 }
 
-/// A system on a server of its own: others would be disturbed too.
-async fn apart(engine: Engine) -> (Server, System) {
-    let mut server = Server::new(engine, &[]);
-    server.start().await;
-    let database = Database::planned(engine, Some(server.url()));
-    database.create().await;
-    database.migrate();
-    let system = System::on(database, &SETTINGS);
-    system.ready().await;
-    (server, system)
-}
-
 async fn histories_with_the_database_killed_are_linearizable(engine: Engine) {
-    let (mut server, system) = apart(engine).await;
+    let (mut server, system) = System::apart(engine, &SETTINGS).await;
     let (writer, reader) = (system.another_writer().await, system.another_reader().await);
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
     for _ in 0..3 {
@@ -102,7 +87,7 @@ async fn histories_with_the_database_killed_are_linearizable(engine: Engine) {
 }
 
 async fn histories_with_the_database_frozen_are_linearizable(engine: Engine) {
-    let (server, system) = apart(engine).await;
+    let (server, system) = System::apart(engine, &SETTINGS).await;
     let (writer, reader) = (system.another_writer().await, system.another_reader().await);
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
     recorder.more(OPS / 2, LONG).await;

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use e2e::{Connection, Database, Engine, PATIENCE, Role, Server, System, eventually, promises, write};
+use e2e::{Connection, Database, Engine, PATIENCE, Role, System, eventually, promises, write};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _};
 
 promises! { sqlite:
     a_list_walks_all_keys_in_byte_order,
@@ -226,29 +226,18 @@ async fn a_list_that_cannot_be_is_refused(engine: Engine) {
     assert_eq!(connection.get(&format!("/storage?after={next}")).await.status, 200);
 }
 
-/// Rows that the server has stepped to along an index so far, for anybody.
-async fn steps(root: &mut MySqlConnection) -> u64 {
-    let status = sqlx::query("show global status like 'Handler_read_next'").fetch_one(root).await;
-    let value: String = status.expect("the server tells").get(1);
-    value.parse().expect("it is a number")
-}
+/// Rows that the server has stepped to along an index.
+const STEPS: &str = "Handler_read_next";
 
 async fn a_late_page_costs_what_the_first_does(engine: Engine) {
-    // A server of its own: others would be counted too.
-    let mut server = Server::new(engine, &[]);
-    server.start().await;
-    let database = Database::planned(engine, Some(server.url()));
-    database.create().await;
-    database.migrate();
-    let system = System::on(database, &[]);
-    system.ready().await;
+    let (_server, system) = System::apart(engine, &[]).await;
     system.database.put((0..20_000).map(|n| format!("{n:05}")), "v", "null").await;
     let mut connection = system.connection().await;
     let mut root = system.database.root().await;
     let mut cost = async |target: &str| {
-        let before = steps(&mut root).await;
+        let before = Database::counted(&mut root, STEPS).await;
         let page = connection.get(target).await.json();
-        (steps(&mut root).await - before, page)
+        (Database::counted(&mut root, STEPS).await - before, page)
     };
     let (first, page) = cost("/storage").await;
     assert!((99..=101).contains(&first), "a page of 100 is {first} steps");

@@ -42,13 +42,7 @@ async fn a_database_that_comes_late_is_waited_for(engine: Engine) {
 }
 
 async fn a_database_killed_under_load_loses_nothing_acknowledged(engine: Engine) {
-    let mut server = Server::new(engine, &[]);
-    server.start().await;
-    let database = Database::planned(engine, Some(server.url()));
-    database.create().await;
-    database.migrate();
-    let system = System::on(database, &SETTINGS);
-    system.ready().await;
+    let (mut server, system) = System::apart(engine, &SETTINGS).await;
     let load = Load::start(system.ws(), "load", 3, 32);
     for round in 0..5 {
         load.acked(1000, PATIENCE).await;
