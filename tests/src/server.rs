@@ -1,9 +1,11 @@
 //! A database server of the tests' own: started on a free port with durable settings, ended when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection as _, MySqlConnection};
@@ -19,6 +21,9 @@ const DURABLE: [&str; 3] = ["--log-bin=binlog", "--sync-binlog=1", "--innodb-flu
 
 /// How long the first start of a server may take.
 const START_MAX: Duration = Duration::from_secs(90);
+
+/// Below those that Linux gives to whoever asks for any (32768 and up, unless told otherwise).
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// The image whose server stands for `MySQL`.
 const MYSQL_IMAGE: &str = "mysql:9.7";
@@ -107,10 +112,20 @@ impl Server {
         self.launch();
         let url = self.url();
         eventually("the database server answers", START_MAX, async || {
+            self.must_run();
             let root = MySqlConnection::connect(url.as_str()).await;
             root.map(drop).map_err(|error| error.to_string())
         })
         .await;
+    }
+
+    /// Fails with its log if it has ended by itself. A container says so by not answering.
+    fn must_run(&mut self) {
+        let Home::Folder { folder, child: Some(child) } = &mut self.home else { return };
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            let log = std::fs::read_to_string(folder.path().join("data").join("server.log"));
+            panic!("the database server has ended: {status}: {}", log.unwrap_or_default());
+        }
     }
 
     /// Ends it as a power cut would end the process: at once.
@@ -198,11 +213,17 @@ pub fn docker(args: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// An address of 127.0.0.1 where nobody listens.
+/// An address of 127.0.0.1 where nobody listens, nor will: the kernel gives away ports above these only, so a server can be
+/// down for a while and find its port again.
 #[must_use]
 pub fn free_port() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    free.local_addr().expect("a bound socket has an address")
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
+    let mut tried = std::iter::repeat_with(|| {
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    });
+    let free = tried.by_ref().take(PORTS.len()).find(|addr| TcpListener::bind(addr).is_ok());
+    free.expect("a port is free")
 }
 
 /// Where a program is, daemons included.

@@ -11,7 +11,6 @@ use poem::http::Version;
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
-use crate::backlog::Charge;
 use crate::body;
 use crate::caller::Caller;
 use crate::export::Exports;
@@ -52,29 +51,23 @@ impl Api {
     ) -> Result<EntryReply, Problem> {
         let key = key.key(self.key_bytes_max)?;
         let mut answer = self.lookup.get(vec![key]).await?;
-        let Some(found) = answer.found.pop().flatten() else {
+        let Some(entry) = answer.found.pop().flatten() else {
             let [key] = answer.keys.as_slice() else { return Err(LookupError::Internal.into()) };
             return Ok(EntryReply::Missing(MissingBody(body::missing(key))));
         };
-        let rev = found.entry.rev;
+        let rev = entry.rev;
         if known(rev) {
             return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
         }
-        let json = found.charge.attach(body::entry(&found.entry), line);
+        let json = answer.charge.attach(body::entry(&entry), line);
         Ok(EntryReply::Found(EntryBody { rev, json }))
     }
 
     async fn read_all(&self, keys: KeyTexts, line: Option<&Arc<Line>>) -> Result<Bytes, Problem> {
         let answer = self.lookup.get(keys.keys(self.key_bytes_max)?).await?;
         let missing = answer.keys.iter().zip(&answer.found).filter(|(_, found)| found.is_none());
-        let found = answer.found.iter().flatten().map(|found| &found.entry);
-        let json = body::entries(found, missing.map(|(key, _)| key));
-        // The values are copied: from here on the body alone counts.
-        let charges = answer.found.into_iter().flatten().map(|found| found.charge);
-        Ok(match charges.reduce(Charge::join) {
-            Some(charge) => charge.attach(json, line),
-            None => json.into(),
-        })
+        let json = body::entries(answer.found.iter().flatten(), missing.map(|(key, _)| key));
+        Ok(answer.charge.attach(json, line))
     }
 }
 

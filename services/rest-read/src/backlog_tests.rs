@@ -1,52 +1,106 @@
-//! What the backlog promises: room for who asks, at the cost of who does not read.
-
-use std::time::Duration;
+//! What the backlog promises: room for who asks, at the cost of who reads slowly.
 
 use super::*;
 
+const MIB: usize = 1 << 20;
+const AT_ONCE: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(5);
+
 #[tokio::test]
-async fn a_full_backlog_has_room_again_once_the_bodies_are_gone() {
+async fn many_small_answers_hold_back_the_next() {
     let backlog = Backlog::new(100);
     backlog.room().await;
-    let first = backlog.charge(60).attach(vec![b'x'; 80], None);
-    assert_eq!((&first[..], backlog.bytes()), (&[b'x'; 80][..], 80));
-    let second = backlog.charge(40);
+    let first = charged(&backlog, 60).attach(vec![b'x'; 60], None);
+    let second = charged(&backlog, 60);
     assert!(backlog.is_full());
-
     let mut room = std::pin::pin!(backlog.room());
-    assert!(timeout(Duration::from_millis(1), &mut room).await.is_err(), "there is no room yet");
+    assert!(timeout(AT_ONCE, &mut room).await.is_err(), "there is no room yet");
     drop(first.slice(..10));
     assert_eq!(backlog.bytes(), 120, "a part of a body gives nothing back");
     drop(first);
-    timeout(Duration::from_secs(5), room).await.expect("who waits is woken");
+    timeout(PATIENCE, room).await.expect("who waits is woken");
     drop(second);
     assert_eq!(backlog.bytes(), 0);
 }
 
+#[tokio::test]
+async fn large_answers_hold_up_large_ones_only() {
+    let backlog = Backlog::new(MIB);
+    let mut grown = charged(&backlog, SMALL_BYTES_MAX);
+    assert!(grown.grow(MIB - SMALL_BYTES_MAX), "a small answer can become a large one");
+    assert_eq!(backlog.bytes(), MIB, "and is counted once");
+    let mut other = backlog.charge();
+    assert!(!other.grow(SMALL_BYTES_MAX + 1), "there is no room for another");
+    backlog.room().await;
+    assert!(other.grow(SMALL_BYTES_MAX), "but for a small one");
+    drop(other);
+    drop(grown);
+    assert_eq!(backlog.bytes(), 0);
+}
+
+#[tokio::test]
+async fn what_was_reserved_is_there_whatever_came_meanwhile() {
+    let backlog = Backlog::new(MIB);
+    let unread = charged(&backlog, MIB / 2);
+    let mut reserve = std::pin::pin!(backlog.reserve(MIB));
+    assert!(timeout(AT_ONCE, &mut reserve).await.is_err(), "there is no room yet");
+    assert!(!backlog.charge().grow(MIB / 4), "who comes later takes nothing away");
+    drop(unread);
+    let mut reserved = timeout(PATIENCE, reserve).await.expect("there is room now");
+    assert!(reserved.grow(MIB / 2) && reserved.grow(MIB / 2));
+    reserved.clear();
+    assert!(reserved.grow(MIB), "it begins anew with what it has");
+    assert!(reserved.grow(MIB), "and alone it may be larger than all there is");
+    assert!(!backlog.charge().grow(SMALL_BYTES_MAX + 1));
+    assert!(timeout(AT_ONCE, backlog.reserve(MIB)).await.is_err());
+    drop(reserved);
+    assert_eq!(backlog.bytes(), 0, "who does not wait to the end leaves nothing behind");
+}
+
 #[test]
 fn heavy_values_make_selects_small_for_a_while() {
-    let backlog = Backlog::new(64 << 20);
+    let backlog = Backlog::new(64 * MIB);
     assert!(backlog.keys_advised() > 128);
-    drop(backlog.charge(1 << 20));
+    backlog.weigh(MIB);
     assert_eq!(backlog.keys_advised(), 16);
-    let both = backlog.charge(1 << 20).join(backlog.charge(1 << 20));
-    drop(both.attach(vec![0; 12 << 20], None));
-    assert_eq!(backlog.keys_advised(), 2, "what counts is what is written");
     let light = (1..).take_while(|_| {
-        drop(backlog.charge(100));
+        backlog.weigh(100);
         backlog.keys_advised() < 128
     });
     assert!((20..100).contains(&light.count()));
 }
 
 #[tokio::test]
-async fn nobody_who_reads_is_given_up() {
+async fn who_reads_has_some_time_and_gives_way_then_the_first_first() {
     let backlog = Backlog::new(100_000);
-    let lines = [0; 4].map(|_| Arc::new(Line::new(0)));
-    let bodies = lines.each_ref().map(|line| backlog.charge(1).attach(vec![b'x'; 40_000], Some(line)));
-    assert!(timeout(2 * STALLED_MIN, backlog.room()).await.is_err(), "there is no room");
-    assert!(!lines.iter().any(|line| line.is_given_up()));
-    assert_eq!(backlog.held().len(), 4);
+    let lines = [0; 3].map(|_| Arc::new(Line::new(0)));
+    let given_up = || lines.each_ref().map(|line| line.is_given_up());
+    let body = |line| charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(line));
+    let bodies = lines.each_ref().map(body);
+    let first = backlog.held().values().next().expect("they are held").since;
+    backlog.give_up_the_slowest(30_000, first + KEPT_MIN - LOOK);
+    assert_eq!(given_up(), [false; 3], "they may still be quick enough");
+    backlog.give_up_the_slowest(30_000, first + KEPT_MIN);
+    assert_eq!(given_up(), [true, false, false], "no more than it takes, the first first");
+    let late = first + 2 * KEPT_MIN;
+    backlog.give_up_the_slowest(40_000, late);
+    assert_eq!(given_up(), [true, false, false], "who was given up makes room already");
+    backlog.give_up_the_slowest(usize::MAX, late);
+    assert_eq!(given_up(), [true; 3]);
     drop(bodies);
     assert!(backlog.held().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_given_up_for_nothing() {
+    let backlog = Backlog::new(100_000);
+    let line = Arc::new(Line::new(0));
+    let _unread = charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(&line));
+    let _quick = charged(&backlog, 60_000).attach(vec![b'x'; 60_000], Some(&Arc::new(Line::new(0))));
+    let quick = backlog.held().values().last().expect("it is held").since;
+    backlog.held().values_mut().next().expect("it is held").since = quick - KEPT_MIN;
+    backlog.give_up_the_slowest(50_000, quick);
+    assert!(!line.is_given_up(), "30,000 bytes make no room for 50,000");
+    backlog.give_up_the_slowest(40_000, quick);
+    assert!(line.is_given_up());
 }

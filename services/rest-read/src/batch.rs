@@ -5,7 +5,8 @@ use std::sync::Arc;
 use db::{Entry, Key};
 use tokio::sync::oneshot;
 
-use crate::backlog::{Backlog, Charge};
+use crate::backlog::{Backlog, Charge, NoRoom};
+use crate::body;
 use crate::problem::LookupError;
 
 /// The most bytes of values in one answer.
@@ -15,13 +16,25 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Ask {
     keys: Vec<Key>,
-    /// At the place of each key, its entry once its row has come. Empty once there are too many bytes.
-    found: Vec<Option<Found>>,
+    /// At the place of each key, its entry once its row has come. Empty once it cannot be an answer.
+    found: Vec<Option<Entry>>,
     /// Of all values that came, kept or not.
     bytes: usize,
+    /// Of the answer that they would make.
+    weight: usize,
+    /// None once there was no room for it.
+    charge: Option<Charge>,
     /// Keys whose row has not come.
     open: usize,
-    reply: oneshot::Sender<Result<Answer, LookupError>>,
+    reply: oneshot::Sender<Result<Read, LookupError>>,
+}
+
+/// What came of a get.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Answer(Answer),
+    /// There was no room for its values. The keys as they were asked.
+    NoRoom(Vec<Key>, NoRoom),
 }
 
 /// What a get found.
@@ -30,13 +43,8 @@ pub(crate) struct Answer {
     /// The keys as they were asked.
     pub(crate) keys: Vec<Key>,
     /// At the place of each key its entry, or none if it is absent.
-    pub(crate) found: Vec<Option<Found>>,
-}
-
-/// An entry, and its share of the backlog until it is written.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) entry: Entry,
+    pub(crate) found: Vec<Option<Entry>>,
+    /// Its share of the backlog until it is written.
     pub(crate) charge: Charge,
 }
 
@@ -58,8 +66,14 @@ struct Want {
 }
 
 impl Ask {
-    pub(crate) fn new(keys: Vec<Key>, reply: oneshot::Sender<Result<Answer, LookupError>>) -> Self {
-        let mut ask = Self { open: keys.len(), found: Vec::new(), bytes: 0, keys, reply };
+    /// A get whose answer is charged to `charge`.
+    pub(crate) fn new(
+        keys: Vec<Key>,
+        charge: Charge,
+        reply: oneshot::Sender<Result<Read, LookupError>>,
+    ) -> Self {
+        let (open, charge) = (keys.len(), Some(charge));
+        let mut ask = Self { keys, found: Vec::new(), bytes: 0, weight: 0, charge, open, reply };
         ask.reset();
         ask
     }
@@ -77,28 +91,35 @@ impl Ask {
     fn reset(&mut self) {
         self.found.clear();
         self.found.resize_with(self.keys.len(), || None);
-        self.bytes = 0;
+        (self.bytes, self.weight) = (0, 0);
         self.open = self.keys.len();
+        if let Some(charge) = &mut self.charge {
+            charge.clear();
+        }
     }
 
-    fn put(&mut self, place: usize, found: Found) {
+    fn put(&mut self, place: usize, entry: Entry) {
+        let weight = body::weight(&entry);
         self.open -= 1;
-        self.bytes += found.entry.value.len();
-        if self.bytes > ANSWER_BYTES_MAX {
-            self.found = Vec::new();
+        self.bytes += entry.value.len();
+        self.weight += weight;
+        let fits = self.bytes <= ANSWER_BYTES_MAX;
+        if fits && self.charge.as_mut().is_some_and(|charge| charge.grow(weight)) {
+            self.found[place] = Some(entry);
         } else {
-            self.found[place] = Some(found);
+            (self.found, self.charge) = (Vec::new(), None);
         }
     }
 
     fn answer(self) {
-        let answer = if self.bytes > ANSWER_BYTES_MAX {
-            Err(LookupError::TooLarge { bytes: self.bytes })
-        } else {
-            Ok(Answer { keys: self.keys, found: self.found })
+        let Self { keys, found, bytes, weight, charge, reply, .. } = self;
+        let answer = match charge {
+            _ if bytes > ANSWER_BYTES_MAX => Err(LookupError::TooLarge { bytes }),
+            Some(charge) => Ok(Read::Answer(Answer { keys, found, charge })),
+            None => Ok(Read::NoRoom(keys, NoRoom { bytes: weight })),
         };
         // Who left meanwhile needs no answer.
-        let _ = self.reply.send(answer);
+        let _ = reply.send(answer);
     }
 }
 
@@ -141,8 +162,8 @@ impl Batch {
     fn give(&mut self, want: Want, entry: Entry) {
         let slot = &mut self.asks[want.ask];
         let Some(ask) = slot else { return };
-        let charge = self.backlog.charge(entry.value.len());
-        ask.put(want.place, Found { entry, charge });
+        self.backlog.weigh(entry.value.len());
+        ask.put(want.place, entry);
         if ask.open == 0
             && let Some(ask) = slot.take()
         {

@@ -4,8 +4,9 @@ use db::Rev;
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::*;
+use crate::backlog::charged;
 
-type Reply = Receiver<Result<Answer, LookupError>>;
+type Reply = Receiver<Result<Read, LookupError>>;
 
 fn key(text: &str) -> Key {
     Key::new(text.into(), usize::MAX).expect("a valid key")
@@ -15,22 +16,27 @@ fn row(text: &str, value: &str) -> Entry {
     Entry { key: key(text), value: value.into(), rev: Rev(1) }
 }
 
-fn ask(keys: &[&str]) -> (Ask, Reply) {
+fn ask(backlog: &Arc<Backlog>, keys: &[&str]) -> (Ask, Reply) {
     let (reply, answer) = oneshot::channel();
-    (Ask::new(keys.iter().map(|text| key(text)).collect(), reply), answer)
+    (Ask::new(keys.iter().map(|text| key(text)).collect(), backlog.charge(), reply), answer)
 }
 
 fn batch(asks: &[&[&str]]) -> (Vec<Key>, Batch, Vec<Reply>) {
-    let (asks, replies) = asks.iter().map(|keys| ask(keys)).unzip();
-    let (keys, batch) = Batch::new(asks, Backlog::new(usize::MAX));
+    batch_with(&Backlog::new(usize::MAX), asks)
+}
+
+fn batch_with(backlog: &Arc<Backlog>, asks: &[&[&str]]) -> (Vec<Key>, Batch, Vec<Reply>) {
+    let (asks, replies) = asks.iter().map(|keys| ask(backlog, keys)).unzip();
+    let (keys, batch) = Batch::new(asks, Arc::clone(backlog));
     (keys, batch, replies)
 }
 
 /// The values of an answer that has come.
 fn values(reply: &mut Reply) -> Vec<Option<String>> {
-    let answer = reply.try_recv().expect("it was answered").expect("it was not refused");
+    let read = reply.try_recv().expect("it was answered").expect("it was not refused");
+    let Read::Answer(answer) = read else { panic!("there was no room: {read:?}") };
     assert_eq!(answer.keys.len(), answer.found.len());
-    answer.found.into_iter().map(|found| found.map(|found| found.entry.value)).collect()
+    answer.found.into_iter().map(|found| found.map(|entry| entry.value)).collect()
 }
 
 fn waits(reply: &mut Reply) -> bool {
@@ -92,11 +98,29 @@ fn values_of_more_than_16_mib_are_refused_with_their_size() {
     for name in &names {
         batch.row(&keys, row(name, &mebibyte));
     }
-    let refused = replies[0].try_recv().expect("it was answered").map(|answer| answer.keys.len());
-    assert_eq!(refused, Err(LookupError::TooLarge { bytes: 17 * 1024 * 1024 }));
-    assert_eq!(backlog.bytes(), ANSWER_BYTES_MAX, "what is refused is not kept");
+    let refused = replies[0].try_recv().expect("it was answered").err();
+    assert_eq!(refused, Some(LookupError::TooLarge { bytes: 17 * 1024 * 1024 }));
+    let kept = ANSWER_BYTES_MAX..ANSWER_BYTES_MAX + 16 * 100;
+    assert!(kept.contains(&backlog.bytes()), "what is refused is not kept");
     assert_eq!(values(&mut replies[1]).len(), 16);
     assert_eq!(backlog.bytes(), 0);
+}
+
+#[test]
+fn a_large_answer_without_room_is_not_kept_and_small_ones_are_answered() {
+    let backlog = Backlog::new(100_000);
+    let _unread = charged(&backlog, 90_000);
+    let (keys, mut batch, mut replies) = batch_with(&backlog, &[&["a", "b", "c"], &["b"], &["c"]]);
+    let large = "v".repeat(30_000);
+    for (key, value) in [("a", &*large), ("b", "small"), ("c", &large)] {
+        batch.row(&keys, row(key, value));
+    }
+    assert_eq!(values(&mut replies[1]), [Some("small".to_owned())]);
+    assert_eq!(backlog.bytes(), 90_000, "nothing is kept for who finds no room");
+    let Ok(Ok(Read::NoRoom(asked, NoRoom { bytes }))) = replies[0].try_recv() else { panic!("it had room") };
+    assert_eq!(asked, ["a", "b", "c"].map(key));
+    assert!((60_000..61_000).contains(&bytes), "all of it is reserved for: {bytes}");
+    assert!(matches!(replies[2].try_recv(), Ok(Ok(Read::NoRoom(..)))));
 }
 
 #[test]

@@ -5,6 +5,11 @@ use db::{Entry, Key, Rev};
 /// Room for the fixed parts of a body.
 const FRAME: usize = 64;
 
+/// The most bytes that `entry` takes in a body.
+pub(crate) fn weight(entry: &Entry) -> usize {
+    string_weight(entry.key.as_str()) + string_weight(&entry.value) + FRAME
+}
+
 /// `{"key":…,"value":…,"message":"","status":200}`
 pub(crate) fn entry(entry: &Entry) -> Vec<u8> {
     let mut body = Vec::with_capacity(entry.key.as_str().len() + entry.value.len() + FRAME);
@@ -87,6 +92,12 @@ pub(crate) fn line(body: &mut Vec<u8>, key: &str, value: &str, expires_at: Optio
     body.extend_from_slice(b"}\n");
 }
 
+/// The most bytes of `text` as a JSON string without its quotes: a control character can take six, a quote or backslash two.
+fn string_weight(text: &str) -> usize {
+    let count = |is: fn(u8) -> bool| text.bytes().filter(|byte| is(*byte)).count();
+    text.len() + 5 * count(|byte| byte < b' ') + count(|byte| matches!(byte, b'"' | b'\\'))
+}
+
 /// `text` as a JSON string, quotes included.
 fn string(body: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(body, text).expect("memory can always be written");
@@ -118,6 +129,16 @@ mod tests {
             text(entry(&an_entry("a\"b\\/", "\0\n\u{1f600}é\u{7f}", 3))),
             "{\"key\":\"a\\\"b\\\\/\",\"value\":\"\\u0000\\n\u{1f600}é\u{7f}\",\"message\":\"\",\"status\":200}"
         );
+    }
+
+    #[test]
+    fn no_entry_takes_more_than_its_weight() {
+        for text in ["", "plain", "\0\n\u{1f}\"\\\u{7f}", "é\u{1f600}"] {
+            let an_entry = an_entry(&format!("k{text}"), &text.repeat(1000), u64::MAX);
+            let written = entries([&an_entry].into_iter(), [].into_iter()).len().max(entry(&an_entry).len());
+            // A list has 39 bytes of its own.
+            assert!((written..written + 3 * written).contains(&(weight(&an_entry) + 39)), "{text:?}");
+        }
     }
 
     #[test]

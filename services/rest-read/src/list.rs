@@ -31,9 +31,7 @@ pub(crate) struct Ask {
     pub(crate) range: Range,
     pub(crate) items_max: usize,
     pub(crate) deadline: Instant,
-    /// Where the page goes.
-    pub(crate) line: Option<Arc<Line>>,
-    pub(crate) reply: oneshot::Sender<Result<Bytes, LookupError>>,
+    pub(crate) reply: oneshot::Sender<Result<Vec<u8>, LookupError>>,
 }
 
 /// The receiving end of the queue, shared by the listers.
@@ -59,8 +57,7 @@ impl Lists {
         let (lists, inlet) = Self::new(limits, state);
         for _ in 0..limits.listers {
             let (store, state, metrics) = (store.clone(), Arc::clone(state), metrics.clone());
-            let backlog = Arc::clone(&lists.backlog);
-            tasks.spawn(Lister::new(store, Arc::clone(&inlet), state, backlog, metrics).run());
+            tasks.spawn(Lister::new(store, Arc::clone(&inlet), state, metrics).run());
         }
         lists
     }
@@ -80,10 +77,25 @@ impl Lists {
         line: Option<&Arc<Line>>,
     ) -> Result<Bytes, LookupError> {
         let deadline = Instant::now() + self.limits.op_timeout;
+        let overloaded = |_| LookupError::Overloaded;
+        timeout_at(deadline, self.backlog.room()).await.map_err(overloaded)?;
+        let mut charge = self.backlog.charge();
+        loop {
+            let body = self.read(range.clone(), items_max, deadline).await?;
+            if charge.grow(body.len()) {
+                return Ok(charge.attach(body, line));
+            }
+            // Kept while it waits, it would be there all the same: it is read again.
+            let bytes = body.len();
+            drop((body, charge));
+            charge = timeout_at(deadline, self.backlog.reserve(bytes)).await.map_err(overloaded)?;
+        }
+    }
+
+    async fn read(&self, range: Range, items_max: usize, deadline: Instant) -> Result<Vec<u8>, LookupError> {
         let selects = self.state.selects();
         let (reply, answer) = oneshot::channel();
-        let line = line.cloned();
-        match self.queue.try_send(Ask { range, items_max, deadline, line, reply }) {
+        match self.queue.try_send(Ask { range, items_max, deadline, reply }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Err(self.state.full()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(LookupError::Internal),

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use chassis::line::Line;
 use db::{Error, Range, Scanner, Snapshot, Store};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::backlog::{Backlog, Charge};
 use crate::cursor;
 use crate::list::{Ask, Inlet};
 use crate::lookup::State;
@@ -27,7 +24,6 @@ pub(crate) struct Lister {
     store: Store,
     inlet: Inlet,
     state: Arc<State>,
-    backlog: Arc<Backlog>,
     metrics: Metrics,
     /// Not there while it is used: it comes back only if nothing went wrong.
     scanner: Option<Scanner>,
@@ -35,14 +31,8 @@ pub(crate) struct Lister {
 }
 
 impl Lister {
-    pub(crate) fn new(
-        store: Store,
-        inlet: Inlet,
-        state: Arc<State>,
-        backlog: Arc<Backlog>,
-        metrics: Metrics,
-    ) -> Self {
-        Self { store, inlet, state, backlog, metrics, scanner: None, pace: Pace::new() }
+    pub(crate) fn new(store: Store, inlet: Inlet, state: Arc<State>, metrics: Metrics) -> Self {
+        Self { store, inlet, state, metrics, scanner: None, pace: Pace::new() }
     }
 
     pub(crate) async fn run(mut self) {
@@ -64,12 +54,12 @@ impl Lister {
     }
 
     async fn answer(&mut self, ask: Ask) {
-        let Ask { range, items_max, deadline, line, mut reply } = ask;
+        let Ask { range, items_max, deadline, mut reply } = ask;
         let answer = tokio::select! {
             biased;
             // Nobody waits any more. A statement under way takes its connection along.
             () = reply.closed() => return,
-            answer = timeout_at(deadline, self.page(&range, items_max, line.as_ref())) => answer,
+            answer = timeout_at(deadline, self.page(&range, items_max)) => answer,
         };
         if let Ok(answer) = answer {
             // Who left meanwhile needs no answer.
@@ -79,17 +69,11 @@ impl Lister {
 
     /// Tries until there is a page or a reason why there can be none. The first failure may be that of a connection which
     /// broke while nobody used it.
-    async fn page(
-        &mut self,
-        range: &Range,
-        items_max: usize,
-        line: Option<&Arc<Line>>,
-    ) -> Result<Bytes, LookupError> {
+    async fn page(&mut self, range: &Range, items_max: usize) -> Result<Vec<u8>, LookupError> {
         let mut failures = 0;
         loop {
             sleep(backoff(failures)).await;
-            self.backlog.room().await;
-            let error = match self.read(range.clone(), items_max, line).await {
+            let error = match self.read(range.clone(), items_max).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
@@ -107,26 +91,17 @@ impl Lister {
     }
 
     /// Reads a page from a snapshot of its own, on the connection there is or a new one.
-    async fn read(
-        &mut self,
-        range: Range,
-        items_max: usize,
-        line: Option<&Arc<Line>>,
-    ) -> Result<Bytes, Error> {
+    async fn read(&mut self, range: Range, items_max: usize) -> Result<Vec<u8>, Error> {
         let mut scanner = match self.scanner.take() {
             Some(scanner) => scanner,
             None => self.store.scanner().await?,
         };
         let mut snapshot = scanner.snapshot().await?;
-        let (page, charge) = self.fill(&mut snapshot, range.clone(), items_max).await?;
+        let page = self.fill(&mut snapshot, range.clone(), items_max).await?;
         snapshot.end().await?;
         self.scanner = Some(scanner);
         let next = page.is_full().then(|| cursor::encode(range.prefix(), page.last()));
-        let body = page.finish(next.as_deref());
-        Ok(match charge {
-            Some(charge) => charge.attach(body, line),
-            None => body.into(),
-        })
+        Ok(page.finish(next.as_deref()))
     }
 
     /// Reads by statement after statement until the page is full or the range ends.
@@ -135,23 +110,14 @@ impl Lister {
         snapshot: &mut Snapshot<'_>,
         mut range: Range,
         items_max: usize,
-    ) -> Result<(Page, Option<Charge>), Error> {
-        let (mut page, mut charge) = (Page::new(items_max), None::<Charge>);
+    ) -> Result<Page, Error> {
+        let mut page = Page::new(items_max);
         loop {
             let most = self.pace.rows(page.value_bytes_left()).min(page.rows_wanted());
             let sent = Instant::now();
             let read = snapshot.records(&range, most, |record| {
-                let before = page.len();
                 self.pace.weigh(record.value.map_or(0, str::len));
-                let flow = page.take(&record);
-                if page.len() > before {
-                    let more = self.backlog.charge(page.len() - before);
-                    charge = Some(match charge.take() {
-                        Some(charge) => charge.join(more),
-                        None => more,
-                    });
-                }
-                flow
+                page.take(&record)
             });
             let read = read.await;
             self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
@@ -159,7 +125,7 @@ impl Lister {
             self.state.selected();
             self.pace.grow();
             if page.is_full() || count < most {
-                return Ok((page, charge));
+                return Ok(page);
             }
             range.advance(page.last());
         }

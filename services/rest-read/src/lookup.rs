@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::backlog::Backlog;
-use crate::batch::{Answer, Ask};
+use crate::backlog::{Backlog, Charge};
+use crate::batch::{Answer, Ask, Read};
 use crate::metrics::Metrics;
 use crate::problem::LookupError;
 use crate::reader::ReadLoop;
@@ -27,7 +27,7 @@ pub struct Limits {
     pub queue_keys_max: usize,
     /// Time from asking to answering.
     pub op_timeout: Duration,
-    /// No SELECT is sent while more bytes than this wait to be written to clients; the same for pages of lists.
+    /// Bytes of answers that wait to be written to clients: of small ones, of large ones, and the same for pages of lists.
     pub backlog_bytes_max: usize,
     /// Bytes of a key.
     pub key_bytes_max: usize,
@@ -107,8 +107,23 @@ impl Lookup {
     /// Reads `keys`, distinct and at least one, by one SELECT that is sent after this call.
     ///
     /// Answered within the timeout. Dropping the future takes the get back.
-    pub(crate) async fn get(&self, keys: Vec<Key>) -> Result<Answer, LookupError> {
+    pub(crate) async fn get(&self, mut keys: Vec<Key>) -> Result<Answer, LookupError> {
         let deadline = Instant::now() + self.op_timeout;
+        let mut charge = self.state.backlog.charge();
+        loop {
+            let no_room = match self.read(keys, charge, deadline).await? {
+                Read::Answer(answer) => return Ok(answer),
+                Read::NoRoom(asked, no_room) => {
+                    keys = asked;
+                    no_room
+                }
+            };
+            let room = timeout_at(deadline, self.state.backlog.reserve(no_room.bytes)).await;
+            charge = room.map_err(|_| LookupError::Overloaded)?;
+        }
+    }
+
+    async fn read(&self, keys: Vec<Key>, charge: Charge, deadline: Instant) -> Result<Read, LookupError> {
         let selects = self.state.selects();
         let waiting = self.state.waiting.fetch_add(keys.len(), Ordering::Relaxed);
         if waiting + keys.len() > self.queue_keys_max {
@@ -116,11 +131,11 @@ impl Lookup {
             return Err(self.state.full());
         }
         let (reply, answer) = oneshot::channel();
-        if self.queue.send(Ask::new(keys, reply)).is_err() {
+        if self.queue.send(Ask::new(keys, charge, reply)).is_err() {
             return Err(LookupError::Internal);
         }
         match timeout_at(deadline, answer).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(read)) => read,
             Ok(Err(_)) => Err(LookupError::Internal),
             Err(_) => Err(self.state.late(selects, &self.state.backlog)),
         }

@@ -4,6 +4,7 @@ use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::metrics::noop::NoopMeterProvider;
 
 use super::*;
+use crate::backlog::charged;
 use crate::trial::{PATIENCE, Trial, a_key, eventually, limits};
 
 fn start(trial: &Trial, limits: &Limits) -> (Lookup, TaskTracker) {
@@ -33,7 +34,7 @@ async fn take(inlet: &mut Inlet) -> Vec<usize> {
 
 async fn values(lookup: &Lookup, texts: &[&str]) -> Vec<Option<String>> {
     let answer = lookup.get(keys(texts)).await.expect("it can be answered");
-    answer.found.into_iter().map(|found| found.map(|found| found.entry.value)).collect()
+    answer.found.into_iter().map(|found| found.map(|entry| entry.value)).collect()
 }
 
 #[tokio::test]
@@ -77,7 +78,7 @@ async fn a_get_whose_client_left_is_not_read() {
 #[tokio::test]
 async fn no_select_is_sent_while_too_many_bodies_wait_to_be_written() {
     let (lookup, mut inlet, _) = Lookup::new(&Limits { backlog_bytes_max: 10, ..limits() });
-    let bodies: Vec<_> = (0..11).map(|_| lookup.state.backlog.charge(1)).collect();
+    let bodies: Vec<_> = (0..11).map(|_| charged(&lookup.state.backlog, 1)).collect();
     let _first = ask(&lookup, &["a"]).await;
     let held_back = tokio::time::timeout(Duration::from_millis(20), inlet.take()).await;
     assert!(held_back.is_err(), "a reader that gives up waiting takes nothing with it");
@@ -110,7 +111,9 @@ async fn a_get_past_its_deadline_says_whether_the_database_works() {
     );
     let (asked, answers) = (lookup.get(keys(&["a"])), async { lookup.state.selected() });
     assert_eq!(tokio::join!(asked, answers).0.err(), Some(LookupError::Overloaded), "it answers others");
-    let _unread = lookup.state.backlog.charge(usize::MAX / 2);
+    let (lookup, _inlet, _) =
+        Lookup::new(&Limits { op_timeout: Duration::from_millis(20), backlog_bytes_max: 0, ..limits() });
+    let (_connected, _unread) = (lookup.state.connection(), charged(&lookup.state.backlog, 1));
     assert_eq!(lookup.get(keys(&["a"])).await.err(), Some(LookupError::Overloaded), "clients do not read");
 }
 

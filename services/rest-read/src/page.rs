@@ -90,11 +90,6 @@ impl Page {
         &self.last
     }
 
-    /// The bytes of the body so far.
-    pub(crate) fn len(&self) -> usize {
-        self.json.len()
-    }
-
     /// Its body. The list goes on at `next`, if there is more.
     pub(crate) fn finish(mut self, next: Option<&str>) -> Vec<u8> {
         body::end_list(&mut self.json, next);

@@ -113,9 +113,9 @@ fn dead_rows_are_passed_by_few_statements_and_live_ones_are_not_fetched_in_vain(
 fn a_full_page_takes_nothing_more() {
     let mut page = Page::new(2);
     assert_eq!(fill(&mut page, &live(3, 1), 0, 16), Some(2));
-    let body = page.len();
+    let body = page.json.len();
     assert!(page.take(&record("9", None)).is_break());
-    assert_eq!((page.last(), page.items, page.len()), (key(1).as_str(), 2, body));
+    assert_eq!((page.last(), page.items, page.json.len()), (key(1).as_str(), 2, body));
 }
 
 proptest! {

@@ -7,6 +7,7 @@ use e2e::{Engine, PATIENCE, System, eventually, get, promises};
 promises! { sqlite:
     pages_that_nobody_reads_hold_up_no_get,
     answers_that_nobody_reads_hold_up_nobody_else,
+    an_answer_larger_than_all_room_holds_up_no_small_one,
 }
 
 async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
@@ -31,6 +32,30 @@ async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
     let asked = Instant::now();
     assert_eq!(system.read("a").await.status, 200);
     assert!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
+}
+
+async fn an_answer_larger_than_all_room_holds_up_no_small_one(engine: Engine) {
+    let system = System::start(engine).await;
+    let mut socket = system.socket().await;
+    // In JSON each of its characters takes six bytes.
+    let value = "\u{1}".repeat(1 << 20);
+    let keys: Vec<String> = (0..16).map(|number| format!("large{number}")).collect();
+    for key in &keys {
+        socket.set(key, &value).await;
+    }
+    socket.set("small", "v").await;
+    let mut unread = system.connection().await;
+    unread.send("GET", &format!("/storage?key={}", keys.join("&key="))).await;
+    let waits = async || match metric(&system, "keywire_lookup_backlog_bytes").await {
+        Some(bytes) if bytes >= 64 << 20 => Ok(()),
+        other => Err(format!("{other:?} bytes wait")),
+    };
+    eventually("there is no room", PATIENCE, waits).await;
+    for _ in 0..10 {
+        assert_eq!(system.read("small").await.status, 200);
+    }
+    waits().await.expect("nobody had to give way");
+    assert_eq!(system.read("large0").await.status, 200, "who does not read gives way for this");
 }
 
 /// A metric of the process that reads.
