@@ -8,6 +8,7 @@ use chassis::stop::Stop;
 use db::Writer;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Stop,
+    /// For larger messages.
+    pub(crate) room: Arc<Semaphore>,
     /// Whether a span per message goes anywhere.
     pub(crate) spans: bool,
 }
@@ -60,8 +63,9 @@ struct Connection<S> {
 /// The socket on an upgraded connection, within the limits of a message.
 pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
-    limits: Limits,
+    context: &Context,
 ) -> WebSocketStream<Watched<S>> {
+    let Context { limits, room, .. } = context;
     let limit = limits.message_bytes_max();
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
@@ -69,7 +73,8 @@ pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         .max_write_buffer_size(WRITE_BUFFER + limits.reply_bytes_max())
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    WebSocketStream::from_raw_socket(Watched::new(io), Role::Server, Some(config)).await
+    let io = Watched::new(io, limit, Arc::clone(room));
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 
 /// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
@@ -78,7 +83,7 @@ pub(crate) async fn serve<S>(io: S, client: Client, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let socket = open(io, context.limits).await;
+    let socket = open(io, &context).await;
     context.metrics.sockets.add(1, &[]);
     let mut connection = Connection {
         socket,
@@ -222,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn keep_alive(&mut self) -> ControlFlow<()> {
-        if self.pong_due && self.may_read() {
+        if self.pong_due && self.may_read() && !self.socket.get_ref().waits_for_room() {
             return self.give_up("no pong within 20 s of a ping").await;
         }
         self.pong_due = true;

@@ -14,7 +14,7 @@ pub(crate) async fn serve<S>(io: S, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut socket = connection::open(io, context.limits).await;
+    let mut socket = connection::open(io, &context).await;
     let closing = loop {
         let sent = match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => socket.send(message).await,

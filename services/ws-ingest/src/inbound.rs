@@ -1,18 +1,33 @@
-//! Watches the bytes a client sends: since when a message is incomplete, and how finely it is cut.
+//! Watches the bytes a client sends: since when a message is incomplete, how finely it is cut, and whether there is room for
+//! it.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::PollSemaphore;
 
 /// A message may come in this many frames, and one more per KiB of it.
 const FRAMES_MAX: u64 = 64;
 
 /// How long a message may be incomplete after its first byte.
 const INCOMPLETE: Duration = Duration::from_secs(10);
+
+/// A message of more bytes waits for room before its payload is read.
+const SMALL_BYTES_MAX: u64 = 16 * 1024;
+
+/// Room for the larger messages of a process that are under way or wait for their queue: ten of the largest.
+const ROOM_BYTES: usize = 64 * 1024 * 1024;
+
+/// Room for larger messages, shared by the sockets of a process.
+pub(crate) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ROOM_BYTES))
+}
 
 /// A stream of frames on its way to the WebSocket library, which notices neither. It ends with an error after the bytes
 /// that show the fault, so that what came before them is still understood.
@@ -23,6 +38,13 @@ pub(crate) struct Watched<S> {
     /// Ends the wait for the rest of a message; made when first needed.
     timer: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
+    /// What a message can have, at most.
+    message_bytes_max: usize,
+    room: PollSemaphore,
+    /// The room that is taken, and the message it is for. Kept until something is read after it: whoever has a message to
+    /// deal with reads nothing more.
+    taken: Option<(u64, OwnedSemaphorePermit)>,
+    waits_for_room: bool,
 }
 
 /// How a client sends a message that is not waited for any longer.
@@ -48,11 +70,48 @@ struct Inbound {
     frames: u64,
     bytes: u64,
     too_fine: bool,
+    /// Data messages that came to their end.
+    messages: u64,
 }
 
 impl<S> Watched<S> {
-    pub(crate) fn new(io: S) -> Self {
-        Self { io, inbound: Inbound::default(), timer: None, fault: None }
+    /// Watches `io`, on which messages have at most `message_bytes_max` bytes. Larger ones share `room` with those of others.
+    pub(crate) fn new(io: S, message_bytes_max: usize, room: Arc<Semaphore>) -> Self {
+        Self {
+            io,
+            inbound: Inbound::default(),
+            timer: None,
+            fault: None,
+            message_bytes_max,
+            room: PollSemaphore::new(room),
+            taken: None,
+            waits_for_room: false,
+        }
+    }
+
+    /// Whether nothing is read because there is no room for the message under way.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.waits_for_room
+    }
+
+    /// Takes the room that the message under way needs, and gives back that of the one before.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.taken.as_ref().is_some_and(|(message, _)| *message != self.inbound.messages) {
+            self.taken = None;
+        }
+        let needed = self.inbound.room_needed(self.message_bytes_max);
+        self.waits_for_room = needed > 0 && self.taken.is_none();
+        if !self.waits_for_room {
+            return Poll::Ready(());
+        }
+        let Poll::Ready(permit) = self.room.poll_acquire_many(cx, needed) else {
+            // It is us who do not read.
+            self.restart_clock();
+            return Poll::Pending;
+        };
+        self.waits_for_room = false;
+        self.taken = permit.map(|permit| (self.inbound.messages, permit));
+        Poll::Ready(())
     }
 
     /// Why nothing more is read, if so.
@@ -133,10 +192,23 @@ impl Inbound {
         let is_last = self.header[0] & 0x80 != 0;
         if !self.is_control() && is_last {
             (self.frames, self.bytes) = (0, 0);
+            self.messages += 1;
         }
         if self.frames == 0 {
             self.since = None;
         }
+    }
+
+    /// The room to take before more of the message under way is read. That of a fragmented one nobody knows, and taking it
+    /// bit by bit some might wait for each other for ever.
+    fn room_needed(&self, message_bytes_max: usize) -> u32 {
+        let is_whole = self.frames == 1 && !self.is_control() && self.header[0] & 0x80 != 0;
+        let needed = match self.bytes {
+            ..=SMALL_BYTES_MAX => 0,
+            bytes if is_whole => bytes.min(message_bytes_max as u64),
+            _ => message_bytes_max as u64,
+        };
+        u32::try_from(needed).unwrap_or(u32::MAX)
     }
 
     fn is_control(&self) -> bool {
@@ -153,6 +225,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if self.inbound.too_fine {
             return Poll::Ready(Err(self.fail(Fault::TooFine)));
         }
+        std::task::ready!(self.poll_room(cx));
         let before = buf.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buf)?;
         if read.is_ready() {
@@ -180,53 +253,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(first: u8, payload: usize) -> Vec<u8> {
-        let mut frame = vec![first];
-        match u8::try_from(payload) {
-            Ok(small) if small < 126 => frame.push(0x80 | small),
-            _ => {
-                frame.push(0xfe);
-                frame.extend(u16::try_from(payload).expect("a test's payload").to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(vec![b'x'; payload]);
-        frame
-    }
-
-    #[test]
-    fn it_knows_at_every_byte_whether_something_is_incomplete() {
-        let text = [frame(0x01, 3), frame(0x89, 0), frame(0x00, 300), frame(0x80, 0)].concat();
-        let stream = [frame(0x81, 5), text, frame(0x8a, 7), frame(0x82, 0)].concat();
-        let ends = [11, 11 + 9 + 6 + 308 + 6, 11 + 329 + 13, 11 + 329 + 13 + 6];
-        let mut inbound = Inbound::default();
-        for (at, byte) in (1..).zip(&stream) {
-            inbound.take(&[*byte], Instant::now());
-            assert_eq!(inbound.since.is_none(), ends.contains(&at), "after byte {at}");
-        }
-        let mut at_once = Inbound::default();
-        at_once.take(&stream, Instant::now());
-        assert!(at_once.since.is_none() && !at_once.too_fine);
-    }
-
-    #[test]
-    fn tiny_fragments_are_noticed_and_large_ones_are_not() {
-        let mut inbound = Inbound::default();
-        inbound.take(&frame(0x01, 1), Instant::now());
-        for _ in 1..FRAMES_MAX {
-            inbound.take(&frame(0x00, 1), Instant::now());
-        }
-        assert!(!inbound.too_fine);
-        inbound.take(&frame(0x00, 1), Instant::now());
-        assert!(inbound.too_fine);
-
-        let mut coarse = Inbound::default();
-        for _ in 0..1000 {
-            coarse.take(&frame(0x00, 1024), Instant::now());
-        }
-        assert!(!coarse.too_fine);
-    }
-}
+#[path = "inbound_tests.rs"]
+mod tests;

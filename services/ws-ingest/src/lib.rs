@@ -57,9 +57,10 @@ impl Ingest {
         let (sweeper, observed) = (CancellationToken::new(), metrics.clone());
         let every = Duration::from_millis(args.sweep_interval_ms);
         db::sweep(store, every, &tasks, sweeper.clone(), move |round| observed.sweep(round));
-        metrics::watch_queue(&meter, &writer);
+        let room = inbound::room();
+        metrics::watch(&meter, &writer, &room);
         let spans = telemetry.exports_spans();
-        let context = Context { writer, limits: args.message(), metrics, stop: stop.clone(), spans };
+        let context = Context { writer, limits: args.message(), metrics, stop: stop.clone(), room, spans };
         Self { context: Arc::new(context), tasks, sweeper }
     }
 

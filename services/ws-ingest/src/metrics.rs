@@ -1,8 +1,11 @@
 //! The instruments of `ws-ingest`, each declared once.
 
+use std::sync::Arc;
+
 use db::{BatchReport, Round, Writer};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use tokio::sync::Semaphore;
 
 /// What says how the write side is doing.
 #[derive(Debug, Clone)]
@@ -88,8 +91,15 @@ impl Metrics {
     }
 }
 
-/// Shows the depth of the queue whenever the metrics are read. Ends with the meter.
-pub(crate) fn watch_queue(meter: &Meter, writer: &Writer) {
+/// Shows the depth of the queue, and what `room` larger messages take, whenever the metrics are read. Ends with the meter.
+pub(crate) fn watch(meter: &Meter, writer: &Writer, room: &Arc<Semaphore>) {
+    let (room, all) = (Arc::clone(room), room.available_permits());
+    meter
+        .u64_observable_gauge("keywire.inbound")
+        .with_description("Bytes of messages over 16 KiB that are under way or wait for their queue.")
+        .with_unit("By")
+        .with_callback(move |observer| observer.observe((all - room.available_permits()) as u64, &[]))
+        .build();
     let lanes = writer.gauge();
     meter
         .u64_observable_gauge("keywire.queue.depth")
