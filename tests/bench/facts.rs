@@ -66,7 +66,7 @@ pub(crate) fn peaks(machine: &Machine, plan: &Plan) -> Vec<Fact> {
     let Some(pair) = machine.pair(Engine::MySql).filter(|_| plan.wants("memory")) else { return Vec::new() };
     let processes = [("ws-ingest", Some(&pair.system.writer)), ("rest-read", pair.system.reader.as_ref())];
     let fact = |(name, process): (&str, Option<&Process>)| {
-        let value = mib(kib(process?.id(), "VmHWM:"));
+        let value = mib(process?.memory_max());
         Some(Fact {
             name: format!("largest memory of {name}, all figures and curves"),
             value,
@@ -86,7 +86,7 @@ async fn growth(machine: &Machine) -> Vec<Fact> {
     let minute = || {
         Load::sets(32, 64).run(at, TURN_SECONDS);
         Load::gets(64).run(at, TURN_SECONDS);
-        [&writer, &reader].map(|process| kib(process.id(), "VmRSS:"))
+        [&writer, &reader].map(|process| process.memory())
     };
     let first = minute();
     let last = (2..=10).fold(first, |_, _| minute());
@@ -100,12 +100,12 @@ async fn growth(machine: &Machine) -> Vec<Fact> {
 }
 
 async fn memory(writer: Process, reader: Process) -> Vec<Fact> {
-    let rest = [&writer, &reader].map(|process| kib(process.id(), "VmRSS:"));
+    let rest = [&writer, &reader].map(|process| process.memory());
     let mut sockets = Vec::new();
     for _ in 0..SOCKETS {
         sockets.push(Socket::open(writer.public).await);
     }
-    let per_socket = kib(writer.id(), "VmRSS:").saturating_sub(rest[0]) / SOCKETS;
+    let per_socket = writer.memory().saturating_sub(rest[0]) / SOCKETS;
     vec![
         Fact {
             name: "memory of ws-ingest at rest".into(),
@@ -130,13 +130,6 @@ async fn memory(writer: Process, reader: Process) -> Vec<Fact> {
 
 /// Idle sockets that are opened to see what one takes.
 const SOCKETS: u64 = 500;
-
-/// A line of what Linux tells about the memory of a process.
-fn kib(id: u32, line: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|found| found.strip_prefix(line));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-}
 
 fn mib(kib: u64) -> String {
     format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)

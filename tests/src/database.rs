@@ -163,6 +163,13 @@ impl Database {
         }
     }
 
+    /// Keeps everybody else from writing to the file of `SQLite`, until it is dropped.
+    pub async fn locked(&self) -> SqliteConnection {
+        let mut file = self.open_file().await;
+        file.execute("begin immediate").await.expect("nobody else has it for long");
+        file
+    }
+
     async fn open_file(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.file());
         SqliteConnection::connect_with(&options).await.expect("the file can be opened")

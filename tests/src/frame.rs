@@ -1,9 +1,11 @@
 //! A socket below the level of messages: frames as bytes, to send what no honest client sends.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::patience::{PATIENCE, within};
 
@@ -100,6 +102,11 @@ impl RawSocket {
     /// The connection is gone.
     pub async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         within("sending", PATIENCE, self.stream.write_all(bytes)).await
+    }
+
+    /// Sends what is taken of `bytes` in `limit`; whether that was all.
+    pub async fn send_for(&mut self, bytes: &[u8], limit: Duration) -> bool {
+        matches!(timeout(limit, self.stream.write_all(bytes)).await, Ok(Ok(())))
     }
 
     /// The next frame; an end of the stream is an error.

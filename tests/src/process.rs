@@ -75,6 +75,27 @@ impl Process {
         self.child.id()
     }
 
+    /// KiB of memory that it has at the moment.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.kib("VmRSS:")
+    }
+
+    /// KiB of memory that it had at most.
+    #[must_use]
+    pub fn memory_max(&self) -> u64 {
+        self.kib("VmHWM:")
+    }
+
+    /// A line of what Linux tells about its memory.
+    fn kib(&self, line: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("Linux tells about our child");
+        let line = status.lines().find_map(|found| found.strip_prefix(line));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        kib.expect("a number of KiB")
+    }
+
     /// Asks it to stop, as an operator or a container engine does.
     pub fn terminate(&self) {
         signal("TERM", self.id());

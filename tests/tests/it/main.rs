@@ -17,6 +17,7 @@ mod drain;
 mod durability;
 mod expiry;
 mod export;
+mod floods;
 mod frames;
 mod hung;
 mod id;

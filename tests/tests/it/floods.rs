@@ -1,0 +1,132 @@
+//! Many clients that ask for much at once, or for nothing: memory stays bounded, and who asks for little beside them is answered.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, storage, within};
+use futures_util::future::join_all;
+
+promises! { sqlite:
+    an_idle_socket_takes_little_memory,
+    messages_that_never_end_share_their_room,
+    batches_that_wait_for_the_database_share_their_room,
+    pings_without_end_hold_up_nobody,
+    a_hundred_clients_that_never_read_are_let_go,
+}
+
+/// Memory that many large messages may take together: their room, what is copied while one is understood, and what the
+/// allocator keeps.
+const MESSAGES_KIB: u64 = 160 * 1024;
+
+/// How long somebody else may wait, in a debug build on a busy machine.
+const SOON: Duration = Duration::from_secs(3);
+
+/// A set that is answered soon, as a client that comes now sees it.
+async fn answered_soon(system: &System) {
+    let asked = Instant::now();
+    system.socket().await.set("small", "v").await;
+    assert!(asked.elapsed() < SOON, "somebody else waited {:?}", asked.elapsed());
+}
+
+async fn an_idle_socket_takes_little_memory(engine: Engine) {
+    const SOCKETS: usize = 5000;
+    let system = System::start(engine).await;
+    // What the first ones bring along belongs to all.
+    let _first = join_all((0..100).map(|_| system.socket())).await;
+    let before = system.writer.memory();
+    let mut sockets: Vec<Socket> = Vec::with_capacity(SOCKETS);
+    while sockets.len() < SOCKETS {
+        sockets.extend(join_all((0..100).map(|_| system.socket())).await);
+    }
+    let each = (system.writer.memory() - before) as f64 / SOCKETS as f64;
+    assert!(each <= 20.0, "{each:.1} KiB a socket");
+    answered_soon(&system).await;
+}
+
+async fn messages_that_never_end_share_their_room(engine: Engine) {
+    let system = System::start(engine).await;
+    let before = system.writer.memory();
+    let message = Frame::text(vec![b' '; 6_000_000]).masked();
+    let mut sockets = Vec::new();
+    for _ in 0..60 {
+        sockets.push(RawSocket::open(system.ws()).await);
+    }
+    // All but the last byte of it, as far as the service takes it.
+    let half = &message[..message.len() - 1];
+    join_all(sockets.iter_mut().map(|socket| socket.send_for(half, Duration::from_secs(5)))).await;
+    let more = system.writer.memory_max() - before;
+    assert!(more <= MESSAGES_KIB, "{more} KiB for them all");
+    answered_soon(&system).await;
+    drop(sockets);
+    let reply = system.socket().await.set("large", &"v".repeat(1 << 20)).await;
+    assert_eq!(reply, r#"{"message":"large created","status":200}"#, "their room is given back");
+}
+
+async fn batches_that_wait_for_the_database_share_their_room(engine: Engine) {
+    let system = System::with(engine, &[("QUEUE_BYTES_MAX", "8388608"), ("OP_TIMEOUT_MS", "60000")]).await;
+    let lock = system.database.locked().await;
+    let before = system.writer.memory();
+    let value = "v".repeat(1 << 20);
+    let ops: Vec<String> = (0..5).map(|key| format!(r#"{{"key":"{key}","value":"{value}"}}"#)).collect();
+    let batch = format!(r#"{{"op":"batch","ops":[{}]}}"#, ops.join(","));
+    let mut sockets = Vec::new();
+    for _ in 0..60 {
+        sockets.push(RawSocket::open(system.ws()).await);
+    }
+    let message = Frame::text(batch).masked();
+    join_all(sockets.iter_mut().map(|socket| socket.send_for(&message, Duration::from_secs(5)))).await;
+    let more = system.writer.memory_max() - before;
+    assert!(more <= MESSAGES_KIB, "{more} KiB for them all");
+    drop(lock);
+    let reply = sockets[0].frame().await.expect("it is answered");
+    assert!(reply.payload.starts_with(br#"{"message":"5 ops committed""#), "{reply:?}");
+}
+
+async fn pings_without_end_hold_up_nobody(engine: Engine) {
+    let system = System::start(engine).await;
+    let before = system.writer.memory();
+    let pings = Frame::new(0x89, [b'x'; 125]).masked().repeat(1000);
+    let flood = async {
+        let mut sockets = Vec::new();
+        for _ in 0..20 {
+            sockets.push(RawSocket::open(system.ws()).await);
+        }
+        // Their pongs are never read: from some time on they can send no more.
+        join_all(sockets.iter_mut().map(
+            async |socket| {
+                while socket.send_for(&pings, Duration::from_secs(5)).await {}
+            },
+        ))
+        .await;
+        sockets
+    };
+    let others = async {
+        for _ in 0..20 {
+            answered_soon(&system).await;
+            assert_eq!(e2e::get(system.http(), &storage("small")).await.status, 200);
+        }
+    };
+    let _sockets = tokio::join!(within("no more is read", PATIENCE * 2, flood), others).0;
+    let more = system.writer.memory() - before;
+    assert!(more < 20 * 1024, "{more} KiB");
+    answered_soon(&system).await;
+}
+
+async fn a_hundred_clients_that_never_read_are_let_go(engine: Engine) {
+    let system = System::start(engine).await;
+    let before = system.writer.memory();
+    // Each refusal is longer than what asks for it.
+    let chunk = Frame::text(*br"{}").masked().repeat(10_000);
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(RawSocket::open(system.ws()).await);
+    }
+    let gone = join_all(sockets.iter_mut().map(async |socket| while socket.send(&chunk).await.is_ok() {}));
+    let others = async {
+        for _ in 0..20 {
+            answered_soon(&system).await;
+        }
+    };
+    tokio::join!(within("they are given up", Duration::from_mins(1), gone), others);
+    let more = system.writer.memory_max() - before;
+    assert!(more < 100 * 1024, "{more} KiB");
+}
