@@ -56,6 +56,8 @@ struct Connection<S> {
     intake: Intake,
     ping: Interval,
     pong_due: bool,
+    /// The library has the answer to a ping ready, and sends it with whatever is flushed next.
+    owes_pong: bool,
     /// Set once nothing more is read: what the Close will say when all replies are out.
     closing: Option<Closing>,
 }
@@ -93,6 +95,7 @@ where
         intake: Intake::new(context.writer.clone(), context.spans),
         ping: interval_at(Instant::now() + PING, PING),
         pong_due: false,
+        owes_pong: false,
         closing: None,
     };
     connection.run().await;
@@ -161,7 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.asked(protocol::parse(text.as_str(), self.context.limits, now));
             }
             Some(Ok(Message::Binary(_))) => self.asked(Err(protocol::binary())),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Ping(_))) => self.owes_pong = true,
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(_))) => {
                 // What was taken in is settled all the same.
                 self.stop_reading(Closing::Theirs);
@@ -186,10 +190,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Sends every reply that is known and stands first, with one flush.
+    /// Sends every reply that is known and stands first, and a pong that is owed, with one flush.
     async fn send_ready(&mut self) -> ControlFlow<()> {
         let mut committed = 0;
-        let mut sent = false;
+        let mut sent = std::mem::take(&mut self.owes_pong);
         while let Some((text, outcome)) = self.replies.pop_known() {
             match outcome {
                 COMMITTED => committed += 1,
