@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument, debug, warn};
 
@@ -12,7 +11,6 @@ use crate::batch::{Batch, GRACE, REVS};
 use crate::engine::{Engine, Session};
 use crate::inbox::Inbox;
 use crate::link::Link;
-use crate::pending::Pending;
 use crate::plan::Plan;
 use crate::store::{CONNECT_TIMEOUT, within};
 use crate::transaction::write;
@@ -62,14 +60,14 @@ enum Attempt {
 impl<E: Engine> Lane<E> {
     pub(crate) fn new(
         engine: E,
-        queue: mpsc::Receiver<Pending>,
+        inbox: Inbox,
         config: WriterConfig,
         state: LaneState,
         observe: Arc<dyn Fn(BatchReport) + Send + Sync>,
     ) -> Self {
         Self {
             link: Link::new(engine, state),
-            inbox: Inbox::new(queue, config.batch_ops_max.get()),
+            inbox,
             config,
             observe,
             backoff: BACKOFF.0,

@@ -34,6 +34,7 @@ pub use entry::{
     Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Rev, Settled, VALUE_BYTES_MAX, Value,
     ValueTooLong, Write,
 };
+pub use inbox::Place;
 pub use pending::Ticket;
 pub use range::Range;
 pub use scanner::{Record, Scanner, Snapshot};

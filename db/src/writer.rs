@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use crate::entry::Write;
+use crate::inbox::{Depth, Inbox, Outbox, Place};
 use crate::lane::Lane;
 use crate::pending::{Pending, Ticket};
 use crate::store::{AnyEngine, Store};
@@ -25,7 +26,7 @@ pub struct WriterConfig {
     pub batch_ops_max: NonZeroUsize,
     /// The most bytes of keys and values of one transaction (one write is always let in).
     pub batch_bytes_max: usize,
-    /// The most writes that wait in one lane.
+    /// The most writes that wait in one lane, at either place.
     pub queue_ops_max: NonZeroUsize,
     /// The most bytes of keys and values that wait in the process; at least one write must fit.
     pub queue_bytes_max: u32,
@@ -72,10 +73,10 @@ pub struct Writer {
 
 /// How the lanes of a [`Writer`] are doing; holding it keeps nothing alive.
 #[derive(Debug, Clone)]
-pub struct Gauge(Vec<(mpsc::WeakSender<Pending>, LaneState)>);
+pub struct Gauge(Vec<(Depth, LaneState)>);
 
 struct LaneHandle {
-    queue: mpsc::Sender<Pending>,
+    queue: Outbox,
     state: LaneState,
 }
 
@@ -109,15 +110,15 @@ impl Writer {
             AnyEngine::Sqlite(_) => 1,
         };
         let handle = |_| {
-            let (queue, waiting) = mpsc::channel(config.queue_ops_max.get());
+            let (queue, inbox) = Inbox::new(config.queue_ops_max.get(), config.batch_ops_max.get());
             let state = LaneState::new();
             let (lane_state, observe) = (state.clone(), Arc::clone(&observe));
             match &store.engine {
                 AnyEngine::MySql(engine) => {
-                    tracker.spawn(Lane::new(engine.clone(), waiting, config, lane_state, observe).run())
+                    tracker.spawn(Lane::new(engine.clone(), inbox, config, lane_state, observe).run())
                 }
                 AnyEngine::Sqlite(engine) => {
-                    tracker.spawn(Lane::new(engine.clone(), waiting, config, lane_state, observe).run())
+                    tracker.spawn(Lane::new(engine.clone(), inbox, config, lane_state, observe).run())
                 }
             };
             LaneHandle { queue, state }
@@ -139,12 +140,11 @@ impl Writer {
     /// Queues `write` unless its queue is full, in which case it is given back: hand it to [`Writer::submit`], which waits.
     /// It is refused once `deadline` has passed.
     #[must_use]
-    pub fn try_submit(&self, write: Write, span: Span, deadline: Instant) -> Submitted {
+    pub fn try_submit(&self, write: Write, place: Place, span: Span, deadline: Instant) -> Submitted {
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
             return Submitted::Full(write, span);
         };
-        let queue = &self.lanes[self.lane_of(&write)].queue;
-        match queue.try_reserve() {
+        match self.queue_of(&write, place).try_reserve() {
             Ok(place) => {
                 let (pending, ticket) = Pending::new(write, span, bytes, deadline);
                 place.send(pending);
@@ -160,10 +160,16 @@ impl Writer {
     ///
     /// # Errors
     /// [`Refusal::Overloaded`] if it did not get in before `deadline`.
-    pub async fn submit(&self, write: Write, span: Span, deadline: Instant) -> Result<Ticket, Refusal> {
+    pub async fn submit(
+        &self,
+        write: Write,
+        place: Place,
+        span: Span,
+        deadline: Instant,
+    ) -> Result<Ticket, Refusal> {
         let wait = async {
             let bytes = Arc::clone(&self.bytes).acquire_many_owned(weight(&write)).await;
-            let place = self.lanes[self.lane_of(&write)].queue.reserve().await;
+            let place = self.queue_of(&write, place).reserve().await;
             match (bytes, place) {
                 (Ok(bytes), Ok(place)) => Some((bytes, place)),
                 _ => None,
@@ -184,8 +190,12 @@ impl Writer {
     /// A view of the lanes that does not keep them from ending.
     #[must_use]
     pub fn gauge(&self) -> Gauge {
-        let lane = |lane: &LaneHandle| (lane.queue.downgrade(), lane.state.clone());
+        let lane = |lane: &LaneHandle| (lane.queue.depth(), lane.state.clone());
         Gauge(self.lanes.iter().map(lane).collect())
+    }
+
+    fn queue_of(&self, write: &Write, place: Place) -> &mpsc::Sender<Pending> {
+        self.lanes[self.lane_of(write)].queue.at(place)
     }
 
     fn lane_of(&self, write: &Write) -> usize {
@@ -211,8 +221,7 @@ impl Gauge {
     /// How many writes wait in the lanes.
     #[must_use]
     pub fn depth(&self) -> usize {
-        let queues = self.0.iter().filter_map(|(queue, _)| queue.upgrade());
-        queues.map(|queue| queue.max_capacity() - queue.capacity()).sum()
+        self.0.iter().map(|(depth, _)| depth.get()).sum()
     }
 
     /// Whether every lane has its connection.

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Instant;
 
-use db::{Refusal, Submitted, Ticket, Write, Writer};
+use db::{Place, Refusal, Submitted, Ticket, Write, Writer};
 use tracing::{Span, info_span};
 
 use crate::protocol::{self, Envelope};
@@ -93,16 +93,17 @@ impl Intake {
 
     fn submit(&mut self, write: Write, envelope: Envelope, deadline: Instant, replies: &mut Replies) {
         let bytes = write.bytes();
+        let place = if replies.is_empty() { Place::Front } else { Place::Back };
         let span = if self.spans {
             info_span!("message", otel.kind = "server", bytes, ops = write.ops().len())
         } else {
             Span::none()
         };
-        match self.writer.try_submit(write, span, deadline) {
+        match self.writer.try_submit(write, place, span, deadline) {
             Submitted::Queued(ticket) => replies.wait_for(ticket, envelope, bytes),
             Submitted::Full(write, span) => {
                 let writer = self.writer.clone();
-                let submit = Box::pin(async move { writer.submit(write, span, deadline).await });
+                let submit = Box::pin(async move { writer.submit(write, place, span, deadline).await });
                 self.blocked = Some(Blocked { submit, envelope, bytes });
             }
         }
