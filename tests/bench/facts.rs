@@ -1,6 +1,8 @@
-//! Latency at half of the peak, and memory.
+//! Latency at half of the peak and beside an overload, and memory.
 
-use e2e::{Engine, Process, Socket};
+use std::time::Duration;
+
+use e2e::{Engine, Process, Socket, System};
 
 use crate::Plan;
 use crate::figures::{Figure, Source, ours};
@@ -36,6 +38,9 @@ pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Fact> {
             aim: "4",
         });
     }
+    if plan.wants("overload") {
+        facts.push(overload(&pair.system, plan));
+    }
     if plan.wants("memory") {
         facts.extend(memory(pair.system.another_writer().await, pair.system.another_reader().await).await);
         if !plan.quick {
@@ -43,6 +48,28 @@ pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Fact> {
         }
     }
     facts
+}
+
+/// What somebody who waits for each reply sees beside ten times as many sockets as saturate the service.
+fn overload(system: &System, plan: &Plan) -> Fact {
+    const LEAD_SECONDS: f64 = 1.0;
+    let seconds = plan.span.as_secs_f64() * 20.0;
+    let at = Pair { write: system.ws(), read: system.http() };
+    let beside = |sockets| {
+        std::thread::scope(|scope| {
+            scope.spawn(move || Load::sets(sockets, 64).run(at, seconds + 2.0 * LEAD_SECONDS));
+            std::thread::sleep(Duration::from_secs_f64(LEAD_SECONDS));
+            Load::sets(1, 1).run(at, seconds).p99
+        })
+    };
+    let (saturated, overloaded) = (beside(32), beside(320));
+    Fact {
+        name: "p99 of sets one by one, beside an overload of 320 sockets x 64 / beside 32 sockets x 64"
+            .into(),
+        value: format!("{:.1} ({overloaded:.1} ms / {saturated:.1} ms)", overloaded / saturated),
+        must: "2",
+        aim: "",
+    }
 }
 
 /// How the pair compares with the service it replaces (Django, daphne, `MySQL`), whose figures were measured once, on a machine
@@ -86,7 +113,7 @@ async fn growth(machine: &Machine) -> Vec<Fact> {
     let minute = || {
         Load::sets(32, 64).run(at, TURN_SECONDS);
         Load::gets(64).run(at, TURN_SECONDS);
-        [&writer, &reader].map(|process| process.memory())
+        [&writer, &reader].map(Process::memory)
     };
     let first = minute();
     let last = (2..=10).fold(first, |_, _| minute());
@@ -100,7 +127,7 @@ async fn growth(machine: &Machine) -> Vec<Fact> {
 }
 
 async fn memory(writer: Process, reader: Process) -> Vec<Fact> {
-    let rest = [&writer, &reader].map(|process| process.memory());
+    let rest = [&writer, &reader].map(Process::memory);
     let mut sockets = Vec::new();
     for _ in 0..SOCKETS {
         sockets.push(Socket::open(writer.public).await);
