@@ -19,6 +19,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Tells clients over the cap that they are.
 pub(crate) struct Refusals {
     connections_max: usize,
+    /// Whether clients understand what is not encrypted; if not, they are just let go.
+    in_clear: bool,
     /// One per refusal under way.
     places: Arc<Semaphore>,
     reply: Arc<[u8]>,
@@ -27,9 +29,10 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    pub(crate) fn new(connections_max: usize) -> Self {
+    pub(crate) fn new(connections_max: usize, in_clear: bool) -> Self {
         Self {
             connections_max,
+            in_clear,
             places: Arc::new(Semaphore::new(REFUSALS_MAX)),
             reply: raw(Problem::new(Code::Overloaded, "too many connections")).into(),
             logged: None,
@@ -40,6 +43,9 @@ impl Refusals {
         if self.logged.is_none_or(|logged| logged.elapsed() > Duration::from_secs(10)) {
             self.logged = Some(Instant::now());
             tracing::warn!(connections_max = self.connections_max, "refusing connections over the cap");
+        }
+        if !self.in_clear {
+            return;
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return;

@@ -103,7 +103,7 @@ pub async fn serve<E, X>(
     let local = local.map_or_else(|_| LocalAddr::default(), |addr| LocalAddr(addr.into()));
     let http = http(limits);
     let places = Arc::new(Semaphore::new(limits.connections_max));
-    let mut refusals = Refusals::new(limits.connections_max);
+    let mut refusals = Refusals::new(limits.connections_max, tls.is_none());
     let connections = TaskTracker::new();
     loop {
         let (stream, peer) = tokio::select! {

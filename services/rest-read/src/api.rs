@@ -142,6 +142,7 @@ impl Api {
             return Err(Problem::new(Code::BadParameter, message).into());
         }
         caller.check(key.iter())?;
+        caller.spend(key.iter().count() - 1)?;
         Ok(EntriesReply::Found(EntriesBody(self.read_all(key, caller.line()).await?)))
     }
 

@@ -24,9 +24,14 @@ impl Caller {
         let Holder(grant) = &self.holder;
         asked.into_iter().try_for_each(|prefix| grant.read(prefix))
     }
-}
 
-impl Caller {
+    /// Counts `ops` more than the one that the request is.
+    pub(crate) fn spend(&self, ops: usize) -> Result<(), Problem> {
+        let Holder(grant) = &self.holder;
+        self.line.as_ref().map_or(Ok(()), |line| line.spend(ops))?;
+        grant.spend(ops)
+    }
+
     /// Where the answer goes.
     pub(crate) fn line(&self) -> Option<&Arc<Line>> {
         self.line.as_ref()

@@ -62,8 +62,9 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
     let new = added(&path, folder, entry).map_err(failed)?;
     // Read as the services read it, before it takes the place of what they read now.
     Access::read(new.path()).map_err(|bad| Failure::Refused(format!("{} {bad}", args.into.display())))?;
-    new.persist(&path).map_err(|error| failed(error.error))?;
-    printed(writeln!(io::stdout(), "{token}"))
+    // Before it counts: a token that nobody has seen could not be taken back by who made it.
+    printed(writeln!(io::stdout(), "{token}"))?;
+    new.persist(&path).map(drop).map_err(|error| failed(error.error))
 }
 
 /// A file beside `path` that holds what it holds, and `entry`.

@@ -117,8 +117,8 @@ impl Endpoint for Socket {
         *handshake.method_mut() = request.method().clone();
         *handshake.version_mut() = request.version();
         *handshake.headers_mut() = request.headers().clone();
-        let Ok(answer) = create_response(&handshake) else { return Ok(upgrade_required()) };
         let client = Client::of(&request).await?;
+        let Ok(answer) = create_response(&handshake) else { return Ok(upgrade_required()) };
         let speaks_subprotocol = speaks_subprotocol(request.headers());
         let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
 

@@ -40,6 +40,7 @@ async fn without_a_token_nobody_comes_in(engine: Engine) {
     let token = tokens.make("app", &["--read", "", "--write", ""]);
     let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     Socket::open_as(system.ws(), &token).await.set("k", "v").await;
+    e2e::get(system.ws(), "/ws/storage/").await.refused(401, "unauthenticated");
 
     let wrong = format!("Bearer {token}x");
     for headers in [&[][..], &[("Authorization", "Bearer")], &[("Authorization", &wrong)]] {
@@ -237,6 +238,9 @@ async fn all_holders_of_a_token_share_its_rate(engine: Engine) {
         first.next().await.ends_with(r#","status":429,"code":"slow_down","id":1}"#),
         "each of its ops counts"
     );
+    let keys: Vec<String> = (0..21).map(|key| format!("key={key}")).collect();
+    let many = get_as(&system, &slow, &format!("/storage?{}", keys.join("&"))).await;
+    many.refused(429, "slow_down");
     let (one, two) = tokio::join!(burst(&mut first, "a", 200), burst(&mut second, "b", 200));
     assert!((15..100).contains(&(one.0 + two.0)), "{one:?} and {two:?}");
     let mut free = Socket::open_as(system.ws(), &other).await;

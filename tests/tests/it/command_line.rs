@@ -80,6 +80,22 @@ fn what_nobody_hears_changes_no_exit_code() {
     }
 }
 
+#[test]
+fn a_token_that_nobody_has_seen_is_not_in_the_file() {
+    let tokens = e2e::Tokens::new();
+    let seen = tokens.make("seen", &["--read", ""]);
+    let before = std::fs::read_to_string(tokens.file()).expect("it was made");
+    let mut unseen = std::process::Command::new(e2e::binary("keywire"));
+    let output =
+        unseen.args(["token", "unseen", "--read", "", "--into", &tokens.file()]).stdout(full()).output();
+    assert_eq!(
+        said(&output.expect("it can be started"), 74),
+        "keywire: cannot print: No space left on device (os error 28)"
+    );
+    assert_eq!(std::fs::read_to_string(tokens.file()).expect("it is there"), before);
+    assert!(!before.contains(&seen) && before.contains("seen"));
+}
+
 async fn what_is_put_is_got_to_the_byte(engine: Engine) {
     let system = System::start(engine).await;
     let entries = [

@@ -13,6 +13,7 @@ promises! {
     what_is_written_over_tls_is_read_over_tls,
     who_is_vouched_for_by_nobody_we_know_is_not_spoken_to,
     a_client_that_does_not_shake_hands_is_let_go,
+    over_the_cap_nobody_is_told_what_only_tls_could_say,
 }
 
 mod towards_the_database {
@@ -71,6 +72,18 @@ async fn who_is_vouched_for_by_nobody_we_know_is_not_spoken_to(engine: Engine) {
     let mut answer = Vec::new();
     let read = within("the end", PATIENCE, plain.read_to_end(&mut answer)).await;
     assert!(read.is_err() || !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+}
+
+async fn over_the_cap_nobody_is_told_what_only_tls_could_say(engine: Engine) {
+    let certificates = Certificates::new(&["127.0.0.1"]);
+    let (cert, key) = (certificates.certificate(), certificates.key());
+    let settings = [("TLS_CERT_FILE", &*cert), ("TLS_KEY_FILE", &*key), ("CONNECTIONS_MAX", "1")];
+    let system = System::with(engine, &settings).await;
+    let connect = || TcpStream::connect(system.ws());
+    let _first = connect().await.expect("the port is open");
+    let (mut over, mut answer) = (connect().await.expect("the port is open"), Vec::new());
+    within("the end", PATIENCE, over.read_to_end(&mut answer)).await.expect("it is closed and not reset");
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
 async fn a_client_that_does_not_shake_hands_is_let_go(engine: Engine) {
