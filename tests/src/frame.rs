@@ -114,7 +114,15 @@ impl RawSocket {
     /// # Errors
     /// The connection is gone.
     pub async fn frame(&mut self) -> std::io::Result<Frame> {
-        within("a frame", PATIENCE, async {
+        self.frame_within(PATIENCE).await
+    }
+
+    /// The next frame, which may take as long as `limit`.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn frame_within(&mut self, limit: Duration) -> std::io::Result<Frame> {
+        within("a frame", limit, async {
             let first = self.stream.read_u8().await?;
             let length = match self.stream.read_u8().await? {
                 126 => u64::from(self.stream.read_u16().await?),

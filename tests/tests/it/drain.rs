@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use e2e::{Closed, Connection, Engine, Frame, Load, PATIENCE, RawSocket, System, promises, signal};
+use e2e::{
+    Closed, Connection, Engine, Frame, Load, PATIENCE, RawSocket, System, eventually, promises, signal,
+};
 use tokio::task::JoinSet;
 
 promises! {
@@ -66,6 +68,32 @@ async fn sigterm_lets_reads_under_way_finish(engine: Engine) {
     assert_eq!(status.code(), Some(0), "{}", reader.log());
     assert!(readers.join_all().await.into_iter().all(|count| count >= 50));
     assert!(Connection::try_open(public).await.is_err(), "nobody listens any more");
+}
+
+mod a_second_signal {
+    use super::*;
+
+    promises! { sqlite:
+        stops_at_once_and_says_so,
+    }
+}
+
+async fn stops_at_once_and_says_so(engine: Engine) {
+    let mut system = System::start(engine).await;
+    let _lock = system.database.locked().await;
+    let mut waits = RawSocket::open(system.ws()).await;
+    waits.send(&Frame::text(*br#"{"key":"k","value":"v"}"#).masked()).await.expect("it is sent");
+    system.writer.terminate();
+    eventually("the drain has begun", PATIENCE, async || match Connection::try_open(system.ws()).await {
+        Err(_) => Ok(()),
+        Ok(_) => Err("the port is open".into()),
+    })
+    .await;
+    system.writer.terminate();
+    let status = system.writer.ended(Duration::from_secs(2)).await;
+    assert_eq!(status.code(), Some(1), "{}", system.writer.log());
+    assert!(system.writer.log().contains("second signal: stopping without draining"));
+    waits.frame().await.expect_err("its write was not answered");
 }
 
 async fn a_client_that_never_answers_the_close_does_not_hold_up_the_stop(engine: Engine) {

@@ -99,6 +99,31 @@ async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
     assert_eq!(reply.payload, br#"{"message":"k created","status":200}"#);
 }
 
+mod sqlite_alone {
+    use super::*;
+
+    promises! { sqlite:
+        a_client_that_does_not_answer_a_ping_is_let_go,
+    }
+}
+
+async fn a_client_that_does_not_answer_a_ping_is_let_go(engine: Engine) {
+    let system = System::start(engine).await;
+    let opened = Instant::now();
+    let (mut deaf, mut answers) = (RawSocket::open(system.ws()).await, RawSocket::open(system.ws()).await);
+    for socket in [&mut deaf, &mut answers] {
+        let ping = socket.frame_within(2 * PATIENCE).await.expect("a ping");
+        assert_eq!(ping.first, 0x89);
+    }
+    answers.send(&Frame::new(0x8A, []).masked()).await.expect("it is open");
+    let close = deaf.frame_within(2 * PATIENCE).await.expect("a Close");
+    assert_eq!((close.first, &close.payload[..2]), (0x88, &1008u16.to_be_bytes()[..]), "{close:?}");
+    assert!((38..45).contains(&opened.elapsed().as_secs()), "20 s and 20 s: {:?}", opened.elapsed());
+    answers.send(&Frame::text(*br#"{"key":"k","value":"v"}"#).masked()).await.expect("it is open");
+    assert_eq!(answers.frame().await.expect("the next ping").first, 0x89);
+    assert_eq!(answers.frame().await.expect("a reply").payload, br#"{"message":"k created","status":200}"#);
+}
+
 async fn a_client_that_never_reads_its_replies_is_let_go(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
