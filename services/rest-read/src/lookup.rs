@@ -42,7 +42,10 @@ pub struct Limits {
 /// Where gets are asked. When the last clone is dropped, the readers end.
 #[derive(Debug, Clone)]
 pub(crate) struct Lookup {
-    queue: mpsc::UnboundedSender<Ask>,
+    /// Gets of one key.
+    single: mpsc::UnboundedSender<Ask>,
+    /// Gets of more, which would keep those of one waiting.
+    many: mpsc::UnboundedSender<Ask>,
     state: Arc<State>,
     op_timeout: Duration,
     queue_keys_max: usize,
@@ -67,7 +70,8 @@ pub(crate) struct State {
 /// The receiving end of the queue, shared by the readers.
 #[derive(Debug)]
 pub(crate) struct Inlet {
-    queue: mpsc::UnboundedReceiver<Ask>,
+    single: mpsc::UnboundedReceiver<Ask>,
+    many: mpsc::UnboundedReceiver<Ask>,
     /// Taken from the queue, but for the next SELECT.
     next: Option<Ask>,
     state: Arc<State>,
@@ -77,13 +81,15 @@ pub(crate) struct Inlet {
 impl Lookup {
     /// A lookup without readers, the end its gets come out of, and a token that is cancelled when it is gone.
     pub(crate) fn new(limits: &Limits) -> (Self, Inlet, CancellationToken) {
-        let (queue, received) = mpsc::unbounded_channel();
+        let ((single, singles), (many, manies)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let state = Arc::new(State::new(limits.backlog_bytes_max));
         let select_keys_max = limits.select_keys_max;
-        let inlet = Inlet { queue: received, next: None, state: Arc::clone(&state), select_keys_max };
+        let inlet =
+            Inlet { single: singles, many: manies, next: None, state: Arc::clone(&state), select_keys_max };
         let gone = CancellationToken::new();
         let lookup = Self {
-            queue,
+            single,
+            many,
             state,
             op_timeout: limits.op_timeout,
             queue_keys_max: limits.queue_keys_max,
@@ -131,7 +137,8 @@ impl Lookup {
             return Err(self.state.full());
         }
         let (reply, answer) = oneshot::channel();
-        if self.queue.send(Ask::new(keys, charge, reply)).is_err() {
+        let queue = if keys.len() == 1 { &self.single } else { &self.many };
+        if queue.send(Ask::new(keys, charge, reply)).is_err() {
             return Err(LookupError::Internal);
         }
         match timeout_at(deadline, answer).await {
@@ -224,7 +231,12 @@ impl Inlet {
     /// It may be none but abandoned gets, so the list may be empty. Dropping the future loses nothing.
     pub(crate) async fn take(&mut self) -> Option<Vec<Ask>> {
         if self.next.is_none() {
-            self.next = Some(self.queue.recv().await?);
+            self.next = tokio::select! {
+                biased;
+                Some(ask) = self.single.recv() => Some(ask),
+                Some(ask) = self.many.recv() => Some(ask),
+                else => return None,
+            };
         }
         self.state.backlog.room().await;
         // The first get wakes its reader before connections that are just as ready have been looked at: they go
@@ -232,7 +244,7 @@ impl Inlet {
         tokio::task::yield_now().await;
         let keys_max = self.select_keys_max.min(self.state.backlog.keys_advised());
         let (mut asks, mut keys) = (Vec::new(), 0);
-        while let Some(ask) = self.next.take().or_else(|| self.queue.try_recv().ok()) {
+        while let Some(ask) = self.next(keys < keys_max / 2) {
             if keys > 0 && keys + ask.len() > keys_max {
                 self.next = Some(ask);
                 break;
@@ -248,6 +260,13 @@ impl Inlet {
             }
         }
         Some(asks)
+    }
+
+    /// The next get that waits: what had no room before, then single ones or larger ones.
+    fn next(&mut self, single_first: bool) -> Option<Ask> {
+        let Self { single, many, next, .. } = self;
+        let (first, second) = if single_first { (single, many) } else { (many, single) };
+        next.take().or_else(|| first.try_recv().ok()).or_else(|| second.try_recv().ok())
     }
 }
 

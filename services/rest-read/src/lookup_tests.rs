@@ -58,10 +58,9 @@ async fn a_multi_get_is_never_split() {
     for texts in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["a"], &["1", "2", "3", "4", "5"], &["a"]] {
         waiting.push(ask(&lookup, texts).await);
     }
-    assert_eq!(take(&mut inlet).await, [1, 2]);
-    assert_eq!(take(&mut inlet).await, [3, 1]);
+    assert_eq!(take(&mut inlet).await, [1, 1, 2], "single ones have half of a SELECT");
+    assert_eq!(take(&mut inlet).await, [1, 3]);
     assert_eq!(take(&mut inlet).await, [5], "even if it is larger than a SELECT should be");
-    assert_eq!(take(&mut inlet).await, [1]);
     assert_eq!(lookup.state.waiting(), 0);
 }
 
@@ -96,7 +95,22 @@ async fn a_full_queue_refuses_with_the_reason() {
     assert_eq!(lookup.get(keys(&["c", "d"])).await.err(), Some(LookupError::Overloaded));
     drop(connected);
     let _fits = ask(&lookup, &["c"]).await;
-    assert_eq!(take(&mut inlet).await, [2, 1]);
+    assert_eq!(take(&mut inlet).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn neither_single_gets_nor_larger_ones_wait_for_ever() {
+    let (lookup, mut inlet, _) = Lookup::new(&Limits { select_keys_max: 4, ..limits() });
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(ask(&lookup, &["a", "b", "c", "d"]).await);
+    }
+    for _ in 0..6 {
+        waiting.push(ask(&lookup, &["a"]).await);
+    }
+    for expected in [&[1, 1][..], &[4], &[1, 1], &[4], &[1, 1]] {
+        assert_eq!(take(&mut inlet).await, expected);
+    }
 }
 
 #[tokio::test]
