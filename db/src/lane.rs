@@ -199,7 +199,7 @@ impl<E: Engine> Lane<E> {
             Err(error) => {
                 // Whatever it says, an answer to COMMIT that is not OK is a lost answer.
                 warn!(%error, lane = self.link.id(), "COMMIT got no answer; asking the fence");
-                self.link.close(&error);
+                self.link.close_committing(&error);
                 Attempt::Again
             }
         }

@@ -35,7 +35,7 @@ pub(crate) struct Link<E: Engine> {
     session: Option<E::Session>,
     /// A connection being opened; it goes on whenever somebody waits for it.
     connecting: Option<Connecting<E::Session>>,
-    /// The connection before this one, which may still hold the row.
+    /// The connection before this one, which may still hold the row; none if it is not to be ended.
     previous: Option<E::Identity>,
 }
 
@@ -199,6 +199,13 @@ impl<E: Engine> Link<E> {
             self.previous = Some(E::identity(&session));
             self.state.set(Err(error.to_string()));
         }
+    }
+
+    /// Throws the connection away because its COMMIT got no answer. It is not ended on the server: if it waits there for room
+    /// on the disk, the whole of `MySQL` would stop. If COMMIT never got there, the server ends it by itself.
+    pub(crate) fn close_committing(&mut self, error: &Error) {
+        self.close(error);
+        self.previous = None;
     }
 
     /// Goes on under a fresh id: the old fence row says nothing about this lane any more.

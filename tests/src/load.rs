@@ -22,6 +22,7 @@ const LOOKUP_KEYS: usize = 100;
 pub struct Load {
     stop: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
     closed: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<Tally>>,
 }
@@ -49,24 +50,26 @@ impl Load {
     /// A writer whose socket is closed opens another until the load is stopped.
     #[must_use]
     pub fn start(addr: SocketAddr, prefix: &str, sockets: usize, window: usize) -> Self {
-        let (stop, acked, closed) = <(Arc<AtomicBool>, Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+        let stop = Arc::<AtomicBool>::default();
+        let [acked, failed, closed] = <[Arc<AtomicU64>; 3]>::default();
         let tasks = (0..sockets).map(|socket| {
-            let (stop, acked, closed) = (Arc::clone(&stop), Arc::clone(&acked), Arc::clone(&closed));
-            let writer = LoadWriter { prefix: format!("{prefix}/{socket}"), window, stop, acked, closed };
+            let (prefix, stop) = (format!("{prefix}/{socket}"), Arc::clone(&stop));
+            let [acked, failed, closed] = [&acked, &failed, &closed].map(Arc::clone);
+            let writer = LoadWriter { prefix, window, stop, acked, failed, closed };
             tokio::spawn(writer.run(addr))
         });
         let tasks = tasks.collect();
-        Self { stop, acked, closed, tasks }
+        Self { stop, acked, failed, closed, tasks }
     }
 
     /// Waits until at least `count` more writes than now are acknowledged.
     pub async fn acked(&self, count: u64, limit: Duration) {
-        let start = self.acked.load(Ordering::Relaxed);
-        eventually("writes are acknowledged", limit, async || {
-            let done = self.acked.load(Ordering::Relaxed) - start;
-            if done >= count { Ok(()) } else { Err(format!("{done} of {count}")) }
-        })
-        .await;
+        more("writes are acknowledged", &self.acked, count, limit).await;
+    }
+
+    /// Waits until at least `count` more writes than now are answered 503 or 504.
+    pub async fn failed(&self, count: u64, limit: Duration) {
+        more("writes fail", &self.failed, count, limit).await;
     }
 
     /// Waits until the service has closed a socket.
@@ -89,11 +92,22 @@ impl Load {
     }
 }
 
+/// Waits until `counter` has grown by `count`.
+async fn more(what: &str, counter: &AtomicU64, count: u64, limit: Duration) {
+    let start = counter.load(Ordering::Relaxed);
+    eventually(what, limit, async || {
+        let done = counter.load(Ordering::Relaxed) - start;
+        if done >= count { Ok(()) } else { Err(format!("{done} of {count}")) }
+    })
+    .await;
+}
+
 struct LoadWriter {
     prefix: String,
     window: usize,
     stop: Arc<AtomicBool>,
     acked: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
     closed: Arc<AtomicU64>,
 }
 
@@ -140,7 +154,11 @@ impl LoadWriter {
     fn note(&self, reply: &str, key: Option<String>, tally: &mut Tally) {
         let key = key.unwrap_or_else(|| panic!("a reply to nothing: {reply}"));
         let problem: Value = serde_json::from_str(reply).expect("a reply is JSON");
-        match problem["status"].as_u64() {
+        let status = problem["status"].as_u64();
+        if matches!(status, Some(503 | 504)) {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        match status {
             Some(200) if reply == created(&key) => {
                 self.acked.fetch_add(1, Ordering::Relaxed);
                 tally.acked.push(key);

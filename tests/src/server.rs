@@ -12,6 +12,7 @@ use sqlx::{Connection as _, MySqlConnection};
 use tempfile::TempDir;
 use url::Url;
 
+use crate::disk::{Disk, Part, run};
 use crate::engine::Engine;
 use crate::patience::eventually;
 use crate::process::signal;
@@ -35,6 +36,8 @@ pub struct Server {
     pub engine: Engine,
     port: u16,
     args: Vec<String>,
+    /// Dropped before the folder it is mounted in.
+    disk: Option<Disk>,
     home: Home,
     /// A folder that a container sees too, at the same path.
     shown: Option<PathBuf>,
@@ -88,12 +91,51 @@ impl Server {
             }
         };
         let args = DURABLE.iter().chain(args).map(|&arg| arg.to_owned()).collect();
-        Self { engine, port, args, home, shown: None }
+        Self { engine, port, args, disk: None, home, shown: None }
     }
 
     /// Shows it a folder, at the same path; before it is started.
     pub fn mount(&mut self, folder: &Path) {
         self.shown = Some(folder.to_owned());
+    }
+
+    /// Gives a part of its files a small file system of their own; before it is started.
+    ///
+    /// # Errors
+    /// Why it cannot be mounted.
+    pub fn confine(&mut self, part: Part) -> Result<(), String> {
+        let (disk, rest) = match &self.home {
+            Home::Folder { folder, .. } => (Disk::mount(part, folder.path().join("disk"))?, folder.path()),
+            Home::Container { .. } => (Disk::contained(part), Path::new("/var/lib/mysql")),
+        };
+        self.args.extend(disk.args(rest));
+        self.disk = Some(disk);
+        Ok(())
+    }
+
+    /// Fills that file system to the last byte.
+    pub fn fill(&self) {
+        let [fill, _] = self.confined().filling();
+        self.shell(&fill);
+    }
+
+    /// Makes room there again.
+    pub fn empty(&self) {
+        let [_, empty] = self.confined().filling();
+        self.shell(&empty);
+    }
+
+    fn confined(&self) -> &Disk {
+        self.disk.as_ref().expect("it has a file system of its own")
+    }
+
+    /// Runs a command where its files are.
+    fn shell(&self, script: &str) {
+        let done = match &self.home {
+            Home::Folder { .. } => run(Command::new("sh").args(["-c", script])),
+            Home::Container { name, .. } => docker(&["exec", name, "sh", "-c", script]).map(drop),
+        };
+        done.unwrap_or_else(|error| panic!("{script}: {error}"));
     }
 
     /// Its address, as its root.
@@ -161,11 +203,12 @@ impl Server {
     fn launch(&mut self) {
         match &mut self.home {
             Home::Folder { folder, child } => {
-                let data = folder.path().join("data");
+                let small = self.disk.as_ref().and_then(Disk::data);
+                let data = small.unwrap_or_else(|| folder.path().join("data"));
                 if !data.exists() {
-                    install(&data);
+                    install(folder.path(), &data);
                 }
-                *child = Some(mariadbd(&data, self.port, &self.args));
+                *child = Some(mariadbd(folder.path(), &data, self.port, &self.args));
             }
             Home::Container { name, made: true } => {
                 docker(&["start", name]).expect("a stopped container can be started");
@@ -173,12 +216,17 @@ impl Server {
             Home::Container { name, made } => {
                 // Not published: Docker's proxy of a port would be measured with everything else.
                 let port = format!("--port={}", self.port);
+                let tmpfs = self.disk.as_ref().map(Disk::tmpfs);
+                let data = self.disk.as_ref().and_then(Disk::data);
+                let data = data.map(|data| format!("--datadir={}", data.display()));
                 let mut run = vec!["run", "--detach", "--name", name, "--network", "host"];
                 run.extend(["--label", "keywire-test", "--env", "MYSQL_ROOT_PASSWORD=root"]);
                 let shown = self.shown.as_ref().map(|folder| format!("{0}:{0}:ro", folder.display()));
                 run.extend(shown.iter().flat_map(|shown| ["--volume", shown]));
+                run.extend(tmpfs.as_deref());
                 run.extend(["--env", "MYSQL_INITDB_SKIP_TZINFO=1", MYSQL_IMAGE]);
                 run.extend(["--bind-address=127.0.0.1", &port, "--mysqlx=OFF"]);
+                run.extend(data.as_deref());
                 run.extend(self.args.iter().map(String::as_str));
                 *made = true;
                 docker(&run).expect("a container can be started");
@@ -240,8 +288,9 @@ fn user() -> String {
     format!("--user={}", String::from_utf8_lossy(&output.stdout).trim())
 }
 
-fn install(data: &Path) {
+fn install(folder: &Path, data: &Path) {
     let output = Command::new("mariadb-install-db")
+        .env("TMPDIR", folder)
         .args(["--no-defaults", &user(), "--auth-root-authentication-method=normal"])
         .args(["--skip-test-db", "--skip-name-resolve"])
         .arg(format!("--datadir={}", data.display()))
@@ -250,9 +299,11 @@ fn install(data: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn mariadbd(data: &Path, port: u16, args: &[String]) -> Child {
-    let log = std::fs::File::create(data.join("server.log")).expect("a file can be made");
+fn mariadbd(folder: &Path, data: &Path, port: u16, args: &[String]) -> Child {
+    let log = std::fs::File::create(folder.join("server.log")).expect("a file can be made");
     Command::new(program_path("mariadbd").expect("mariadbd is installed"))
+        // A server that starts removes the temporary tables of all others from a shared one.
+        .env("TMPDIR", folder)
         .args(["--no-defaults", &user(), "--skip-name-resolve", "--bind-address=127.0.0.1"])
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--socket={}", data.join("sock").display()))

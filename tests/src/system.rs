@@ -42,9 +42,13 @@ impl System {
 
     /// The same on a server of its own, where others neither disturb nor are disturbed or counted.
     pub async fn apart(engine: Engine, settings: &[(&str, &str)]) -> (Server, Self) {
-        let mut server = Server::new(engine, &[]);
+        Self::upon(Server::new(engine, &[]), settings).await
+    }
+
+    /// The same on `server`, which is started.
+    pub async fn upon(mut server: Server, settings: &[(&str, &str)]) -> (Server, Self) {
         server.start().await;
-        let database = Database::planned(engine, Some(server.url()));
+        let database = Database::planned(server.engine, Some(server.url()));
         database.create().await;
         database.migrate();
         let system = Self::on(database, settings);

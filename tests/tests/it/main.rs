@@ -13,6 +13,7 @@ mod console;
 mod core;
 mod crash;
 mod deletes;
+mod disk_full;
 mod drain;
 mod durability;
 mod expiry;
