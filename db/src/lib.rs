@@ -19,6 +19,9 @@ mod link;
 mod mysql;
 mod pending;
 mod plan;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod plan_model;
 mod range;
 mod run;
 mod scanner;

@@ -6,62 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::entry::{Change, Outcome, Value};
-
-/// What a store holds of a key, dead or alive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Record {
-    value: String,
-    rev: u64,
-    expiry: Expiry,
-}
-
-impl Record {
-    /// In these tests the only instant that has passed is the tombstone's.
-    fn is_live(&self) -> bool {
-        self.expiry != TOMBSTONE
-    }
-}
-
-type Model = BTreeMap<String, Record>;
-
-/// Whether the replies of a key showed every revision it took, so that it is known to the number.
-fn is_exact(writes: &[Write], key: &str) -> bool {
-    let mut ops = writes.iter().flat_map(Write::ops).filter(|op| op.key.as_str() == key);
-    let shown = ops.clone().any(|op| op.shows_rev);
-    shown || ops.nth(1).is_none()
-}
-
-/// Carries out writes as the engines do, with the revisions from `first` on.
-fn carry_out(model: &mut Model, writes: &[Write], first: u64) -> Vec<Settled> {
-    let mut plan = Plan::new(writes.iter());
-    let held = |key: &&Key| match model.get(key.as_str()) {
-        Some(record) => Held::Present { rev: record.rev, live: record.is_live() },
-        None => Held::Absent,
-    };
-    let held: Vec<Held> = plan.asked().iter().map(held).collect();
-    let last = first + plan.revs() - 1;
-    let rows = plan.decide(Rev(last), &held);
-    let behind = |row: &&Row<'_>| model.get(row.key.as_str()).is_none_or(|record| record.rev < first);
-    let known = rows.absent.iter().chain(&rows.present).chain(&rows.free);
-    assert!(known.filter(behind).all(|row| row.rev <= last), "no more revisions than were reserved");
-    let record = |row: &Row<'_>, rev| Record { value: row.value.into(), rev, expiry: row.expiry };
-    for row in &rows.absent {
-        let before = model.insert(row.key.as_str().into(), record(row, row.rev));
-        assert_eq!(before, None, "a plain INSERT of a key that is there");
-    }
-    for row in &rows.present {
-        let before = model.insert(row.key.as_str().into(), record(row, row.rev));
-        assert!(before.is_some_and(|before| before.rev < row.rev), "a locked row goes forward");
-    }
-    let mut upsert = |row: &Row<'_>| {
-        let before = model.get(row.key.as_str()).cloned();
-        let rev = before.as_ref().map_or(row.rev, |before| row.rev.max(before.rev + 1));
-        model.insert(row.key.as_str().into(), record(row, rev));
-        Stored { rev, created: before.is_none_or(|before| !before.is_live()) }
-    };
-    let stored: Vec<Stored> = rows.free.iter().map(&mut upsert).collect();
-    plan.settle(&stored)
-}
+use crate::plan_model::{Model, Record, carry_out, means_the_same, revs_grow};
 
 const FIRST: u64 = 300;
 
@@ -124,22 +69,7 @@ proptest! {
         start in a_start(),
         writes in prop::collection::vec(a_write(), 1..24),
     ) {
-        let (mut together, mut alone) = (start.clone(), start.clone());
-        let batch = carry_out(&mut together, &writes, FIRST);
-        let singly: Vec<Settled> =
-            writes.iter().flat_map(|write| carry_out(&mut alone, std::slice::from_ref(write), FIRST)).collect();
-        prop_assert_eq!(batch, singly);
-
-        prop_assert!(together.keys().eq(alone.keys()), "{together:?} {alone:?}");
-        for (key, record) in &mut together {
-            let expected = &alone[key];
-            if !is_exact(&writes, key) {
-                let before = start.get(key).map_or(FIRST - 1, |before| before.rev);
-                prop_assert!(before < record.rev && record.rev <= expected.rev);
-                record.rev = expected.rev;
-            }
-            prop_assert_eq!(&*record, expected);
-        }
+        means_the_same(&start, &writes, FIRST);
     }
 
     #[test]
@@ -147,26 +77,7 @@ proptest! {
         start in a_start(),
         writes in prop::collection::vec(a_write(), 1..24),
     ) {
-        let mut model = start.clone();
-        let mut last: BTreeMap<&str, u64> = start.iter().map(|(key, record)| (key.as_str(), record.rev)).collect();
-        let settled = carry_out(&mut model, &writes, FIRST);
-        for (write, settled) in writes.iter().zip(&settled) {
-            let outcomes = match settled {
-                Settled::One(outcome) => std::slice::from_ref(outcome),
-                Settled::All(outcomes) => outcomes,
-                Settled::Failed { .. } => continue,
-            };
-            for (op, outcome) in write.ops().iter().zip(outcomes) {
-                let (Outcome::Created(Some(Rev(rev))) | Outcome::Updated(Some(Rev(rev))) | Outcome::Deleted(Rev(rev))) =
-                    *outcome
-                else {
-                    continue;
-                };
-                let before = last.insert(op.key.as_str(), rev);
-                prop_assert!(before < Some(rev), "{rev} after {before:?}");
-                prop_assert!(rev <= model[op.key.as_str()].rev);
-            }
-        }
+        revs_grow(&start, &writes, FIRST);
     }
 }
 

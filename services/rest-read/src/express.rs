@@ -28,11 +28,10 @@ impl chassis::express::Express for Express {
         grant: &Grant,
         line: &Arc<Line>,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
-        let key = path.strip_prefix("/storage/").filter(|key| !key.is_empty() && !key.contains('/'))?;
         if headers.contains_key(header::IF_NONE_MATCH) {
             return None;
         }
-        let key = percent_decode_str(key).decode_utf8().ok()?.into_owned();
+        let key = key(path)?;
         grant.read(&key).ok()?;
         let line = Arc::clone(line);
         Some(async move {
@@ -40,4 +39,10 @@ impl chassis::express::Express for Express {
             read.map_or_else(Problem::into_response, IntoResponse::into_response)
         })
     }
+}
+
+/// The key that a path names, if it is one of [`ENTRY`] and the key is UTF-8.
+pub(crate) fn key(path: &str) -> Option<String> {
+    let key = path.strip_prefix("/storage/").filter(|key| !key.is_empty() && !key.contains('/'))?;
+    Some(percent_decode_str(key).decode_utf8().ok()?.into_owned())
 }

@@ -10,6 +10,9 @@ mod cursor;
 mod etag;
 mod export;
 mod express;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod list;
 mod lister;
 mod lookup;

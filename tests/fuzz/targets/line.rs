@@ -1,0 +1,49 @@
+//! `keywire import` reads any input to its end, and gives up a line as expired only if the service would refuse it for that.
+
+#![no_main]
+
+#[expect(dead_code, reason = "the target needs the reading only")]
+#[path = "../../../services/standalone/src/import/line.rs"]
+mod line;
+
+use std::io::Cursor;
+
+use libfuzzer_sys::fuzz_target;
+use line::{Flaw, Line};
+use ws_ingest::protocol::{Limits, parse};
+
+const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
+
+fuzz_target!(|input: Vec<u8>| {
+    let mut batches = line::read(Cursor::new(input.clone()));
+    let mut before = 0;
+    while let Some(batch) = batches.blocking_recv() {
+        for line in batch.expect("bytes in memory can be read") {
+            let (number, end) = match &line {
+                Ok(Line { number, end, .. }) | Err(Flaw { number, end, .. }) => (*number, *end),
+            };
+            assert!(before < number && number > 0);
+            before = number;
+            let read = &input[..usize::try_from(end).expect("it is in memory")];
+            let read = read.strip_suffix(b"\n").unwrap_or(read);
+            assert_eq!(read.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1, number);
+            let last = read.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+            match line {
+                Ok(line) => {
+                    assert!(last.ends_with(line.text.as_bytes()));
+                    expired(&line);
+                }
+                Err(_) => assert!(str::from_utf8(last).is_err()),
+            }
+        }
+    }
+});
+
+/// Nothing else is wrong with what has expired.
+fn expired(line: &Line) {
+    if line.has_expired() {
+        let refused = parse(line.text.as_str(), LIMITS, || u64::MAX).map(|asked| asked.write);
+        let why = refused.map_err(|refused| refused.problem.message).expect_err("it has expired");
+        assert!(why.starts_with("expires_at is not in the future"), "{why}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Any text on the socket is a write or a refusal, and the replies to it are what the contract says, byte for byte.
+
+#![no_main]
+
+use db::{Change, Expiry, Op, Outcome, Refusal, Rev, Settled, Write};
+use libfuzzer_sys::fuzz_target;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use ws_ingest::protocol::{Asked, Limits, Refused, not_written, parse, written};
+
+const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
+
+/// The instant at which messages arrive.
+const NOW: u64 = 1_800_000_000_000_000;
+
+/// A reply: its members in the order of the contract, and no others.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Reply<'a> {
+    message: String,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rev: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<Reply<'a>>>,
+}
+
+/// What a reply repeats of a message.
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
+fuzz_target!(|text: &str| {
+    match parse(text, LIMITS, || NOW) {
+        Ok(asked) => accepted(text, asked),
+        Err(refused) => assert!(matches!(refusal(text, &refused), 400 | 413 | 422)),
+    }
+});
+
+fn accepted(text: &str, asked: Asked) {
+    let ops = asked.write.ops();
+    assert!((1..=1000).contains(&asked.ops()));
+    assert!(ops.iter().all(|op| op.key.as_str().len() <= LIMITS.key_bytes_max));
+    assert!(ops.iter().all(|op| op.shows_rev || (op.if_rev.is_none() && op.change != Change::Delete)));
+    let again = parse(&message(&asked.write).to_string(), LIMITS, || NOW);
+    assert_eq!(again.map(|again| again.write).map_err(|refused| refused.problem), Ok(asked.write.clone()));
+
+    let Sent { id } = serde_json::from_str(text).expect("it was read before");
+    for settled in outcomes(&asked.write) {
+        let reply = written(&asked.envelope, &settled);
+        let reply = read(&reply);
+        assert_eq!(reply.id.map(RawValue::get), id.map(RawValue::get));
+        match settled {
+            Settled::One(outcome) => answers(&reply, &ops[0], outcome),
+            Settled::All(outcomes) => {
+                let results = reply.results.expect("a batch has results");
+                assert_eq!((reply.status, results.len()), (200, outcomes.len()));
+                assert_eq!(reply.rev, results.iter().filter_map(|result| result.rev).max());
+                ops.iter()
+                    .zip(outcomes)
+                    .zip(results)
+                    .for_each(|((op, outcome), result)| answers(&result, op, outcome));
+            }
+            Settled::Failed { index, rev: Rev(rev) } => {
+                assert_eq!((reply.status, reply.index, reply.rev), (412, Some(index), Some(rev)));
+                assert_eq!(reply.key.as_deref(), Some(ops[index].key.as_str()));
+            }
+        }
+    }
+    let refused = not_written(asked.envelope, Refusal::Overloaded);
+    assert_eq!(refusal(text, &refused), 503);
+}
+
+/// The message that asks for this write.
+fn message(write: &Write) -> Value {
+    match write {
+        Write::One(op) => one(op),
+        Write::Atomic(ops) => json!({ "op": "batch", "ops": ops.iter().map(one).collect::<Vec<_>>() }),
+    }
+}
+
+fn one(op: &Op) -> Value {
+    let mut message = json!({ "key": op.key.as_str() });
+    match &op.change {
+        Change::Delete => message["op"] = "delete".into(),
+        Change::Set(value, expiry) => {
+            message["value"] = value.as_str().into();
+            match expiry {
+                Expiry::Never => {}
+                Expiry::After(seconds) => message["ttl"] = (*seconds).into(),
+                Expiry::At(instant) => message["expires_at"] = (*instant).into(),
+            }
+            if op.shows_rev {
+                message["op"] = "set".into();
+            }
+        }
+    }
+    if let Some(Rev(rev)) = op.if_rev {
+        message["if_rev"] = rev.into();
+    }
+    message
+}
+
+/// What can become of a write, one of each kind.
+fn outcomes(write: &Write) -> Vec<Settled> {
+    let done = |op: &Op, created: bool| match (&op.change, op.shows_rev.then_some(Rev(7))) {
+        (Change::Delete, _) if created => Outcome::Absent,
+        (Change::Delete, _) => Outcome::Deleted(Rev(u64::MAX)),
+        (Change::Set(..), rev) if created => Outcome::Created(rev),
+        (Change::Set(..), rev) => Outcome::Updated(rev),
+    };
+    match write {
+        Write::One(op) => vec![done(op, true), done(op, false), Outcome::Mismatch(Rev(0))]
+            .into_iter()
+            .map(Settled::One)
+            .collect(),
+        Write::Atomic(ops) => {
+            let all = |created| Settled::All(ops.iter().map(|op| done(op, created)).collect());
+            vec![all(true), all(false), Settled::Failed { index: ops.len() - 1, rev: Rev(8) }]
+        }
+    }
+}
+
+/// Whether `reply` says what became of `op`.
+fn answers(reply: &Reply<'_>, op: &Op, outcome: Outcome) {
+    let key = op.key.as_str();
+    let (status, message, rev) = match outcome {
+        Outcome::Created(rev) => (200, format!("{key} created"), rev),
+        Outcome::Updated(rev) => (200, format!("{key} updated"), rev),
+        Outcome::Deleted(rev) => (200, format!("{key} deleted"), Some(rev)),
+        Outcome::Absent => (404, format!("No value found for key {key}"), None),
+        Outcome::Mismatch(rev) => (412, format!("rev mismatch for key {key}"), Some(rev)),
+    };
+    assert_eq!((reply.status, &reply.message, reply.rev.map(Rev)), (status, &message, rev));
+}
+
+/// The status of the reply to a message that is not carried out.
+fn refusal(text: &str, refused: &Refused) -> u16 {
+    let reply = refused.reply();
+    let reply = read(&reply);
+    assert_eq!(reply.code.as_deref(), Some(refused.problem.code.as_str()));
+    assert!(reply.id.is_none_or(|id| text.contains(id.get())), "an id that was not sent");
+    reply.status
+}
+
+/// A reply, if it is one.
+fn read(text: &str) -> Reply<'_> {
+    assert!(text.len() <= LIMITS.reply_bytes_max());
+    let reply: Reply<'_> = serde_json::from_str(text).expect("a reply is one JSON object");
+    assert_eq!(serde_json::to_string(&reply).expect("as it was read"), text);
+    reply
+}
