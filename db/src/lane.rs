@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument, debug, warn};
 
 use crate::Error;
+use crate::attempt::{Attempt, Failed};
 use crate::batch::{Batch, GRACE, REVS};
 use crate::engine::{Engine, Session};
 use crate::inbox::Inbox;
@@ -44,17 +45,6 @@ pub(crate) struct Lane<E: Engine> {
     busy: bool,
     /// What the last commit took: a write with less time left is refused before it costs a rollback.
     lead: Duration,
-}
-
-/// How an attempt ended.
-enum Attempt {
-    Committed,
-    /// Nothing of it was applied, or its fate is for the next attempt's fence to find out.
-    Again,
-    /// Nothing of it was applied, because somebody else was in the way.
-    Conflict,
-    /// The fence row tells nothing about the COMMIT that was sent.
-    Lost,
 }
 
 impl<E: Engine> Lane<E> {
@@ -291,16 +281,4 @@ impl<E: Engine> Lane<E> {
 /// Waits before the next attempt, but not past the first deadline of the batch.
 async fn pause(wait: Duration, batch: &Batch) {
     sleep(wait.min(batch.until_deadline())).await;
-}
-
-/// Why a transaction did not get as far as COMMIT.
-enum Failed {
-    Error(Error),
-    Lost,
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
 }

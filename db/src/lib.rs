@@ -10,6 +10,7 @@
 //! - A [`Snapshot`] shows the store as it was at one instant, every write acknowledged before it included.
 //! - Keys and values are bytes: nothing is folded, padded or cut.
 
+mod attempt;
 mod batch;
 mod engine;
 mod entry;

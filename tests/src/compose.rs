@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::port::free_port;
 use crate::process::signal;
-use crate::server::{docker, free_port};
+use crate::server::docker;
 
 /// A running compose project.
 #[derive(Debug)]

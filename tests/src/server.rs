@@ -1,11 +1,8 @@
 //! A database server of the tests' own: started on a free port with durable settings, ended when dropped.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection as _, MySqlConnection};
@@ -14,7 +11,9 @@ use url::Url;
 
 use crate::disk::{Disk, Part, run};
 use crate::engine::Engine;
+use crate::mariadb;
 use crate::patience::eventually;
+use crate::port::free_port;
 use crate::process::signal;
 
 /// What makes a commit durable. `MySQL` does so by itself, `MariaDB` does not.
@@ -22,9 +21,6 @@ const DURABLE: [&str; 3] = ["--log-bin=binlog", "--sync-binlog=1", "--innodb-flu
 
 /// How long the first start of a server may take.
 const START_MAX: Duration = Duration::from_secs(90);
-
-/// Below those that Linux gives to whoever asks for any (32768 and up, unless told otherwise).
-const PORTS: Range<u16> = 12_000..32_000;
 
 /// The image whose server stands for `MySQL`.
 const MYSQL_IMAGE: &str = "mysql:9.7";
@@ -165,7 +161,7 @@ impl Server {
     fn must_run(&mut self) {
         let Home::Folder { folder, child: Some(child) } = &mut self.home else { return };
         if let Some(status) = child.try_wait().expect("it is our child") {
-            let log = std::fs::read_to_string(folder.path().join("data").join("server.log"));
+            let log = std::fs::read_to_string(folder.path().join("server.log"));
             panic!("the database server has ended: {status}: {}", log.unwrap_or_default());
         }
     }
@@ -206,9 +202,9 @@ impl Server {
                 let small = self.disk.as_ref().and_then(Disk::data);
                 let data = small.unwrap_or_else(|| folder.path().join("data"));
                 if !data.exists() {
-                    install(folder.path(), &data);
+                    mariadb::install(folder.path(), &data);
                 }
-                *child = Some(mariadbd(folder.path(), &data, self.port, &self.args));
+                *child = Some(mariadb::start(folder.path(), &data, self.port, &self.args));
             }
             Home::Container { name, made: true } => {
                 docker(&["start", name]).expect("a stopped container can be started");
@@ -261,57 +257,10 @@ pub fn docker(args: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// An address of 127.0.0.1 where nobody listens, nor will: the kernel gives away ports above these only, so a server can be
-/// down for a while and find its port again.
-#[must_use]
-pub fn free_port() -> SocketAddr {
-    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
-    let mut tried = std::iter::repeat_with(|| {
-        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-    });
-    let free = tried.by_ref().take(PORTS.len()).find(|addr| TcpListener::bind(addr).is_ok());
-    free.expect("a port is free")
-}
-
 /// Where a program is, daemons included.
 #[must_use]
 pub fn program_path(name: &str) -> Option<PathBuf> {
     // Debian keeps daemons out of an ordinary user's PATH.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
-}
-
-/// The user to run the server as: it refuses to run as root unless told to.
-fn user() -> String {
-    let output = Command::new("id").arg("-un").output().expect("id can be run");
-    format!("--user={}", String::from_utf8_lossy(&output.stdout).trim())
-}
-
-fn install(folder: &Path, data: &Path) {
-    let output = Command::new("mariadb-install-db")
-        .env("TMPDIR", folder)
-        .args(["--no-defaults", &user(), "--auth-root-authentication-method=normal"])
-        .args(["--skip-test-db", "--skip-name-resolve"])
-        .arg(format!("--datadir={}", data.display()))
-        .output()
-        .expect("mariadb-install-db can be run");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn mariadbd(folder: &Path, data: &Path, port: u16, args: &[String]) -> Child {
-    let log = std::fs::File::create(folder.join("server.log")).expect("a file can be made");
-    Command::new(program_path("mariadbd").expect("mariadbd is installed"))
-        // A server that starts removes the temporary tables of all others from a shared one.
-        .env("TMPDIR", folder)
-        .args(["--no-defaults", &user(), "--skip-name-resolve", "--bind-address=127.0.0.1"])
-        .arg(format!("--datadir={}", data.display()))
-        .arg(format!("--socket={}", data.join("sock").display()))
-        .arg(format!("--port={port}"))
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("mariadbd can be started")
 }

@@ -1,0 +1,22 @@
+//! Ports that nobody has.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Below those that Linux gives to whoever asks for any (32768 and up, unless told otherwise).
+const PORTS: Range<u16> = 12_000..32_000;
+
+/// An address of 127.0.0.1 where nobody listens, nor will: the kernel gives away ports above these only, so a server can be
+/// down for a while and find its port again.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
+    let mut tried = std::iter::repeat_with(|| {
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    });
+    let free = tried.by_ref().take(PORTS.len()).find(|addr| TcpListener::bind(addr).is_ok());
+    free.expect("a port is free")
+}
