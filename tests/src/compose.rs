@@ -3,15 +3,22 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use crate::patience::eventually;
 use crate::port::free_port;
 use crate::process::signal;
 use crate::server::docker;
+
+/// How long a container may take from its start until it is healthy.
+const RESTART_MAX: Duration = Duration::from_mins(1);
 
 /// A running compose project.
 #[derive(Debug)]
 pub struct Compose {
     project: String,
+    /// What a user would have in `.env`.
+    settings: Vec<(String, String)>,
     /// Where the gateway is published.
     pub gateway: SocketAddr,
 }
@@ -30,9 +37,17 @@ impl Compose {
     /// Builds what is not built and starts everything; answers once all of it is healthy.
     #[must_use]
     pub fn up() -> Self {
-        let compose = Self { project: format!("keywire-e2e-{}", std::process::id()), gateway: free_port() };
+        let gateway = free_port();
+        let project = format!("keywire-e2e-{}", std::process::id());
+        let settings = vec![("KEYWIRE_PORT".to_owned(), gateway.port().to_string())];
+        let compose = Self { project, settings, gateway };
         compose.run(&["up", "--build", "--wait", "--quiet-pull"]);
         compose
+    }
+
+    /// Adds a setting, as to `.env`: it holds from the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts everything again, with as many of each service as `scale` says (`service=number`).
@@ -48,6 +63,12 @@ impl Compose {
         assert!(done.is_ok(), "docker compose {args:?}: {done:?}");
     }
 
+    /// Runs `docker compose ARGS` on this project, which must fail. Answers what was said.
+    #[must_use]
+    pub fn fails(&self, args: &[&str]) -> String {
+        self.try_run(args).expect_err("it cannot end well")
+    }
+
     /// The ids of the containers of `service` that run.
     #[must_use]
     pub fn containers(&self, service: &str) -> Vec<String> {
@@ -60,6 +81,20 @@ impl Compose {
         let id = inspect(container, "{{.State.Pid}}").parse().expect("an id is a number");
         assert_ne!(id, 0, "{container} runs");
         signal("KILL", id);
+    }
+
+    /// Stops a container in order, which must end with 0, and starts it again. Answers once it is healthy.
+    pub async fn restart(&self, container: &str) {
+        docker(&["stop", container]).expect("it runs");
+        assert_eq!(inspect(container, "{{.State.ExitCode}}"), "0", "{container} stops in order");
+        docker(&["start", container]).expect("a stopped container can be started");
+        eventually("it is healthy", RESTART_MAX, async || {
+            match inspect(container, "{{.State.Health.Status}}").as_str() {
+                "healthy" => Ok(()),
+                other => Err(other.to_owned()),
+            }
+        })
+        .await;
     }
 
     /// The names of the networks that a container is on.
@@ -83,7 +118,7 @@ impl Compose {
             .args(["compose", "--project-name", &self.project, "--progress", "plain", "--file"])
             .arg(file)
             .args(args)
-            .env("KEYWIRE_PORT", self.gateway.port().to_string())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .output();
         let output = output.map_err(|error| error.to_string())?;

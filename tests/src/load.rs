@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::http::{Connection, encoded};
 use crate::patience::{PAUSE, eventually};
-use crate::socket::{Closed, Socket, write};
+use crate::socket::{Closed, NotOpened, Socket, write};
 
 /// The most keys of one read.
 const LOOKUP_KEYS: usize = 100;
@@ -42,6 +42,10 @@ pub struct Tally {
     pub strange: Vec<String>,
     /// How each socket that ended before the load was stopped was closed.
     pub closes: Vec<Closed>,
+    /// Why sockets were not opened, once for each attempt.
+    pub not_opened: Vec<NotOpened>,
+    /// The longest that a writer was without a socket.
+    pub away: Duration,
 }
 
 impl Load {
@@ -114,10 +118,18 @@ struct LoadWriter {
 impl LoadWriter {
     async fn run(self, addr: SocketAddr) -> Tally {
         let (mut tally, mut number) = (Tally::default(), 0..);
+        let mut left = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             match Socket::try_open_at(addr, "/ws/storage/").await {
-                Ok(socket) => self.use_up(socket, &mut number, &mut tally).await,
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Ok(socket) => {
+                    tally.away = tally.away.max(left.elapsed());
+                    self.use_up(socket, &mut number, &mut tally).await;
+                    left = Instant::now();
+                }
+                Err(error) => {
+                    tally.not_opened.push(error.into());
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
         tally
@@ -178,6 +190,8 @@ impl Tally {
         self.unanswered.extend(other.unanswered);
         self.strange.extend(other.strange);
         self.closes.extend(other.closes);
+        self.not_opened.extend(other.not_opened);
+        self.away = self.away.max(other.away);
     }
 
     /// Shows at `reader` that every acknowledged write is there and no refused one is.

@@ -43,6 +43,11 @@ pub async fn keep(engine: Engine, promise: impl AsyncFnOnce(Engine)) {
     }
 }
 
+/// Notes what a test has measured, whether it passes or not.
+pub fn measured(figures: &str) {
+    eprintln!("MEASURED: {figures}");
+}
+
 /// Notes a skipped test in the file `SKIPPED` names, for the summary; a failure if `REQUIRE_ALL` is set.
 pub fn skip(reason: &str) {
     assert!(std::env::var_os("REQUIRE_ALL").is_none(), "must not be skipped: {reason}");

@@ -26,6 +26,28 @@ pub enum Closed {
     Broken,
 }
 
+/// Why there is no socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The handshake was answered 503 with `Retry-After`: not now.
+    Later,
+    /// Anything else.
+    Failed(String),
+}
+
+impl From<Error> for NotOpened {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Http(response)
+                if response.status() == 503 && response.headers().contains_key("retry-after") =>
+            {
+                Self::Later
+            }
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 impl Socket {
     /// Opens `/ws/storage/` at `addr`.
     pub async fn open(addr: SocketAddr) -> Self {

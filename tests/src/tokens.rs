@@ -1,5 +1,8 @@
 //! Tokens, made as an operator makes them.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use tempfile::TempDir;
 
 use crate::binary::run_to_end;
@@ -21,6 +24,11 @@ impl Tokens {
     #[must_use]
     pub fn file(&self) -> String {
         self.folder.path().join("tokens.json").display().to_string()
+    }
+
+    /// Lets those read and write the file whom `mode` says, as `chmod` does.
+    pub fn permit(&self, mode: u32) {
+        set_permissions(self.file(), Permissions::from_mode(mode)).expect("it is our file");
     }
 
     /// A new token, for which `keywire token` is given `args`.

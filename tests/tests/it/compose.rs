@@ -1,5 +1,9 @@
 //! The system in containers: one origin, scaled, crashed and restarted, its database out of reach.
 
+mod conformance;
+mod rolling;
+mod tokens;
+
 use std::time::Duration;
 
 use e2e::{
@@ -15,14 +19,17 @@ async fn the_whole_of_it_runs_in_containers() {
     if let Err(reason) = Compose::possible() {
         return skip(&format!("the whole of it in containers: {reason}"));
     }
-    let compose = Compose::up();
-    within("all of it", Duration::from_mins(5), async {
+    let mut compose = Compose::up();
+    within("all of it", Duration::from_mins(8), async {
         keys_pass_the_gateway_as_they_are(&compose).await;
+        conformance::what_the_gateway_answers_is_as_specified(&compose).await;
         only_the_gateway_can_be_reached(&compose);
         every_replica_has_its_share(&compose).await;
+        rolling::writers_restarted_one_by_one_lose_nothing(&compose).await;
         a_crash_of_each_service_loses_nothing_acknowledged(&compose).await;
         what_is_stopped_and_started_keeps_its_data(&compose).await;
         without_readers_the_gateway_says_so_itself(&compose).await;
+        tokens::with_a_file_of_tokens_only_holders_come_in(&mut compose).await;
     })
     .await;
 }
