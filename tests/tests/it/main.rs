@@ -28,6 +28,7 @@ mod linearizable;
 mod list;
 mod lookup;
 mod lost_answers;
+mod order;
 mod origin;
 mod original;
 mod outage;
