@@ -114,8 +114,20 @@ impl Compose {
 
     fn try_run(&self, args: &[&str]) -> Result<String, String> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
-        let output = Command::new("docker")
-            .args(["compose", "--project-name", &self.project, "--progress", "plain", "--file"])
+        // A command that should end and does not must not hold up everything.
+        let output = Command::new("timeout")
+            .args([
+                "--signal=INT",
+                "--kill-after=30s",
+                "5m",
+                "docker",
+                "compose",
+                "--project-name",
+                &self.project,
+                "--progress",
+                "plain",
+                "--file",
+            ])
             .arg(file)
             .args(args)
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
