@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::client::Client;
 use crate::closing::Closing;
-use crate::inbound::Watched;
+use crate::inbound::{SMALL_BYTES_MAX, Watched};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::protocol::{self, Asked, Limits, Refused};
@@ -58,6 +58,8 @@ struct Connection<S> {
     pong_due: bool,
     /// The library has the answer to a ping ready, and sends it with whatever is flushed next.
     owes_pong: bool,
+    /// A larger message has come, whose buffer the library would keep.
+    keeps_buffer: bool,
     /// Set once nothing more is read: what the Close will say when all replies are out.
     closing: Option<Closing>,
 }
@@ -68,6 +70,13 @@ pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     context: &Context,
 ) -> WebSocketStream<Watched<S>> {
     let Context { limits, room, .. } = context;
+    socket(Watched::new(io, limits.message_bytes_max(), Arc::clone(room)), *limits).await
+}
+
+async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
+    io: Watched<S>,
+    limits: Limits,
+) -> WebSocketStream<Watched<S>> {
     let limit = limits.message_bytes_max();
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
@@ -75,7 +84,6 @@ pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         .max_write_buffer_size(WRITE_BUFFER + limits.reply_bytes_max())
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    let io = Watched::new(io, limit, Arc::clone(room));
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 
@@ -96,6 +104,7 @@ where
         ping: interval_at(Instant::now() + PING, PING),
         pong_due: false,
         owes_pong: false,
+        keeps_buffer: false,
         closing: None,
     };
     connection.run().await;
@@ -107,6 +116,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let stop = self.context.stop.token();
         loop {
             if self.send_ready().await.is_break() {
+                return;
+            }
+            if std::mem::take(&mut self.keeps_buffer) && self.renew().await.is_break() {
                 return;
             }
             self.intake.proceed(&mut self.replies);
@@ -147,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn take_in(&mut self, first: Option<Result<Message, Error>>) -> ControlFlow<()> {
         self.message(first)?;
         for _ in 1..MESSAGES_PER_TURN {
-            if !self.may_read() {
+            if self.keeps_buffer || !self.may_read() {
                 break;
             }
             let Some(message) = self.socket.next().now_or_never() else { break };
@@ -159,6 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn message(&mut self, message: Option<Result<Message, Error>>) -> ControlFlow<()> {
         // Anything that arrives shows that the client is there.
         self.pong_due = false;
+        if let Some(Ok(message)) = &message {
+            self.keeps_buffer = message.len() as u64 > SMALL_BYTES_MAX;
+        }
         match message {
             Some(Ok(Message::Text(text))) => {
                 self.asked(protocol::parse(text.as_str(), self.context.limits, now));
@@ -208,13 +223,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if committed > 0 {
             self.context.metrics.answered(COMMITTED, committed);
         }
-        if sent {
-            return match timeout(UNREAD, self.socket.flush()).await {
-                Ok(Ok(())) => ControlFlow::Continue(()),
-                Ok(Err(_)) => ControlFlow::Break(()),
-                Err(_) => self.give_up("replies were not read for 10 s").await,
-            };
+        if sent { self.flush().await } else { ControlFlow::Continue(()) }
+    }
+
+    async fn flush(&mut self) -> ControlFlow<()> {
+        match timeout(UNREAD, self.socket.flush()).await {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) => ControlFlow::Break(()),
+            Err(_) => self.give_up("replies were not read for 10 s").await,
         }
+    }
+
+    /// Gives back the buffer of a larger message, in which nothing is left: the library keeps it as long as the socket.
+    async fn renew(&mut self) -> ControlFlow<()> {
+        self.flush().await?;
+        let io = self.socket.get_mut().hand_over();
+        self.socket = socket(io, self.context.limits).await;
         ControlFlow::Continue(())
     }
 

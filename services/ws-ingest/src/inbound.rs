@@ -19,7 +19,7 @@ const FRAMES_MAX: u64 = 64;
 const INCOMPLETE: Duration = Duration::from_secs(10);
 
 /// A message of more bytes waits for room before its payload is read.
-const SMALL_BYTES_MAX: u64 = 16 * 1024;
+pub(crate) const SMALL_BYTES_MAX: u64 = 16 * 1024;
 
 /// Room for the larger messages of a process that are under way or wait for their queue: ten of the largest.
 const ROOM_BYTES: usize = 64 * 1024 * 1024;
@@ -33,8 +33,11 @@ pub(crate) fn room() -> Arc<Semaphore> {
 /// that show the fault, so that what came before them is still understood.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
-    io: S,
+    /// None once it was handed over.
+    io: Option<S>,
     inbound: Inbound,
+    /// What came behind a larger message, for who reads after it.
+    held_back: Vec<u8>,
     /// Ends the wait for the rest of a message; made when first needed.
     timer: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
@@ -77,16 +80,27 @@ struct Inbound {
 impl<S> Watched<S> {
     /// Watches `io`, on which messages have at most `message_bytes_max` bytes. Larger ones share `room` with those of others.
     pub(crate) fn new(io: S, message_bytes_max: usize, room: Arc<Semaphore>) -> Self {
+        Self { io: Some(io), ..Self::ended(message_bytes_max, PollSemaphore::new(room)) }
+    }
+
+    fn ended(message_bytes_max: usize, room: PollSemaphore) -> Self {
         Self {
-            io,
+            io: None,
             inbound: Inbound::default(),
+            held_back: Vec::new(),
             timer: None,
             fault: None,
             message_bytes_max,
-            room: PollSemaphore::new(room),
+            room,
             taken: None,
             waits_for_room: false,
         }
+    }
+
+    /// The stream for another reader, as it is. This one has come to its end.
+    pub(crate) fn hand_over(&mut self) -> Self {
+        let empty = Self::ended(self.message_bytes_max, self.room.clone());
+        std::mem::replace(self, empty)
     }
 
     /// Whether nothing is read because there is no room for the message under way.
@@ -135,6 +149,10 @@ impl<S> Watched<S> {
         timer.as_mut().poll(cx).is_ready()
     }
 
+    fn io(&mut self) -> io::Result<&mut S> {
+        self.io.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     fn fail(&mut self, fault: Fault) -> io::Error {
         self.fault = Some(fault);
         io::Error::other("a message that is not waited for any longer")
@@ -142,7 +160,8 @@ impl<S> Watched<S> {
 }
 
 impl Inbound {
-    fn take(&mut self, mut bytes: &[u8], now: Instant) {
+    /// Takes bytes up to the end of a larger message, or all; answers how many are left.
+    fn take(&mut self, mut bytes: &[u8], now: Instant) -> usize {
         while let Some((&first, rest)) = bytes.split_first() {
             if self.payload_left > 0 {
                 let here = (bytes.len() as u64).min(self.payload_left);
@@ -158,10 +177,11 @@ impl Inbound {
                     continue;
                 }
             }
-            if self.payload_left == 0 {
-                self.end_frame();
+            if self.payload_left == 0 && self.end_frame() {
+                return bytes.len();
             }
         }
+        0
     }
 
     /// Reads the header once it is complete.
@@ -187,16 +207,19 @@ impl Inbound {
         true
     }
 
-    fn end_frame(&mut self) {
+    /// Whether a larger message ends with the frame.
+    fn end_frame(&mut self) -> bool {
         self.header_len = 0;
-        let is_last = self.header[0] & 0x80 != 0;
-        if !self.is_control() && is_last {
+        let is_last = !self.is_control() && self.header[0] & 0x80 != 0;
+        let is_large = is_last && self.bytes > SMALL_BYTES_MAX;
+        if is_last {
             (self.frames, self.bytes) = (0, 0);
             self.messages += 1;
         }
         if self.frames == 0 {
             self.since = None;
         }
+        is_large
     }
 
     /// The room to take before more of the message under way is read. That of a fragmented one nobody knows, and taking it
@@ -227,9 +250,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         std::task::ready!(self.poll_room(cx));
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf)?;
+        let read = if self.held_back.is_empty() {
+            Pin::new(self.io()?).poll_read(cx, buf)?
+        } else {
+            let taken = self.held_back.len().min(buf.remaining());
+            let rest = self.held_back.split_off(taken);
+            buf.put_slice(&std::mem::replace(&mut self.held_back, rest));
+            Poll::Ready(())
+        };
         if read.is_ready() {
-            self.inbound.take(&buf.filled()[before..], Instant::now());
+            let came = &buf.filled()[before..];
+            let left = self.inbound.take(came, Instant::now());
+            if left > 0 {
+                // Behind a larger message nothing may be in its buffer, or it could not be given back.
+                let end = buf.filled().len() - left;
+                self.held_back.splice(..0, buf.filled()[end..].iter().copied());
+                buf.set_filled(end);
+            }
         }
         if read.is_pending() && self.is_overdue(cx) {
             return Poll::Ready(Err(self.fail(Fault::Incomplete)));
@@ -240,15 +277,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        Pin::new(self.io()?).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        Pin::new(self.io()?).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        Pin::new(self.io()?).poll_shutdown(cx)
     }
 }
 

@@ -54,7 +54,7 @@ fn tiny_fragments_are_noticed_and_large_ones_are_not() {
 /// Reads from a client that has sent `bytes`, until nothing more comes.
 fn read(watched: &mut Watched<std::io::Cursor<Vec<u8>>>, bytes: Vec<u8>) -> usize {
     use tokio::io::AsyncReadExt as _;
-    watched.io = std::io::Cursor::new(bytes);
+    watched.io = Some(std::io::Cursor::new(bytes));
     let mut buffer = [0; 8 * 1024];
     let mut all = 0;
     while let Some(Ok(read @ 1..)) = watched.read(&mut buffer).now_or_never() {

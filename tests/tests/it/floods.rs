@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, storage, within};
+use e2e::{Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, storage, within, write};
 use futures_util::future::join_all;
 
 promises! { sqlite:
     an_idle_socket_takes_little_memory,
+    a_large_message_leaves_no_memory_behind,
     messages_that_never_end_share_their_room,
     batches_that_wait_for_the_database_share_their_room,
     pings_without_end_hold_up_nobody,
@@ -40,6 +41,32 @@ async fn an_idle_socket_takes_little_memory(engine: Engine) {
     let bytes = (system.writer.memory() - before) * 1024 / SOCKETS as u64;
     assert!(bytes <= 20 * 1024, "{bytes} bytes a socket");
     answered_soon(&system).await;
+}
+
+async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
+    const SOCKETS: usize = 60;
+    let system = System::start(engine).await;
+    // In JSON each of its characters takes six bytes.
+    let write = write("large", &"\u{1}".repeat(1 << 20)).into_bytes();
+    let whole = Frame::text(write.clone()).masked();
+    let (first, second) = write.split_at(write.len() / 2);
+    let halves = [Frame::new(0x01, first).masked(), Frame::new(0x80, second).masked()].concat();
+    let small = Frame::text(*br#"{"key":"small","value":"v"}"#).masked();
+    let before = system.writer.memory();
+    let mut sockets = Vec::new();
+    for number in 0..SOCKETS {
+        let mut socket = RawSocket::open(system.ws()).await;
+        let large = if number % 2 == 0 { &whole } else { &halves };
+        // What comes at once behind it is understood all the same.
+        socket.send(&[&large[..], &small, &small].concat()).await.expect("it is sent");
+        for _ in 0..3 {
+            let reply = socket.frame().await.expect("a reply");
+            assert!(reply.payload.ends_with(br#"","status":200}"#), "{reply:?}");
+        }
+        sockets.push(socket);
+    }
+    let more = system.writer.memory() - before;
+    assert!(more <= 60 * 1024, "{more} KiB stay for {SOCKETS} sockets");
 }
 
 async fn messages_that_never_end_share_their_room(engine: Engine) {
