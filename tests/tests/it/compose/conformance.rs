@@ -1,4 +1,4 @@
-//! What comes through the gateway is as the specification says, its own refusals included.
+//! What comes through the gateway is as the specification says.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
