@@ -1,12 +1,12 @@
 //! A batch under way: the writes that one transaction carries, and what they are answered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{Span, info_span};
 
-use crate::entry::Write;
+use crate::entry::{Settled, Write};
 use crate::pending::Pending;
-use crate::store::QUERY_TIMEOUT;
 use crate::writer::{BatchReport, Refusal, WriterConfig};
 
 /// How far past its deadline a write may be answered because a statement is under way.
@@ -19,16 +19,16 @@ pub(crate) const REVS: u64 = 512;
 /// The writes of one batch that are not answered yet, and what was told of the others.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) pending: Vec<Pending>,
-    /// A COMMIT of an attempt was sent whose fate is not known.
-    pub(crate) commit_sent: bool,
+    pending: Vec<Pending>,
+    /// A COMMIT that carries every write of it was sent, and what became of it is not known.
+    commit_sent: bool,
     /// Transactions begun.
-    pub(crate) attempts: u32,
+    attempts: u32,
     /// Revisions that the fence reserves.
     pub(crate) revs: u64,
-    pub(crate) begun: Instant,
+    begun: Instant,
     /// The commit; linked to every message it carries.
-    pub(crate) span: Span,
+    span: Span,
     /// Keys and values of all writes that were ever in it, and their ops.
     bytes: usize,
     ops: usize,
@@ -58,6 +58,20 @@ impl Batch {
         }
     }
 
+    /// How many writes are not answered yet.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn pending(&self) -> &[Pending] {
+        &self.pending
+    }
+
+    /// The writes that are not answered yet, but for the first `written`.
+    pub(crate) fn writes_from(&self, written: usize) -> impl Iterator<Item = &Write> {
+        self.pending[written..].iter().map(|pending| &pending.write)
+    }
+
     /// Whether nothing fits any more.
     pub(crate) fn is_full(&self, config: &WriterConfig) -> bool {
         self.ops >= config.batch_ops_max.get() || self.bytes >= config.batch_bytes_max
@@ -71,25 +85,53 @@ impl Batch {
     }
 
     pub(crate) fn add(&mut self, pending: Pending) {
+        assert!(!self.commit_sent, "a COMMIT that was sent carries every write of its batch");
         self.span.follows_from(&pending.span);
         self.bytes += pending.write.bytes();
         self.ops += pending.write.ops().len();
         self.pending.push(pending);
     }
 
-    /// A COMMIT that carries every write of it is about to be sent.
-    pub(crate) fn send_commit(&mut self) {
-        self.commit_sent = true;
-        for pending in &mut self.pending {
-            pending.carried = true;
+    /// Another attempt begins.
+    pub(crate) fn attempt(&mut self) -> Span {
+        self.attempts += 1;
+        self.span.clone()
+    }
+
+    /// Whether no attempt but this one was ever begun.
+    pub(crate) fn is_first_attempt(&self) -> bool {
+        self.attempts == 1
+    }
+
+    /// The writes behind the first `written` are carried out in the transaction under way: what becomes of each if it is
+    /// committed.
+    pub(crate) fn settle_from(&mut self, written: usize, settled: Vec<Settled>) {
+        let pending = &mut self.pending[written..];
+        assert_eq!(pending.len(), settled.len(), "a plan settles each of its writes");
+        for (pending, settled) in pending.iter_mut().zip(settled) {
+            pending.settled = Some(settled);
         }
     }
 
-    /// Every COMMIT sent so far is known to have had no effect.
+    /// A COMMIT that carries every write of it is about to be sent.
+    pub(crate) fn send_commit(&mut self) {
+        assert!(
+            self.pending.iter().all(|pending| pending.settled.is_some()),
+            "outcomes are known before COMMIT"
+        );
+        self.commit_sent = true;
+    }
+
+    /// Whether a COMMIT of an attempt was sent of which nobody knows what became.
+    pub(crate) fn commit_sent(&self) -> bool {
+        self.commit_sent
+    }
+
+    /// Every COMMIT sent so far is known to have had no effect, and what its attempt found out means nothing any more.
     pub(crate) fn void(&mut self) {
         self.commit_sent = false;
         for pending in &mut self.pending {
-            pending.carried = false;
+            pending.settled = None;
         }
     }
 
@@ -105,48 +147,43 @@ impl Batch {
     /// `waiting` if none did.
     pub(crate) fn refuse_late(&mut self, waiting: Refusal) {
         let now = Instant::now();
+        let refusal = if self.commit_sent { Refusal::OutcomeUnknown } else { waiting };
         for pending in self.pending.extract_if(.., |pending| pending.deadline <= now) {
-            let refusal = if pending.carried { Refusal::OutcomeUnknown } else { waiting };
             self.refused += 1;
             pending.answer(Err(refusal));
         }
     }
 
-    /// Answers a write that is not to travel along.
-    pub(crate) fn refuse(&mut self, pending: Pending, refusal: Refusal) {
-        self.refused += 1;
-        pending.answer(Err(refusal));
-    }
-
-    pub(crate) fn refuse_all(&mut self, refusal: Refusal) {
+    /// Answers every write that a COMMIT carried of which nobody can know any more what became.
+    pub(crate) fn lose(&mut self) {
         self.refused += self.pending.len();
         for pending in self.pending.drain(..) {
-            pending.answer(Err(refusal));
+            pending.answer(Err(Refusal::OutcomeUnknown));
         }
     }
 
-    /// What became of it, once every write is answered.
-    pub(crate) fn report(&self) -> BatchReport {
+    /// How long ago it was taken out of the queue.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// What became of it, once every write is answered, and so many more were refused while they waited.
+    pub(crate) fn report(&self, refused_waiting: usize) -> BatchReport {
+        assert!(self.pending.is_empty(), "a batch is settled when each of its writes is answered");
         self.span.record("attempts", self.attempts);
         self.span.record("db.operation.batch.size", self.committed + self.refused);
-        let (attempts, elapsed) = (self.attempts, self.begun.elapsed());
-        BatchReport { committed: self.committed, refused: self.refused, attempts, elapsed }
+        let (attempts, elapsed) = (self.attempts, self.elapsed());
+        let refused = self.refused + refused_waiting;
+        BatchReport { committed: self.committed, refused, attempts, elapsed }
     }
 
     /// Whether a write fell due while the transaction was built.
     pub(crate) fn is_late(&self) -> bool {
-        let now = Instant::now();
-        self.pending.iter().any(|pending| pending.deadline <= now)
+        self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// How long one statement may take: as long as a query may, not much past the first deadline.
-    pub(crate) fn time_left(&self) -> Duration {
-        QUERY_TIMEOUT.min(self.until_deadline().max(GRACE))
-    }
-
-    /// How long the write with the first deadline still has.
-    pub(crate) fn until_deadline(&self) -> Duration {
-        let first = self.pending.iter().map(|pending| pending.deadline).min();
-        first.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default()
+    /// The first deadline of its writes, if there are any.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.pending.iter().map(|pending| pending.deadline).min()
     }
 }

@@ -195,6 +195,15 @@ impl Write {
         }
     }
 
+    /// Whether its ops take effect at one instant, or none of them.
+    #[must_use]
+    pub fn is_atomic(&self) -> bool {
+        match self {
+            Self::One(_) => false,
+            Self::Atomic(_) => true,
+        }
+    }
+
     /// What it weighs in a queue or a batch, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

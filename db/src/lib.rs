@@ -10,14 +10,15 @@
 //! - A [`Snapshot`] shows the store as it was at one instant, every write acknowledged before it included.
 //! - Keys and values are bytes: nothing is folded, padded or cut.
 
-mod attempt;
 mod batch;
 mod engine;
 mod entry;
+mod feed;
+mod fence;
 mod inbox;
 mod lane;
-mod link;
 mod mysql;
+mod outbox;
 mod pending;
 mod plan;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -27,18 +28,19 @@ mod range;
 mod run;
 mod scanner;
 mod schema;
+#[cfg(test)]
+mod scripted;
 mod shapes;
 mod sqlite;
 mod store;
 mod sweeper;
-mod transaction;
 mod writer;
 
 pub use entry::{
     Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Rev, Settled, VALUE_BYTES_MAX, Value,
     ValueTooLong, Write,
 };
-pub use inbox::Place;
+pub use outbox::Place;
 pub use pending::Ticket;
 pub use range::Range;
 pub use scanner::{Record, Scanner, Snapshot};

@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::entry::{Settled, Write};
@@ -19,8 +19,6 @@ pub(crate) struct Pending {
     pub(crate) span: Span,
     /// What became of it, if the attempt that carries it is committed.
     pub(crate) settled: Option<Settled>,
-    /// A COMMIT carrying it was sent and is not known to be void.
-    pub(crate) carried: bool,
     answer: oneshot::Sender<Result<Settled, Refusal>>,
     _bytes: OwnedSemaphorePermit,
 }
@@ -37,14 +35,14 @@ impl Pending {
         deadline: Instant,
     ) -> (Self, Ticket) {
         let (answer, ticket) = oneshot::channel();
-        let pending = Self { write, deadline, span, settled: None, carried: false, answer, _bytes: bytes };
+        let pending = Self { write, deadline, span, settled: None, answer, _bytes: bytes };
         (pending, Ticket(ticket))
     }
 
     /// Answers what the attempt that carries it found out; that attempt is committed.
     pub(crate) fn acknowledge(mut self) {
-        let settled = self.settled.take().ok_or(Refusal::OutcomeUnknown);
-        self.answer(settled);
+        let settled = self.settled.take().expect("an attempt that was committed has settled what it carries");
+        self.answer(Ok(settled));
     }
 
     /// Gives the answer. That nobody waits for it any more changes nothing: the write is done.

@@ -1,18 +1,23 @@
 //! The queue of writes: each goes to the lane of its key, waits there, and is answered after its commit.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
-use crate::entry::Write;
-use crate::inbox::{Depth, Inbox, Outbox, Place};
+use crate::engine::Engine;
+use crate::entry::{Key, Write};
+use crate::inbox::Inbox;
 use crate::lane::Lane;
+use crate::outbox::{Depth, Entrance, Outbox, Place};
 use crate::pending::{Pending, Ticket};
 use crate::store::{AnyEngine, Store};
 
@@ -67,7 +72,8 @@ pub struct Writer {
     /// By the hash of the key; the last is that of atomic writes, and on `SQLite` the only one.
     lanes: Arc<[LaneHandle]>,
     bytes: Arc<Semaphore>,
-    hasher: RandomState,
+    /// What the hash of a key begins with, so that nobody can choose keys that all meet in one lane.
+    salt: u64,
     op_timeout: Duration,
 }
 
@@ -103,30 +109,39 @@ impl Writer {
         tracker: &TaskTracker,
         observe: impl Fn(BatchReport) + Send + Sync + 'static,
     ) -> Self {
-        let observe: Arc<dyn Fn(BatchReport) + Send + Sync> = Arc::new(observe);
-        let lanes = match store.engine {
+        let random = StdRng::from_rng(&mut rand::rng());
+        match &store.engine {
             // One more for atomic writes, whose keys may belong to any of the others.
-            AnyEngine::MySql(_) => config.lanes.get() + 1,
-            AnyEngine::Sqlite(_) => 1,
-        };
+            AnyEngine::MySql(engine) => {
+                Self::on(engine, config.lanes.get() + 1, config, tracker, random, observe)
+            }
+            AnyEngine::Sqlite(engine) => Self::on(engine, 1, config, tracker, random, observe),
+        }
+    }
+
+    /// Starts so many `lanes` on `engine`. Whatever is left to chance is drawn from `random`.
+    pub(crate) fn on<E: Engine>(
+        engine: &E,
+        lanes: usize,
+        config: WriterConfig,
+        tracker: &TaskTracker,
+        mut random: StdRng,
+        observe: impl Fn(BatchReport) + Send + Sync + 'static,
+    ) -> Self {
+        let observe: Arc<dyn Fn(BatchReport) + Send + Sync> = Arc::new(observe);
+        let salt = random.next_u64();
         let handle = |_| {
             let (queue, inbox) = Inbox::new(config.queue_ops_max.get(), config.batch_ops_max.get());
             let state = LaneState::new();
             let (lane_state, observe) = (state.clone(), Arc::clone(&observe));
-            match &store.engine {
-                AnyEngine::MySql(engine) => {
-                    tracker.spawn(Lane::new(engine.clone(), inbox, config, lane_state, observe).run())
-                }
-                AnyEngine::Sqlite(engine) => {
-                    tracker.spawn(Lane::new(engine.clone(), inbox, config, lane_state, observe).run())
-                }
-            };
+            let random = StdRng::from_rng(&mut random);
+            tracker.spawn(Lane::new(engine.clone(), inbox, config, lane_state, random, observe).run());
             LaneHandle { queue, state }
         };
         Self {
             lanes: (0..lanes).map(handle).collect(),
             bytes: Arc::new(Semaphore::new(config.queue_bytes_max as usize)),
-            hasher: RandomState::new(),
+            salt,
             op_timeout: config.op_timeout,
         }
     }
@@ -141,16 +156,20 @@ impl Writer {
     /// It is refused once `deadline` has passed.
     #[must_use]
     pub fn try_submit(&self, write: Write, place: Place, span: Span, deadline: Instant) -> Submitted {
+        if write.is_atomic() && deadline <= Instant::now() {
+            // It has waited for what its sender sent before it.
+            return Submitted::Full(write, span);
+        }
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
             return Submitted::Full(write, span);
         };
-        match self.queue_of(&write, place).try_reserve() {
-            Ok(place) => {
+        match self.entrance(&write, place).try_enter() {
+            Some(room) => {
                 let (pending, ticket) = Pending::new(write, span, bytes, deadline);
-                place.send(pending);
+                room.send(pending);
                 Submitted::Queued(ticket)
             }
-            Err(_) => Submitted::Full(write, span),
+            None => Submitted::Full(write, span),
         }
     }
 
@@ -159,7 +178,7 @@ impl Writer {
     /// Dropping the future before it is done means the write was not queued.
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] if it did not get in before `deadline`.
+    /// [`Refusal::Overloaded`] or [`Refusal::Unavailable`] if it did not get in before `deadline`.
     pub async fn submit(
         &self,
         write: Write,
@@ -167,22 +186,20 @@ impl Writer {
         span: Span,
         deadline: Instant,
     ) -> Result<Ticket, Refusal> {
-        let wait = async {
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(weight(&write)).await;
-            let place = self.queue_of(&write, place).reserve().await;
-            match (bytes, place) {
-                (Ok(bytes), Ok(place)) => Some((bytes, place)),
-                _ => None,
-            }
-        };
-        match tokio::time::timeout_at(deadline.into(), wait).await {
-            Ok(Some((bytes, place))) => {
-                let (pending, ticket) = Pending::new(write, span, bytes, deadline);
-                place.send(pending);
-                Ok(ticket)
-            }
+        let entrance = self.entrance(&write, place);
+        let wait = entrance.enter(async |queue| {
+            let bytes = self.reserve(weight(&write)).await;
             // A lane ends only when every writer is gone or its task died.
-            Ok(None) => Err(Refusal::Unavailable),
+            let room = queue.reserve().await.map_err(|_| Refusal::Unavailable)?;
+            let (pending, ticket) = Pending::new(write, span, bytes, deadline);
+            room.send(pending);
+            Ok(ticket)
+        });
+        if deadline <= Instant::now() {
+            return Err(self.refusal_of_waiting());
+        }
+        match tokio::time::timeout_at(deadline, wait).await {
+            Ok(entered) => entered,
             Err(_) => Err(self.refusal_of_waiting()),
         }
     }
@@ -194,19 +211,33 @@ impl Writer {
         Gauge(self.lanes.iter().map(lane).collect())
     }
 
-    fn queue_of(&self, write: &Write, place: Place) -> &mpsc::Sender<Pending> {
+    /// So many bytes of the queue, once they are free.
+    async fn reserve(&self, bytes: u32) -> OwnedSemaphorePermit {
+        let reserved = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+        reserved.expect("nobody closes the semaphore of a writer")
+    }
+
+    fn entrance(&self, write: &Write, place: Place) -> &Entrance {
         self.lanes[self.lane_of(write)].queue.at(place)
     }
 
     fn lane_of(&self, write: &Write) -> usize {
         let last = self.lanes.len() - 1;
         match write {
-            // The remainder is below the number of lanes, which is a usize.
             Write::One(op) => {
-                usize::try_from(self.hasher.hash_one(&op.key) % last.max(1) as u64).unwrap_or(0)
+                // What is left of the hash is below the number of lanes, which is a usize.
+                let lane = self.hash(&op.key) % last.max(1) as u64;
+                usize::try_from(lane).expect("a lane has an index")
             }
             Write::Atomic(_) => last,
         }
+    }
+
+    fn hash(&self, key: &Key) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.salt.hash(&mut hasher);
+        key.hash(&mut hasher);
+        hasher.finish()
     }
 
     fn refusal_of_waiting(&self) -> Refusal {
@@ -235,7 +266,7 @@ impl Gauge {
 
 /// Bytes of `write` as the queue counts them; a message never has 4 GiB.
 fn weight(write: &Write) -> u32 {
-    u32::try_from(write.bytes()).unwrap_or(u32::MAX)
+    u32::try_from(write.bytes()).expect("a message never has 4 GiB")
 }
 
 impl LaneState {
@@ -253,6 +284,14 @@ impl LaneState {
 
     pub(crate) fn get(&self) -> Result<(), String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a write that must not wait any longer is told.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self.get() {
+            Ok(()) => Refusal::Overloaded,
+            Err(_) => Refusal::Unavailable,
+        }
     }
 }
 

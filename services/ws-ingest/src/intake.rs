@@ -1,9 +1,9 @@
 //! The way of a socket's writes into the lanes: in the order sent, and an atomic one by itself.
 
 use std::pin::Pin;
-use std::time::Instant;
 
 use db::{Place, Refusal, Submitted, Ticket, Write, Writer};
+use tokio::time::Instant;
 use tracing::{Span, info_span};
 
 use crate::protocol::{self, Envelope};

@@ -1,0 +1,81 @@
+//! What befalls the server as a whole while clients are at work.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::{Instant, sleep};
+
+use super::locks::Lock;
+use super::script::RowFault;
+use super::server::Server;
+use crate::entry::Key;
+
+/// Lets things happen until it is dropped. `keys` are those that clients write.
+pub(super) async fn happen(server: Server, keys: Vec<Key>) {
+    loop {
+        let every = u64::from(server.state().script.rates.event_every);
+        if every == 0 {
+            return;
+        }
+        let wait = server.state().script.millis(0..=2 * every);
+        sleep(wait).await;
+        let event = server.state().script.random.random_range(0..6);
+        match event {
+            0 => {
+                let down = server.state().script.millis(0..=8000);
+                server.restart(down);
+            }
+            1 => {
+                let mut state = server.state();
+                let step = state.script.random.random_range(-500_000_000..=500_000_000);
+                state.clock_steps += step;
+            }
+            2 => change_a_row(&server),
+            3 => {
+                let mut state = server.state();
+                state.stalled_until = Instant::now() + state.script.millis(100..=6000);
+            }
+            4 => restore_a_row(&server),
+            _ => {
+                let mut state = server.state();
+                let key = keys[state.script.random.random_range(0..keys.len())].clone();
+                let hold = state.script.millis(100..=8000);
+                drop(state);
+                tokio::spawn(hold_a_lock(server.clone(), Lock::Row(key), hold));
+            }
+        }
+    }
+}
+
+/// A session that is none of ours locks a row for a while.
+async fn hold_a_lock(server: Server, lock: Lock, hold: Duration) {
+    let Ok((id, _)) = server.connect() else { return };
+    if server.lock(id, &lock, hold).await.is_ok() {
+        sleep(hold).await;
+    }
+    server.hang_up(id).await;
+}
+
+fn change_a_row(server: &Server) {
+    let mut state = server.state();
+    let lanes: Vec<u64> = state.tables.writers.keys().copied().collect();
+    if lanes.is_empty() {
+        return;
+    }
+    let lane = lanes[state.script.random.random_range(0..lanes.len())];
+    let fault = if state.script.random.random() { RowFault::Wiped } else { RowFault::Taken };
+    drop(state);
+    tokio::spawn(server.clone().change_row(lane, fault));
+}
+
+/// A fence row is set back, of a lane that waits for no COMMIT: while it waits for one, nobody could find that out.
+fn restore_a_row(server: &Server) {
+    let mut state = server.state();
+    let idle: Vec<u64> = state.tables.writers.keys().copied().filter(|lane| state.is_idle(*lane)).collect();
+    if idle.is_empty() {
+        return;
+    }
+    let lane = idle[state.script.random.random_range(0..idle.len())];
+    let row = state.tables.writers.get_mut(&lane).expect("the lane was found there");
+    row.seq /= 2;
+}

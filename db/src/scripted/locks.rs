@@ -1,0 +1,80 @@
+//! Who holds which row, and who waits for whom.
+
+use std::collections::BTreeMap;
+
+use crate::entry::Key;
+
+/// What can be locked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lock {
+    /// The whole store, as in an engine with one writer at a time.
+    Store,
+    /// The row of a lane.
+    Fence(u64),
+    /// The row of a key, or the place where it would be.
+    Row(Key),
+}
+
+/// The number of a connection.
+pub(super) type ConnectionId = u64;
+
+/// Every lock that is held, and every one that is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Locks {
+    holders: BTreeMap<Lock, ConnectionId>,
+    waits: BTreeMap<ConnectionId, Lock>,
+}
+
+/// What became of a wish to hold a lock.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    /// Somebody else holds it, and does not wait for us.
+    Wait,
+    /// Whoever holds it waits for us.
+    Deadlock,
+}
+
+impl Locks {
+    pub(super) fn take(&mut self, connection: ConnectionId, lock: &Lock) -> Taken {
+        match self.holders.get(lock) {
+            None => {
+                self.holders.insert(lock.clone(), connection);
+            }
+            Some(holder) if *holder == connection => {}
+            Some(holder) if self.waits_for(*holder, connection) => return Taken::Deadlock,
+            Some(_) => {
+                self.waits.insert(connection, lock.clone());
+                return Taken::Wait;
+            }
+        }
+        self.waits.remove(&connection);
+        Taken::Yes
+    }
+
+    /// Whether `waiting` waits for `holder`, perhaps through others.
+    fn waits_for(&self, mut waiting: ConnectionId, holder: ConnectionId) -> bool {
+        while let Some(next) = self.waits.get(&waiting).and_then(|lock| self.holders.get(lock)) {
+            if *next == holder {
+                return true;
+            }
+            waiting = *next;
+        }
+        false
+    }
+
+    pub(super) fn give_up(&mut self, connection: ConnectionId) {
+        self.waits.remove(&connection);
+    }
+
+    pub(super) fn release(&mut self, connection: ConnectionId, lock: &Lock) {
+        if self.holders.get(lock) == Some(&connection) {
+            self.holders.remove(lock);
+        }
+    }
+
+    pub(super) fn release_all(&mut self, connection: ConnectionId) {
+        self.waits.remove(&connection);
+        self.holders.retain(|_, holder| *holder != connection);
+    }
+}

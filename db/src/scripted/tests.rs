@@ -1,0 +1,121 @@
+//! The runs of every test run, and the seeds that once failed.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use super::server::Sabotage;
+use super::simulate::{Stats, simulate};
+
+/// Runs of every test run, about a quarter of a minute of a debug build.
+const SEEDS: Range<u64> = 0..2000;
+
+/// Within so many runs each known fault must be found.
+const FOUND_WITHIN: u64 = 1000;
+
+/// Runs that once failed, and what they found in the lane as it was then.
+const FAILED_ONCE: [(u64, &str); 6] = [
+    (16, "a second write of a client overtook its first, which waited at the front behind many"),
+    (17, "each statement of an attempt had its own limit, so that a write was answered seconds late"),
+    (37, "a commit took longer than half of what a write has, so that all were refused for ever"),
+    (377, "what waited behind a statement that hung was answered when that ended, not when it fell due"),
+    (360, "an atomic write that had waited for its sender's other writes was queued after its deadline"),
+    (4612, "who came later went in before a write that waited for room, which was then answered late"),
+];
+
+/// The command that runs the seeds of the environment.
+const REPLAY: &str = "cargo test -p db --lib what_was_promised -- --nocapture";
+
+/// The seeds that the environment asks for, if it does: `17` or `0..1000`.
+fn asked_for() -> Option<Range<u64>> {
+    let text = std::env::var("SCRIPTED_SEEDS").ok()?;
+    let number = |text: &str| text.trim().parse::<u64>().expect("SCRIPTED_SEEDS is like 17 or 0..1000");
+    Some(match text.split_once("..") {
+        Some((from, to)) => number(from)..number(to),
+        None => number(&text)..number(&text) + 1,
+    })
+}
+
+/// The clock of a run.
+struct Clock(tokio::time::Instant);
+
+impl FormatTime for Clock {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:>8} ms", self.0.elapsed().as_millis())
+    }
+}
+
+/// Runs a seed and prints what happened.
+fn replay(seed: u64) -> Result<Stats, String> {
+    let told = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_timer(Clock(tokio::time::Instant::now()))
+        .with_ansi(false)
+        .with_test_writer()
+        .finish();
+    tracing::subscriber::with_default(told, || simulate(seed, Sabotage::None))
+}
+
+#[test]
+fn what_was_promised_holds_whatever_goes_wrong() {
+    let seeds = asked_for().unwrap_or(SEEDS);
+    let (begun, count) = (Instant::now(), seeds.end - seeds.start);
+    let (mut settled, mut refused, mut unknown, mut commits) = (0, 0, 0, 0);
+    for seed in seeds {
+        let ran = if count == 1 { replay(seed) } else { simulate(seed, Sabotage::None) };
+        let stats = ran.unwrap_or_else(|wrong| panic!("{wrong}\nto see it: SCRIPTED_SEEDS={seed} {REPLAY}"));
+        settled += stats.answers.settled;
+        refused += stats.answers.refused + stats.answers.turned_away;
+        unknown += stats.answers.unknown;
+        commits += stats.commits;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let told = tracing_subscriber::fmt().with_ansi(false).with_test_writer().finish();
+    tracing::subscriber::with_default(told, || {
+        tracing::info!(count, seconds, settled, refused, unknown, commits, "every run kept its promises");
+    });
+}
+
+#[test]
+fn a_run_is_its_seed() {
+    for seed in 0..20 {
+        let run = || simulate(seed, Sabotage::None);
+        assert_eq!(run(), run(), "seed {seed}");
+    }
+}
+
+#[test]
+fn runs_that_once_failed_do_so_no_more() {
+    for (seed, found) in FAILED_ONCE {
+        simulate(seed, Sabotage::None).unwrap_or_else(|wrong| panic!("{found}, again? {wrong}"));
+    }
+}
+
+/// The judge is judged: what breaks a promise is found soon.
+fn is_found_soon(sabotage: Sabotage, told: &str) {
+    let found = (0..FOUND_WITHIN).find_map(|seed| simulate(seed, sabotage).err());
+    let found = found.unwrap_or_else(|| panic!("{sabotage:?} is not found within {FOUND_WITHIN} runs"));
+    assert!(found.contains(told), "{sabotage:?} is told as {found}");
+}
+
+#[test]
+fn a_fence_that_lets_everything_pass_is_found() {
+    is_found_soon(Sabotage::NoFence, "not linearizable");
+}
+
+#[test]
+fn a_lost_commit_taken_for_done_is_found() {
+    is_found_soon(Sabotage::HopedForSeq, "not linearizable");
+}
+
+#[test]
+fn an_outcome_that_is_not_known_taken_for_refused_is_found() {
+    is_found_soon(Sabotage::UnknownTakenForRefused, "was refused and is applied");
+}
+
+#[test]
+fn a_lane_that_dies_is_found() {
+    is_found_soon(Sabotage::ShortAnswer, "still Unavailable");
+}
