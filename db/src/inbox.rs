@@ -128,7 +128,7 @@ mod tests {
 
     async fn put(outbox: &Outbox, place: Place, name: &str) {
         let key = Key::new(name.to_owned(), 9).expect("a short key");
-        let write = Write::One(Op { key, change: Change::Delete, if_rev: None, shows_rev: true });
+        let write = Write::One(Op { key, change: Change::Delete, if_rev: None, asks_rev: false });
         let bytes = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("it is open");
         let (pending, _) = Pending::new(write, Span::none(), bytes, Instant::now());
         outbox.at(place).send(pending).await.expect("the inbox is there");
