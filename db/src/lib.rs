@@ -12,6 +12,7 @@
 
 mod attempt;
 mod batch;
+mod clock;
 mod engine;
 mod entry;
 mod inbox;
