@@ -25,6 +25,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_clock_counts_microseconds_since_1970() {
+        let before = now().expect("it is later than 1970");
+        assert!(before > 1_700_000_000_000_000, "{before} is before 2023");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        let passed = now().expect("it is later than 1970") - before;
+        assert!((2_000..60_000_000).contains(&passed), "{passed} for two milliseconds");
+    }
+
+    #[test]
     fn a_time_to_live_that_fits_no_column_is_an_error() {
         assert_eq!(micros(3_153_600_000).ok(), Some(3_153_600_000_000_000));
         assert!(micros(u64::MAX / 1_000_000 + 1).is_err());

@@ -52,3 +52,18 @@ fn an_outcome_has_the_revision_that_the_op_took() {
     assert_eq!(Outcome::Absent.rev(), None);
     assert_eq!(Outcome::Mismatch(Rev(4)).rev(), None, "it took none");
 }
+
+#[test]
+fn a_write_weighs_its_keys_and_values_and_what_its_replies_need() {
+    let key = |name: &str| Key::new(name.into(), 512).expect("short");
+    let long = Value::new("v".repeat(1000), 1000).expect("it fits");
+    let set = Op { key: key("four"), ..op(Change::Set(long, Expiry::Never), None, false) };
+    let delete = Op { key: key("seventy"), ..op(Change::Delete, None, false) };
+    assert_eq!(Write::One(set.clone()).bytes(), 4 + 1000 + 256);
+    assert_eq!(Write::Atomic(vec![set, delete]).bytes(), 4 + 1000 + 256 + 7 + 256);
+}
+
+#[test]
+fn a_revision_is_shown_as_its_number() {
+    assert_eq!(Rev(1_800_000_000_000_000).to_string(), "1800000000000000");
+}

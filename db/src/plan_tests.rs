@@ -127,6 +127,22 @@ fn an_absence_that_an_atomic_write_relies_on_is_written_down() {
 }
 
 #[test]
+fn an_absence_that_a_row_holds_is_not_written_again() {
+    let dead = |rev| Record { value: String::new(), rev, expiry: TOMBSTONE };
+    let mut model = Model::from([("k1".into(), dead(7))]);
+    let writes = [
+        Write::Atomic(vec![delete(1), delete(2)]),
+        Write::Atomic(vec![delete(2)]),
+        set(3, "a"),
+        Write::One(delete(3)),
+        Write::Atomic(vec![delete(3)]),
+    ];
+    carry_out(&mut model, &writes, FIRST);
+    let expected = [("k1".into(), dead(7)), ("k2".into(), dead(FIRST)), ("k3".into(), dead(FIRST + 1))];
+    assert_eq!(model, Model::from(expected));
+}
+
+#[test]
 fn a_batch_reserves_one_revision_or_those_of_its_longest_run() {
     let revs = |writes: &[Write]| Plan::new(writes.iter()).revs();
     assert_eq!(revs(&[]), 1);

@@ -63,7 +63,9 @@ fn a_run_asks_for_what_an_op_does_or_shows() {
     };
     assert!(asks(&[(&delete, true)]));
     assert!(asks(&[(&wanting, true)]));
-    assert!(asks(&[(&first, false), (&delete, true), (&second, false)]));
+    for dependent in [&delete, &wanting] {
+        assert!(asks(&[(&first, false), (dependent, false), (&second, false)]), "even if nothing is shown");
+    }
     assert!(!asks(&[(&first, true)]), "the store tells the only revision");
     assert!(!asks(&[(&first, false), (&second, false)]), "nothing is shown");
     assert!(asks(&[(&first, false), (&second, true)]));
