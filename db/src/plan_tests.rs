@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::entry::{Change, Outcome, Value};
@@ -80,6 +82,19 @@ proptest! {
     ) {
         revs_grow(&start, &writes, FIRST);
     }
+}
+
+#[test]
+fn every_kind_of_change_is_tried() {
+    let mut runner = TestRunner::deterministic();
+    let (mut sets, mut deletes) = (0, 0);
+    for _ in 0..100 {
+        match a_change().new_tree(&mut runner).expect("there is one").current() {
+            Change::Set(_, _) => sets += 1,
+            Change::Delete => deletes += 1,
+        }
+    }
+    assert!(sets > 0 && deletes > 0, "{sets} sets and {deletes} deletes");
 }
 
 fn set(number: u8, value: &str) -> Write {
