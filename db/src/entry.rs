@@ -85,8 +85,8 @@ pub struct Op {
     pub change: Change,
     /// Only if this is the key's revision; 0 = only if it is absent.
     pub if_rev: Option<Rev>,
-    /// Whether the reply tells the revision; knowing it can cost a read. True for everything but a plain set.
-    pub shows_rev: bool,
+    /// The sender asks for the revision. [`Write::shows_rev`] tells which replies show it unasked.
+    pub asks_rev: bool,
 }
 
 /// What travels and is answered as one.
@@ -101,7 +101,7 @@ pub enum Write {
 /// What became of an [`Op`] of a committed transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Set; the key was absent. The revision is given if and only if the op shows it.
+    /// Set; the key was absent. The revision is given if and only if [`Write::shows_rev`].
     Created(Option<Rev>),
     /// Set; the key was there.
     Updated(Option<Rev>),
@@ -170,6 +170,28 @@ impl Value {
     }
 }
 
+impl Expiry {
+    /// Whether there is an instant at which the value is gone.
+    pub(crate) fn ends(self) -> bool {
+        match self {
+            Self::Never => false,
+            Self::After(_) | Self::At(_) => true,
+        }
+    }
+}
+
+impl Outcome {
+    /// The revision that the op took, if it took one and its reply shows it.
+    #[must_use]
+    pub fn rev(self) -> Option<Rev> {
+        match self {
+            Self::Created(rev) | Self::Updated(rev) => rev,
+            Self::Deleted(rev) => Some(rev),
+            Self::Absent | Self::Mismatch(_) => None,
+        }
+    }
+}
+
 /// What an op takes in memory beside its key and its value, with what its reply needs; about that, in bytes.
 const OP_BYTES: usize = 256;
 
@@ -182,6 +204,15 @@ impl Op {
             Change::Delete => 0,
         };
         self.key.0.len() + value + OP_BYTES
+    }
+
+    /// Whether the reply shows the revision if the op travels alone.
+    fn shows_rev(&self) -> bool {
+        let shows_unasked = match &self.change {
+            Change::Set(_, expiry) => expiry.ends(),
+            Change::Delete => true,
+        };
+        shows_unasked || self.if_rev.is_some() || self.asks_rev
     }
 }
 
@@ -204,6 +235,18 @@ impl Write {
         }
     }
 
+    /// Whether the reply shows the revisions that the ops take; knowing them can cost a read.
+    ///
+    /// A set without a condition that never expires shows its revision only if the sender asks for it. Every other op shows
+    /// it always, and so does every op of an atomic write.
+    #[must_use]
+    pub fn shows_rev(&self) -> bool {
+        match self {
+            Self::One(op) => op.shows_rev(),
+            Self::Atomic(_) => true,
+        }
+    }
+
     /// What it weighs in a queue or a batch, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -218,23 +261,5 @@ impl fmt::Display for Rev {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_has_one_to_512_bytes_however_the_limit_is_configured() {
-        assert_eq!(Key::new(String::new(), 512), Err(KeyError::Empty));
-        assert!(Key::new("k".repeat(512), 512).is_ok());
-        let too_long = Err(KeyError::TooLong { len: 513, max: 512 });
-        assert_eq!(Key::new("k".repeat(513), usize::MAX), too_long);
-        let lower = Err(KeyError::TooLong { len: 4, max: 3 });
-        assert_eq!(Key::new("é é".replace(' ', ""), 3), lower);
-    }
-
-    #[test]
-    fn a_value_may_be_empty_and_has_at_most_a_mebibyte() {
-        assert!(Value::new(String::new(), VALUE_BYTES_MAX).is_ok());
-        let too_long = ValueTooLong { len: 1_048_577, max: 1_048_576 };
-        assert_eq!(Value::new("v".repeat(1_048_577), usize::MAX), Err(too_long));
-    }
-}
+#[path = "entry_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ fn key(name: &str) -> Key {
 
 /// A write that falls due so many milliseconds from now.
 fn due(name: &str, millis: u64) -> Pending {
-    let write = Write::One(Op { key: key(name), change: Change::Delete, if_rev: None, shows_rev: true });
+    let write = Write::One(Op { key: key(name), change: Change::Delete, if_rev: None, asks_rev: false });
     let bytes = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is open");
     Pending::new(write, Span::none(), bytes, Instant::now() + Duration::from_millis(millis)).0
 }

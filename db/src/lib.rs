@@ -11,6 +11,7 @@
 //! - Keys and values are bytes: nothing is folded, padded or cut.
 
 mod batch;
+mod clock;
 mod engine;
 mod entry;
 mod feed;

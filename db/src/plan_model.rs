@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::entry::{Expiry, Key, Outcome, Rev, Settled, Write};
+use crate::entry::{Expiry, Key, Rev, Settled, Write};
 use crate::plan::{Plan, Row, Stored, TOMBSTONE};
 use crate::run::Held;
 
@@ -58,19 +58,16 @@ pub fn revs_grow(start: &Model, writes: &[Write], first: u64) {
     let mut last: BTreeMap<&str, u64> =
         start.iter().map(|(key, record)| (key.as_str(), record.rev)).collect();
     let settled = carry_out(&mut model, writes, first);
+    assert_eq!(settled.len(), writes.len());
     for (write, settled) in writes.iter().zip(&settled) {
         let outcomes = match settled {
             Settled::One(outcome) => std::slice::from_ref(outcome),
             Settled::All(outcomes) => outcomes,
             Settled::Failed { .. } => continue,
         };
+        assert_eq!(write.ops().len(), outcomes.len());
         for (op, outcome) in write.ops().iter().zip(outcomes) {
-            let (Outcome::Created(Some(Rev(rev)))
-            | Outcome::Updated(Some(Rev(rev)))
-            | Outcome::Deleted(Rev(rev))) = *outcome
-            else {
-                continue;
-            };
+            let Some(Rev(rev)) = outcome.rev() else { continue };
             let before = last.insert(op.key.as_str(), rev);
             assert!(before < Some(rev), "{rev} after {before:?}");
             assert!(rev <= model[op.key.as_str()].rev);
@@ -112,7 +109,8 @@ pub(crate) fn carry_out(model: &mut Model, writes: &[Write], first: u64) -> Vec<
 
 /// Whether the replies of a key showed every revision it took, so that it is known to the number.
 fn is_exact(writes: &[Write], key: &str) -> bool {
-    let mut ops = writes.iter().flat_map(Write::ops).filter(|op| op.key.as_str() == key);
-    let shown = ops.clone().any(|op| op.shows_rev);
-    shown || ops.nth(1).is_none()
+    let of_key = |write: &&Write| write.ops().iter().any(|op| op.key.as_str() == key);
+    let mut writes = writes.iter().filter(of_key);
+    let shown = writes.clone().any(Write::shows_rev);
+    shown || writes.nth(1).is_none()
 }

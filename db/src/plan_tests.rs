@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::entry::{Change, Outcome, Value};
@@ -29,16 +31,17 @@ fn a_change() -> impl Strategy<Value = Change> {
 /// An op with any condition: absent, a revision that a start can hold, or one that the batch may just have given.
 fn an_op() -> impl Strategy<Value = Op> {
     let if_rev = prop_oneof![6 => Just(None), 2 => Just(Some(0)), 2 => (FIRST - 3..FIRST + 6).prop_map(Some)];
-    (0u8..5, a_change(), if_rev, any::<bool>()).prop_map(|(number, change, if_rev, shows)| {
-        let shows_rev = shows || if_rev.is_some() || change == Change::Delete;
-        Op { key: key(number), change, if_rev: if_rev.map(Rev), shows_rev }
+    (0u8..5, a_change(), if_rev, any::<bool>()).prop_map(|(number, change, if_rev, asks_rev)| Op {
+        key: key(number),
+        change,
+        if_rev: if_rev.map(Rev),
+        asks_rev,
     })
 }
 
 fn a_write() -> impl Strategy<Value = Write> {
     let atomic = prop::collection::vec(an_op(), 1..5).prop_map(|ops| {
-        let once: BTreeMap<Key, Op> =
-            ops.into_iter().map(|op| (op.key.clone(), Op { shows_rev: true, ..op })).collect();
+        let once: BTreeMap<Key, Op> = ops.into_iter().map(|op| (op.key.clone(), op)).collect();
         Write::Atomic(once.into_values().rev().collect())
     });
     prop_oneof![3 => an_op().prop_map(Write::One), 1 => atomic]
@@ -81,13 +84,26 @@ proptest! {
     }
 }
 
+#[test]
+fn every_kind_of_change_is_tried() {
+    let mut runner = TestRunner::deterministic();
+    let (mut sets, mut deletes) = (0, 0);
+    for _ in 0..100 {
+        match a_change().new_tree(&mut runner).expect("there is one").current() {
+            Change::Set(_, _) => sets += 1,
+            Change::Delete => deletes += 1,
+        }
+    }
+    assert!(sets > 0 && deletes > 0, "{sets} sets and {deletes} deletes");
+}
+
 fn set(number: u8, value: &str) -> Write {
     let change = Change::Set(Value::new(value.into(), 512).expect("short"), Expiry::Never);
-    Write::One(Op { key: key(number), change, if_rev: None, shows_rev: false })
+    Write::One(Op { key: key(number), change, if_rev: None, asks_rev: false })
 }
 
 fn delete(number: u8) -> Op {
-    Op { key: key(number), change: Change::Delete, if_rev: None, shows_rev: true }
+    Op { key: key(number), change: Change::Delete, if_rev: None, asks_rev: false }
 }
 
 #[test]
@@ -123,4 +139,74 @@ fn an_absence_that_an_atomic_write_relies_on_is_written_down() {
     assert_eq!(settled, [Settled::All(vec![Outcome::Absent]), Settled::One(Outcome::Absent)]);
     let tombstone = Record { value: String::new(), rev: FIRST, expiry: TOMBSTONE };
     assert_eq!(model, Model::from([("k1".into(), tombstone)]));
+}
+
+#[test]
+fn an_absence_that_a_row_holds_is_not_written_again() {
+    let dead = |rev| Record { value: String::new(), rev, expiry: TOMBSTONE };
+    let mut model = Model::from([("k1".into(), dead(7))]);
+    let writes = [
+        Write::Atomic(vec![delete(1), delete(2)]),
+        Write::Atomic(vec![delete(2)]),
+        set(3, "a"),
+        Write::One(delete(3)),
+        Write::Atomic(vec![delete(3)]),
+    ];
+    carry_out(&mut model, &writes, FIRST);
+    let expected = [("k1".into(), dead(7)), ("k2".into(), dead(FIRST)), ("k3".into(), dead(FIRST + 1))];
+    assert_eq!(model, Model::from(expected));
+}
+
+#[test]
+fn a_batch_reserves_one_revision_or_those_of_its_longest_run() {
+    let revs = |writes: &[Write]| Plan::new(writes.iter()).revs();
+    assert_eq!(revs(&[]), 1);
+    assert_eq!(revs(&[set(1, "a"), set(1, "b"), set(1, "c")]), 1, "all take the same");
+    let longest = [set(1, "a"), set(1, "b"), set(2, "c"), set(1, "d"), Write::One(delete(2))];
+    assert_eq!(revs(&longest), 3);
+}
+
+const HELD: Held = Held::Present { rev: 1, live: true };
+const STORED: Stored = Stored { rev: 1, created: false };
+
+#[test]
+#[should_panic(expected = "a batch has reserved all revisions that it gives")]
+fn no_revision_is_given_that_was_not_reserved() {
+    Plan::new([set(1, "a")].iter()).decide(Rev(0), &[]);
+}
+
+#[test]
+#[should_panic(expected = "every key that is asked for has one state")]
+fn a_key_that_is_asked_for_has_a_state() {
+    Plan::new([Write::One(delete(1)), set(2, "a")].iter()).decide(Rev(FIRST), &[HELD]);
+}
+
+#[test]
+#[should_panic(expected = "states of keys that nobody asked for")]
+fn no_key_has_a_state_if_none_is_asked_for() {
+    Plan::new([set(1, "a")].iter()).decide(Rev(FIRST), &[HELD]);
+}
+
+#[test]
+#[should_panic(expected = "every key has one row that was stored")]
+fn what_became_of_a_row_is_not_guessed() {
+    let writes = [set(1, "a"), set(2, "b")];
+    let mut plan = Plan::new(writes.iter());
+    plan.decide(Rev(FIRST), &[]);
+    plan.settle(&[STORED]);
+}
+
+#[test]
+#[should_panic(expected = "no row was free")]
+fn what_was_decided_is_not_stored_as_free_rows() {
+    let writes = [Write::One(delete(1))];
+    let mut plan = Plan::new(writes.iter());
+    plan.decide(Rev(FIRST), &[HELD]);
+    plan.settle(&[STORED]);
+}
+
+#[test]
+#[should_panic(expected = "every write was decided on before it is answered")]
+fn nothing_is_settled_before_it_was_decided() {
+    Plan::new([Write::One(delete(1))].iter()).settle(&[]);
 }

@@ -1,6 +1,6 @@
 //! All ops of one key in a batch, and what they make of it one after another.
 
-use crate::entry::{Change, Key, Op, Outcome, Rev};
+use crate::entry::{Change, Key, Op, Outcome, Rev, Write};
 use crate::plan::Row;
 
 /// What the store holds of a key, read under lock.
@@ -18,44 +18,74 @@ pub(crate) enum Held {
 
 impl Held {
     /// One per key of `keys`, from the rows `found`: key, revision and whether it is live. Both in key order.
+    ///
+    /// # Panics
+    /// If a row is of none of the keys, or out of order: a key whose row is overlooked would be taken for absent.
     pub(crate) fn of(keys: &[&Key], found: Vec<(Vec<u8>, u64, bool)>) -> Vec<Self> {
         let mut found = found.into_iter().peekable();
         let held = |key: &&Key| match found.next_if(|(k, ..)| k == key.as_str().as_bytes()) {
             Some((_, rev, live)) => Self::Present { rev, live },
             None => Self::Absent,
         };
-        keys.iter().map(held).collect()
+        let held = keys.iter().map(held).collect();
+        assert!(found.next().is_none(), "the store gave a row of a key that it was not asked for");
+        held
     }
 }
 
-/// The ops of one key, in arrival order.
+/// The ops of one key, in arrival order; one at least.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
-    pub(crate) last: &'a Op,
-    pub(crate) ops: u64,
+    last: &'a Op,
+    ops: u64,
     /// Whether a reply shows a revision.
-    pub(crate) shows_rev: bool,
-    /// Whether what an op does or shows depends on what the store holds.
-    pub(crate) asks: bool,
+    shows_rev: bool,
+    /// Whether what one of the ops does depends on what the store holds.
+    depends: bool,
 }
 
 impl<'a> Run<'a> {
-    /// The run of `ops`, which are of one key; none if there are none.
-    pub(crate) fn of(ops: impl ExactSizeIterator<Item = &'a Op>) -> Option<Self> {
-        let count = ops.len() as u64;
-        let (mut last, mut shows_rev, mut asks) = (None, false, false);
-        for op in ops {
-            shows_rev |= op.shows_rev;
-            asks |= op.if_rev.is_some() || op.change == Change::Delete;
-            last = Some(op);
-        }
-        // The revisions inside a run can only be told when the one before it is known.
-        Some(Self { last: last?, ops: count, shows_rev, asks: asks || shows_rev && count > 1 })
+    /// The run that `op` begins; `shows_rev` tells whether the reply to it shows a revision.
+    pub(crate) fn new(op: &'a Op, shows_rev: bool) -> Self {
+        Self { last: op, ops: 1, shows_rev, depends: depends(op) }
+    }
+
+    /// Adds the next op of the same key.
+    pub(crate) fn add(&mut self, op: &'a Op, shows_rev: bool) {
+        self.last = op;
+        self.ops += 1;
+        self.shows_rev |= shows_rev;
+        self.depends |= depends(op);
     }
 
     pub(crate) fn key(&self) -> &'a Key {
         &self.last.key
     }
+
+    /// The op that decides what remains, if none depends on what the store holds.
+    pub(crate) fn last(&self) -> &'a Op {
+        self.last
+    }
+
+    /// How many ops it has.
+    pub(crate) fn ops(&self) -> u64 {
+        self.ops
+    }
+
+    /// Whether what an op does or shows depends on what the store holds.
+    pub(crate) fn asks(&self) -> bool {
+        // The revisions inside a run can only be told when the one before it is known.
+        self.depends || self.shows_rev && self.ops > 1
+    }
+}
+
+/// Whether what `op` does depends on what the store holds.
+fn depends(op: &Op) -> bool {
+    let by_itself = match &op.change {
+        Change::Set(_, _) => false,
+        Change::Delete => true,
+    };
+    by_itself || op.if_rev.is_some()
 }
 
 /// What a key holds after some of its ops.
@@ -82,6 +112,7 @@ impl<'a> State<'a> {
 
     /// The revision the key has, if that is not the one `op` asks for.
     pub(crate) fn mismatch(&self, op: &Op) -> Option<Rev> {
+        // Absence has revision 0.
         let rev = Rev(self.live.unwrap_or(0));
         op.if_rev.filter(|wanted| *wanted != rev).map(|_| rev)
     }
@@ -91,26 +122,42 @@ impl<'a> State<'a> {
         self.written
     }
 
-    /// Applies `op`, whose condition holds.
-    pub(crate) fn apply(&mut self, op: &'a Op, is_atomic: bool) -> Outcome {
-        if op.change == Change::Delete {
-            return self.delete(op, is_atomic);
+    /// Applies `op`, one of those of `write`, whose conditions hold.
+    pub(crate) fn apply(&mut self, write: &Write, op: &'a Op) -> Outcome {
+        match &op.change {
+            Change::Set(_, _) => self.set(write, op),
+            Change::Delete => self.delete(write, op),
         }
+    }
+
+    fn set(&mut self, write: &Write, op: &'a Op) -> Outcome {
         let rev = self.write(op);
-        let shown = op.shows_rev.then_some(Rev(rev));
+        let shown = write.shows_rev().then_some(Rev(rev));
         if self.live.replace(rev).is_some() { Outcome::Updated(shown) } else { Outcome::Created(shown) }
     }
 
-    fn delete(&mut self, op: &'a Op, is_atomic: bool) -> Outcome {
+    fn delete(&mut self, write: &Write, op: &'a Op) -> Outcome {
         if self.live.take().is_some() {
             return Outcome::Deleted(Rev(self.write(op)));
         }
-        // The absence is part of what an atomic write does, so it must last until COMMIT. Nothing locks a row that is
-        // not there; its tombstone is locked like any row.
-        if is_atomic && self.held == Held::Absent && self.written.is_none() {
+        let relies_on_absence = match write {
+            Write::One(_) => false,
+            // The absence is part of what the write does, so it must last until COMMIT.
+            Write::Atomic(_) => true,
+        };
+        if relies_on_absence && self.is_unlocked() {
+            // Nothing locks a row that is not there; its tombstone is locked like any row.
             self.write(op);
         }
         Outcome::Absent
+    }
+
+    /// Whether the key has no row, and none that is to be written, so that another writer can add one before COMMIT.
+    fn is_unlocked(&self) -> bool {
+        match self.held {
+            Held::Absent => self.written.is_none(),
+            Held::Present { .. } => false,
+        }
     }
 
     /// What `op` leaves of the key is what to store. The revision it takes.
@@ -121,3 +168,7 @@ impl<'a> State<'a> {
         rev
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

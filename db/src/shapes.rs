@@ -16,6 +16,7 @@ pub(crate) fn filled(rows: usize) -> usize {
     if rows <= EXACT_MAX {
         return rows;
     }
+    // Too few for the smallest of these, they fill the largest exact size.
     LARGE.iter().rev().copied().find(|&size| size <= rows).unwrap_or(EXACT_MAX)
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn new(url: &str) -> Result<Self, BadUrl> {
-        let path = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default();
+        let path = url.trim_start_matches("sqlite://");
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
         if path.is_empty() || path.contains(":memory:") {
             return Err(BadUrl("names no file: sqlite://path/to/file.db".into()));
         }
@@ -114,6 +115,7 @@ fn error(error: sqlx::Error) -> Error {
         // Busy or locked by another process; an entry that appeared.
         Some(5 | 6 | 19) => Error::Conflict(reason),
         Some(1) => Error::Internal(reason),
-        _ => Error::Unavailable(reason),
+        // Any other code, and what went wrong outside of the database and has none.
+        Some(_) | None => Error::Unavailable(reason),
     }
 }

@@ -130,8 +130,11 @@ impl Reader {
     ///
     /// # Errors
     /// After any error the connection must be thrown away; entries given so far are valid.
+    ///
+    /// # Panics
+    /// If there are more keys.
     pub async fn get(&mut self, keys: &[Key], on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
-        debug_assert!(keys.len() <= KEYS_PER_SELECT_MAX, "more keys than one SELECT takes");
+        assert!(keys.len() <= KEYS_PER_SELECT_MAX, "more keys than one SELECT takes");
         match &mut self.0 {
             AnyReader::MySql(reader) => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await,
             AnyReader::Sqlite(reader) => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await,
@@ -159,4 +162,24 @@ pub(crate) fn entry(key: &[u8], value: &[u8], rev: u64) -> Result<Entry, Error> 
     let key = Key::new(text(key)?, usize::MAX)
         .map_err(|_| Error::Internal("a key of a length that cannot be".into()))?;
     Ok(Entry { key, value: text(value)?, rev: crate::Rev(rev) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "more keys than one SELECT takes")]
+    async fn a_reader_takes_as_many_keys_as_one_select() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let url = format!("sqlite://{}", folder.path().join("keys.db").display());
+        let store = Store::new(&url, None, false).expect("the URL is valid");
+        store.migrate(&Grants::default()).await.expect("the schema can be made");
+        let mut reader = store.reader().await.expect("it opens");
+        let keys: Vec<Key> = (0..=KEYS_PER_SELECT_MAX)
+            .map(|number| Key::new(number.to_string(), 512).expect("short"))
+            .collect();
+        reader.get(&keys[1..], drop).await.expect("so many it takes");
+        let _ = reader.get(&keys, drop).await;
+    }
 }

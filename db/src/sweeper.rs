@@ -42,6 +42,7 @@ impl Hint {
         let now = row.rev;
         let end = match row.expiry {
             Expiry::Never => return None,
+            // However far away it is: the hint stands an hour ahead at most.
             Expiry::After(seconds) => now.saturating_add(seconds.saturating_mul(1_000_000)),
             Expiry::At(at) => at,
         };
@@ -82,6 +83,7 @@ pub(crate) fn keys_of(hints: &[Hint]) -> Vec<&[u8]> {
 
 /// Hints up to this instant can be ripe at the instant `now`, both in microseconds since 1970.
 pub(crate) fn ripe(now: u64) -> u64 {
+    // In the first minutes of 1970 nothing is ripe.
     now.saturating_sub(MARGIN)
 }
 
@@ -139,11 +141,13 @@ pub fn sweep(
                 match &round {
                     Ok(_) => failing = false,
                     Err(Error::Conflict(reason)) => debug!(reason, "a sweep was in the way of a writer"),
-                    Err(error) if failing => debug!(%error, "still cannot sweep"),
-                    Err(error) => {
+                    Err(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
                         // Said once, not with every attempt.
-                        warn!(%error, "cannot sweep; trying again");
-                        failing = true;
+                        if std::mem::replace(&mut failing, true) {
+                            debug!(%error, "still cannot sweep");
+                        } else {
+                            warn!(%error, "cannot sweep; trying again");
+                        }
                     }
                 }
                 observe(round.unwrap_or(Round::Failed));

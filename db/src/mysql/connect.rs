@@ -1,6 +1,6 @@
 //! Connections to `MySQL` and `MariaDB`: session settings, the checks on each new one, error classes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
@@ -9,6 +9,7 @@ use url::Url;
 
 use super::MySqlReader;
 use crate::Error;
+use crate::clock;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::shapes::SHAPES;
 use crate::store::BadUrl;
@@ -48,8 +49,8 @@ pub(crate) struct MySql {
 pub(crate) struct Identity {
     pub(crate) connection: u64,
     server_uuid: Option<String>,
-    /// Seconds since the epoch, plus or minus one.
-    server_started: u64,
+    /// Seconds since 1970, plus or minus one.
+    server_started: i64,
 }
 
 /// What a new connection found out about its server.
@@ -140,12 +141,17 @@ impl MySql {
             @@innodb_flush_log_at_trx_commit + 0, cast(@@max_allowed_packet as signed), \
             cast(connection_id() as signed), sysdate(6) > now(6)";
         let row = sqlx::query(sql).fetch_one(&mut *connection).await.map_err(error)?;
-        let number = |at: usize| row.try_get_unchecked::<i64, _>(at).map_err(error);
+        let number = |at: usize| {
+            let number: i64 = row.try_get_unchecked(at).map_err(error)?;
+            u64::try_from(number)
+                .map_err(|_| Error::Internal(format!("the server gave {number} for a number of things")))
+        };
 
         let durable = (number(1)?, number(2)?, number(3)?) == (1, 1, 1);
         self.judge(durable, "it may lose acknowledged writes: log_bin, sync_binlog and innodb_flush_log_at_trx_commit must all be 1")?;
         self.judge(number(6)? == 1, "it runs with --sysdate-is-now, which makes expiry inexact")?;
 
+        // Saturates where a usize has 32 bits: a packet of 4 GiB is as good as a larger one.
         let packet = usize::try_from(number(4)?).unwrap_or(usize::MAX);
         if packet / 4 < KEY_BYTES_MAX + VALUE_BYTES_MAX + 4096 {
             let reason = format!("max_allowed_packet is {packet} bytes; at least 8 MiB are needed");
@@ -154,8 +160,7 @@ impl MySql {
         // A row by itself may be longer, up to what was just checked.
         let over_tcp = self.options.get_socket().is_none();
         let statement_bytes_max = if over_tcp { TLS_RECORD_BYTES } else { packet / 4 };
-        let connection_id = u64::try_from(number(5)?).unwrap_or(0);
-        let identity = Identity::read(connection, connection_id).await?;
+        let identity = Identity::read(connection, number(5)?).await?;
         Ok(Server { identity, statement_bytes_max })
     }
 
@@ -178,16 +183,16 @@ impl Identity {
         let uuid = uuid.fetch_optional(&mut *connection).await.map_err(error)?;
         let uptime = shown("show global status like 'Uptime'");
         let uptime = uptime.fetch_one(&mut *connection).await.map_err(error)?;
-        let uptime: u64 = uptime
+        let uptime: u32 = uptime
             .try_get_unchecked::<String, _>(1)
             .map_err(error)?
             .parse()
             .map_err(|_| Error::Internal("an uptime that is no number".into()))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(clock::now()? / 1_000_000).expect("a millionth of 64 bits fits 63");
         Ok(Self {
             connection: id,
             server_uuid: uuid.map(|row| row.try_get_unchecked(1)).transpose().map_err(error)?,
-            server_started: now.saturating_sub(uptime),
+            server_started: now - i64::from(uptime),
         })
     }
 

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::connect::{Identity, error};
 use super::{bind, key_list, text};
 use crate::Error;
+use crate::clock::micros;
 use crate::engine::Session;
 use crate::entry::{Expiry, KEY_BYTES_MAX, Key, Rev};
 use crate::plan::{Row, Stored};
@@ -48,7 +49,7 @@ impl Writing {
 }
 
 fn may_expire(rows: &[Row<'_>]) -> bool {
-    rows.iter().any(|row| row.expiry != Expiry::Never)
+    rows.iter().any(|row| row.expiry.ends())
 }
 
 impl MySqlSession {
@@ -179,11 +180,11 @@ impl Session for MySqlSession {
             // An insert counts 1 and an update 2. A last_insert_id tells that a row had expired or
             // that its revision was ahead of the batch's.
             let as_planned = done.last_insert_id() == 0;
-            let affected = usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
+            let (affected, rows_written) = (done.rows_affected(), part.len() as u64);
             let stored = |created| part.iter().map(move |row| Stored { rev: row.rev, created });
-            if as_planned && affected == part.len() {
+            if as_planned && affected == rows_written {
                 all.extend(stored(true));
-            } else if as_planned && affected == 2 * part.len() {
+            } else if as_planned && affected == 2 * rows_written {
                 all.extend(stored(false));
             } else {
                 all.extend(self.read_stored(part).await?);
@@ -233,7 +234,7 @@ pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result
 fn bind_instant(arguments: &mut MySqlArguments, expiry: Expiry) -> Result<(), Error> {
     let (from_now, at) = match expiry {
         Expiry::Never => (None, None),
-        Expiry::After(seconds) => (Some(seconds.saturating_mul(1_000_000)), None),
+        Expiry::After(seconds) => (Some(micros(seconds)?), None),
         Expiry::At(micros) => (None, Some(micros)),
     };
     bind(arguments, from_now)?;

@@ -97,6 +97,7 @@ async fn locked(connection: &mut MySqlConnection, keys: &[&[u8]]) -> Result<Vec<
 /// Removes fence rows that no lane is likely to need any more.
 async fn forget_lanes(connection: &mut MySqlConnection) -> Result<(), Error> {
     let now: u64 = sqlx::query_scalar(CLOCK).fetch_one(&mut *connection).await.map_err(error)?;
+    // On the first day of 1970 nothing is old.
     let old = now.saturating_sub(FENCE_KEPT);
     // Read without a lock: a scan under lock would wait for every lane, and every lane for it.
     let found = sqlx::query_scalar::<_, u64>("select id from writers where rev < ? limit 256").bind(old);

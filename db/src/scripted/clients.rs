@@ -104,7 +104,7 @@ impl Client {
         if self.random.random_bool(0.05) {
             let expiry =
                 if self.random.random() { Expiry::After(2) } else { Expiry::At(1_800_000_001_000_000) };
-            let op = Op { key: key(EXPIRING), change: set(value, expiry), if_rev: None, shows_rev: true };
+            let op = Op { key: key(EXPIRING), change: set(value, expiry), if_rev: None, asks_rev: false };
             return (About::Expiring { value }, op);
         }
         let number = self.random.random_range(0..self.keys);
@@ -115,8 +115,8 @@ impl Client {
         } else {
             (About::Set { key: number, value }, set(value, Expiry::Never))
         };
-        let shows_rev = is_delete || if_rev.is_some() || self.random.random();
-        (about, Op { key: plain(number), change, if_rev: if_rev.map(Rev), shows_rev })
+        let asks_rev = self.random.random();
+        (about, Op { key: plain(number), change, if_rev: if_rev.map(Rev), asks_rev })
     }
 
     /// Absent, the revision heard of last, or none.
@@ -143,7 +143,7 @@ impl Client {
             key: key(name),
             change: change(),
             if_rev: if_rev.filter(|_| index == 0).map(Rev),
-            shows_rev: true,
+            asks_rev: false,
         };
         let ops = TOGETHER.into_iter().enumerate().map(op).collect();
         let sent = self.send(about, Write::Atomic(ops), Place::Front, deadline).await;
@@ -152,7 +152,7 @@ impl Client {
 
     async fn send(&mut self, about: About, write: Write, place: Place, deadline: Instant) -> Sent {
         let first = &write.ops()[0];
-        let (if_rev, shows_rev) = (first.if_rev.map(|rev| rev.0), first.shows_rev);
+        let (if_rev, shows_rev) = (first.if_rev.map(|rev| rev.0), write.shows_rev());
         debug!(?about, if_rev, ?place, "sent");
         let called = self.record.moment();
         let ticket = match self.writer.try_submit(write, place, Span::none(), deadline) {

@@ -165,7 +165,7 @@ async fn recover(writer: &Writer, record: &Record, keys: &[Key], number: usize) 
                 key: Key::new(format!("calm/{}", key.as_str()), 512).expect("a short key"),
                 change: Change::Set(value, Expiry::Never),
                 if_rev: None,
-                shows_rev: false,
+                asks_rev: false,
             };
             let deadline = writer.deadline();
             let ticket = writer.submit(Write::One(op), Place::Back, Span::none(), deadline).await;

@@ -94,28 +94,29 @@ fn runs_that_once_failed_do_so_no_more() {
 }
 
 /// The judge is judged: what breaks a promise is found soon.
-fn is_found_soon(sabotage: Sabotage, told: &str) {
+fn is_found_soon(sabotage: Sabotage, told: &[&str]) {
     let found = (0..FOUND_WITHIN).find_map(|seed| simulate(seed, sabotage).err());
     let found = found.unwrap_or_else(|| panic!("{sabotage:?} is not found within {FOUND_WITHIN} runs"));
-    assert!(found.contains(told), "{sabotage:?} is told as {found}");
+    assert!(told.iter().any(|told| found.contains(told)), "{sabotage:?} is told as {found}");
 }
 
 #[test]
 fn a_fence_that_lets_everything_pass_is_found() {
-    is_found_soon(Sabotage::NoFence, "not linearizable");
+    is_found_soon(Sabotage::NoFence, &["not linearizable"]);
 }
 
 #[test]
 fn a_lost_commit_taken_for_done_is_found() {
-    is_found_soon(Sabotage::HopedForSeq, "not linearizable");
+    is_found_soon(Sabotage::HopedForSeq, &["not linearizable"]);
 }
 
 #[test]
 fn an_outcome_that_is_not_known_taken_for_refused_is_found() {
-    is_found_soon(Sabotage::UnknownTakenForRefused, "was refused and is applied");
+    // A delete cannot be told from others by its value, but is missed in the order of its key.
+    is_found_soon(Sabotage::UnknownTakenForRefused, &["was refused and is applied", "not linearizable"]);
 }
 
 #[test]
 fn a_lane_that_dies_is_found() {
-    is_found_soon(Sabotage::ShortAnswer, "still Unavailable");
+    is_found_soon(Sabotage::ShortAnswer, &["still Unavailable"]);
 }

@@ -37,6 +37,7 @@ impl SqliteScanner {
         mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
+        // More rows than a table can have are all of them.
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let query = sqlx::query(AssertSqlSafe(Arc::clone(&self.records)));
         // Behind every key, because it is no UTF-8.

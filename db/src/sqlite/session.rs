@@ -1,12 +1,11 @@
 //! A connection for writes: every statement of the lane.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{bind, error, key_list, signed, text, unsigned};
 use crate::Error;
+use crate::clock::{self, micros};
 use crate::engine::Session;
 use crate::entry::{Expiry, Key, Rev};
 use crate::plan::{Row, Stored};
@@ -45,7 +44,7 @@ impl SqliteSession {
     }
 
     async fn write(&mut self, upsert: bool, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
-        let may_expire = rows.iter().any(|row| row.expiry != Expiry::Never);
+        let may_expire = rows.iter().any(|row| row.expiry.ends());
         let texts = match (upsert, may_expire) {
             (false, false) => &mut self.insert,
             (false, true) => &mut self.insert_expiring,
@@ -95,10 +94,9 @@ impl Session for SqliteSession {
         if pass.execute(&mut self.connection).await.map_err(error)?.rows_affected() != 1 {
             return Ok(None);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let sql = "update clock set rev = max(rev + ?1, ?2) where id = 0 returning rev";
         let reserve = sqlx::query_scalar::<_, i64>(sql).bind(signed(revs)?);
-        let reserve = reserve.bind(i64::try_from(now).unwrap_or(i64::MAX));
+        let reserve = reserve.bind(signed(clock::now()?)?);
         let last = reserve.fetch_one(&mut self.connection).await.map_err(error)?;
         unsigned(last).map(|last| Some(Rev(last)))
     }
@@ -191,7 +189,7 @@ pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result
 fn bind_instant(arguments: &mut SqliteArguments, expiry: Expiry) -> Result<(), Error> {
     let (from_now, at) = match expiry {
         Expiry::Never => (None, None),
-        Expiry::After(seconds) => (Some(signed(seconds.saturating_mul(1_000_000))?), None),
+        Expiry::After(seconds) => (Some(signed(micros(seconds)?)?), None),
         Expiry::At(micros) => (None, Some(signed(micros)?)),
     };
     bind(arguments, from_now)?;

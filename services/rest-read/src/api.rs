@@ -51,9 +51,8 @@ impl Api {
     ) -> Result<EntryReply, Problem> {
         let key = key.key(self.key_bytes_max)?;
         let mut answer = self.lookup.get(vec![key]).await?;
-        let Some(entry) = answer.found.pop().flatten() else {
-            let [key] = answer.keys.as_slice() else { return Err(LookupError::Internal.into()) };
-            return Ok(EntryReply::Missing(MissingBody(body::missing(key))));
+        let Some(entry) = answer.found.pop().expect("a get of one key has one place") else {
+            return Ok(EntryReply::Missing(MissingBody(body::missing(&answer.keys[0]))));
         };
         let rev = entry.rev;
         if known(rev) {
@@ -65,6 +64,7 @@ impl Api {
 
     async fn read_all(&self, keys: KeyTexts, line: Option<&Arc<Line>>) -> Result<Bytes, Problem> {
         let answer = self.lookup.get(keys.keys(self.key_bytes_max)?).await?;
+        assert_eq!(answer.found.len(), answer.keys.len(), "every key has its place in the answer");
         let missing = answer.keys.iter().zip(&answer.found).filter(|(_, found)| found.is_none());
         let json = body::entries(answer.found.iter().flatten(), missing.map(|(key, _)| key));
         Ok(answer.charge.attach(json, line))

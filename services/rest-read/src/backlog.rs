@@ -212,8 +212,9 @@ impl Charge {
             return true;
         }
         let reserved = self.reserved.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let lacking =
-            self.backlog.permits(self.bytes).saturating_sub(u32::try_from(reserved).unwrap_or(u32::MAX));
+        let reserved = u32::try_from(reserved).expect("there are no more permits than that");
+        // An answer that began anew may have more than it needs.
+        let lacking = self.backlog.permits(self.bytes).saturating_sub(reserved);
         let Ok(more) = Arc::clone(&self.backlog.large).try_acquire_many_owned(lacking) else {
             self.bytes = before;
             return false;

@@ -99,6 +99,7 @@ impl Ask {
     }
 
     fn put(&mut self, place: usize, entry: Entry) {
+        assert!(self.found.get(place).is_none_or(Option::is_none), "a SELECT brought a key twice");
         let weight = body::weight(&entry);
         self.open -= 1;
         self.bytes += entry.value.len();
@@ -146,22 +147,21 @@ impl Batch {
 
     /// Gives `entry`, a row of the SELECT of `keys`, to all who asked for it, and answers those who have everything.
     pub(crate) fn row(&mut self, keys: &[Key], entry: Entry) {
-        let Ok(at) = keys.binary_search(&entry.key) else { return };
+        let at = keys.binary_search(&entry.key).expect("a SELECT brings no key that it was not asked for");
         let start = self.wants.partition_point(|want| want.key < at);
         let end = start + self.wants[start..].partition_point(|want| want.key == at);
-        let mut entry = Some(entry);
-        for index in start..end {
-            // Moved to the last who wants it, copied to the others.
-            let entry = if index + 1 == end { entry.take() } else { entry.clone() };
-            if let Some(entry) = entry {
-                self.give(self.wants[index], entry);
-            }
+        // Nobody wants the key that tries a connection.
+        let Some(last) = (start..end).next_back() else { return };
+        // Copied to the others.
+        for index in start..last {
+            self.give(self.wants[index], entry.clone());
         }
+        self.give(self.wants[last], entry);
     }
 
     fn give(&mut self, want: Want, entry: Entry) {
         let slot = &mut self.asks[want.ask];
-        let Some(ask) = slot else { return };
+        let ask = slot.as_mut().expect("each key has one row, so who has all rows gets no other");
         self.backlog.weigh(entry.value.len());
         ask.put(want.place, entry);
         if ask.open == 0

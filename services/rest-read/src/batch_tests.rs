@@ -56,7 +56,6 @@ fn each_row_is_answered_as_it_comes_and_the_rest_is_absent() {
     assert_eq!(values(&mut replies[0]), [Some("2".to_owned())]);
     assert_eq!(values(&mut replies[2]), [Some("2".to_owned())]);
     assert!(waits(&mut replies[1]) && waits(&mut replies[3]));
-    batch.row(&keys, row("nobody asked for this", "0"));
     batch.finish();
     assert_eq!(values(&mut replies[1]), [None]);
     assert_eq!(values(&mut replies[3]), [None]);
@@ -130,4 +129,34 @@ fn a_failure_for_good_is_told_to_everyone() {
     for reply in &mut replies {
         assert_eq!(reply.try_recv().expect("it was answered").err(), Some(LookupError::Internal));
     }
+}
+
+#[test]
+#[should_panic(expected = "a SELECT brings no key that it was not asked for")]
+fn a_row_that_nobody_asked_for_is_not_overlooked() {
+    let (keys, mut batch, _) = batch(&[&["a"]]);
+    batch.row(&keys, row("b", "1"));
+}
+
+#[test]
+#[should_panic(expected = "a SELECT brought a key twice")]
+fn a_second_row_of_a_key_does_not_stand_for_that_of_another() {
+    let (keys, mut batch, _replies) = batch(&[&["a", "b"]]);
+    batch.row(&keys, row("a", "1"));
+    batch.row(&keys, row("a", "2"));
+}
+
+#[test]
+#[should_panic(expected = "who has all rows gets no other")]
+fn who_was_answered_gets_no_other_row() {
+    let (keys, mut batch, _replies) = batch(&[&["a"]]);
+    batch.row(&keys, row("a", "1"));
+    batch.row(&keys, row("a", "2"));
+}
+
+#[test]
+fn nobody_is_given_the_key_that_tries_a_connection() {
+    let (_, mut batch, _) = batch(&[]);
+    batch.row(&[key("probe")], row("probe", "1"));
+    batch.finish();
 }

@@ -115,17 +115,21 @@ impl Config {
 
 impl ReadArgs {
     /// The limits of the read side, given those it shares with the write side.
+    ///
+    /// # Panics
+    /// If a limit is not one that the command line lets through.
     #[must_use]
     pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64) -> Limits {
+        let size = |limit: u64| usize::try_from(limit).expect("a limit was checked when it was read");
         Limits {
             readers: usize::from(self.readers),
             select_keys_max: usize::from(self.lookup_keys_max),
-            queue_keys_max: usize::try_from(self.lookup_queue_max).unwrap_or(usize::MAX),
+            queue_keys_max: size(self.lookup_queue_max.into()),
             op_timeout: Duration::from_millis(op_timeout_ms),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
-            key_bytes_max: usize::try_from(key_bytes_max).unwrap_or(usize::MAX),
+            key_bytes_max: size(key_bytes_max),
             listers: usize::from(self.listers),
-            queue_lists_max: usize::try_from(self.list_queue_max).unwrap_or(usize::MAX),
+            queue_lists_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
         }
     }

@@ -52,7 +52,7 @@ impl Trial {
         for (key, value) in entries {
             let value = Value::new((*value).to_owned(), usize::MAX).expect("a valid value");
             let change = Change::Set(value, Expiry::Never);
-            let set = Op { key: a_key(key), change, if_rev: None, shows_rev: false };
+            let set = Op { key: a_key(key), change, if_rev: None, asks_rev: false };
             let ticket = writer
                 .submit(Write::One(set), db::Place::Front, tracing::Span::none(), writer.deadline())
                 .await

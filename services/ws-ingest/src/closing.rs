@@ -47,6 +47,14 @@ impl Closing {
         Some(Self::broken(code, &reason))
     }
 
+    /// Whether replies may still be sent before the Close.
+    pub(crate) fn lets_send(&self) -> bool {
+        match self {
+            Self::Ours(_) | Self::Broken(_) => true,
+            Self::Theirs => false,
+        }
+    }
+
     fn broken(code: CloseCode, reason: &str) -> Self {
         Self::Broken(frame(code, reason))
     }

@@ -125,9 +125,12 @@ impl DatabaseArgs {
 
 impl WriteArgs {
     /// The limits of one message.
+    ///
+    /// # Panics
+    /// If a limit is not one that the command line lets through.
     #[must_use]
     pub fn message(&self) -> protocol::Limits {
-        let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        let bytes = |limit: u64| usize::try_from(limit).expect("a limit was checked when it was read");
         protocol::Limits {
             key_bytes_max: bytes(self.key_bytes_max),
             value_bytes_max: bytes(self.value_bytes_max),
@@ -135,6 +138,9 @@ impl WriteArgs {
     }
 
     /// The limits of the lanes.
+    ///
+    /// # Panics
+    /// If a number is 0, which the command line does not let through.
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
@@ -148,7 +154,18 @@ impl WriteArgs {
     }
 }
 
-/// A number that was checked when it was read.
 fn one_or_more(number: u32) -> NonZeroUsize {
-    usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+    let number = usize::try_from(number).expect("a usize has 32 bits at least");
+    NonZeroUsize::new(number).expect("a number was checked when it was read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "a number was checked when it was read")]
+    fn no_number_of_the_write_side_is_zero() {
+        one_or_more(0);
+    }
 }

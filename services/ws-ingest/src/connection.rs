@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 refused => self.context.metrics.answered(refused, 1),
             }
             // After the client's Close nothing is sent to it.
-            if !matches!(self.closing, Some(Closing::Theirs)) {
+            if self.closing.as_ref().is_none_or(Closing::lets_send) {
                 sent = true;
                 self.within(UNREAD, Message::text(text)).await?;
             }
@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.within(UNREAD, Message::Ping(Vec::new().into())).await?;
         match timeout(UNREAD, self.socket.flush()).await {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            _ => ControlFlow::Break(()),
+            Ok(Err(_)) | Err(_) => ControlFlow::Break(()),
         }
     }
 
@@ -285,7 +285,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 }
 
-/// Microseconds since 1970.
+/// Microseconds since 1970. A clock that stands before 1970 counts as 1970: every `expires_at` then lies in the future, and
+/// what has expired is said by the clock of the database.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)

@@ -124,7 +124,8 @@ impl<S> Watched<S> {
             return Poll::Pending;
         };
         self.waits_for_room = false;
-        self.taken = permit.map(|permit| (self.inbound.messages, permit));
+        let permit = permit.expect("nobody closes the semaphore");
+        self.taken = Some((self.inbound.messages, permit));
         Poll::Ready(())
     }
 
@@ -166,8 +167,7 @@ impl Inbound {
             if self.payload_left > 0 {
                 let here = (bytes.len() as u64).min(self.payload_left);
                 self.payload_left -= here;
-                // At most the length of `bytes`, so it fits.
-                bytes = &bytes[usize::try_from(here).unwrap_or(bytes.len())..];
+                bytes = &bytes[usize::try_from(here).expect("at most the length of `bytes`")..];
             } else {
                 self.since.get_or_insert(now);
                 self.header[self.header_len] = first;
@@ -201,6 +201,7 @@ impl Inbound {
         self.payload_left = if extended_len == 0 { u64::from(size) } else { extended };
         if !self.is_control() {
             self.frames += 1;
+            // A client can claim any length; the library refuses what is too long.
             self.bytes = self.bytes.saturating_add(self.payload_left);
             self.too_fine |= self.frames > FRAMES_MAX + self.bytes / 1024;
         }
@@ -231,7 +232,7 @@ impl Inbound {
             bytes if is_whole => bytes.min(message_bytes_max as u64),
             _ => message_bytes_max as u64,
         };
-        u32::try_from(needed).unwrap_or(u32::MAX)
+        u32::try_from(needed).expect("a message has a few MiB at most")
     }
 
     fn is_control(&self) -> bool {

@@ -40,7 +40,10 @@ impl Intake {
 
     /// Whether another write may be put in; as long as not, the socket is not read.
     pub(crate) fn is_open(&self) -> bool {
-        self.blocked.is_none() && matches!(self.alone, Alone::Nobody)
+        match self.alone {
+            Alone::Nobody => self.blocked.is_none(),
+            Alone::Waiting(..) | Alone::UnderWay => false,
+        }
     }
 
     /// Whether a write waits for room in its lane.
@@ -49,7 +52,11 @@ impl Intake {
     }
 
     /// Takes in a write; `replies` are those still owed for the writes before it.
+    ///
+    /// # Panics
+    /// If it is not open: the write that waits in it would be lost, and its reply.
     pub(crate) fn put(&mut self, write: Write, envelope: Envelope, replies: &mut Replies) {
+        assert!(self.is_open(), "a write was put in before the one that waits had its turn");
         let deadline = self.writer.deadline();
         match write {
             Write::One(_) => self.submit(write, envelope, deadline, replies),
@@ -84,7 +91,8 @@ impl Intake {
 
     /// What became of the blocked write.
     pub(crate) fn unblocked(&mut self, submitted: Result<Ticket, Refusal>, replies: &mut Replies) {
-        let Some(Blocked { envelope, bytes, .. }) = self.blocked.take() else { return };
+        let Blocked { envelope, bytes, .. } =
+            self.blocked.take().expect("only a blocked write is waited for");
         match submitted {
             Ok(ticket) => replies.wait_for(ticket, envelope, bytes),
             Err(refusal) => replies.refuse(&protocol::not_written(envelope, refusal)),
@@ -107,5 +115,52 @@ impl Intake {
                 self.blocked = Some(Blocked { submit, envelope, bytes });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use db::{Store, WriterConfig};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::protocol::{Asked, Limits, parse};
+
+    /// Of a writer whose database is not there.
+    fn intake() -> Intake {
+        let store = Store::new("sqlite:///nowhere/to/be/found.db", None, false).expect("the URL is valid");
+        let config = WriterConfig {
+            lanes: NonZeroUsize::MIN,
+            batch_ops_max: NonZeroUsize::MIN,
+            batch_bytes_max: 1,
+            queue_ops_max: NonZeroUsize::MIN,
+            queue_bytes_max: 1024,
+            op_timeout: Duration::from_secs(10),
+        };
+        Intake::new(db::Writer::start(&store, config, &TaskTracker::new(), |_| {}), false)
+    }
+
+    fn asked() -> Asked {
+        let text = r#"{"op":"batch","ops":[{"key":"a","value":""}]}"#;
+        let limits = Limits { key_bytes_max: 512, value_bytes_max: 512 };
+        parse(text, limits, || 0).expect("it is a message")
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a write was put in before the one that waits had its turn")]
+    async fn a_write_that_waits_is_not_replaced() {
+        let (mut intake, mut replies) = (intake(), Replies::default());
+        for Asked { write, envelope } in [asked(), asked()] {
+            intake.put(write, envelope, &mut replies);
+        }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "only a blocked write is waited for")]
+    async fn no_write_is_unblocked_but_the_blocked_one() {
+        intake().unblocked(Err(Refusal::Overloaded), &mut Replies::default());
     }
 }

@@ -59,29 +59,38 @@ impl Replies {
 
     /// Waits until the first reply is known. May be dropped at any time.
     pub(crate) async fn first(&mut self) {
-        if let Some(Reply::Waiting { ticket, .. }) = self.queue.front_mut() {
-            let answer = ticket.await;
-            self.know(answer);
+        match self.queue.front_mut() {
+            Some(Reply::Waiting { ticket, .. }) => {
+                let answer = ticket.await;
+                self.know(answer);
+            }
+            Some(Reply::Known { .. }) | None => {}
         }
     }
 
     /// Takes the first reply, text and outcome, if it is known.
     pub(crate) fn pop_known(&mut self) -> Option<(String, &'static str)> {
-        if let Some(Reply::Waiting { ticket, .. }) = self.queue.front_mut() {
-            let answer = ticket.now_or_never()?;
-            self.know(answer);
+        match self.queue.front_mut()? {
+            Reply::Waiting { ticket, .. } => {
+                let answer = ticket.now_or_never()?;
+                self.know(answer);
+            }
+            Reply::Known { .. } => {}
         }
-        match self.queue.pop_front() {
-            Some(Reply::Known { text, outcome }) => Some((text, outcome)),
-            Some(Reply::Waiting { .. }) | None => None,
+        match self.queue.pop_front()? {
+            Reply::Known { text, outcome } => Some((text, outcome)),
+            Reply::Waiting { .. } => unreachable!("the first reply has just become known"),
         }
     }
 
     /// Puts the answer to the first reply in its place.
     fn know(&mut self, answer: Result<Settled, Refusal>) {
-        if let Some(Reply::Waiting { envelope, bytes, .. }) = self.queue.pop_front() {
-            self.bytes -= bytes;
-            self.queue.push_front(known(envelope, answer));
+        match self.queue.pop_front() {
+            Some(Reply::Waiting { envelope, bytes, .. }) => {
+                self.bytes -= bytes;
+                self.queue.push_front(known(envelope, answer));
+            }
+            Some(Reply::Known { .. }) | None => panic!("an answer came for a reply that waits for none"),
         }
     }
 }
@@ -106,5 +115,26 @@ fn label(settled: &Settled) -> &'static str {
         }
         Settled::One(Outcome::Absent) => "not_found",
         Settled::One(Outcome::Mismatch(_)) | Settled::Failed { .. } => Code::RevMismatch.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "an answer came for a reply that waits for none")]
+    fn a_reply_that_is_known_is_not_replaced() {
+        let mut replies = Replies::default();
+        replies.refuse(&protocol::binary());
+        replies.know(Err(Refusal::Unavailable));
+    }
+
+    #[test]
+    fn replies_are_taken_once_and_in_order() {
+        let mut replies = Replies::default();
+        replies.refuse(&protocol::binary());
+        assert!(replies.pop_known().is_some_and(|(_, outcome)| outcome == Code::BadFrame.as_str()));
+        assert!(replies.pop_known().is_none() && replies.is_empty());
     }
 }

@@ -52,7 +52,6 @@ fn accepted(text: &str, asked: Asked) {
     let ops = asked.write.ops();
     assert!((1..=1000).contains(&asked.ops()));
     assert!(ops.iter().all(|op| op.key.as_str().len() <= LIMITS.key_bytes_max));
-    assert!(ops.iter().all(|op| op.shows_rev || (op.if_rev.is_none() && op.change != Change::Delete)));
     let again = parse(&message(&asked.write).to_string(), LIMITS, || NOW);
     assert_eq!(again.map(|again| again.write).map_err(|refused| refused.problem), Ok(asked.write.clone()));
 
@@ -65,7 +64,7 @@ fn accepted(text: &str, asked: Asked) {
             Settled::One(outcome) => answers(&reply, &ops[0], outcome),
             Settled::All(outcomes) => {
                 let results = reply.results.expect("a batch has results");
-                assert_eq!((reply.status, results.len()), (200, outcomes.len()));
+                assert_eq!((reply.status, results.len(), ops.len()), (200, outcomes.len(), outcomes.len()));
                 assert_eq!(reply.rev, results.iter().filter_map(|result| result.rev).max());
                 ops.iter()
                     .zip(outcomes)
@@ -101,7 +100,7 @@ fn one(op: &Op) -> Value {
                 Expiry::After(seconds) => message["ttl"] = (*seconds).into(),
                 Expiry::At(instant) => message["expires_at"] = (*instant).into(),
             }
-            if op.shows_rev {
+            if op.asks_rev {
                 message["op"] = "set".into();
             }
         }
@@ -114,11 +113,12 @@ fn one(op: &Op) -> Value {
 
 /// What can become of a write, one of each kind.
 fn outcomes(write: &Write) -> Vec<Settled> {
-    let done = |op: &Op, created: bool| match (&op.change, op.shows_rev.then_some(Rev(7))) {
-        (Change::Delete, _) if created => Outcome::Absent,
-        (Change::Delete, _) => Outcome::Deleted(Rev(u64::MAX)),
-        (Change::Set(..), rev) if created => Outcome::Created(rev),
-        (Change::Set(..), rev) => Outcome::Updated(rev),
+    let rev = write.shows_rev().then_some(Rev(7));
+    let done = |op: &Op, created: bool| match &op.change {
+        Change::Delete if created => Outcome::Absent,
+        Change::Delete => Outcome::Deleted(Rev(u64::MAX)),
+        Change::Set(_, _) if created => Outcome::Created(rev),
+        Change::Set(_, _) => Outcome::Updated(rev),
     };
     match write {
         Write::One(op) => vec![done(op, true), done(op, false), Outcome::Mismatch(Rev(0))]

@@ -48,7 +48,7 @@ struct OpAsk {
     set: Option<(u8, Life)>,
     /// A revision near the first of the batch, or absence.
     only_if: Option<Option<u8>>,
-    shows_rev: bool,
+    asks_rev: bool,
 }
 
 fuzz_target!(|input: Input| {
@@ -74,7 +74,7 @@ impl Ask {
             Self::One(op) => Some(Write::One(op.op(first))),
             Self::Atomic(ops) => {
                 let mut keys = BTreeSet::new();
-                let ops = ops.into_iter().map(|op| Op { shows_rev: true, ..op.op(first) });
+                let ops = ops.into_iter().map(|op| op.op(first));
                 let ops: Vec<Op> = ops.filter(|op| keys.insert(op.key.clone())).collect();
                 if ops.is_empty() { None } else { Some(Write::Atomic(ops)) }
             }
@@ -92,8 +92,7 @@ impl OpAsk {
             }
         };
         let if_rev = self.only_if.map(|rev| Rev(rev.map_or(0, |rev| near(first, rev))));
-        let shows_rev = self.shows_rev || if_rev.is_some() || change == Change::Delete;
-        Op { key, change, if_rev, shows_rev }
+        Op { key, change, if_rev, asks_rev: self.asks_rev }
     }
 }
 

@@ -52,6 +52,14 @@ impl Member {
             Self::Ops => "ops",
         }
     }
+
+    /// Whether it makes a message more than a key and its value.
+    fn adds(self) -> bool {
+        match self {
+            Self::Key | Self::Value => false,
+            Self::Id | Self::Op | Self::IfRev | Self::Ttl | Self::ExpiresAt | Self::Ops => true,
+        }
+    }
 }
 
 impl<'a> Members<'a> {
@@ -84,9 +92,7 @@ impl<'a> Members<'a> {
 
     /// Whether it is a plain set: nothing but a key and a value.
     pub(super) fn is_plain(&self) -> bool {
-        let mut others =
-            Member::ALL.into_iter().filter(|member| !matches!(member, Member::Key | Member::Value));
-        others.all(|member| self.given(member).is_none())
+        Member::ALL.into_iter().filter(|member| member.adds()).all(|member| self.given(member).is_none())
     }
 
     /// Whether a member that was not looked into is text throughout.

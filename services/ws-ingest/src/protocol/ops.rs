@@ -34,9 +34,14 @@ impl From<(Code, String)> for Wrong {
 
 /// What a message wants done.
 enum Verb {
+    One(Kind),
+    Batch,
+}
+
+/// What an op does to its key.
+enum Kind {
     Set,
     Delete,
-    Batch,
 }
 
 /// The write that a message asks for, and whom its reply is about.
@@ -45,47 +50,47 @@ pub(super) fn write(
     limits: Limits,
     now: &impl Fn() -> u64,
 ) -> Result<(Write, About), Wrong> {
-    let verb = verb(members)?;
-    if matches!(verb, Verb::Batch) {
-        return batch(members, limits, now);
+    match verb(members)? {
+        Verb::Batch => batch(members, limits, now),
+        Verb::One(kind) => {
+            members.check(Member::Ops).map_err(|message| (Code::BadJson, message))?;
+            let op = op(members, &kind, limits, now)?;
+            let name = Name::of(op.key.as_str());
+            Ok((Write::One(op), About::One(name)))
+        }
     }
-    members.check(Member::Ops).map_err(|message| (Code::BadJson, message))?;
-    let mut op = op(members, &verb, limits, now)?;
-    op.shows_rev = !members.is_plain();
-    let name = Name::of(op.key.as_str());
-    Ok((Write::One(op), About::One(name)))
 }
 
 fn verb(members: &Members<'_>) -> Result<Verb, (Code, String)> {
-    let Some(raw) = members.given(Member::Op) else { return Ok(Verb::Set) };
+    let Some(raw) = members.given(Member::Op) else { return Ok(Verb::One(Kind::Set)) };
     if type_of(raw) != "string" {
         return Err((Code::BadOp, format!("op must be a string, not {}", an(type_of(raw)))));
     }
     match members.text(Member::Op, Code::BadOp)?.as_str() {
-        "set" => Ok(Verb::Set),
-        "delete" => Ok(Verb::Delete),
+        "set" => Ok(Verb::One(Kind::Set)),
+        "delete" => Ok(Verb::One(Kind::Delete)),
         "batch" => Ok(Verb::Batch),
         op => Err((Code::UnknownOp, format!("there is no op {}", quote(op)))),
     }
 }
 
-/// A set or a delete that shows its revision.
+/// A set or a delete. Whoever sends more than a key and a value asks for the revision.
 fn op(
     members: &Members<'_>,
-    verb: &Verb,
+    kind: &Kind,
     limits: Limits,
     now: &impl Fn() -> u64,
 ) -> Result<Op, (Code, String)> {
     let key = key(members, limits)?;
-    let change = match verb {
-        Verb::Delete => {
+    let change = match kind {
+        Kind::Delete => {
             let alien = [Member::Ttl, Member::ExpiresAt].into_iter().find(|m| members.given(*m).is_some());
             if let Some(member) = alien {
                 return Err((Code::BadTtl, format!("a delete has no {}", member.name())));
             }
             Change::Delete
         }
-        Verb::Set | Verb::Batch => {
+        Kind::Set => {
             let value = members.text(Member::Value, Code::BadValue)?;
             let value = Value::new(value, limits.value_bytes_max)
                 .map_err(|e| (Code::TooLarge, too_large("value", e.len, e.max)))?;
@@ -93,7 +98,7 @@ fn op(
         }
     };
     let if_rev = members.number(Member::IfRev, 0..=NUMBER_MAX, Code::BadIfRev)?.map(Rev);
-    Ok(Op { key, change, if_rev, shows_rev: true })
+    Ok(Op { key, change, if_rev, asks_rev: !members.is_plain() })
 }
 
 fn key(members: &Members<'_>, limits: Limits) -> Result<Key, (Code, String)> {
@@ -163,7 +168,7 @@ fn element_of_batch(
     let id = members.id().map_err(|message| with_key((Code::BadId, message)))?;
     let op = match verb(&members).map_err(with_key)? {
         Verb::Batch => return Err(with_key((Code::BadBatch, "a batch cannot be inside a batch".into()))),
-        verb => op(&members, &verb, limits, now).map_err(with_key)?,
+        Verb::One(kind) => op(&members, &kind, limits, now).map_err(with_key)?,
     };
     Ok((op, id.map(ToOwned::to_owned)))
 }

@@ -10,6 +10,9 @@ use super::{About, Envelope, Name, Refused};
 pub(super) const RESULT_BYTES: usize = 128;
 
 /// The reply to a write that was committed, or whose condition was found false.
+///
+/// # Panics
+/// If `settled` is not the answer to the message of `envelope`: a reply made of it would be about something else.
 #[must_use]
 pub fn written(envelope: &Envelope, settled: &Settled) -> String {
     let id = envelope.id.as_deref();
@@ -24,9 +27,10 @@ pub fn written(envelope: &Envelope, settled: &Settled) -> String {
             push_op(&mut reply, *index, Some(name));
             reply.push('}');
         }
-        (About::One(_), Settled::All(_) | Settled::Failed { .. }) | (About::Batch(_), Settled::One(_)) => {
-            reply = Problem::new(Code::OutcomeUnknown, "the answer fits another message").body();
+        (About::One(_), Settled::All(_) | Settled::Failed { .. }) => {
+            panic!("a message of one op got the answer to a batch")
         }
+        (About::Batch(_), Settled::One(_)) => panic!("a batch got the answer to a message of one op"),
     }
     reply
 }
@@ -117,12 +121,13 @@ fn push_batch(
     names: &[(Name, Option<Box<RawValue>>)],
     outcomes: &[Outcome],
 ) {
+    assert_eq!(outcomes.len(), names.len(), "every op of a batch has one outcome");
     let ops = if outcomes.len() == 1 { " op" } else { " ops" };
     reply.push_str(r#"{"message":""#);
     reply.push_str(itoa::Buffer::new().format(outcomes.len()));
     push_parts(reply, &[ops, r#" committed","status":200"#]);
     push_id(reply, id);
-    push_rev(reply, outcomes.iter().filter_map(rev).max());
+    push_rev(reply, outcomes.iter().copied().filter_map(Outcome::rev).max());
     reply.push_str(r#","results":["#);
     for (at, ((name, id), outcome)) in names.iter().zip(outcomes).enumerate() {
         if at > 0 {
@@ -131,15 +136,6 @@ fn push_batch(
         push_outcome(reply, name, id.as_deref(), *outcome);
     }
     reply.push_str("]}");
-}
-
-/// The revision an op wrote.
-fn rev(outcome: &Outcome) -> Option<Rev> {
-    match outcome {
-        Outcome::Created(rev) | Outcome::Updated(rev) => *rev,
-        Outcome::Deleted(rev) => Some(*rev),
-        Outcome::Absent | Outcome::Mismatch(_) => None,
-    }
 }
 
 fn push_id(reply: &mut String, id: Option<&RawValue>) {
@@ -164,3 +160,7 @@ fn push_op(reply: &mut String, index: usize, name: Option<&Name>) {
 fn push_parts(reply: &mut String, parts: &[&str]) {
     reply.extend(parts.iter().copied());
 }
+
+#[cfg(test)]
+#[path = "reply_tests.rs"]
+mod tests;

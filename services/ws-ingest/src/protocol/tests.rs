@@ -33,7 +33,7 @@ fn refused(text: &str) -> (u16, &'static str, String) {
 /// The reply to a message of one op, if that did `outcome` at revision 9.
 fn reply(text: &str, outcome: fn(Option<Rev>) -> Outcome) -> String {
     let asked = accepted(text);
-    let rev = op(&asked).shows_rev.then_some(Rev(9));
+    let rev = asked.write.shows_rev().then_some(Rev(9));
     written(&asked.envelope, &Settled::One(outcome(rev)))
 }
 
@@ -181,7 +181,7 @@ fn an_expiry_is_so_many_seconds_or_an_instant() {
 fn a_batch_is_answered_op_by_op() {
     let text = r#"{"id":9,"op":"batch","ops":[{"key":"a","value":"1"},{"op":"delete","key":"b","id":"in"}]}"#;
     let asked = accepted(text);
-    assert!(asked.write.ops().iter().all(|op| op.shows_rev));
+    assert!(asked.write.shows_rev());
     let all = |outcomes: &[Outcome]| written(&asked.envelope, &Settled::All(outcomes.to_vec()));
     assert_eq!(
         all(&[Outcome::Created(Some(Rev(1045))), Outcome::Deleted(Rev(1046))]),
