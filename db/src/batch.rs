@@ -187,3 +187,7 @@ impl Batch {
         self.pending.iter().map(|pending| pending.deadline).min()
     }
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

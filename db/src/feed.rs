@@ -103,3 +103,7 @@ impl Feed {
         self.state.refusal()
     }
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

@@ -3,30 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tracing::Span;
-
 use super::*;
-use crate::entry::{Change, Op};
-
-fn key(name: &str) -> Key {
-    Key::new(name.to_owned(), 9).expect("a short key")
-}
+use crate::trial::{self, name};
 
 /// A write that falls due so many milliseconds from now.
 fn due(name: &str, millis: u64) -> Pending {
-    let write = Write::One(Op { key: key(name), change: Change::Delete, if_rev: None, asks_rev: false });
-    let bytes = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is open");
-    Pending::new(write, Span::none(), bytes, Instant::now() + Duration::from_millis(millis)).0
+    trial::due(name, millis).0
 }
 
 /// Puts a write in that is younger than all before it.
 fn put(outbox: &Outbox, place: Place, name: &str, age: u64) {
     outbox.at(place).try_enter().expect("there is room").send(due(name, 1000 + age));
-}
-
-fn name(pending: &Pending) -> String {
-    keys_of(&pending.write).map(Key::as_str).collect()
 }
 
 fn names(inbox: &mut Inbox) -> Vec<String> {

@@ -35,6 +35,8 @@ mod shapes;
 mod sqlite;
 mod store;
 mod sweeper;
+#[cfg(test)]
+mod trial;
 mod writer;
 
 pub use entry::{

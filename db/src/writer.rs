@@ -270,7 +270,7 @@ fn weight(write: &Write) -> u32 {
 }
 
 impl LaneState {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Err("not connected yet".into()))))
     }
 

@@ -36,6 +36,17 @@ pub(super) struct Stats {
     pub(super) commits: u64,
 }
 
+impl Stats {
+    /// Counts another run in.
+    pub(super) fn add(&mut self, other: Self) {
+        self.answers.settled += other.answers.settled;
+        self.answers.refused += other.answers.refused;
+        self.answers.unknown += other.answers.unknown;
+        self.answers.turned_away += other.answers.turned_away;
+        self.commits += other.commits;
+    }
+}
+
 /// What is chosen before a run begins.
 struct Setup {
     /// As `SQLite`: one writer at a time in the whole store, one lane, no round trips.

@@ -1,0 +1,163 @@
+//! The bounds of a batch, and what its writes are told.
+
+use futures_util::FutureExt;
+
+use super::*;
+use crate::entry::{Outcome, Rev};
+use crate::pending::Ticket;
+use crate::trial::{atomic, config, due};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A batch of deletes that fall due after so many milliseconds, and their answers.
+fn batch(due_after: &[u64]) -> (Batch, Vec<Ticket>) {
+    let mut batch = Batch::new();
+    let add = |millis: &u64| {
+        let (pending, ticket) = due("k", *millis);
+        batch.add(pending);
+        ticket
+    };
+    let tickets = due_after.iter().map(add).collect();
+    (batch, tickets)
+}
+
+fn settled(number: usize) -> Vec<Settled> {
+    vec![Settled::One(Outcome::Absent); number]
+}
+
+/// What each of `tickets` was told so far.
+fn told(tickets: &mut [Ticket]) -> Vec<Option<Result<Settled, Refusal>>> {
+    tickets.iter_mut().map(FutureExt::now_or_never).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_has_room_up_to_its_ops_and_its_bytes() {
+    // A delete of "k" is one op of 257 bytes.
+    let (three, _tickets) = batch(&[1, 1, 1]);
+    let (one, _ticket) = due("k", 1);
+    let (two, _ticket) = atomic(&["a", "b"], 1);
+    for (ops, bytes, is_full, has_room_for_one, has_room_for_two) in [
+        (3, 10_000, true, false, false),
+        (4, 10_000, false, true, false),
+        (5, 10_000, false, true, true),
+        (9, 3 * 257, true, false, false),
+        (9, 3 * 257 + 1, false, false, false),
+        (9, 4 * 257 - 1, false, false, false),
+        (9, 4 * 257, false, true, false),
+        (9, 5 * 257, false, true, true),
+    ] {
+        let config = config(ops, bytes, SECOND);
+        let found = (
+            three.is_full(&config),
+            three.has_room(&one.write, &config),
+            three.has_room(&two.write, &config),
+        );
+        assert_eq!(found, (is_full, has_room_for_one, has_room_for_two), "{ops} ops, {bytes} bytes");
+    }
+    assert!(Batch::new().has_room(&two.write, &config(1, 1, SECOND)), "the first always fits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_late_is_told_what_is_known() {
+    for (commit_sent, expected) in [(false, Refusal::Overloaded), (true, Refusal::OutcomeUnknown)] {
+        let (mut batch, mut tickets) = batch(&[2, 1, 3]);
+        assert_eq!(batch.deadline(), Some(Instant::now() + Duration::from_millis(1)));
+        assert!(!batch.is_late());
+        if commit_sent {
+            batch.settle_from(0, settled(3));
+            batch.send_commit();
+        }
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert!(batch.is_late());
+        batch.refuse_late(Refusal::Overloaded);
+        assert_eq!(told(&mut tickets), [Some(Err(expected)), Some(Err(expected)), None]);
+        assert_eq!((batch.len(), batch.is_late()), (1, false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
+    let (mut batch, mut tickets) = batch(&[1, 1]);
+    batch.settle_from(0, settled(2));
+    batch.send_commit();
+    assert!(batch.commit_sent());
+    batch.void();
+    assert!(!batch.commit_sent());
+    let again = vec![Settled::One(Outcome::Deleted(Rev(7))), Settled::One(Outcome::Deleted(Rev(8)))];
+    batch.settle_from(0, again.clone());
+    batch.acknowledge();
+    assert_eq!(told(&mut tickets), [Some(Ok(again[0].clone())), Some(Ok(again[1].clone()))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_parts_are_settled_behind_the_first() {
+    let (mut batch, mut tickets) = batch(&[1]);
+    batch.settle_from(0, settled(1));
+    let (pending, ticket) = due("k", 1);
+    tickets.push(ticket);
+    batch.add(pending);
+    assert_eq!(batch.writes_from(1).count(), 1);
+    batch.settle_from(1, vec![Settled::One(Outcome::Deleted(Rev(7)))]);
+    batch.acknowledge();
+    let expected = [Outcome::Absent, Outcome::Deleted(Rev(7))].map(|outcome| Some(Ok(Settled::One(outcome))));
+    assert_eq!(told(&mut tickets), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_counts_every_answer() {
+    let (mut batch, mut tickets) = batch(&[1, 5, 5, 5]);
+    assert!(!batch.is_first_attempt());
+    batch.attempt();
+    assert!(batch.is_first_attempt());
+    batch.attempt();
+    assert!(!batch.is_first_attempt());
+    tokio::time::advance(Duration::from_millis(3)).await;
+    batch.refuse_late(Refusal::Unavailable);
+    batch.settle_from(0, settled(3));
+    batch.acknowledge();
+    let report = batch.report(10);
+    assert_eq!((report.committed, report.refused, report.attempts), (3, 11, 2));
+    assert_eq!(report.elapsed, Duration::from_millis(3));
+    assert_eq!(told(&mut tickets)[0], Some(Err(Refusal::Unavailable)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_lost_is_told_that_nobody_knows() {
+    let (mut batch, mut tickets) = batch(&[1, 1]);
+    batch.lose();
+    assert_eq!(told(&mut tickets), [Some(Err(Refusal::OutcomeUnknown)), Some(Err(Refusal::OutcomeUnknown))]);
+    assert_eq!(batch.report(0).refused, 2);
+}
+
+#[tokio::test]
+#[should_panic(expected = "a plan settles each of its writes")]
+async fn a_plan_that_settles_too_little_is_a_fault() {
+    batch(&[1, 1]).0.settle_from(0, settled(1));
+}
+
+#[tokio::test]
+#[should_panic(expected = "outcomes are known before COMMIT")]
+async fn a_commit_without_outcomes_is_a_fault() {
+    batch(&[1]).0.send_commit();
+}
+
+#[tokio::test]
+#[should_panic(expected = "carries every write of its batch")]
+async fn a_write_that_joins_behind_commit_is_a_fault() {
+    let (mut batch, _tickets) = batch(&[1]);
+    batch.settle_from(0, settled(1));
+    batch.send_commit();
+    batch.add(due("k", 1).0);
+}
+
+#[tokio::test]
+#[should_panic(expected = "has settled what it carries")]
+async fn an_acknowledgement_without_an_outcome_is_a_fault() {
+    batch(&[1]).0.acknowledge();
+}
+
+#[tokio::test]
+#[should_panic(expected = "a batch is settled when each of its writes is answered")]
+async fn a_batch_that_leaves_writes_unanswered_is_a_fault() {
+    batch(&[1]).0.report(0);
+}

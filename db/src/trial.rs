@@ -1,0 +1,53 @@
+//! Writes for the tests of what they travel through.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::entry::{Change, Key, Op, Write};
+use crate::pending::{Pending, Ticket};
+use crate::writer::WriterConfig;
+
+/// A delete of `name`: 256 bytes and those of its key.
+fn delete(name: &str) -> Op {
+    let key = Key::new(name.to_owned(), 512).expect("a short key");
+    Op { key, change: Change::Delete, if_rev: None, asks_rev: false }
+}
+
+/// `write`, which falls due so many milliseconds from now, and its answer.
+pub(crate) fn pending(write: Write, millis: u64) -> (Pending, Ticket) {
+    let bytes = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is open");
+    Pending::new(write, Span::none(), bytes, Instant::now() + Duration::from_millis(millis))
+}
+
+/// A delete of `name` that falls due so many milliseconds from now, and its answer.
+pub(crate) fn due(name: &str, millis: u64) -> (Pending, Ticket) {
+    pending(Write::One(delete(name)), millis)
+}
+
+/// Deletes of all `names` that fall due together.
+pub(crate) fn atomic(names: &[&str], millis: u64) -> (Pending, Ticket) {
+    pending(Write::Atomic(names.iter().map(|name| delete(name)).collect()), millis)
+}
+
+/// The keys of a write, one behind the other.
+pub(crate) fn name(pending: &Pending) -> String {
+    pending.write.ops().iter().map(|op| op.key.as_str()).collect()
+}
+
+/// Limits of up to so many ops and bytes in a batch, for writes that have so much time.
+pub(crate) fn config(ops: usize, bytes: usize, op_timeout: Duration) -> WriterConfig {
+    let some = |number| NonZeroUsize::new(number).expect("at least one");
+    WriterConfig {
+        lanes: some(1),
+        batch_ops_max: some(ops),
+        batch_bytes_max: bytes,
+        queue_ops_max: some(100),
+        queue_bytes_max: 1 << 20,
+        op_timeout,
+    }
+}
