@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 promises! {
     messages_of_a_socket_keep_their_order_beside_a_flood,
+    messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply,
 }
 
 /// Keys of the socket that is looked at: few, so that its messages depend on each other.
@@ -66,6 +67,17 @@ fn said(reply: &str) -> String {
 async fn messages_of_a_socket_keep_their_order_beside_a_flood(engine: Engine) {
     let system = System::start(engine).await;
     let load = Load::start(system.ws(), "flood", 4, 256);
+    keep_their_order(&system, load).await;
+}
+
+/// Whoever has nothing else under way goes ahead of others for half of a batch. Here more do than half of a batch holds.
+async fn messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply(engine: Engine) {
+    let system = System::with(engine, &[("BATCH_OPS_MAX", "2")]).await;
+    let load = Load::start(system.ws(), "flood", 32, 1);
+    keep_their_order(&system, load).await;
+}
+
+async fn keep_their_order(system: &System, load: Load) {
     load.acked(1000, PATIENCE).await;
     let mut socket: Socket = system.socket().await;
     let (mut present, mut due) = (HashSet::new(), VecDeque::new());
