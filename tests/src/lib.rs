@@ -4,6 +4,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 #![expect(clippy::print_stderr, reason = "what a test says this way is shown if it fails")]
 
+mod asked;
 mod binary;
 mod browser;
 mod certificates;
@@ -12,7 +13,6 @@ mod database;
 mod disk;
 mod engine;
 mod frame;
-mod history;
 mod http;
 mod load;
 mod mariadb;
@@ -35,7 +35,7 @@ pub use database::{Database, Role};
 pub use disk::Part;
 pub use engine::Engine;
 pub use frame::{Frame, RawSocket};
-pub use history::{Did, Op, not_linearizable};
+pub use history::{Answer, Did, Op, not_linearizable};
 pub use http::{Connection, Response, get, storage};
 pub use load::{Load, Tally};
 pub use patience::{PATIENCE, eventually, within};

@@ -1,16 +1,18 @@
 //! Clients that do something to the same few keys, one thing after another, and write down what came of it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use history::{Did, Op};
 use rand::RngExt as _;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::history::{Did, Op};
-use crate::http::{Connection, storage};
+use crate::asked::Asked;
+use crate::http::{Connection, Response, storage};
 use crate::patience::{PAUSE, eventually};
 use crate::socket::Socket;
 
@@ -49,6 +51,8 @@ struct Shared {
     value: AtomicU64,
     ops: Mutex<Vec<Op>>,
     refused: Mutex<Vec<u64>>,
+    /// The largest revision of each key that anybody has heard of, that of a delete included.
+    revs: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Recorder {
@@ -63,6 +67,7 @@ impl Recorder {
             value: AtomicU64::new(1),
             ops: Mutex::default(),
             refused: Mutex::default(),
+            revs: Mutex::default(),
         });
         let mut tasks = Vec::new();
         for addr in writers.iter().copied() {
@@ -82,6 +87,12 @@ impl Recorder {
             done => Err(done.to_string()),
         })
         .await;
+    }
+
+    /// What was recorded until now.
+    #[must_use]
+    pub fn ops(&self) -> Vec<Op> {
+        self.shared.ops.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets every client finish what it is at.
@@ -122,6 +133,19 @@ impl Shared {
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
     }
 
+    /// The largest revision of the key that anybody has heard of.
+    fn rev(&self, key: u64) -> Option<u64> {
+        self.revs.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+    }
+
+    fn learn(&self, key: u64, rev: Option<u64>) {
+        // 0 is that of what is absent.
+        let Some(rev) = rev.filter(|rev| *rev > 0) else { return };
+        let mut revs = self.revs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = revs.entry(key).or_default();
+        *known = rev.max(*known);
+    }
+
     async fn write(self: Arc<Self>, addr: SocketAddr) {
         let mut socket = None;
         while !self.is_over() {
@@ -134,30 +158,27 @@ impl Shared {
                 continue;
             };
             let (key, value) = (self.key(), self.value.fetch_add(1, Ordering::Relaxed));
-            let name = self.name(key);
-            let (message, did) = match rand::rng().random_range(0..10) {
-                0..6 => (format!(r#"{{"key":"{name}","value":"{value}"}}"#), Did::Set(value, None)),
-                6..8 => {
-                    (format!(r#"{{"key":"{name}","value":"{value}","if_rev":0}}"#), Did::Create(value, None))
-                }
-                _ => (format!(r#"{{"op":"delete","key":"{name}"}}"#), Did::Delete(None)),
-            };
+            let asked = Asked::any(&mut rand::rng(), &self.name(key), value, self.rev(key));
             let called = Instant::now();
-            let reply = match open.try_send_all([message]).await {
+            let reply = match open.try_send_all([asked.message.clone()]).await {
                 Ok(()) => open.try_next().await,
                 Err(closed) => Err(closed),
             };
             let answered = Instant::now();
             let Ok(reply) = reply else {
-                self.record(key, called, None, did);
+                self.record(key, called, None, asked.did);
                 socket = None;
                 continue;
             };
             let reply: Value = serde_json::from_str(&reply).expect("a reply is JSON");
             match reply["status"].as_u64() {
                 Some(503) => self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(value),
-                Some(504) => self.record(key, called, None, did),
-                _ => self.record(key, called, Some(answered), heard(did, &reply)),
+                Some(504) => self.record(key, called, None, asked.did),
+                _ => {
+                    let (did, rev) = asked.heard(&reply);
+                    self.learn(key, rev);
+                    self.record(key, called, Some(answered), did);
+                }
             }
         }
     }
@@ -181,8 +202,9 @@ impl Shared {
             let answered = Some(Instant::now());
             match response.status {
                 200 => {
-                    let value = response.json()["value"].as_str().and_then(|value| value.parse().ok());
-                    self.record(key, called, answered, Did::Read(Some(value.expect("values are numbers"))));
+                    let (value, rev) = found(&response);
+                    self.learn(key, Some(rev));
+                    self.record(key, called, answered, Did::Read(Some((value, Some(rev)))));
                 }
                 404 => self.record(key, called, answered, Did::Read(None)),
                 // A read that was refused says nothing.
@@ -193,13 +215,9 @@ impl Shared {
     }
 }
 
-/// What `did`, as its answer says.
-fn heard(did: Did, reply: &Value) -> Did {
-    let message = reply["message"].as_str().unwrap_or_default();
-    match (did, reply["status"].as_u64()) {
-        (Did::Set(value, _), Some(200)) => Did::Set(value, Some(message.ends_with(" updated"))),
-        (Did::Create(value, _), Some(200 | 412)) => Did::Create(value, Some(message.ends_with(" created"))),
-        (Did::Delete(_), Some(200 | 404)) => Did::Delete(Some(message.ends_with(" deleted"))),
-        _ => panic!("{reply} is no answer to {did:?}"),
-    }
+/// The value that was read, and its revision.
+fn found(response: &Response) -> (u64, u64) {
+    let value = response.json()["value"].as_str().and_then(|value| value.parse().ok());
+    let rev = response.header("etag").and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
+    (value.expect("values are numbers"), rev.expect("an ETag is a revision in quotes"))
 }

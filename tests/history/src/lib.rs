@@ -1,6 +1,7 @@
 //! What many clients did to some keys at the same time, and whether there is an order in which it makes sense.
 
 mod register;
+mod search;
 mod step;
 
 #[cfg(test)]
@@ -13,10 +14,7 @@ mod properties;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use todc_utils::linearizability::WGLChecker;
-use todc_utils::linearizability::history::{Action, History};
-
-use crate::register::Register;
+use crate::search::some_order_makes_sense;
 use crate::step::Step;
 
 /// One operation on a key, and what was heard of it.
@@ -82,22 +80,7 @@ pub fn not_linearizable(ops: &[Op]) -> BTreeSet<u64> {
     for op in ops {
         keys.entry(op.key).or_default().push(op);
     }
-    keys.into_iter().filter(|(_, ops)| !is_linearizable(ops)).map(|(key, _)| key).collect()
-}
-
-fn is_linearizable(ops: &[&Op]) -> bool {
-    let end = ops.iter().map(|op| op.answered.unwrap_or(op.called)).max();
-    let mut events = Vec::with_capacity(2 * ops.len());
-    for (process, (op, step)) in ops.iter().zip(Step::all(ops)).enumerate() {
-        // At the same instant calls come first, answers that never came last: the weaker claim.
-        events.push(((op.called, 0), process, Action::Call(step)));
-        let answered = op.answered.filter(|_| op.did.is_answered());
-        let answered = answered.map_or((end.unwrap_or(op.called), 2), |answered| (answered, 1));
-        events.push((answered, process, Action::Response(step)));
-    }
-    events.sort_by_key(|(at, ..)| *at);
-    let actions: Vec<_> = events.into_iter().map(|(_, process, action)| (process, action)).collect();
-    actions.is_empty() || WGLChecker::<Register>::is_linearizable(History::from_actions(actions))
+    keys.into_iter().filter(|(_, ops)| !some_order_makes_sense(Step::all(ops))).map(|(key, _)| key).collect()
 }
 
 impl Did {

@@ -1,16 +1,11 @@
 //! What a single key is to be: a register that may be empty, with a revision that grows with every write.
 //!
-//! What is known of a key is a single possibility, also after writes without an answer. Such a write is put where it was
-//! applied. If it was not applied anywhere, it is put behind everything that was answered: nobody saw it there. So it is
-//! always known whether the key is there and with which value; only the revision may be known by bounds alone.
-
-use todc_utils::specifications::Specification;
+//! What is known of a key is a single possibility, also after writes without an answer: such a write stands in an order
+//! only where it was applied. So it is always known whether the key is there and with which value; only of its revision
+//! there may be nothing but bounds.
 
 use crate::step::Step;
 use crate::{Answer, Did};
-
-/// The specification of a key.
-pub(crate) struct Register;
 
 /// What is known of a key after some operations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,10 +14,6 @@ pub(crate) struct Known {
     value: Option<u64>,
     /// The revision of the last write that was applied: that of the value, if there is one.
     last: Last,
-    /// How many of the operations were answered.
-    answered: usize,
-    /// How many have a place, by a revision that is known.
-    placed: usize,
 }
 
 /// What is known of a revision.
@@ -34,35 +25,18 @@ enum Last {
     From { least: u64, not: Vec<u64> },
 }
 
-impl Specification for Register {
-    type State = Known;
-    type Operation = Step;
-
-    fn init() -> Known {
-        Known { value: None, last: Last::Is(0), answered: 0, placed: 0 }
-    }
-
-    fn apply(step: &Step, known: &Known) -> (bool, Known) {
-        match known.after(step) {
-            Some(after) => (true, after),
-            None => (false, known.clone()),
-        }
-    }
-}
-
 impl Known {
-    /// What is known after `step`; None if it cannot have been answered like that here.
-    fn after(&self, step: &Step) -> Option<Self> {
-        if step.behind.is_some_and(|others| self.placed < others) {
-            return None;
-        }
-        let after = match step.did {
+    /// Before the first operation.
+    pub(crate) const NOTHING: Self = Self { value: None, last: Last::Is(0) };
+
+    /// What is known after `step`; None if it cannot have been answered like that here, or if it has no answer and cannot
+    /// have been applied here.
+    pub(crate) fn after(&self, step: &Step) -> Option<Self> {
+        match step.did {
             Did::Set { value, if_rev, answer } => self.write(Some(value), if_rev, answer, step),
             Did::Delete { if_rev, answer } => self.write(None, if_rev, answer, step),
             Did::Read(found) => self.read(found.map(|(value, _)| value), step.rev),
-        }?;
-        let answered = self.answered + usize::from(step.did.is_answered());
-        Some(Self { answered, placed: self.placed + usize::from(step.behind.is_some()), ..after })
+        }
     }
 
     fn read(&self, found: Option<u64>, rev: Option<u64>) -> Option<Self> {
@@ -88,16 +62,13 @@ impl Known {
             Some(Answer::Mismatch(_)) => return self.mismatched(if_rev, step.told),
             None => is_set || was_there,
         };
-        let applied = if is_applied { self.written(value, if_rev, step) } else { None };
-        // What was not applied, for whatever reason, stands at the end, where nobody can see that.
-        let is_the_end = self.answered == step.answered;
-        applied.or_else(|| is_the_end.then(|| self.clone()))
+        if is_applied { self.written(value, if_rev, step) } else { None }
     }
 
     /// After a write that was applied.
     fn written(&self, value: Option<u64>, if_rev: Option<u64>, step: &Step) -> Option<Self> {
         let last = self.if_true(if_rev)?.next(step.told)?.known(step.rev)?;
-        Some(Self { value, last, ..*self })
+        Some(Self { value, last })
     }
 
     /// After a write whose condition was false, and the revision that its answer showed.
@@ -130,7 +101,7 @@ impl Known {
 
     /// The same, and more is known of the revision.
     fn with(&self, last: Last) -> Self {
-        Self { last, ..*self }
+        Self { value: self.value, last }
     }
 }
 

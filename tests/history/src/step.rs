@@ -1,12 +1,17 @@
 //! An operation with what the rest of its history says about it, so that few orders are left to try.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::{Answer, Did, Op};
 
 /// An operation as the checker takes it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
+    /// When it was sent.
+    pub(crate) called: Instant,
+    /// When it was over, if it ever was.
+    pub(crate) answered: Option<Instant>,
     pub(crate) did: Did,
     /// The revision that it gave or found, if its answer shows it.
     pub(crate) told: Option<u64>,
@@ -14,8 +19,6 @@ pub(crate) struct Step {
     pub(crate) rev: Option<u64>,
     /// How many operations come before it in any case, because their revisions are smaller. None without a revision.
     pub(crate) behind: Option<usize>,
-    /// How many operations of the history were answered.
-    pub(crate) answered: usize,
 }
 
 /// A revision with a place in the order: those of a key only grow, and it is given before it is seen.
@@ -30,11 +33,11 @@ impl Step {
     pub(crate) fn all(ops: &[&Op]) -> Vec<Self> {
         // Of each value that anybody was told of.
         let revs: BTreeMap<u64, u64> = ops.iter().filter_map(|op| value(op.did).zip(told(op.did))).collect();
-        let answered = ops.iter().filter(|op| op.did.is_answered()).count();
         let step = |op: &&Op| {
             let (did, told) = (op.did, told(op.did));
             let rev = told.or_else(|| revs.get(&value(did)?).copied());
-            Self { did, told, rev, behind: None, answered }
+            let answered = op.answered.filter(|_| did.is_answered());
+            Self { called: op.called, answered, did, told, rev, behind: None }
         };
         let mut steps: Vec<Self> = ops.iter().map(step).collect();
         let mut places: Vec<Place> = steps.iter().filter_map(Self::place).collect();
@@ -43,6 +46,11 @@ impl Step {
             step.behind = step.place().map(|place| places.partition_point(|other| *other < place));
         }
         steps
+    }
+
+    /// Whether its answer says what became of it.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.did.is_answered()
     }
 
     fn place(&self) -> Option<Place> {

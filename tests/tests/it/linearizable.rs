@@ -1,11 +1,34 @@
 //! Histories of concurrent clients make sense: healthy, and with the database or the services failing underneath.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::{Engine, Process, Proxy, Record, Recorder, Role, System, eventually, not_linearizable, promises};
+use e2e::{
+    Answer, Did, Engine, Op, Process, Proxy, Record, Recorder, Role, System, eventually, not_linearizable,
+    promises,
+};
 
 /// Operations that a history has at least.
 const OPS: usize = 5000;
+
+/// What has to occur, each of it so often.
+const KIND_MIN: usize = OPS / 200;
+const KINDS: [&str; 14] = [
+    "read nothing",
+    "read",
+    "created, no rev",
+    "created if absent",
+    "created",
+    "updated, no rev",
+    "updated if rev",
+    "updated",
+    "deleted if rev",
+    "deleted",
+    "absent",
+    "mismatch, absent",
+    "mismatch, not absent",
+    "mismatch, other rev",
+];
 
 /// How long recording may take.
 const LONG: Duration = Duration::from_mins(2);
@@ -32,19 +55,67 @@ mod every_server {
     }
 }
 
-/// Judges what was recorded: each key for itself, and that nothing was read that was refused.
-async fn judge(record: Record) -> Record {
+/// Judges what was recorded, once everything occurs in it: each key for itself, and that nothing was read that was refused.
+async fn judge(recorder: Recorder) -> Record {
+    let enough = eventually("everything occurs often", LONG, async || too_rare(&recorder.ops()));
+    // What never occurs may be what is wrong: the verdict comes first.
+    drop(tokio::time::timeout(LONG / 4, enough).await);
+    let record = recorder.stop().await;
     assert!(record.ops.len() >= OPS, "{} operations say too little", record.ops.len());
     let (bad, record) = tokio::task::spawn_blocking(move || (not_linearizable(&record.ops), record))
         .await
         .expect("the checker does not panic");
-    let histories: Vec<_> =
-        bad.iter().map(|key| record.ops.iter().filter(|op| op.key == *key).collect::<Vec<_>>()).collect();
-    assert!(bad.is_empty(), "{} keys of {} operations: {histories:?}", bad.len(), record.ops.len());
-    let read = |value| record.ops.iter().any(|op| op.did == e2e::Did::Read(Some(value)));
+    let history = |key: &u64| record.ops.iter().filter(|op| op.key == *key).collect::<Vec<_>>();
+    let shortest = bad.iter().map(history).min_by_key(Vec::len);
+    assert!(
+        bad.is_empty(),
+        "{} keys of {} operations, one of them: {shortest:?}",
+        bad.len(),
+        record.ops.len()
+    );
+    let read =
+        |value| record.ops.iter().any(|op| matches!(op.did, Did::Read(Some((found, _))) if found == value));
     let applied: Vec<_> = record.refused.iter().filter(|value| read(**value)).collect();
     assert!(applied.is_empty(), "{applied:?} were refused and are there");
+    too_rare(&record.ops).expect("everything occurs often");
     record
+}
+
+/// What a history has too little of to say anything about it.
+fn too_rare(ops: &[Op]) -> Result<(), String> {
+    let mut counts: BTreeMap<&str, usize> = KINDS.iter().map(|kind| (*kind, 0)).collect();
+    for op in ops {
+        *counts.entry(kind(op.did)).or_default() += 1;
+    }
+    if KINDS.iter().all(|kind| counts[kind] >= KIND_MIN) {
+        return Ok(());
+    }
+    Err(format!("{counts:?}"))
+}
+
+fn kind(did: Did) -> &'static str {
+    let conditional = |if_rev: Option<u64>| if_rev.is_some_and(|rev| rev > 0);
+    match did {
+        Did::Read(None) => "read nothing",
+        Did::Read(Some(_)) => "read",
+        Did::Set { answer: None, .. } | Did::Delete { answer: None, .. } => "unknown",
+        Did::Set { if_rev, answer: Some(answer), .. } | Did::Delete { if_rev, answer: Some(answer) } => {
+            match answer {
+                Answer::Created(None) => "created, no rev",
+                Answer::Created(Some(_)) if if_rev == Some(0) => "created if absent",
+                Answer::Created(Some(_)) => "created",
+                Answer::Updated(None) => "updated, no rev",
+                Answer::Updated(Some(_)) if conditional(if_rev) => "updated if rev",
+                Answer::Updated(Some(_)) => "updated",
+                Answer::Deleted(_) if conditional(if_rev) => "deleted if rev",
+                Answer::Deleted(_) => "deleted",
+                Answer::Absent => "absent",
+                Answer::Mismatch(Some(0)) => "mismatch, absent",
+                Answer::Mismatch(_) if if_rev == Some(0) => "mismatch, not absent",
+                Answer::Mismatch(_) => "mismatch, other rev",
+            }
+        }
+    }
 }
 
 async fn healthy_histories_are_linearizable(engine: Engine) {
@@ -52,7 +123,7 @@ async fn healthy_histories_are_linearizable(engine: Engine) {
     let (writer, reader) = (system.another_writer().await, system.another_reader().await);
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
     recorder.more(OPS, LONG).await;
-    let record = judge(recorder.stop().await).await;
+    let record = judge(recorder).await;
     assert_eq!((record.refused.len(), record.unknown), (0, 0), "nothing fails where nothing is broken");
 }
 
@@ -69,7 +140,7 @@ async fn histories_with_services_killed_and_drained_are_linearizable(engine: Eng
         if at % 2 == 0 { writer.kill() } else { writer.terminate() }
     }
     recorder.more(OPS / 4, LONG).await;
-    let record = judge(recorder.stop().await).await;
+    let record = judge(recorder).await;
     assert!(record.unknown > 0, "some operations were under way");
 }
 
@@ -83,7 +154,7 @@ async fn histories_with_the_database_killed_are_linearizable(engine: Engine) {
         server.start().await;
     }
     recorder.more(OPS / 4, LONG).await;
-    judge(recorder.stop().await).await;
+    judge(recorder).await;
 }
 
 async fn histories_with_the_database_frozen_are_linearizable(engine: Engine) {
@@ -96,7 +167,7 @@ async fn histories_with_the_database_frozen_are_linearizable(engine: Engine) {
     tokio::time::sleep(Duration::from_secs(10)).await;
     server.thaw();
     recorder.more(OPS / 2, LONG).await;
-    let record = judge(recorder.stop().await).await;
+    let record = judge(recorder).await;
     assert!(!record.refused.is_empty() || record.unknown > 0, "it was frozen for longer than anybody waits");
 }
 
@@ -112,7 +183,8 @@ async fn histories_with_lost_answers_are_linearizable(engine: Engine) {
         writer.ready().await;
         writers.push(writer);
     }
-    let addresses: Vec<_> = writers.iter().map(|writer| writer.public).collect();
+    // Each twice: writes wait long here.
+    let addresses: Vec<_> = writers.iter().chain(&writers).map(|writer| writer.public).collect();
     let recorder = Recorder::start(&addresses, &[system.http()]);
     recorder.more(OPS, LONG).await;
     // Which answers are lost is chance: those of a COMMIT must be among them.
@@ -123,5 +195,5 @@ async fn histories_with_lost_answers_are_linearizable(engine: Engine) {
         other => Err(format!("{other:?}")),
     })
     .await;
-    judge(recorder.stop().await).await;
+    judge(recorder).await;
 }

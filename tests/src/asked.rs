@@ -1,0 +1,110 @@
+//! A write that a recorded client sends, and what its reply says about it.
+
+use history::{Answer, Did};
+use rand::{Rng, RngExt as _};
+use serde_json::Value;
+
+/// A message and what it asks for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The message.
+    pub(crate) message: String,
+    /// What it does, as long as nothing was heard of it.
+    pub(crate) did: Did,
+    /// Whether a reply shows the revision of what was written: all do but those to plain sets.
+    shows_rev: bool,
+}
+
+impl Asked {
+    /// A write of the key `name`. Its condition, if it has one, is that the key is absent or has the revision `rev`: one
+    /// that was heard of, which it may have no longer.
+    pub(crate) fn any(rng: &mut impl Rng, name: &str, value: u64, rev: Option<u64>) -> Self {
+        let if_current = rev.map(|rev| (rev, format!(r#","if_rev":{rev}"#)));
+        match (rng.random_range(0..20), if_current) {
+            (0..5, _) => Self::set(name, value, "", None, false),
+            (5..8, _) => Self::set(name, value, r#","id":1"#, None, true),
+            (8..11, _) | (11..15, None) => Self::set(name, value, r#","if_rev":0"#, Some(0), true),
+            (11..15, Some((rev, member))) => Self::set(name, value, &member, Some(rev), true),
+            (15..17, Some((rev, member))) => Self::delete(name, &member, Some(rev)),
+            _ => Self::delete(name, "", None),
+        }
+    }
+
+    fn set(name: &str, value: u64, more: &str, if_rev: Option<u64>, shows_rev: bool) -> Self {
+        let message = format!(r#"{{"key":"{name}","value":"{value}"{more}}}"#);
+        Self { message, did: Did::Set { value, if_rev, answer: None }, shows_rev }
+    }
+
+    fn delete(name: &str, more: &str, if_rev: Option<u64>) -> Self {
+        let message = format!(r#"{{"op":"delete","key":"{name}"{more}}}"#);
+        Self { message, did: Did::Delete { if_rev, answer: None }, shows_rev: true }
+    }
+
+    /// What it did, as its reply says; and the revision that the reply shows.
+    pub(crate) fn heard(&self, reply: &Value) -> (Did, Option<u64>) {
+        let message = reply["message"].as_str().unwrap_or_default();
+        let (rev, is) = (reply["rev"].as_u64(), |word: &str| message.ends_with(word));
+        let answer = match (reply["status"].as_u64(), self.did) {
+            (Some(200), Did::Set { .. }) if is(" created") => Answer::Created(rev),
+            (Some(200), Did::Set { .. }) if is(" updated") => Answer::Updated(rev),
+            (Some(200), Did::Delete { .. }) if is(" deleted") => Answer::Deleted(rev),
+            (Some(404), Did::Delete { .. }) => Answer::Absent,
+            (Some(412), _) if reply["code"] == "rev_mismatch" => Answer::Mismatch(rev),
+            _ => panic!("{reply} is no answer to {self:?}"),
+        };
+        let shows_rev = self.shows_rev && answer != Answer::Absent;
+        assert_eq!(rev.is_some(), shows_rev, "{reply} is the answer to {self:?}");
+        let did = match self.did {
+            Did::Set { value, if_rev, .. } => Did::Set { value, if_rev, answer: Some(answer) },
+            Did::Delete { if_rev, .. } => Did::Delete { if_rev, answer: Some(answer) },
+            Did::Read(_) => unreachable!("only writes are sent"),
+        };
+        (did, rev)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    fn heard(asked: &Asked, reply: &str) -> Option<(Did, Option<u64>)> {
+        let reply = serde_json::from_str(reply).expect("JSON");
+        catch_unwind(|| asked.heard(&reply)).ok()
+    }
+
+    #[test]
+    fn a_reply_says_what_was_done_and_another_is_no_reply() {
+        let plain = Asked::set("k", 7, "", None, false);
+        let shown = Asked::set("k", 7, r#","if_rev":5"#, Some(5), true);
+        let delete = Asked::delete("k", "", None);
+        let created = r#"{"message":"k created","status":200}"#;
+        let updated = r#"{"message":"k updated","status":200,"rev":6}"#;
+        let deleted = r#"{"message":"k deleted","status":200,"rev":6}"#;
+        let absent = r#"{"message":"No value found for key k","status":404}"#;
+        let mismatch = r#"{"message":"rev mismatch for key k","status":412,"code":"rev_mismatch","rev":0}"#;
+
+        let set = |if_rev, answer| Did::Set { value: 7, if_rev, answer: Some(answer) };
+        assert_eq!(heard(&plain, created), Some((set(None, Answer::Created(None)), None)));
+        assert_eq!(heard(&shown, updated), Some((set(Some(5), Answer::Updated(Some(6))), Some(6))));
+        assert_eq!(heard(&shown, mismatch), Some((set(Some(5), Answer::Mismatch(Some(0))), Some(0))));
+        let gone = |answer| Did::Delete { if_rev: None, answer: Some(answer) };
+        assert_eq!(heard(&delete, deleted), Some((gone(Answer::Deleted(Some(6))), Some(6))));
+        assert_eq!(heard(&delete, absent), Some((gone(Answer::Absent), None)));
+
+        // A revision that nobody asked for, one that is missing, the reply to something else.
+        for (asked, reply) in [
+            (&plain, updated),
+            (&shown, created),
+            (&plain, deleted),
+            (&plain, absent),
+            (&delete, updated),
+            (&delete, r#"{"message":"k deleted","status":200}"#),
+            (&shown, r#"{"message":"k is fine","status":200,"rev":6}"#),
+            (&shown, r#"{"message":"rev mismatch for key k","status":412,"rev":6}"#),
+        ] {
+            assert_eq!(heard(asked, reply), None, "{asked:?} {reply}");
+        }
+    }
+}
