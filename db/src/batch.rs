@@ -12,25 +12,26 @@ use crate::writer::{BatchReport, Refusal, WriterConfig};
 /// How far past its deadline a write may be answered because a statement is under way.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// Revisions that the fence reserves before it is known how many the batch needs: enough for as many writes of one key
-/// that show theirs. Those not needed are skipped.
-pub(crate) const REVS: u64 = 512;
+/// Revisions that the fence reserves before it is known how many the batch needs. Enough unless one key has more ops than that
+/// in a batch. Unused ones are skipped.
+pub(crate) const REVS_RESERVED: u64 = 512;
 
 /// The writes of one batch that are not answered yet, and what was told of the others.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pending: Vec<Pending>,
-    /// A COMMIT that carries every write of it was sent, and what became of it is not known.
+    /// A COMMIT with every write of the batch was sent, and its outcome is unknown.
     commit_sent: bool,
-    /// Transactions begun.
+    /// Attempts, including those that got no connection.
     attempts: u32,
     /// Revisions that the fence reserves.
     pub(crate) revs: u64,
     begun: Instant,
     /// The commit; linked to every message it carries.
     span: Span,
-    /// Keys and values of all writes that were ever in it, and their ops.
+    /// The bytes of all writes that were ever in it, see [`Write::bytes`].
     bytes: usize,
+    /// The ops of all writes that were ever in it.
     ops: usize,
     committed: usize,
     refused: usize,
@@ -48,7 +49,7 @@ impl Batch {
             pending: Vec::new(),
             commit_sent: false,
             attempts: 0,
-            revs: REVS,
+            revs: REVS_RESERVED,
             begun: Instant::now(),
             span,
             bytes: 0,
@@ -92,8 +93,8 @@ impl Batch {
         self.pending.push(pending);
     }
 
-    /// Another attempt begins.
-    pub(crate) fn attempt(&mut self) -> Span {
+    /// Counts another attempt, and gives the span that it belongs to.
+    pub(crate) fn begin_attempt(&mut self) -> Span {
         self.attempts += 1;
         self.span.clone()
     }
@@ -103,9 +104,8 @@ impl Batch {
         self.attempts == 1
     }
 
-    /// The writes behind the first `written` are carried out in the transaction under way: what becomes of each if it is
-    /// committed.
-    pub(crate) fn settle_from(&mut self, written: usize, settled: Vec<Settled>) {
+    /// Records the outcomes of the writes after the first `written`. They count if the transaction under way commits.
+    pub(crate) fn record_outcomes(&mut self, written: usize, settled: Vec<Settled>) {
         let pending = &mut self.pending[written..];
         assert_eq!(pending.len(), settled.len(), "a plan settles each of its writes");
         for (pending, settled) in pending.iter_mut().zip(settled) {
@@ -113,8 +113,8 @@ impl Batch {
         }
     }
 
-    /// A COMMIT that carries every write of it is about to be sent.
-    pub(crate) fn send_commit(&mut self) {
+    /// Notes that a COMMIT with every write of the batch is about to be sent.
+    pub(crate) fn mark_commit_sent(&mut self) {
         assert!(
             self.pending.iter().all(|pending| pending.settled.is_some()),
             "outcomes are known before COMMIT"
@@ -122,20 +122,20 @@ impl Batch {
         self.commit_sent = true;
     }
 
-    /// Whether a COMMIT of an attempt was sent of which nobody knows what became.
+    /// Whether a COMMIT was sent whose outcome is unknown.
     pub(crate) fn commit_sent(&self) -> bool {
         self.commit_sent
     }
 
-    /// Every COMMIT sent so far is known to have had no effect, and what its attempt found out means nothing any more.
-    pub(crate) fn void(&mut self) {
+    /// No COMMIT so far had an effect, nor will have: forgets the outcomes of its attempt.
+    pub(crate) fn clear_outcomes(&mut self) {
         self.commit_sent = false;
         for pending in &mut self.pending {
             pending.settled = None;
         }
     }
 
-    /// The last attempt whose fence matched is committed: answers each write what that attempt found out.
+    /// The last attempt whose fence matched is committed: answers each write with its outcome.
     pub(crate) fn acknowledge(&mut self) {
         self.committed += self.pending.len();
         for pending in self.pending.drain(..) {
@@ -143,31 +143,31 @@ impl Batch {
         }
     }
 
-    /// Answers and takes out the writes whose deadline has passed: unknown if a COMMIT may have carried it out,
-    /// `waiting` if none did.
-    pub(crate) fn refuse_late(&mut self, waiting: Refusal) {
+    /// Answers the writes whose deadline has passed: with [`Refusal::OutcomeUnknown`] if a COMMIT may have applied them, otherwise
+    /// with `if_not_sent`.
+    pub(crate) fn refuse_late(&mut self, if_not_sent: Refusal) {
         let now = Instant::now();
-        let refusal = if self.commit_sent { Refusal::OutcomeUnknown } else { waiting };
+        let refusal = if self.commit_sent { Refusal::OutcomeUnknown } else { if_not_sent };
         for pending in self.pending.extract_if(.., |pending| pending.deadline <= now) {
             self.refused += 1;
             pending.answer(Err(refusal));
         }
     }
 
-    /// Answers every write that a COMMIT carried of which nobody can know any more what became.
-    pub(crate) fn lose(&mut self) {
+    /// Answers all writes with [`Refusal::OutcomeUnknown`].
+    pub(crate) fn answer_unknown(&mut self) {
         self.refused += self.pending.len();
         for pending in self.pending.drain(..) {
             pending.answer(Err(Refusal::OutcomeUnknown));
         }
     }
 
-    /// How long ago it was taken out of the queue.
+    /// The time since it was taken out of the queue.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// What became of it, once every write is answered, and so many more were refused while they waited.
+    /// What became of the batch. `refused_waiting` writes were refused in the queue meanwhile, and count too.
     pub(crate) fn report(&self, refused_waiting: usize) -> BatchReport {
         assert!(self.pending.is_empty(), "a batch is settled when each of its writes is answered");
         self.span.record("attempts", self.attempts);
@@ -177,7 +177,7 @@ impl Batch {
         BatchReport { committed: self.committed, refused, attempts, elapsed }
     }
 
-    /// Whether a write fell due while the transaction was built.
+    /// Whether the deadline of a write has passed.
     pub(crate) fn is_late(&self) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }

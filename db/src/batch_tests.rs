@@ -64,8 +64,8 @@ async fn who_is_late_is_told_what_is_known() {
         assert_eq!(batch.deadline(), Some(Instant::now() + Duration::from_millis(1)));
         assert!(!batch.is_late());
         if commit_sent {
-            batch.settle_from(0, settled(3));
-            batch.send_commit();
+            batch.record_outcomes(0, settled(3));
+            batch.mark_commit_sent();
         }
         tokio::time::advance(Duration::from_millis(2)).await;
         assert!(batch.is_late());
@@ -78,13 +78,13 @@ async fn who_is_late_is_told_what_is_known() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
-    batch.settle_from(0, settled(2));
-    batch.send_commit();
+    batch.record_outcomes(0, settled(2));
+    batch.mark_commit_sent();
     assert!(batch.commit_sent());
-    batch.void();
+    batch.clear_outcomes();
     assert!(!batch.commit_sent());
     let again = vec![Settled::One(Outcome::Deleted(Rev(7))), Settled::One(Outcome::Deleted(Rev(8)))];
-    batch.settle_from(0, again.clone());
+    batch.record_outcomes(0, again.clone());
     batch.acknowledge();
     assert_eq!(told(&mut tickets), [Some(Ok(again[0].clone())), Some(Ok(again[1].clone()))]);
 }
@@ -92,12 +92,12 @@ async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
 #[tokio::test(start_paused = true)]
 async fn later_parts_are_settled_behind_the_first() {
     let (mut batch, mut tickets) = batch(&[1]);
-    batch.settle_from(0, settled(1));
+    batch.record_outcomes(0, settled(1));
     let (pending, ticket) = due("k", 1);
     tickets.push(ticket);
     batch.add(pending);
     assert_eq!(batch.writes_from(1).count(), 1);
-    batch.settle_from(1, vec![Settled::One(Outcome::Deleted(Rev(7)))]);
+    batch.record_outcomes(1, vec![Settled::One(Outcome::Deleted(Rev(7)))]);
     batch.acknowledge();
     let expected = [Outcome::Absent, Outcome::Deleted(Rev(7))].map(|outcome| Some(Ok(Settled::One(outcome))));
     assert_eq!(told(&mut tickets), expected);
@@ -107,13 +107,13 @@ async fn later_parts_are_settled_behind_the_first() {
 async fn a_report_counts_every_answer() {
     let (mut batch, mut tickets) = batch(&[1, 5, 5, 5]);
     assert!(!batch.is_first_attempt());
-    batch.attempt();
+    batch.begin_attempt();
     assert!(batch.is_first_attempt());
-    batch.attempt();
+    batch.begin_attempt();
     assert!(!batch.is_first_attempt());
     tokio::time::advance(Duration::from_millis(3)).await;
     batch.refuse_late(Refusal::Unavailable);
-    batch.settle_from(0, settled(3));
+    batch.record_outcomes(0, settled(3));
     batch.acknowledge();
     let report = batch.report(10);
     assert_eq!((report.committed, report.refused, report.attempts), (3, 11, 2));
@@ -124,7 +124,7 @@ async fn a_report_counts_every_answer() {
 #[tokio::test(start_paused = true)]
 async fn who_is_lost_is_told_that_nobody_knows() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
-    batch.lose();
+    batch.answer_unknown();
     assert_eq!(told(&mut tickets), [Some(Err(Refusal::OutcomeUnknown)), Some(Err(Refusal::OutcomeUnknown))]);
     assert_eq!(batch.report(0).refused, 2);
 }
@@ -132,21 +132,21 @@ async fn who_is_lost_is_told_that_nobody_knows() {
 #[tokio::test]
 #[should_panic(expected = "a plan settles each of its writes")]
 async fn a_plan_that_settles_too_little_is_a_fault() {
-    batch(&[1, 1]).0.settle_from(0, settled(1));
+    batch(&[1, 1]).0.record_outcomes(0, settled(1));
 }
 
 #[tokio::test]
 #[should_panic(expected = "outcomes are known before COMMIT")]
 async fn a_commit_without_outcomes_is_a_fault() {
-    batch(&[1]).0.send_commit();
+    batch(&[1]).0.mark_commit_sent();
 }
 
 #[tokio::test]
 #[should_panic(expected = "carries every write of its batch")]
 async fn a_write_that_joins_behind_commit_is_a_fault() {
     let (mut batch, _tickets) = batch(&[1]);
-    batch.settle_from(0, settled(1));
-    batch.send_commit();
+    batch.record_outcomes(0, settled(1));
+    batch.mark_commit_sent();
     batch.add(due("k", 1).0);
 }
 

@@ -1,110 +1,116 @@
 //! The protocol that decides what became of a COMMIT: one attempt to commit a batch.
 //!
-//! Every transaction of a lane begins with its fence: it sets the lane's row in `writers` to the number of the batch, if a
-//! lower number stands there. A batch keeps its number until all its writes are answered, so after a COMMIT whose answer was
-//! lost the fence of the next attempt tells what became of it:
+//! Every batch of a lane has a number, its seq, and keeps it until all its writes are answered. Every transaction begins with
+//! the fence: an UPDATE that sets the lane's row in `writers` to this seq if a lower seq is there. When the answer to a COMMIT
+//! is lost, the fence of the next attempt tells what became of it:
 //!
-//! - It matches: no earlier attempt was committed, nor will be. The batch is planned and written anew.
-//! - It does not, a COMMIT was sent, and exactly this number stands there: that COMMIT was carried out.
-//! - Anything else tells nothing. Nobody else knows the lane's id, so the row was lost, restored or changed by hand.
+//! - The fence matches: no earlier attempt was committed, nor will be. The batch is planned and written again.
+//! - It does not match, a COMMIT was sent, and the row has exactly this seq: that COMMIT was carried out.
+//! - Anything else tells nothing: the row was deleted, restored or changed by somebody. No other lane knows its id.
 
+mod limits;
 mod link;
-mod patience;
 mod transaction;
 
 use tracing::{debug, warn};
 
+pub(crate) use limits::TimeLimits;
 pub(crate) use link::Link;
 use link::{Begun, Failed};
-pub(crate) use patience::Patience;
 use transaction::Transaction;
 
 use crate::Error;
 use crate::batch::Batch;
+use crate::batcher::Batcher;
 use crate::engine::Engine;
-use crate::feed::Feed;
 use crate::plan::Plan;
 
-/// Statements of writes that one transaction has at most, beside those a large batch takes: writes that come while one
-/// is under way join the transaction with another.
-const PARTS_MAX: usize = 4;
+/// The most parts of a transaction. Writes that arrive while one part is written form the next; the limit makes sure that COMMIT
+/// is sent.
+pub(crate) const PARTS_MAX: usize = 4;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attempt {
-    /// It is committed, or an earlier attempt turned out to be.
+    /// It is committed, or an earlier attempt is.
     Committed,
-    /// Nothing of it was applied, or the next attempt's fence will tell what became of it.
-    Again,
-    /// Nothing of it was applied, because somebody else was in the way.
-    Conflict,
+    /// The database failed. Nothing was applied, or the fence of the next attempt will tell.
+    RetryAfterBackoff,
+    /// The database works, and nothing was applied: another transaction was in the way, a write of the batch was late, more
+    /// revisions are needed than were reserved, or the lane has a new id.
+    RetrySoon,
     /// A COMMIT was sent, and the fence row does not tell what became of it.
     Lost,
 }
 
-/// What stands before COMMIT.
+/// The state of an attempt before COMMIT.
 enum Prepared<S> {
-    /// The writes of the batch are written, and each of them knows its outcome.
+    /// All rows of the batch are written, and the outcome of each write is recorded.
     Written(Transaction<S>),
-    /// An earlier attempt is committed: the outcomes that it found are those of the batch.
+    /// An earlier attempt is committed. Its outcomes are those of the batch.
     AlreadyCommitted,
 }
 
 impl<E: Engine> Link<E> {
-    /// One transaction: fence, state if needed, writes, COMMIT. Every outcome is known before COMMIT.
+    /// One transaction: fence, reads if a write needs them, rows, COMMIT. Every outcome is known before COMMIT.
     ///
-    /// What waits in `feed` joins the batch until its COMMIT is sent.
-    pub(crate) async fn attempt(&mut self, batch: &mut Batch, feed: &mut Feed) -> Attempt {
-        let transaction = match self.prepare(batch, feed).await {
+    /// In a first attempt, waiting writes join the batch until its COMMIT is sent, in up to [`PARTS_MAX`] parts.
+    pub(crate) async fn attempt(&mut self, batch: &mut Batch, batcher: &mut Batcher) -> Attempt {
+        let transaction = match self.prepare(batch, batcher).await {
             Ok(Prepared::Written(transaction)) => transaction,
             Ok(Prepared::AlreadyCommitted) => return Attempt::Committed,
             Err(ended) => return ended,
         };
         if batch.is_late() {
-            // Who is late is answered first: to roll back takes time.
-            batch.refuse_late(feed.refusal());
-            self.roll_back(transaction, &mut Patience::of(batch, feed)).await;
-            return Attempt::Again;
+            // Answered before the rollback, which takes time.
+            batch.refuse_late(batcher.refusal());
+            self.roll_back(transaction, None, &mut TimeLimits::for_batch(batch, batcher)).await;
+            return Attempt::RetrySoon;
         }
-        batch.send_commit();
-        match self.commit(transaction, &mut Patience::of(batch, feed)).await {
+        batch.mark_commit_sent();
+        match self.commit(transaction, &mut TimeLimits::for_batch(batch, batcher)).await {
             Ok(()) => Attempt::Committed,
             Err(error) => {
-                // Whatever it says: an answer to COMMIT that is not OK is a lost answer.
-                warn!(%error, lane = self.id(), "COMMIT got no answer; asking the fence");
-                Attempt::Again
+                // Any answer to COMMIT other than OK counts as a lost answer.
+                warn!(%error, lane = self.id(), "COMMIT was not confirmed; the fence of the next attempt will tell");
+                Attempt::RetryAfterBackoff
             }
         }
     }
 
     /// Everything before COMMIT.
-    async fn prepare(&mut self, batch: &mut Batch, feed: &mut Feed) -> Result<Prepared<E::Session>, Attempt> {
-        let mut transaction = match self.begin(batch.revs, &mut Patience::of(batch, feed)).await {
+    async fn prepare(
+        &mut self,
+        batch: &mut Batch,
+        batcher: &mut Batcher,
+    ) -> Result<Prepared<E::Session>, Attempt> {
+        let mut transaction = match self.begin(batch.revs, &mut TimeLimits::for_batch(batch, batcher)).await {
             Ok(Begun::Passed(transaction)) => transaction,
             Ok(Begun::Missed(found)) => return self.missed(batch, found),
             Err(Failed(error)) => return Err(self.failed(&error)),
         };
         // No earlier attempt of this batch was applied, nor ever will be.
-        batch.void();
-        feed.join(batch, 0);
+        batch.clear_outcomes();
+        batcher.add_waiting(batch, 0);
         let mut written = 0;
         for part in 1.. {
             let plan = Plan::new(batch.writes_from(written));
             if plan.revs() > transaction.reserved() {
                 batch.revs = plan.revs();
-                self.roll_back(transaction, &mut Patience::of(batch, feed)).await;
-                return Err(Attempt::Conflict);
+                self.roll_back(transaction, None, &mut TimeLimits::for_batch(batch, batcher)).await;
+                return Err(Attempt::RetrySoon);
             }
-            match transaction.write(plan, &mut Patience::of(batch, feed)).await {
-                Ok(settled) => batch.settle_from(written, settled),
+            match transaction.write(plan, &mut TimeLimits::for_batch(batch, batcher)).await {
+                Ok(settled) => batch.record_outcomes(written, settled),
                 Err(error) => {
-                    self.abandon(transaction, &error, &mut Patience::of(batch, feed)).await;
+                    self.roll_back(transaction, Some(&error), &mut TimeLimits::for_batch(batch, batcher))
+                        .await;
                     return Err(self.failed(&error));
                 }
             }
             written = batch.len();
             if part < PARTS_MAX {
-                feed.join(batch, written);
+                batcher.add_waiting(batch, written);
             }
             if batch.len() == written {
                 break;
@@ -113,7 +119,7 @@ impl<E: Engine> Link<E> {
         Ok(Prepared::Written(transaction))
     }
 
-    /// The fence matched no row. `found` is the number that stands there, if the row does.
+    /// The fence matched no row. `found` is the seq in the lane's row; `None` if the row is gone.
     fn missed(&mut self, batch: &Batch, found: Option<u64>) -> Result<Prepared<E::Session>, Attempt> {
         if batch.commit_sent() && found == Some(self.seq()) {
             return Ok(Prepared::AlreadyCommitted);
@@ -124,18 +130,18 @@ impl<E: Engine> Link<E> {
             ?found,
             "the fence row was changed by somebody else; the lane goes on under a fresh id"
         );
-        self.forget();
-        Err(if batch.commit_sent() { Attempt::Lost } else { Attempt::Conflict })
+        self.renew_id();
+        Err(if batch.commit_sent() { Attempt::Lost } else { Attempt::RetrySoon })
     }
 
-    /// How an attempt ends that met `error` before COMMIT.
+    /// How an attempt ends after `error`, which came before COMMIT.
     fn failed(&self, error: &Error) -> Attempt {
         match error {
             Error::Conflict(reason) => {
                 debug!(lane = self.id(), reason, "conflict; the batch is tried again");
-                Attempt::Conflict
+                Attempt::RetrySoon
             }
-            Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => Attempt::Again,
+            Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => Attempt::RetryAfterBackoff,
         }
     }
 }

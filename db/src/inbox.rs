@@ -1,4 +1,4 @@
-//! What waits for a lane: the end of its queue where writes are taken out.
+//! The queue of a lane, receiving end: the order in which writes leave it.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,91 +10,104 @@ use crate::entry::{Key, Write};
 use crate::outbox::{Outbox, Place};
 use crate::pending::Pending;
 
-/// What waits for a lane. Writes taken out of the queue no longer count against its bound.
+/// The receiving end of a lane's queue: two channels, and a buffer of each.
+///
+/// A write in a buffer no longer counts against the bound of its channel. Each buffer holds at most one batch.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    front: Side,
-    back: Side,
-    /// So many writes at the front may still go before older ones at the back, in this batch.
-    ahead: usize,
-    /// The most that may do so in a batch.
-    ahead_max: usize,
+    front: Buffered,
+    back: Buffered,
+    /// How many writes of the front may still go before older writes of the back in this batch.
+    front_quota: usize,
+    /// The quota at the start of a batch: half of its writes.
+    front_quota_max: usize,
 }
 
-/// One place of the queue.
+/// How waiting for writes ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// There are some.
+    Writes,
+    /// There will never be any: every sender is gone, and the queue is empty.
+    Closed,
+}
+
+/// One channel and its buffer.
 #[derive(Debug)]
-struct Side {
-    queue: mpsc::Receiver<Pending>,
-    /// Taken out of the queue, not yet in a batch.
-    waiting: VecDeque<Pending>,
-    /// Whether there was more in the queue than was taken out.
-    has_more: bool,
-    /// Writes taken out of the queue at once.
-    chunk: usize,
+struct Buffered {
+    channel: mpsc::Receiver<Pending>,
+    /// Taken out of the channel, not yet in a batch, in order of receipt.
+    buffer: VecDeque<Pending>,
+    /// The channel may hold writes that are older than some of the other buffer.
+    may_have_more: bool,
+    /// The most writes in the buffer: those of one batch.
+    buffer_max: usize,
 }
 
 impl Inbox {
-    /// The two ends of a queue where up to `max` writes wait at either place, for batches of up to `batch` writes.
+    /// Both ends of a queue whose two channels hold up to `max` writes each, for batches of up to `batch` writes.
     pub(crate) fn new(max: usize, batch: usize) -> (Outbox, Self) {
-        let ((front, first), (back, second)) = (mpsc::channel(max), mpsc::channel(max));
-        let side = |queue| Side { queue, waiting: VecDeque::new(), has_more: false, chunk: batch };
-        let ahead_max = batch.div_ceil(2);
-        let inbox = Self { front: side(first), back: side(second), ahead: ahead_max, ahead_max };
+        let ((front, front_channel), (back, back_channel)) = (mpsc::channel(max), mpsc::channel(max));
+        let buffered =
+            |channel| Buffered { channel, buffer: VecDeque::new(), may_have_more: false, buffer_max: batch };
+        let front_quota_max = batch.div_ceil(2);
+        let inbox = Self {
+            front: buffered(front_channel),
+            back: buffered(back_channel),
+            front_quota: front_quota_max,
+            front_quota_max,
+        };
         (Outbox::new(front, back), inbox)
     }
 
-    /// Waits until writes come; 0 = none ever will. Dropping the future loses nothing.
-    pub(crate) async fn receive(&mut self) -> usize {
+    /// Waits until a write comes. Dropping the future loses nothing. Only while the inbox is empty.
+    pub(crate) async fn receive(&mut self) -> Received {
         let (mut front, mut back) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
-            1.. = self.front.queue.recv_many(&mut front, self.front.chunk) => {}
-            1.. = self.back.queue.recv_many(&mut back, self.back.chunk) => {}
-            else => return 0,
+            1.. = self.front.channel.recv_many(&mut front, self.front.buffer_max) => {}
+            1.. = self.back.channel.recv_many(&mut back, self.back.buffer_max) => {}
+            else => return Received::Closed,
         }
-        self.front.waiting.extend(front);
-        self.back.waiting.extend(back);
-        self.look();
-        self.front.waiting.len() + self.back.waiting.len()
+        self.front.buffer.extend(front);
+        self.back.buffer.extend(back);
+        self.refill();
+        Received::Writes
     }
 
-    /// Whether nothing has come yet.
+    /// Whether no write waits.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.peek().is_none()
     }
 
-    /// A new batch begins: at its front there is room again for those who have nothing else under way.
+    /// Starts a new batch: the quota of the front is full again.
     pub(crate) fn begin_batch(&mut self) {
-        self.ahead = self.ahead_max;
-        self.front.look();
+        self.front_quota = self.front_quota_max;
+        self.front.refill();
     }
 
-    /// Takes out of the queue what is there. The back comes first: whatever was put in at the front before any of that is
-    /// then found too, so that it is known to be older.
-    fn look(&mut self) {
-        self.back.look();
-        self.front.look();
+    /// Fills the buffers from the channels, the back first: every write that entered the front before a write of the back
+    /// did is then in the front's buffer too, or `may_have_more` says so.
+    fn refill(&mut self) {
+        self.back.refill();
+        self.front.refill();
     }
 
-    /// Where the next write waits. It is the oldest one, but for those that go ahead of it: a sender's write at the back
-    /// never overtakes what it has sent before, wherever that waits.
+    /// Where the next write is: at the front while the quota lasts, then where the oldest one is. So a sender's write at the
+    /// back never overtakes one that the sender sent before, at the front or at the back.
     fn next_place(&mut self) -> Option<Place> {
-        let must_look = if self.front.waiting.is_empty() {
-            self.back.waiting.is_empty() || self.front.has_more
-        } else {
-            self.back.waiting.is_empty() && self.ahead == 0
-        };
-        if must_look {
-            self.look();
+        let (front, back) = (self.front.buffer.front(), self.back.buffer.front());
+        if must_refill(front, back, self.front.may_have_more, self.front_quota) {
+            self.refill();
         }
-        place(self.front.waiting.front(), self.back.waiting.front(), self.ahead)
+        place(self.front.buffer.front(), self.back.buffer.front(), self.front_quota)
     }
 
     /// The next write.
     pub(crate) fn peek(&mut self) -> Option<&Pending> {
         match self.next_place()? {
-            Place::Front => self.front.waiting.front(),
-            Place::Back => self.back.waiting.front(),
+            Place::Front => self.front.buffer.front(),
+            Place::Back => self.back.buffer.front(),
         }
     }
 
@@ -102,22 +115,22 @@ impl Inbox {
     pub(crate) fn next(&mut self) -> Option<Pending> {
         match self.next_place()? {
             Place::Front => {
-                self.ahead = self.ahead.saturating_sub(1);
-                self.front.waiting.pop_front()
+                self.front_quota = self.front_quota.saturating_sub(1);
+                self.front.buffer.pop_front()
             }
-            Place::Back => self.back.waiting.pop_front(),
+            Place::Back => self.back.buffer.pop_front(),
         }
     }
 
-    /// Takes out what has fallen due, of the next batch and of what would be in it if it were larger.
+    /// Takes out the writes whose deadline has passed. Looks at the buffers only, and fills them again while it finds any.
     pub(crate) fn take_late(&mut self, now: Instant) -> Vec<Pending> {
         let mut late = Vec::new();
         loop {
-            self.look();
+            self.refill();
             let before = late.len();
-            for side in [&mut self.front, &mut self.back] {
-                let (due, waiting) = side.waiting.drain(..).partition(|pending| pending.deadline <= now);
-                side.waiting = waiting;
+            for buffered in [&mut self.front, &mut self.back] {
+                let (due, in_time) = buffered.buffer.drain(..).partition(|pending| pending.deadline <= now);
+                buffered.buffer = in_time;
                 late.extend::<VecDeque<Pending>>(due);
             }
             if late.len() == before {
@@ -126,52 +139,75 @@ impl Inbox {
         }
     }
 
-    /// The first deadline of what waits.
+    /// The first deadline of the writes in the buffers.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
-        self.look();
-        let waiting = self.front.waiting.iter().chain(&self.back.waiting);
-        waiting.map(|pending| pending.deadline).min()
+        self.refill();
+        let buffered = self.front.buffer.iter().chain(&self.back.buffer);
+        buffered.map(|pending| pending.deadline).min()
     }
 
-    /// How many of those that come next write no key of `others`, up to the first that does.
-    pub(crate) fn apart_from(&self, others: &[Pending]) -> usize {
+    /// How many writes come next before one that has a key of `others`, or before the buffers must be filled again.
+    pub(crate) fn count_before_keys_of(&mut self, others: &[Pending]) -> usize {
+        self.refill();
         let keys: HashSet<&Key> = others.iter().flat_map(|other| keys_of(&other.write)).collect();
-        let (mut front, mut back) =
-            (self.front.waiting.iter().peekable(), self.back.waiting.iter().peekable());
-        let mut ahead = self.ahead;
-        let next =
-            std::iter::from_fn(move || match place(front.peek().copied(), back.peek().copied(), ahead)? {
+        let (mut fronts, mut backs) =
+            (self.front.buffer.iter().peekable(), self.back.buffer.iter().peekable());
+        let (mut front_quota, may_have_more) = (self.front_quota, self.front.may_have_more);
+        let next = std::iter::from_fn(move || {
+            let (front, back) = (fronts.peek().copied(), backs.peek().copied());
+            if must_refill(front, back, may_have_more, front_quota) {
+                return None;
+            }
+            match place(front, back, front_quota)? {
                 Place::Front => {
-                    ahead = ahead.saturating_sub(1);
-                    front.next()
+                    front_quota = front_quota.saturating_sub(1);
+                    fronts.next()
                 }
-                Place::Back => back.next(),
-            });
+                Place::Back => backs.next(),
+            }
+        });
         next.take_while(|pending| keys_of(&pending.write).all(|key| !keys.contains(key))).count()
     }
 }
 
-impl Side {
-    /// Takes out of the queue what is there, as much as one batch can hold.
-    fn look(&mut self) {
-        let room = self.chunk.saturating_sub(self.waiting.len());
+impl Buffered {
+    /// Fills the buffer from the channel.
+    fn refill(&mut self) {
+        let room = self.buffer_max.saturating_sub(self.buffer.len());
         if room == 0 {
             return;
         }
         let mut taken = Vec::new();
-        let count = self.queue.recv_many(&mut taken, room).now_or_never().unwrap_or(0);
-        self.has_more = count == room;
-        self.waiting.extend(taken);
+        let count = self.channel.recv_many(&mut taken, room).now_or_never().unwrap_or(0);
+        self.may_have_more = count == room;
+        self.buffer.extend(taken);
     }
 }
 
-/// Which of the two first writes is the next; so many at the front may still go before older ones at the back.
-fn place(front: Option<&Pending>, back: Option<&Pending>, ahead: usize) -> Option<Place> {
+/// Whether the channels must be looked at before it is known which write is the next one, given the first of each buffer.
+fn must_refill(
+    front: Option<&Pending>,
+    back: Option<&Pending>,
+    front_may_have_more: bool,
+    front_quota: usize,
+) -> bool {
+    match (front, back) {
+        (None, None) => true,
+        // Older writes may be in the channel of the front.
+        (None, Some(_)) => front_may_have_more,
+        // Older writes may be in the channel of the back.
+        (Some(_), None) => front_quota == 0,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Which of the first two writes is the next one.
+fn place(front: Option<&Pending>, back: Option<&Pending>, front_quota: usize) -> Option<Place> {
     match (front, back) {
         (None, None) => None,
         (Some(_), None) => Some(Place::Front),
-        // All have the same time to wait, so the older one has the earlier deadline.
-        (Some(front), Some(back)) if ahead > 0 || front.deadline <= back.deadline => Some(Place::Front),
+        // All writes have the same time limit, so the older one has the earlier deadline.
+        (Some(front), Some(back)) if front_quota > 0 || front.deadline <= back.deadline => Some(Place::Front),
         (None | Some(_), Some(_)) => Some(Place::Back),
     }
 }

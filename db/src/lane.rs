@@ -8,35 +8,44 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
-use crate::batch::{Batch, REVS};
+use crate::batch::{Batch, REVS_RESERVED};
+use crate::batcher::Batcher;
 use crate::engine::Engine;
-use crate::feed::Feed;
-use crate::fence::{Attempt, Link, Patience};
-use crate::inbox::Inbox;
+use crate::fence::{Attempt, Link, TimeLimits};
+use crate::inbox::{Inbox, Received};
 use crate::writer::{BatchReport, LaneState, WriterConfig};
 
-/// How often an idle lane shows its session that it is alive; below the server's `wait_timeout`.
+/// How often an idle lane sends a statement, so that the server does not close its connection (`wait_timeout`, 30 s).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long a fence that was passed ahead waits for its batch. Writes that come further apart pay for no fence in vain.
-const HOLD: Duration = Duration::from_millis(5);
+/// How long a fence that was passed ahead waits for its batch. Where writes come further apart, it is not passed ahead.
+const FENCE_HOLD_MAX: Duration = Duration::from_millis(5);
 
-/// The wait between attempts: doubles from the first up to the second.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
+/// The first wait between attempts; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(2);
 
-/// The longest wait after a conflict: whoever was in the way is done within a transaction or two. Drawn anew each time, or
-/// two lanes could go on meeting.
+/// The longest wait between attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// The longest wait after a conflict: the other transaction is over soon. The wait is drawn at random, so that two lanes do not
+/// meet again and again.
 const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(10);
 
-/// One queue, one task, one connection. Writes of one key always go through the same lane.
+/// One queue, one task, one connection. All single writes of a key go through the same lane.
 pub(crate) struct Lane<E: Engine> {
+    /// Its connection and its row in `writers`.
     link: Link<E>,
-    feed: Feed,
+    /// Its queue.
+    batcher: Batcher,
+    /// Whether it is connected, for others to see.
     state: LaneState,
+    /// Called after each batch.
     observe: Arc<dyn Fn(BatchReport) + Send + Sync>,
+    /// The next wait between attempts.
     backoff: Duration,
+    /// For the wait after a conflict.
     random: StdRng,
-    /// The last batch came within [`HOLD`] of the one before it.
+    /// The last batch came within [`FENCE_HOLD_MAX`] of the one before it.
     is_busy: bool,
 }
 
@@ -51,122 +60,149 @@ impl<E: Engine> Lane<E> {
     ) -> Self {
         Self {
             link: Link::new(engine, state.clone(), StdRng::from_rng(&mut random)),
-            feed: Feed::new(inbox, config, state.clone()),
+            batcher: Batcher::new(inbox, config, state.clone()),
             state,
             observe,
-            backoff: BACKOFF.0,
+            backoff: BACKOFF_MIN,
             random,
             is_busy: false,
         }
     }
 
-    /// Settles batch after batch until every writer is dropped and the queue is empty.
+    /// Commits batch after batch until every writer is dropped and the queue is empty.
     pub(crate) async fn run(mut self) {
         while let Some(batch) = self.take().await {
-            self.settle(batch).await;
+            self.commit(batch).await;
         }
     }
 
-    /// Waits for a write, then takes all that wait up to the batch limits; `None` = the drain is done.
+    /// Waits for a write, then takes all that wait, up to the limits of a batch. `None`: every writer is gone.
     async fn take(&mut self) -> Option<Batch> {
         self.link.next_batch();
         let free = Instant::now();
-        if self.is_busy && self.feed.is_empty() {
+        if self.is_busy && self.batcher.is_empty() {
             self.receive_fenced().await;
         }
-        while self.feed.is_empty() {
-            let received = if self.link.is_open() {
-                timeout(IDLE, self.feed.receive()).await.ok()
+        while self.batcher.is_empty() {
+            let waited = if self.link.is_open() {
+                Waited::of(timeout(IDLE, self.batcher.receive()).await.ok(), Waited::Idle)
             } else {
                 self.connect_or_receive().await
             };
-            match received {
-                Some(0) => return None,
-                Some(_) => {}
-                None => self.link.touch(&mut Patience::idle()).await,
+            match waited {
+                Waited::Writes | Waited::Connection => {}
+                Waited::Idle => self.link.touch(&mut TimeLimits::idle()).await,
+                Waited::Closed => return None,
             }
         }
-        self.is_busy = free.elapsed() < HOLD;
-        Some(self.feed.batch())
+        self.is_busy = free.elapsed() < FENCE_HOLD_MAX;
+        Some(self.batcher.next_batch())
     }
 
-    /// Passes the fence before there is a batch: while writes keep coming, none of them has to wait for it.
+    /// Passes the fence before there is a batch, so that a batch that comes soon need not wait for it.
     async fn receive_fenced(&mut self) {
-        let mut patience = Patience::idle();
-        self.link.fence_ahead(REVS, &mut patience).await;
-        if timeout(HOLD, self.feed.receive()).await.is_err() {
-            self.link.rest(&mut patience).await;
+        let mut limits = TimeLimits::idle();
+        self.link.fence_ahead(REVS_RESERVED, &mut limits).await;
+        if timeout(FENCE_HOLD_MAX, self.batcher.receive()).await.is_err() {
+            self.link.release_fence(&mut limits).await;
         }
     }
 
-    /// Goes on connecting until that is done or writes come: they wait no longer for it than their deadline.
-    async fn connect_or_receive(&mut self) -> Option<usize> {
-        let mut patience = Patience::idle();
+    /// Waits for a connection attempt, and for the backoff if that fails, or for a write. A write that comes has its own
+    /// deadline for the connection.
+    async fn connect_or_receive(&mut self) -> Waited {
+        let mut limits = TimeLimits::idle();
         let connected = tokio::select! {
             biased;
-            received = self.feed.receive() => return Some(received),
-            opened = self.link.open(&mut patience) => opened.is_ok(),
+            received = self.batcher.receive() => return Waited::of(Some(received), Waited::Idle),
+            opened = self.link.open(&mut limits) => opened.is_ok(),
         };
         if connected {
-            self.backoff = BACKOFF.0;
-            return None;
+            self.backoff = BACKOFF_MIN;
+            return Waited::Connection;
         }
-        timeout(self.next_backoff(), self.feed.receive()).await.ok()
+        let received = timeout(self.next_backoff(), self.batcher.receive()).await.ok();
+        Waited::of(received, Waited::Connection)
     }
 
-    /// Attempts `batch` until each of its writes is answered.
-    async fn settle(&mut self, mut batch: Batch) {
+    /// Attempts to commit `batch` until each of its writes is answered.
+    async fn commit(&mut self, mut batch: Batch) {
         loop {
-            batch.refuse_late(self.feed.refusal());
+            batch.refuse_late(self.batcher.refusal());
             if batch.len() == 0 {
                 break;
             }
-            let span = batch.attempt();
-            match self.link.attempt(&mut batch, &mut self.feed).instrument(span).await {
+            let span = batch.begin_attempt();
+            match self.link.attempt(&mut batch, &mut self.batcher).instrument(span).await {
                 Attempt::Committed => {
-                    self.backoff = BACKOFF.0;
-                    self.feed.committed(batch.elapsed());
+                    self.backoff = BACKOFF_MIN;
+                    self.batcher.committed(batch.elapsed());
                     batch.acknowledge();
                     break;
                 }
                 Attempt::Lost => {
-                    batch.lose();
+                    batch.answer_unknown();
                     break;
                 }
-                Attempt::Again => {
+                Attempt::RetryAfterBackoff => {
                     let wait = self.next_backoff();
                     self.pause(wait, &batch).await;
                 }
-                Attempt::Conflict => {
+                Attempt::RetrySoon => {
                     let wait = CONFLICT_WAIT_MAX.mul_f64(self.random.random());
                     self.pause(wait, &batch).await;
                 }
             }
         }
-        (self.observe)(batch.report(self.feed.refused()));
+        (self.observe)(batch.report(self.batcher.take_refused()));
     }
 
     fn next_backoff(&mut self) -> Duration {
-        let now = self.backoff;
-        self.backoff = (now * 2).min(BACKOFF.1);
-        now
+        let wait = self.backoff;
+        self.backoff = (wait * 2).min(BACKOFF_MAX);
+        wait
     }
 
-    /// Waits before the next attempt, but not past the first deadline of the batch and of what waits behind it.
+    /// Waits before the next attempt, but not past the first deadline of the batch and of the queue.
     async fn pause(&mut self, wait: Duration, batch: &Batch) {
-        let due = batch.deadline().into_iter().chain(self.feed.deadline()).min();
+        let due = batch.deadline().into_iter().chain(self.batcher.deadline()).min();
         let end = Instant::now() + wait;
         sleep_until(due.map_or(end, |due| due.min(end))).await;
-        self.feed.refuse_late();
+        self.batcher.refuse_late();
+    }
+}
+
+/// What a lane without a batch has waited for.
+enum Waited {
+    Writes,
+    /// There is a connection, or the next attempt to open one is due.
+    Connection,
+    /// For [`IDLE`] nothing came.
+    Idle,
+    /// Every writer is gone, and the queue is empty.
+    Closed,
+}
+
+impl Waited {
+    /// What was `received`; `otherwise` if nothing was.
+    fn of(received: Option<Received>, otherwise: Self) -> Self {
+        match received {
+            Some(Received::Writes) => Self::Writes,
+            Some(Received::Closed) => Self::Closed,
+            None => otherwise,
+        }
     }
 }
 
 impl<E: Engine> Drop for Lane<E> {
-    /// A lane that found an invariant broken stops: its writes are in doubt, and no others are taken.
+    /// A lane whose task panics is not ready any more: its writes are answered `OutcomeUnknown`, later ones `Unavailable`.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.state
-                .set(Err("a lane has stopped because of a fault in this program; start it anew".into()));
+            self.state.set(Err("a lane has stopped because of a bug; restart this process".into()));
         }
     }
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

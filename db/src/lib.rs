@@ -11,10 +11,10 @@
 //! - Keys and values are bytes: nothing is folded, padded or cut.
 
 mod batch;
+mod batcher;
 mod clock;
 mod engine;
 mod entry;
-mod feed;
 mod fence;
 mod inbox;
 mod lane;

@@ -1,4 +1,4 @@
-//! What waits for a lane: the end of its queue where writes are put in.
+//! The queue of a lane, sending end: writes enter it in the order in which they came.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,46 +6,49 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::pending::Pending;
 
-/// Where a write waits. Whoever has much under way fills the queue, and whoever asks for one thing after another would wait
-/// behind all of it each time.
+/// Where a write waits in the queue of its lane. A client that sends one write at a time would otherwise wait behind all the
+/// writes of a client that sends many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Before all that wait at the back, for half of each batch: only for a write whose sender has nothing else under way.
+    /// Before the writes at the back, for half of each batch. Only for a write whose sender waits for no other reply.
     Front,
-    /// Behind all that wait.
+    /// In order of receipt.
     Back,
 }
 
-/// Where writes are put in. When it is dropped, nothing more comes.
+/// The sending end of a lane's queue. To drop it closes the queue.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    front: Entrance,
-    back: Entrance,
+    front: FairSender,
+    back: FairSender,
 }
 
-/// Where writes are put in at one place, in the order in which they came: who waits for room is not overtaken.
+/// The sender of one channel. A write that waits for room is not overtaken by one that came later.
 #[derive(Debug)]
-pub(crate) struct Entrance {
+pub(crate) struct FairSender {
     queue: mpsc::Sender<Pending>,
-    /// How many wait for room.
-    waiting: AtomicUsize,
+    /// How many tasks wait for room.
+    waiting_tasks: AtomicUsize,
     /// Held by the first of them.
     turn: Mutex<()>,
 }
 
-/// How many writes wait; holding it keeps nothing open.
+/// How many writes are in the channels, without those in the buffers of the inbox. To hold it does not keep the queue open.
 #[derive(Debug, Clone)]
 pub(crate) struct Depth([mpsc::WeakSender<Pending>; 2]);
 
 impl Outbox {
     pub(crate) fn new(front: mpsc::Sender<Pending>, back: mpsc::Sender<Pending>) -> Self {
-        let [front, back] =
-            [front, back].map(|queue| Entrance { queue, waiting: AtomicUsize::new(0), turn: Mutex::new(()) });
+        let [front, back] = [front, back].map(|queue| FairSender {
+            queue,
+            waiting_tasks: AtomicUsize::new(0),
+            turn: Mutex::new(()),
+        });
         Self { front, back }
     }
 
-    /// Where to put a write in.
-    pub(crate) fn at(&self, place: Place) -> &Entrance {
+    /// The sender for a place.
+    pub(crate) fn at(&self, place: Place) -> &FairSender {
         match place {
             Place::Front => &self.front,
             Place::Back => &self.back,
@@ -53,29 +56,29 @@ impl Outbox {
     }
 
     pub(crate) fn depth(&self) -> Depth {
-        Depth([&self.front, &self.back].map(|entrance| entrance.queue.downgrade()))
+        Depth([&self.front, &self.back].map(|sender| sender.queue.downgrade()))
     }
 }
 
-impl Entrance {
-    /// Room for one write, if there is some and nobody waits for it.
+impl FairSender {
+    /// Room for one write, if there is some and no task waits for it.
     pub(crate) fn try_enter(&self) -> Option<mpsc::Permit<'_, Pending>> {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        if self.waiting_tasks.load(Ordering::Acquire) > 0 {
             return None;
         }
         self.queue.try_reserve().ok()
     }
 
-    /// Waits until whoever came before has room, then runs `enter` with the queue. Dropping the future gives the turn up.
+    /// Waits for its turn, then runs `enter`, which is to send one write. Dropping the future gives up the turn.
     pub(crate) async fn enter<T>(&self, enter: impl AsyncFnOnce(&mpsc::Sender<Pending>) -> T) -> T {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let _left = Left(&self.waiting);
+        self.waiting_tasks.fetch_add(1, Ordering::AcqRel);
+        let _left = Left(&self.waiting_tasks);
         let _turn = self.turn.lock().await;
         enter(&self.queue).await
     }
 }
 
-/// Counts somebody out who does not wait any more.
+/// Counts a task that no longer waits.
 struct Left<'e>(&'e AtomicUsize);
 
 impl Drop for Left<'_> {
@@ -85,7 +88,7 @@ impl Drop for Left<'_> {
 }
 
 impl Depth {
-    /// How many writes wait in the queue now.
+    /// How many writes are in the channels now.
     pub(crate) fn get(&self) -> usize {
         let queues = self.0.iter().filter_map(mpsc::WeakSender::upgrade);
         queues.map(|queue| queue.max_capacity() - queue.capacity()).sum()

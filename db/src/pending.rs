@@ -17,7 +17,7 @@ pub(crate) struct Pending {
     pub(crate) deadline: Instant,
     /// The message this write came in; the commit links to it.
     pub(crate) span: Span,
-    /// What became of it, if the attempt that carries it is committed.
+    /// Its outcome, if the transaction under way commits.
     pub(crate) settled: Option<Settled>,
     answer: oneshot::Sender<Result<Settled, Refusal>>,
     _bytes: OwnedSemaphorePermit,
@@ -39,13 +39,13 @@ impl Pending {
         (pending, Ticket(ticket))
     }
 
-    /// Answers what the attempt that carries it found out; that attempt is committed.
+    /// Answers with its outcome: the transaction is committed.
     pub(crate) fn acknowledge(mut self) {
         let settled = self.settled.take().expect("an attempt that was committed has settled what it carries");
         self.answer(Ok(settled));
     }
 
-    /// Gives the answer. That nobody waits for it any more changes nothing: the write is done.
+    /// Sends the answer. If the client is gone, the answer is dropped.
     pub(crate) fn answer(self, answer: Result<Settled, Refusal>) {
         if self.answer.send(answer).is_err() {
             tracing::trace!("a write was settled after its client had gone");

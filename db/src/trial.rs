@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::entry::{Change, Key, Op, Write};
+use crate::entry::{Change, Expiry, Key, Op, Value, Write};
 use crate::pending::{Pending, Ticket};
 use crate::writer::WriterConfig;
 
@@ -18,8 +18,15 @@ fn delete(name: &str) -> Op {
     Op { key, change: Change::Delete, if_rev: None, asks_rev: false }
 }
 
+/// A set of `name`, which never expires.
+pub(crate) fn set(name: &str) -> Write {
+    let key = Key::new(name.to_owned(), 512).expect("a short key");
+    let value = Value::new("v".to_owned(), 512).expect("a short value");
+    Write::One(Op { key, change: Change::Set(value, Expiry::Never), if_rev: None, asks_rev: false })
+}
+
 /// `write`, which falls due so many milliseconds from now, and its answer.
-pub(crate) fn pending(write: Write, millis: u64) -> (Pending, Ticket) {
+fn pending(write: Write, millis: u64) -> (Pending, Ticket) {
     let bytes = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is open");
     Pending::new(write, Span::none(), bytes, Instant::now() + Duration::from_millis(millis))
 }
@@ -29,7 +36,7 @@ pub(crate) fn due(name: &str, millis: u64) -> (Pending, Ticket) {
     pending(Write::One(delete(name)), millis)
 }
 
-/// Deletes of all `names` that fall due together.
+/// One atomic write that deletes all `names`.
 pub(crate) fn atomic(names: &[&str], millis: u64) -> (Pending, Ticket) {
     pending(Write::Atomic(names.iter().map(|name| delete(name)).collect()), millis)
 }

@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::entry::{Key, Write};
 use crate::inbox::Inbox;
 use crate::lane::Lane;
-use crate::outbox::{Depth, Entrance, Outbox, Place};
+use crate::outbox::{Depth, Outbox, Place};
 use crate::pending::{Pending, Ticket};
 use crate::store::{AnyEngine, Store};
 
@@ -27,15 +27,15 @@ pub struct WriterConfig {
     /// Lanes of single ops; each has a queue, a task and a connection of its own, and atomic writes have one more.
     /// `SQLite` has one writer: always one for both.
     pub lanes: NonZeroUsize,
-    /// The most writes of one transaction.
+    /// The most ops of one transaction. The first write of a batch is taken however many ops it has.
     pub batch_ops_max: NonZeroUsize,
-    /// The most bytes of keys and values of one transaction (one write is always let in).
+    /// The most bytes of one transaction, see [`Write::bytes`]. The first write of a batch is taken whatever its size.
     pub batch_bytes_max: usize,
-    /// The most writes that wait in one lane, at either place.
+    /// The most writes that wait in each of the two channels of a lane, for the front and the back of its queue.
     pub queue_ops_max: NonZeroUsize,
-    /// The most bytes of keys and values that wait in the process; at least one write must fit.
+    /// The most bytes of writes that are not answered yet, in the whole process, see [`Write::bytes`]. At least one write must fit.
     pub queue_bytes_max: u32,
-    /// How long after its receipt a write is answered at the latest.
+    /// The time limit of a write, from its receipt. Its answer comes at most a second later, if a statement is under way.
     pub op_timeout: Duration,
 }
 
@@ -45,10 +45,10 @@ pub enum Refusal {
     /// Not applied: the database cannot be reached or refuses.
     #[error("the database is not available")]
     Unavailable,
-    /// Not applied: still queued at its deadline while the database works.
+    /// Not applied: there was not enough time left to commit it, though the database works.
     #[error("too many writes are waiting")]
     Overloaded,
-    /// Perhaps applied: a COMMIT carrying it was sent and no answer could be had.
+    /// Perhaps applied: a COMMIT with it was sent, and its outcome could not be found out in time.
     #[error("the outcome of the write is not known")]
     OutcomeUnknown,
 }
@@ -60,7 +60,7 @@ pub struct BatchReport {
     pub committed: usize,
     /// Writes that were refused.
     pub refused: usize,
-    /// Transactions that were begun.
+    /// Attempts, including those that got no connection.
     pub attempts: u32,
     /// From taking the batch out of the queue to its last answer.
     pub elapsed: Duration,
@@ -95,8 +95,9 @@ pub(crate) struct LaneState(Arc<Mutex<Result<(), String>>>);
 pub enum Submitted {
     /// It waits there for its answer.
     Queued(Ticket),
-    /// There was no room, and nothing was done with it.
-    Full(Write, Span),
+    /// It was not queued: the queue is full, or an atomic write is past its deadline. Hand it to [`Writer::submit`], which waits
+    /// or refuses.
+    Returned(Write, Span),
 }
 
 impl Writer {
@@ -146,30 +147,29 @@ impl Writer {
         }
     }
 
-    /// When a write that is received now is answered at the latest.
+    /// The deadline of a write that is received now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.op_timeout
     }
 
-    /// Queues `write` unless its queue is full, in which case it is given back: hand it to [`Writer::submit`], which waits.
-    /// It is refused once `deadline` has passed.
+    /// Queues `write` if there is room for it now.
     #[must_use]
     pub fn try_submit(&self, write: Write, place: Place, span: Span, deadline: Instant) -> Submitted {
         if write.is_atomic() && deadline <= Instant::now() {
-            // It has waited for what its sender sent before it.
-            return Submitted::Full(write, span);
+            // It waited for the replies to what its sender sent before; `submit` refuses it.
+            return Submitted::Returned(write, span);
         }
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
-            return Submitted::Full(write, span);
+            return Submitted::Returned(write, span);
         };
-        match self.entrance(&write, place).try_enter() {
+        match self.lane(&write).queue.at(place).try_enter() {
             Some(room) => {
                 let (pending, ticket) = Pending::new(write, span, bytes, deadline);
                 room.send(pending);
                 Submitted::Queued(ticket)
             }
-            None => Submitted::Full(write, span),
+            None => Submitted::Returned(write, span),
         }
     }
 
@@ -186,8 +186,11 @@ impl Writer {
         span: Span,
         deadline: Instant,
     ) -> Result<Ticket, Refusal> {
-        let entrance = self.entrance(&write, place);
-        let wait = entrance.enter(async |queue| {
+        let lane = self.lane(&write);
+        if deadline <= Instant::now() {
+            return Err(lane.state.refusal());
+        }
+        let entered = lane.queue.at(place).enter(async |queue| {
             let bytes = self.reserve(weight(&write)).await;
             // A lane ends only when every writer is gone or its task died.
             let room = queue.reserve().await.map_err(|_| Refusal::Unavailable)?;
@@ -195,12 +198,9 @@ impl Writer {
             room.send(pending);
             Ok(ticket)
         });
-        if deadline <= Instant::now() {
-            return Err(self.refusal_of_waiting());
-        }
-        match tokio::time::timeout_at(deadline, wait).await {
+        match tokio::time::timeout_at(deadline, entered).await {
             Ok(entered) => entered,
-            Err(_) => Err(self.refusal_of_waiting()),
+            Err(_) => Err(lane.state.refusal()),
         }
     }
 
@@ -217,20 +217,18 @@ impl Writer {
         reserved.expect("nobody closes the semaphore of a writer")
     }
 
-    fn entrance(&self, write: &Write, place: Place) -> &Entrance {
-        self.lanes[self.lane_of(write)].queue.at(place)
-    }
-
-    fn lane_of(&self, write: &Write) -> usize {
+    /// The lane of a write: by the hash of its key; atomic writes have the last one.
+    fn lane(&self, write: &Write) -> &LaneHandle {
         let last = self.lanes.len() - 1;
-        match write {
+        let index = match write {
             Write::One(op) => {
-                // What is left of the hash is below the number of lanes, which is a usize.
-                let lane = self.hash(&op.key) % last.max(1) as u64;
-                usize::try_from(lane).expect("a lane has an index")
+                // The remainder is below the number of lanes, which is a usize.
+                let index = self.hash(&op.key) % last.max(1) as u64;
+                usize::try_from(index).expect("a lane has an index")
             }
             Write::Atomic(_) => last,
-        }
+        };
+        &self.lanes[index]
     }
 
     fn hash(&self, key: &Key) -> u64 {
@@ -239,17 +237,10 @@ impl Writer {
         key.hash(&mut hasher);
         hasher.finish()
     }
-
-    fn refusal_of_waiting(&self) -> Refusal {
-        match self.gauge().ready() {
-            Ok(()) => Refusal::Overloaded,
-            Err(_) => Refusal::Unavailable,
-        }
-    }
 }
 
 impl Gauge {
-    /// How many writes wait in the lanes.
+    /// How many writes are in the channels of the lanes. Those that a lane has taken out do not count.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.0.iter().map(|(depth, _)| depth.get()).sum()

@@ -1,4 +1,4 @@
-//! A lane's way to the database: its connection, and its row in the fence table.
+//! The connection of a lane, and its row in `writers`.
 
 use std::time::Duration;
 
@@ -9,58 +9,57 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Patience, Transaction};
+use super::{TimeLimits, Transaction};
 use crate::Error;
 use crate::engine::{Engine, Session};
 use crate::store::{CONNECT_TIMEOUT, within};
 use crate::writer::LaneState;
 
-/// How long a lane that writes nothing keeps its fence row: well below the day after which the sweeper takes it for that of a
-/// lane long gone.
-const FRESH: Duration = Duration::from_hours(6);
+/// After this time without a write a lane takes a new id, long before the sweeper deletes its row (after a day).
+const ROW_AGE_MAX: Duration = Duration::from_hours(6);
 
-/// A connection attempt that outlives whoever waits for it.
+/// A connection attempt. It goes on when the future that waits for it is dropped.
 type Connecting<S> = BoxFuture<'static, Result<S, Error>>;
 
-/// One connection at a time, and one row of the fence table.
+/// The connection of a lane, one at a time, and its row in `writers`.
 pub(crate) struct Link<E: Engine> {
     engine: E,
     state: LaneState,
-    /// Ids are drawn from it.
+    /// For new ids.
     random: StdRng,
-    /// The fence row; fresh per start, replaced when it cannot be trusted.
+    /// The key of the lane's row: new at each start, and when the row cannot be trusted.
     id: u64,
     is_registered: bool,
-    /// The number of the batch under way.
+    /// The number of the batch under way, or of the next one if its fence is passed.
     seq: u64,
-    /// When the fence was passed last, or the row was to be added.
+    /// When the fence was last tried, or this id was made.
     fenced: Instant,
     connection: Connection<E::Session>,
-    /// The connection before this one, which may still hold the row; none if it is not to be ended.
+    /// The connection before this one, which may still hold a lock on the row. `None` if it must not be killed.
     previous: Option<E::Identity>,
 }
 
-/// The connection of a lane while no batch uses it.
+/// The connection of a lane. While a batch uses it, the batch has it.
 enum Connection<S> {
-    /// There is none, or a batch has it.
-    None,
-    /// It is being opened; that goes on whenever somebody waits for it.
+    /// There is none here.
+    Closed,
+    /// It is being opened, as long as somebody waits for that.
     Opening(Connecting<S>),
-    /// It is open, and no transaction on it.
+    /// It is open, without a transaction.
     Idle(S),
     /// The fence of the next batch is passed.
-    Ahead(Transaction<S>),
+    Fenced(Transaction<S>),
 }
 
 /// How the transaction of a batch began.
 pub(super) enum Begun<S> {
     /// The fence matched: no earlier attempt under this number was applied, nor will be.
     Passed(Transaction<S>),
-    /// The fence matched no row. This number stands in the lane's row; none: the row is gone.
+    /// The fence matched no row. This seq is in the lane's row; `None`: the row is gone.
     Missed(Option<u64>),
 }
 
-/// Why a transaction did not begin. What this means for the connection has been done.
+/// Why no transaction began. The connection is already rolled back or given up.
 #[derive(Debug)]
 pub(super) struct Failed(pub(super) Error);
 
@@ -74,7 +73,7 @@ impl<E: Engine> Link<E> {
             is_registered: false,
             seq: 0,
             fenced: Instant::now(),
-            connection: Connection::None,
+            connection: Connection::Closed,
             previous: None,
         }
     }
@@ -89,30 +88,30 @@ impl<E: Engine> Link<E> {
 
     pub(crate) fn is_open(&self) -> bool {
         match self.connection {
-            Connection::Idle(_) | Connection::Ahead(_) => true,
-            Connection::None | Connection::Opening(_) => false,
+            Connection::Idle(_) | Connection::Fenced(_) => true,
+            Connection::Closed | Connection::Opening(_) => false,
         }
     }
 
-    /// The next batch has the next number, so that its fence can tell it from this one.
+    /// Gives the next batch its own seq.
     pub(crate) fn next_batch(&mut self) {
         match self.connection {
             // A fence that no batch has used is the fence of the next one.
-            Connection::Ahead(_) => {}
-            Connection::None | Connection::Opening(_) | Connection::Idle(_) => self.seq += 1,
+            Connection::Fenced(_) => {}
+            Connection::Closed | Connection::Opening(_) | Connection::Idle(_) => self.seq += 1,
         }
     }
 
-    /// Connects unless there is a connection. Says once why there is none, however
-    /// often it is tried. Dropping the future does not end the attempt.
-    pub(crate) async fn open(&mut self, patience: &mut Patience<'_>) -> Result<(), Error> {
-        if matches!(self.connection, Connection::None) {
+    /// Opens a connection unless there is one. The log says once why there is none, however often this is tried. Dropping the
+    /// future does not end the attempt.
+    pub(crate) async fn open(&mut self, limits: &mut TimeLimits<'_>) -> Result<(), Error> {
+        if matches!(self.connection, Connection::Closed) {
             let connecting = connect(self.engine.clone(), self.id, self.is_registered).boxed();
             self.connection = Connection::Opening(connecting);
         }
         let connected = match &mut self.connection {
-            Connection::Opening(connecting) => patience.connection(async { Ok(connecting.await) }).await?,
-            Connection::None | Connection::Idle(_) | Connection::Ahead(_) => return Ok(()),
+            Connection::Opening(connecting) => limits.connection(async { Ok(connecting.await) }).await?,
+            Connection::Closed | Connection::Idle(_) | Connection::Fenced(_) => return Ok(()),
         };
         match connected {
             Ok(session) => {
@@ -124,7 +123,7 @@ impl<E: Engine> Link<E> {
                 Ok(())
             }
             Err(error) => {
-                self.connection = Connection::None;
+                self.connection = Connection::Closed;
                 if self.state.set(Err(error.to_string())) {
                     warn!(%error, lane = self.id, "no database connection; trying again");
                 }
@@ -133,46 +132,48 @@ impl<E: Engine> Link<E> {
         }
     }
 
-    /// Begins the transaction of a batch: connects if need be, and passes the fence unless that was done ahead.
+    /// Begins the transaction of a batch: connects if needed, and passes the fence unless that was done ahead.
     pub(super) async fn begin(
         &mut self,
         revs: u64,
-        patience: &mut Patience<'_>,
+        limits: &mut TimeLimits<'_>,
     ) -> Result<Begun<E::Session>, Failed> {
-        self.open(patience).await.map_err(Failed)?;
-        match std::mem::replace(&mut self.connection, Connection::None) {
-            Connection::Ahead(transaction) if transaction.reserved() >= revs => {
+        self.open(limits).await.map_err(Failed)?;
+        match std::mem::replace(&mut self.connection, Connection::Closed) {
+            Connection::Fenced(transaction) if transaction.reserved() >= revs => {
                 return Ok(Begun::Passed(transaction));
             }
-            Connection::Ahead(transaction) => self.roll_back(transaction, patience).await,
+            Connection::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
             idle => self.connection = idle,
         }
-        self.fence(revs, patience).await
+        self.fence(revs, limits).await
     }
 
-    /// Passes the fence of the next batch while there is nothing else to do, where that saves time. It holds the lane's
-    /// own row from then on, until the batch comes or [`Link::rest`].
-    pub(crate) async fn fence_ahead(&mut self, revs: u64, patience: &mut Patience<'_>) {
+    /// Passes the fence of the next batch before that comes, where this saves a round trip. Locks nothing but the lane's own
+    /// row, until the batch ends or [`Link::release_fence`].
+    pub(crate) async fn fence_ahead(&mut self, revs: u64, limits: &mut TimeLimits<'_>) {
         match self.connection {
             Connection::Idle(_) if E::ROUND_TRIPS => {}
-            Connection::None | Connection::Opening(_) | Connection::Idle(_) | Connection::Ahead(_) => return,
+            Connection::Closed | Connection::Opening(_) | Connection::Idle(_) | Connection::Fenced(_) => {
+                return;
+            }
         }
-        // Where it does not match or fails, the batch will meet the same, and answer for it.
-        if let Ok(Begun::Passed(transaction)) = self.fence(revs, patience).await {
-            self.connection = Connection::Ahead(transaction);
+        // On failure nothing is kept: the next batch passes the fence itself.
+        if let Ok(Begun::Passed(transaction)) = self.fence(revs, limits).await {
+            self.connection = Connection::Fenced(transaction);
         }
     }
 
-    /// Passes the fence on the idle connection; if an earlier connection of this lane still holds the row, ends that one.
-    async fn fence(&mut self, revs: u64, patience: &mut Patience<'_>) -> Result<Begun<E::Session>, Failed> {
-        let mut session = match std::mem::replace(&mut self.connection, Connection::None) {
+    /// Passes the fence on the idle connection. If an earlier connection of this lane still locks the row, kills that one.
+    async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> Result<Begun<E::Session>, Failed> {
+        let mut session = match std::mem::replace(&mut self.connection, Connection::Closed) {
             Connection::Idle(session) => session,
-            Connection::None | Connection::Opening(_) | Connection::Ahead(_) => {
+            Connection::Closed | Connection::Opening(_) | Connection::Fenced(_) => {
                 return Err(Failed(Error::Unavailable("the connection was lost before the fence".into())));
             }
         };
         self.fenced = Instant::now();
-        let passed = patience.statement(session.fence(self.id, self.seq, revs)).await;
+        let passed = limits.statement(session.fence(self.id, self.seq, revs)).await;
         match passed {
             Ok(Some(last)) => {
                 self.previous = None;
@@ -180,117 +181,108 @@ impl<E: Engine> Link<E> {
             }
             Ok(None) => {
                 self.previous = None;
-                let found = patience.statement(session.seq(self.id)).await;
-                self.end(session, found.as_ref().err(), patience).await;
+                let found = limits.statement(session.seq(self.id)).await;
+                self.end(session, found.as_ref().err(), limits).await;
                 found.map(Begun::Missed).map_err(Failed)
             }
             Err(error @ Error::Conflict(_)) => {
                 let ended = match &self.previous {
-                    Some(previous) => patience.statement(E::end(&mut session, previous)).await,
+                    Some(previous) => limits.statement(E::end(&mut session, previous)).await,
                     None => Ok(()),
                 };
-                self.end(session, ended.as_ref().err(), patience).await;
+                self.end(session, ended.as_ref().err(), limits).await;
                 Err(Failed(error))
             }
             Err(error) => {
-                self.lose(&session, &error);
+                self.give_up(&session, &error);
                 Err(Failed(error))
             }
         }
     }
 
-    /// Sends COMMIT and waits for its answer. An error tells nothing about what became of it.
+    /// Sends COMMIT and waits for its answer. After an error nobody knows whether it was carried out.
     ///
-    /// The connection is then not ended on the server: if it waits there for room on the disk, the whole of `MySQL` would stop.
-    /// If COMMIT never got there, the server ends it by itself.
+    /// After an error the next connection does not kill this one: to kill a connection whose COMMIT waits for disk space stops
+    /// all of `MySQL`. If COMMIT never arrived, the server closes the connection by itself (`wait_timeout`).
     pub(super) async fn commit(
         &mut self,
         mut transaction: Transaction<E::Session>,
-        patience: &mut Patience<'_>,
+        limits: &mut TimeLimits<'_>,
     ) -> Result<(), Error> {
-        let committed = patience.statement(transaction.session.commit()).await;
+        let committed = limits.statement(transaction.session.commit()).await;
         match &committed {
             Ok(()) => self.connection = Connection::Idle(transaction.session),
             Err(error) => {
-                self.lose(&transaction.session, error);
+                self.give_up(&transaction.session, error);
                 self.previous = None;
             }
         }
         committed
     }
 
-    /// Ends a transaction that met `error`, which is no answer to its COMMIT.
-    pub(super) async fn abandon(
-        &mut self,
-        transaction: Transaction<E::Session>,
-        error: &Error,
-        patience: &mut Patience<'_>,
-    ) {
-        self.end(transaction.session, Some(error), patience).await;
-    }
-
-    /// Ends a transaction that is not to be committed.
+    /// Ends a transaction that will not be committed, perhaps because of `error`.
     pub(super) async fn roll_back(
         &mut self,
         transaction: Transaction<E::Session>,
-        patience: &mut Patience<'_>,
+        error: Option<&Error>,
+        limits: &mut TimeLimits<'_>,
     ) {
-        self.end(transaction.session, None, patience).await;
+        self.end(transaction.session, error, limits).await;
     }
 
-    /// Rolls back and keeps the connection, unless `error` or the rollback says that it is of no use any more.
-    async fn end(&mut self, mut session: E::Session, error: Option<&Error>, patience: &mut Patience<'_>) {
+    /// Rolls back and keeps the connection. Gives it up after an `error` other than a conflict, or if the rollback fails.
+    async fn end(&mut self, mut session: E::Session, error: Option<&Error>, limits: &mut TimeLimits<'_>) {
         match error {
-            None | Some(Error::Conflict(_)) => match patience.statement(session.rollback()).await {
+            None | Some(Error::Conflict(_)) => match limits.statement(session.rollback()).await {
                 Ok(()) => self.connection = Connection::Idle(session),
-                Err(error) => self.lose(&session, &error),
+                Err(error) => self.give_up(&session, &error),
             },
             Some(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
-                self.lose(&session, error);
+                self.give_up(&session, error);
             }
         }
     }
 
-    /// Nothing is to be written for now: ends a fence that was passed ahead.
-    pub(crate) async fn rest(&mut self, patience: &mut Patience<'_>) {
-        match std::mem::replace(&mut self.connection, Connection::None) {
-            Connection::Ahead(transaction) => self.roll_back(transaction, patience).await,
+    /// Ends the transaction of a fence that was passed ahead, if there is one.
+    pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
+        match std::mem::replace(&mut self.connection, Connection::Closed) {
+            Connection::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
             other => self.connection = other,
         }
     }
 
-    /// Keeps an idle connection alive, and finds out whether it still is.
-    pub(crate) async fn touch(&mut self, patience: &mut Patience<'_>) {
-        // Committed by itself, a fence that was passed ahead would guard nothing.
-        self.rest(patience).await;
-        if self.fenced.elapsed() > FRESH {
-            return self.forget();
+    /// Sends a statement on an idle connection, so that the server keeps it open, and finds out whether it still works.
+    pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
+        // The statement may commit: a fence that is committed without its batch protects nothing.
+        self.release_fence(limits).await;
+        if self.fenced.elapsed() > ROW_AGE_MAX {
+            return self.renew_id();
         }
-        match std::mem::replace(&mut self.connection, Connection::None) {
-            Connection::Idle(mut session) => match patience.statement(session.touch()).await {
+        match std::mem::replace(&mut self.connection, Connection::Closed) {
+            Connection::Idle(mut session) => match limits.statement(session.touch()).await {
                 Ok(()) => self.connection = Connection::Idle(session),
-                Err(error) => self.lose(&session, &error),
+                Err(error) => self.give_up(&session, &error),
             },
             other => self.connection = other,
         }
     }
 
-    /// The connection is of no use any more, because of `error`.
-    fn lose(&mut self, session: &E::Session, error: &Error) {
+    /// Notes that `session` failed with `error` and will be dropped.
+    fn give_up(&mut self, session: &E::Session, error: &Error) {
         warn!(%error, lane = self.id, "database connection given up");
         self.previous = Some(E::identity(session));
         self.state.set(Err(error.to_string()));
     }
 
-    /// Goes on under a fresh id: the old fence row says nothing about this lane any more.
-    pub(super) fn forget(&mut self) {
+    /// Takes a new id and a new connection: from now on the old row means nothing for this lane.
+    pub(super) fn renew_id(&mut self) {
         (self.id, self.is_registered, self.seq) = (fresh_id(&mut self.random), false, 1);
-        (self.connection, self.previous) = (Connection::None, None);
+        (self.connection, self.previous) = (Connection::Closed, None);
         self.fenced = Instant::now();
     }
 }
 
-/// A connection whose fence row is there.
+/// Opens a connection, and adds the lane's row unless it is there. At most [`CONNECT_TIMEOUT`].
 async fn connect<E: Engine>(engine: E, lane: u64, registered: bool) -> Result<E::Session, Error> {
     within(CONNECT_TIMEOUT, async {
         let mut session = engine.connect().await?;
@@ -302,7 +294,7 @@ async fn connect<E: Engine>(engine: E, lane: u64, registered: bool) -> Result<E:
     .await
 }
 
-/// 63 bits that no other lane has, so that it fits the signed column of `SQLite` too.
+/// A random id, so that no other lane has it; of 63 bits, to fit the signed column of `SQLite`.
 fn fresh_id(random: &mut StdRng) -> u64 {
     random.random::<u64>() >> 1
 }

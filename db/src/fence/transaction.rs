@@ -1,6 +1,6 @@
 //! An open transaction of a lane, between its fence and its COMMIT.
 
-use super::Patience;
+use super::TimeLimits;
 use crate::Error;
 use crate::engine::Session;
 use crate::entry::{Rev, Settled};
@@ -34,9 +34,9 @@ impl<S: Session> Transaction<S> {
     pub(super) async fn write(
         &mut self,
         plan: Plan<'_>,
-        patience: &mut Patience<'_>,
+        limits: &mut TimeLimits<'_>,
     ) -> Result<Vec<Settled>, Error> {
-        patience.statement(carry_out(&mut self.session, plan, self.last)).await
+        limits.statement(carry_out(&mut self.session, plan, self.last)).await
     }
 }
 

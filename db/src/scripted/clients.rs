@@ -157,7 +157,7 @@ impl Client {
         let called = self.record.moment();
         let ticket = match self.writer.try_submit(write, place, Span::none(), deadline) {
             Submitted::Queued(ticket) => Ok(ticket),
-            Submitted::Full(write, span) => self.writer.submit(write, place, span, deadline).await,
+            Submitted::Returned(write, span) => self.writer.submit(write, place, span, deadline).await,
         };
         let (record, told) = (self.record.clone(), format!("{about:?}"));
         let answer = tokio::spawn(async move {

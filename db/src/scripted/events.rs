@@ -1,4 +1,4 @@
-//! What befalls the server as a whole while clients are at work.
+//! Events of the whole server while clients are at work.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::script::RowFault;
 use super::server::Server;
 use crate::entry::Key;
 
-/// Lets things happen until it is dropped. `keys` are those that clients write.
-pub(super) async fn happen(server: Server, keys: Vec<Key>) {
+/// Runs events until it is dropped. `keys` are those that clients write.
+pub(super) async fn run_events(server: Server, keys: Vec<Key>) {
     loop {
-        let every = u64::from(server.state().script.rates.event_every);
+        let every = u64::from(server.state().script.rates.event_every_ms);
         if every == 0 {
             return;
         }
@@ -40,8 +40,9 @@ pub(super) async fn happen(server: Server, keys: Vec<Key>) {
                 let mut state = server.state();
                 let key = keys[state.script.random.random_range(0..keys.len())].clone();
                 let hold = state.script.millis(100..=8000);
+                let lock = if state.is_one_writer { Lock::Store } else { Lock::Row(key) };
                 drop(state);
-                tokio::spawn(hold_a_lock(server.clone(), Lock::Row(key), hold));
+                tokio::spawn(hold_a_lock(server.clone(), lock, hold));
             }
         }
     }
@@ -63,12 +64,12 @@ fn change_a_row(server: &Server) {
         return;
     }
     let lane = lanes[state.script.random.random_range(0..lanes.len())];
-    let fault = if state.script.random.random() { RowFault::Wiped } else { RowFault::Taken };
+    let fault = if state.script.random.random() { RowFault::Wiped } else { RowFault::SeqRaised };
     drop(state);
     tokio::spawn(server.clone().change_row(lane, fault));
 }
 
-/// A fence row is set back, of a lane that waits for no COMMIT: while it waits for one, nobody could find that out.
+/// Sets the seq of a lane back. Only of a lane without a COMMIT under way: with one, the lane could not notice it.
 fn restore_a_row(server: &Server) {
     let mut state = server.state();
     let idle: Vec<u64> = state.tables.writers.keys().copied().filter(|lane| state.is_idle(*lane)).collect();

@@ -5,9 +5,10 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-/// How often each fault occurs, in thousandths; most runs know few of them, so that they do not hide each other.
+/// How often each fault occurs, in thousandths of the statements. A run has some of them only, so that they do not hide each
+/// other.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     /// Opening a connection fails, or takes too long.
     connect: u32,
     /// A connection breaks before or after a statement.
@@ -26,13 +27,13 @@ pub(super) struct Rates {
     fence_lost: u32,
     /// The server goes on holding the transaction of a client that is gone.
     half_dead: u32,
-    /// How many milliseconds lie between two events that meet everybody, about; 0 = there are none.
-    pub(super) event_every: u32,
-    /// Every statement takes up to so many milliseconds.
-    latency: u32,
+    /// The mean time between two events of the whole server, in milliseconds. 0: there are none.
+    pub(super) event_every_ms: u32,
+    /// The longest latency before a statement is carried out, and again before its answer, in milliseconds.
+    latency_ms: u32,
 }
 
-/// What becomes of one statement.
+/// What happens to one statement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fate {
     /// Until it is carried out, or lost.
@@ -56,22 +57,24 @@ pub(super) enum Ending {
     Conflict { is_rolled_back: bool },
 }
 
-/// What befalls a fence row.
+/// A change of a fence row by somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowFault {
+    /// The row is deleted.
     Wiped,
-    Taken,
+    /// Its seq is raised to one that its lane never used.
+    SeqRaised,
 }
 
 /// The faults of one run.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     pub(super) random: SmallRng,
     pub(super) rates: Rates,
 }
 
 impl Rates {
-    /// Each kind of fault is on in one run of two or three, rarely or often.
+    /// Each kind of fault occurs in two of five runs, rarely or often.
     pub(super) fn draw(random: &mut SmallRng) -> Self {
         let mut rate = |max: u32| if random.random_bool(0.4) { random.random_range(1..=max) } else { 0 };
         Self {
@@ -84,18 +87,18 @@ impl Rates {
             commit_late: rate(200),
             fence_lost: rate(500),
             half_dead: rate(600),
-            event_every: rate(3000),
-            latency: rate(40),
+            event_every_ms: rate(3000),
+            latency_ms: rate(40),
         }
     }
 }
 
 impl Script {
-    pub(super) fn new(seed: u64, rates: Rates) -> Self {
+    pub(crate) fn new(seed: u64, rates: Rates) -> Self {
         Self { random: SmallRng::seed_from_u64(seed), rates }
     }
 
-    /// From here on nothing goes wrong any more.
+    /// Stops all faults.
     pub(super) fn calm(&mut self) {
         self.rates = Rates::default();
     }
@@ -109,7 +112,7 @@ impl Script {
     }
 
     fn latency(&mut self) -> Duration {
-        self.millis(0..=1 + u64::from(self.rates.latency))
+        self.millis(0..=1 + u64::from(self.rates.latency_ms))
     }
 
     /// A time that may be shorter or longer than what clients and lanes wait for.
@@ -171,9 +174,9 @@ impl Script {
         fate
     }
 
-    /// What befalls the fence row of a lane whose COMMIT got no answer.
+    /// Whether the fence row of a lane is changed behind a COMMIT that was not confirmed.
     pub(super) fn row_fault(&mut self) -> Option<RowFault> {
-        let fault = if self.random.random() { RowFault::Wiped } else { RowFault::Taken };
+        let fault = if self.random.random() { RowFault::Wiped } else { RowFault::SeqRaised };
         self.happens(self.rates.fence_lost).then_some(fault)
     }
 

@@ -21,23 +21,23 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 /// What the server's clock shows at first, in microseconds since 1970.
 const EPOCH: u64 = 1_800_000_000_000_000;
 
-/// A promise that the server itself breaks, to see whether the judge finds out.
+/// A bug put in on purpose, to test the judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sabotage {
+pub(crate) enum Sabotage {
     None,
     /// A fence matches whatever seq is there: a retry is carried out once more.
     NoFence,
-    /// Who asks for the seq is told the one he hopes for: whatever is lost counts as committed.
+    /// The seq query returns the seq that the lane tried, so that a lost COMMIT looks committed.
     HopedForSeq,
-    /// An upsert tells too little.
+    /// An upsert reports one row too few.
     ShortAnswer,
-    /// Clients take what is not known for what was refused. The server does nothing wrong.
+    /// Clients take an unknown outcome for a refusal. The server does nothing wrong.
     UnknownTakenForRefused,
 }
 
 /// A server that all writers of a run share.
 #[derive(Debug, Clone)]
-pub(super) struct Server(Arc<Shared>);
+pub(crate) struct Server(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -50,7 +50,7 @@ struct Shared {
 }
 
 impl Server {
-    pub(super) fn new(script: Script, is_one_writer: bool, sabotage: Sabotage) -> Self {
+    pub(crate) fn new(script: Script, is_one_writer: bool, sabotage: Sabotage) -> Self {
         let state = Mutex::new(State::new(script, is_one_writer, sabotage));
         Self(Arc::new(Shared {
             state,
@@ -61,7 +61,7 @@ impl Server {
         }))
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,6 +86,7 @@ impl Server {
     /// A new connection and the start of the server it is of, unless that is down.
     pub(super) fn connect(&self) -> Result<(ConnectionId, u64), Error> {
         let mut state = self.state();
+        state.statements.push("connect");
         if state.down_until > Instant::now() {
             return Err(Error::Unavailable("scripted: connection refused".into()));
         }
@@ -97,6 +98,7 @@ impl Server {
     pub(super) async fn carry_out(self, id: ConnectionId, statement: Statement) -> Result<Answer, Error> {
         let turn = self.state().turn(id).ok_or_else(closed)?;
         let _turn = turn.lock_owned().await;
+        self.state().statements.push(statement.name());
         let is_commit = matches!(statement, Statement::Commit);
         let fate = {
             let script = &mut self.state().script;
@@ -176,7 +178,7 @@ impl Server {
         self.0.released.notify_waiters();
     }
 
-    /// The client is gone. The server notices that some time after the statement under way.
+    /// The client is gone. The server notices it after a while, and not before the statement under way has ended.
     pub(super) async fn hang_up(self, id: ConnectionId) {
         let (turn, noticed_after) = {
             let mut state = self.state();

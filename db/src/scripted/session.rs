@@ -1,6 +1,7 @@
 //! The engine as lanes see it: each statement is a task on the server, and dropping its future does not end it.
 
 use super::locks::ConnectionId;
+use super::script::Ending;
 use super::server::Server;
 use super::statement::{Answer, Statement};
 use super::tables::Written;
@@ -13,11 +14,11 @@ use crate::sweeper::Hint;
 
 /// A scripted server; `ROUND_TRIPS` as in [`Engine`].
 #[derive(Debug, Clone)]
-pub(super) struct Scripted<const ROUND_TRIPS: bool>(pub(super) Server);
+pub(crate) struct Scripted<const ROUND_TRIPS: bool>(pub(crate) Server);
 
 /// A connection of a lane.
 #[derive(Debug)]
-pub(super) struct ScriptedSession {
+pub(crate) struct ScriptedSession {
     server: Server,
     id: ConnectionId,
     generation: u64,
@@ -37,8 +38,10 @@ impl<const ROUND_TRIPS: bool> Engine for Scripted<ROUND_TRIPS> {
         let fate = self.0.state().script.connecting();
         tokio::time::sleep(fate.before + fate.after).await;
         match fate.ending {
-            super::script::Ending::Answered => {}
-            _ => return Err(Error::NotReady("scripted: not now".into())),
+            Ending::Answered => {}
+            Ending::Broken | Ending::Refused | Ending::Conflict { .. } => {
+                return Err(Error::NotReady("scripted: not now".into()));
+            }
         }
         let (id, generation) = self.0.connect()?;
         Ok(ScriptedSession { server: self.0.clone(), id, generation, fence: None, spoiled: None })

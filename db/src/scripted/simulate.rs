@@ -115,7 +115,7 @@ async fn run(seed: u64, sabotage: Sabotage) -> Result<Stats, String> {
         let client = Client::new(writer, server.clone(), record.clone(), &mut random, setup.keys);
         clients.spawn(client.work(setup.steps));
     }
-    let events = tokio::spawn(events::happen(server.clone(), sent::keys(setup.keys)));
+    let events = tokio::spawn(events::run_events(server.clone(), sent::keys(setup.keys)));
     while let Some(done) = clients.join_next().await {
         done.map_err(|panic| panic.to_string())?;
     }

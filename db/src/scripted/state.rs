@@ -17,24 +17,26 @@ use crate::run::Held;
 
 /// Everything a server knows.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) tables: Tables,
+pub(crate) struct State {
+    pub(crate) tables: Tables,
     pub(super) script: Script,
     pub(super) locks: Locks,
-    is_one_writer: bool,
+    pub(super) is_one_writer: bool,
     sabotage: Sabotage,
     connections: BTreeMap<ConnectionId, Connection>,
     next: ConnectionId,
     /// Grows with each start.
     pub(super) generation: u64,
     /// Nobody can connect before.
-    pub(super) down_until: Instant,
+    pub(crate) down_until: Instant,
     /// Nothing is carried out before.
     pub(super) stalled_until: Instant,
     /// Microseconds by which the clock was stepped.
     pub(super) clock_steps: i64,
     /// The last seq that each lane was told is committed.
     pub(super) told: BTreeMap<u64, u64>,
+    /// What reached the server: connections, and statements by their names.
+    pub(crate) statements: Vec<&'static str>,
     /// The last seq that each lane tried to pass.
     tried: BTreeMap<u64, u64>,
 }
@@ -47,7 +49,7 @@ struct Connection {
 }
 
 impl State {
-    pub(super) fn new(script: Script, is_one_writer: bool, sabotage: Sabotage) -> Self {
+    pub(crate) fn new(script: Script, is_one_writer: bool, sabotage: Sabotage) -> Self {
         let now = Instant::now();
         Self {
             tables: Tables::default(),
@@ -62,6 +64,7 @@ impl State {
             stalled_until: now,
             clock_steps: 0,
             told: BTreeMap::new(),
+            statements: Vec::new(),
             tried: BTreeMap::new(),
         }
     }
@@ -110,7 +113,7 @@ impl State {
             RowFault::Wiped => {
                 self.tables.writers.remove(&lane);
             }
-            RowFault::Taken => {
+            RowFault::SeqRaised => {
                 if let Some(row) = self.tables.writers.get_mut(&lane) {
                     row.seq += jump;
                 }
@@ -188,7 +191,7 @@ impl State {
                 tables.remember(transaction, hints);
                 Answer::Done
             }
-            // To touch a session commits what is open on it.
+            // As on MySQL, where this statement is followed by a COMMIT.
             Statement::Commit | Statement::Touch => {
                 tables.commit(std::mem::take(transaction));
                 self.locks.release_all(id);

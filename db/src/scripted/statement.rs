@@ -35,6 +35,23 @@ pub(super) enum Answer {
 }
 
 impl Statement {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "register",
+            Self::Fence { .. } => "fence",
+            Self::Seq { .. } => "seq",
+            Self::Held(_) => "held",
+            Self::Insert(_) => "insert",
+            Self::Overwrite(_) => "overwrite",
+            Self::Upsert(_) => "upsert",
+            Self::Remember(_) => "remember",
+            Self::Commit => "commit",
+            Self::Rollback => "rollback",
+            Self::Touch => "touch",
+            Self::Kill(_) => "kill",
+        }
+    }
+
     /// The locks it needs, in the order in which it takes them.
     pub(super) fn locks(&self, is_one_writer: bool) -> Vec<Lock> {
         let rows = |rows: &[Written]| rows.iter().map(|row| Lock::Row(row.key.clone())).collect();

@@ -18,7 +18,7 @@ pub(super) struct Record {
 
 /// A row of `writers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fence {
+pub(crate) struct Fence {
     pub(super) seq: u64,
     pub(super) rev: u64,
 }
@@ -42,12 +42,12 @@ pub(super) struct Transaction {
 
 /// What is committed, and every promise about it that was found broken.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     pub(super) entries: BTreeMap<Key, Record>,
-    pub(super) writers: BTreeMap<u64, Fence>,
+    pub(crate) writers: BTreeMap<u64, Fence>,
     /// Values that were ever committed, in the order of their commits.
     pub(super) values: Vec<String>,
-    pub(super) commits: u64,
+    pub(crate) commits: u64,
     pub(super) violations: Vec<String>,
 }
 

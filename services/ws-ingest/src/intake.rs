@@ -109,7 +109,7 @@ impl Intake {
         };
         match self.writer.try_submit(write, place, span, deadline) {
             Submitted::Queued(ticket) => replies.wait_for(ticket, envelope, bytes),
-            Submitted::Full(write, span) => {
+            Submitted::Returned(write, span) => {
                 let writer = self.writer.clone();
                 let submit = Box::pin(async move { writer.submit(write, place, span, deadline).await });
                 self.blocked = Some(Blocked { submit, envelope, bytes });

@@ -7,12 +7,12 @@ use crate::outbox::{Outbox, Place};
 use crate::pending::Ticket;
 use crate::trial::{config, due, name};
 
-/// A feed for batches of up to three writes that each have two seconds, and where to put them in.
-fn feed() -> (Outbox, Feed) {
+/// A batcher for batches of up to three writes that each have two seconds, and where to put them in.
+fn feed() -> (Outbox, Batcher) {
     let (outbox, inbox) = Inbox::new(10, 3);
     let state = LaneState::new();
     state.set(Ok(()));
-    (outbox, Feed::new(inbox, config(3, 1 << 20, Duration::from_secs(2)), state))
+    (outbox, Batcher::new(inbox, config(3, 1 << 20, Duration::from_secs(2)), state))
 }
 
 fn put(outbox: &Outbox, name: &str, millis: u64) -> Ticket {
@@ -27,66 +27,66 @@ fn names(batch: &Batch) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_takes_what_is_there_up_to_its_limit() {
-    let (outbox, mut feed) = feed();
-    assert!(feed.is_empty());
+    let (outbox, mut batcher) = feed();
+    assert!(batcher.is_empty());
     let _tickets = ["a", "b", "c", "d"].map(|name| put(&outbox, name, 10));
-    assert!(!feed.is_empty());
-    assert_eq!(names(&feed.batch()), ["a", "b", "c"]);
-    assert_eq!(names(&feed.batch()), ["d"]);
-    assert_eq!(feed.batch().len(), 0);
+    assert!(!batcher.is_empty());
+    assert_eq!(names(&batcher.next_batch()), ["a", "b", "c"]);
+    assert_eq!(names(&batcher.next_batch()), ["d"]);
+    assert_eq!(batcher.next_batch().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_first_attempt_takes_along_what_comes_up_to_a_key_that_is_written() {
-    let (outbox, mut feed) = feed();
+    let (outbox, mut batcher) = feed();
     let _a = put(&outbox, "a", 10);
-    let mut batch = feed.batch();
+    let mut batch = batcher.next_batch();
     let _b = put(&outbox, "b", 10);
-    feed.join(&mut batch, 0);
+    batcher.add_waiting(&mut batch, 0);
     assert_eq!(names(&batch), ["a"], "before its first attempt a batch is not under way");
-    batch.attempt();
+    batch.begin_attempt();
     let _more = ["a", "c"].map(|name| put(&outbox, name, 10));
-    feed.join(&mut batch, 1);
+    batcher.add_waiting(&mut batch, 1);
     assert_eq!(names(&batch), ["a", "b"]);
-    feed.join(&mut batch, 0);
+    batcher.add_waiting(&mut batch, 0);
     assert_eq!(names(&batch), ["a", "b", "a"], "nothing of it is written yet");
-    batch.attempt();
-    let mut second = feed.batch();
-    second.attempt();
-    second.attempt();
+    batch.begin_attempt();
+    let mut second = batcher.next_batch();
+    second.begin_attempt();
+    second.begin_attempt();
     let _d = put(&outbox, "d", 10);
-    feed.join(&mut second, 0);
+    batcher.add_waiting(&mut second, 0);
     assert_eq!(names(&second), ["c"], "an attempt carries what the one before it carried, or less");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_has_less_time_than_a_commit_takes_is_refused() {
-    let (outbox, mut feed) = feed();
-    feed.committed(Duration::from_millis(700));
+    let (outbox, mut batcher) = feed();
+    batcher.committed(Duration::from_millis(700));
     let mut late = put(&outbox, "late", 700);
     let _in_time = put(&outbox, "in time", 701);
-    assert_eq!(names(&feed.batch()), ["in time"]);
+    assert_eq!(names(&batcher.next_batch()), ["in time"]);
     assert_eq!((&mut late).now_or_never(), Some(Err(Refusal::Overloaded)));
-    assert_eq!((feed.refused(), feed.refused()), (1, 0));
+    assert_eq!((batcher.take_refused(), batcher.take_refused()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_commit_is_so_slow_that_fresh_writes_are_refused() {
-    let (outbox, mut feed) = feed();
-    feed.committed(Duration::from_mins(1));
+    let (outbox, mut batcher) = feed();
+    batcher.committed(Duration::from_mins(1));
     let _ticket = put(&outbox, "fresh", 1001);
-    assert_eq!(names(&feed.batch()), ["fresh"], "half of the two seconds that a write has is left");
+    assert_eq!(names(&batcher.next_batch()), ["fresh"], "half of the two seconds that a write has is left");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_falls_due_is_refused_while_it_waits() {
-    let (outbox, mut feed) = feed();
+    let (outbox, mut batcher) = feed();
     let mut tickets = [("a", 1000), ("b", 900), ("c", 1500)].map(|(name, millis)| put(&outbox, name, millis));
-    assert_eq!(feed.deadline(), Some(Instant::now() + Duration::from_millis(900)));
+    assert_eq!(batcher.deadline(), Some(Instant::now() + Duration::from_millis(900)));
     tokio::time::advance(Duration::from_secs(1)).await;
-    feed.refuse_late();
+    batcher.refuse_late();
     let told = tickets.each_mut().map(FutureExt::now_or_never);
     assert_eq!(told, [Some(Err(Refusal::Overloaded)), Some(Err(Refusal::Overloaded)), None]);
-    assert_eq!(feed.refused(), 2);
-    assert_eq!(names(&feed.batch()), ["c"]);
+    assert_eq!(batcher.take_refused(), 2);
+    assert_eq!(names(&batcher.next_batch()), ["c"]);
 }

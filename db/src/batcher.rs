@@ -1,49 +1,50 @@
-//! What waits for a lane gets into batches, unless it is too late for that.
+//! Builds batches from the queue of a lane, and refuses writes that have too little time left.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::batch::{Batch, GRACE};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Received};
 use crate::writer::{LaneState, Refusal, WriterConfig};
 
-/// The inbox of a lane, and the limits within which a batch takes writes out of it.
+/// The inbox of a lane and the limits of a batch.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct Batcher {
     inbox: Inbox,
     config: WriterConfig,
     state: LaneState,
-    /// What the last commit took: a write with less time left is refused before it costs a rollback.
+    /// The time that a commit is expected to take: that of the last committed batch, at most [`GRACE`] and at most half of
+    /// `op_timeout`. A write with less time left is refused before it costs a rollback.
     lead: Duration,
-    /// Writes that were refused while they waited, since that was asked last.
+    /// Writes refused in the queue since the last [`Batcher::take_refused`].
     refused: usize,
 }
 
-impl Feed {
+impl Batcher {
     pub(crate) fn new(inbox: Inbox, config: WriterConfig, state: LaneState) -> Self {
         Self { inbox, config, state, lead: Duration::ZERO, refused: 0 }
     }
 
-    /// Whether nothing has come yet.
+    /// Whether no write waits.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.inbox.is_empty()
     }
 
-    /// Waits until writes come; 0 = none ever will. Dropping the future loses nothing.
-    pub(crate) async fn receive(&mut self) -> usize {
+    /// Waits until a write comes. Dropping the future loses nothing. Only while no write waits.
+    pub(crate) async fn receive(&mut self) -> Received {
         self.inbox.receive().await
     }
 
-    /// A batch of what has come, up to its limits. Writes that are late are refused.
-    pub(crate) fn batch(&mut self) -> Batch {
+    /// A batch of the writes that wait, up to its limits; it may be empty. Writes with too little time left are refused.
+    pub(crate) fn next_batch(&mut self) -> Batch {
         let mut batch = Batch::new();
         self.inbox.begin_batch();
         self.fill(&mut batch, usize::MAX);
         batch
     }
 
-    /// Moves up to `most` of what waits into `batch`, within its limits. A write that is late is refused instead.
+    /// Moves up to `most` waiting writes into `batch`, within its limits. Refuses those with too little time left.
     fn fill(&mut self, batch: &mut Batch, most: usize) {
         let late = Instant::now() + self.lead;
         for _ in 0..most {
@@ -62,7 +63,7 @@ impl Feed {
         }
     }
 
-    /// Refuses what has fallen due while it waited.
+    /// Refuses the waiting writes whose deadline has passed.
     pub(crate) fn refuse_late(&mut self) {
         let refusal = self.refusal();
         for late in self.inbox.take_late(Instant::now()) {
@@ -71,39 +72,38 @@ impl Feed {
         }
     }
 
-    /// How many writes were refused while they waited, since that was asked last.
-    pub(crate) fn refused(&mut self) -> usize {
+    /// How many writes were refused in the queue since the last call.
+    pub(crate) fn take_refused(&mut self) -> usize {
         std::mem::take(&mut self.refused)
     }
 
-    /// The first deadline of what waits.
+    /// The first deadline of the waiting writes, as far as they are in the buffers.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         self.inbox.deadline()
     }
 
-    /// What came while the database was busy travels along, in a first attempt: the COMMIT is yet to come. Up to the
-    /// first write of a key that is among the first `written` of the batch, because a plan never builds on rows of its own
-    /// transaction.
-    pub(crate) fn join(&mut self, batch: &mut Batch, written: usize) {
+    /// In a first attempt, writes that arrived meanwhile join the batch: its COMMIT is not sent yet. Stops at the first write
+    /// that has a key of the first `written` writes of the batch, because a plan cannot build on rows of its own transaction.
+    pub(crate) fn add_waiting(&mut self, batch: &mut Batch, written: usize) {
         if batch.is_first_attempt() && !batch.is_full(&self.config) && !self.inbox.is_empty() {
-            let most = self.inbox.apart_from(&batch.pending()[..written]);
+            let most = self.inbox.count_before_keys_of(&batch.pending()[..written]);
             self.fill(batch, most);
         }
     }
 
-    /// A batch was committed within `elapsed`.
+    /// Learns from a batch that was committed after `elapsed`, retries included.
     pub(crate) fn committed(&mut self, elapsed: Duration) {
-        // Never more than half of the time that a write has: if one commit were enough to refuse every write, however
-        // fresh, there would never be another commit.
+        // At most half of `op_timeout`: with all of it, one slow commit would make the lane refuse every new write, and
+        // there would never be another commit to learn from.
         self.lead = elapsed.min(GRACE).min(self.config.op_timeout / 2);
     }
 
-    /// What a write that must not wait any longer is told.
+    /// What to answer a write that cannot be committed in time.
     pub(crate) fn refusal(&self) -> Refusal {
         self.state.refusal()
     }
 }
 
 #[cfg(test)]
-#[path = "feed_tests.rs"]
+#[path = "batcher_tests.rs"]
 mod tests;

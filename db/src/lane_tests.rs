@@ -1,0 +1,179 @@
+//! What a lane sends when nothing goes wrong.
+
+use rand::SeedableRng as _;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+use tracing::Span;
+
+use super::*;
+use crate::entry::Settled;
+use crate::fence::PARTS_MAX;
+use crate::outbox::Place;
+use crate::scripted::{Rates, Sabotage, Script, Scripted, Server};
+use crate::trial::{config, set};
+use crate::writer::{Refusal, Writer};
+
+/// A healthy server, and a writer of one lane on it.
+struct Trial {
+    server: Server,
+    writer: Writer,
+}
+
+impl Trial {
+    async fn start<const ROUND_TRIPS: bool>() -> Self {
+        let trial = Self::of::<ROUND_TRIPS>(Duration::from_secs(10));
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(trial.sent(), ["connect", "register"]);
+        trial
+    }
+
+    /// Writes have so much time.
+    fn of<const ROUND_TRIPS: bool>(op_timeout: Duration) -> Self {
+        Self::with::<ROUND_TRIPS>(op_timeout, Sabotage::None)
+    }
+
+    fn with<const ROUND_TRIPS: bool>(op_timeout: Duration, sabotage: Sabotage) -> Self {
+        let server = Server::new(Script::new(1, Rates::default()), !ROUND_TRIPS, sabotage);
+        let (engine, tracker) = (Scripted::<ROUND_TRIPS>(server.clone()), TaskTracker::new());
+        let config = config(1000, 1 << 20, op_timeout);
+        let writer = Writer::on(&engine, 1, config, &tracker, StdRng::seed_from_u64(1), |_| {});
+        Self { server, writer }
+    }
+
+    /// Writes a key, and waits for the answer.
+    async fn write(&self, name: &str) {
+        self.try_write(name).await.expect("nothing goes wrong");
+    }
+
+    async fn try_write(&self, name: &str) -> Result<Settled, Refusal> {
+        let (deadline, write) = (self.writer.deadline(), set(name));
+        let ticket = self.writer.submit(write, Place::Front, Span::none(), deadline).await;
+        ticket.expect("there is room").await
+    }
+
+    /// The statements that the lane has sent since this was asked last.
+    fn sent(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.server.state().statements)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_writes_keep_coming_the_fence_is_passed_ahead() {
+    let trial = Trial::start::<true>().await;
+    trial.write("a").await;
+    sleep(FENCE_HOLD_MAX).await;
+    assert_eq!(trial.sent(), ["fence", "upsert", "commit"], "the first write after a pause");
+    for name in ["b", "c"] {
+        trial.write(name).await;
+    }
+    assert_eq!(trial.sent()[..4], ["fence", "upsert", "commit", "fence"]);
+    sleep(Duration::from_millis(4)).await;
+    trial.write("d").await;
+    assert_eq!(trial.sent()[..2], ["upsert", "commit"], "the fence is passed already");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(trial.sent().last(), Some(&"rollback"), "nothing comes any more");
+    trial.write("e").await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(trial.sent(), ["fence", "upsert", "commit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_are_no_round_trips_no_fence_is_passed_ahead() {
+    let trial = Trial::start::<false>().await;
+    for name in ["a", "b", "c"] {
+        trial.write(name).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(trial.sent(), ["fence", "upsert", "commit"].repeat(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_lane_keeps_its_connection() {
+    let trial = Trial::start::<true>().await;
+    sleep(Duration::from_secs(25)).await;
+    assert_eq!(trial.sent(), ["touch", "touch"]);
+    trial.write("a").await;
+    assert_eq!(trial.sent(), ["fence", "upsert", "commit"], "the same connection, the same id");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_hours_without_a_write_a_lane_has_a_new_row() {
+    let trial = Trial::start::<true>().await;
+    sleep(Duration::from_hours(6)).await;
+    assert!(!trial.sent().contains(&"register"));
+    sleep(Duration::from_secs(30)).await;
+    assert!(trial.sent().contains(&"register"));
+    trial.write("a").await;
+    assert_eq!(trial.server.state().tables.writers.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_that_come_meanwhile_join_the_transaction() {
+    let trial = Trial::start::<true>().await;
+    let (first, second) = tokio::join!(
+        trial.write("a"),
+        // Comes while the fence of the first is under way, which takes a millisecond at least with this seed.
+        trial.write("b"),
+    );
+    assert_eq!((first, second), ((), ()));
+    assert_eq!(trial.server.state().tables.commits, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_database_is_away_a_lane_tries_less_and_less_often() {
+    let trial = Trial::of::<true>(Duration::from_secs(10));
+    trial.server.state().down_until = Instant::now() + Duration::from_secs(30);
+    for waits_for_a_write in [false, true] {
+        if waits_for_a_write {
+            assert_eq!(trial.try_write("a").await, Err(Refusal::Unavailable));
+        } else {
+            sleep(Duration::from_secs(10)).await;
+        }
+        // 2, 4, 8 ... 512 ms, and then once a second.
+        let tries = trial.sent().len();
+        assert!((8..25).contains(&tries), "{tries} tries in 10 s, for a write: {waits_for_a_write}");
+    }
+    sleep(Duration::from_secs(11)).await;
+    trial.write("b").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_database_is_away_a_write_is_refused_at_its_deadline() {
+    let trial = Trial::of::<true>(Duration::from_millis(300));
+    trial.server.state().down_until = Instant::now() + Duration::from_secs(30);
+    sleep(Duration::from_secs(5)).await;
+    for _ in 0..3 {
+        let begun = Instant::now();
+        assert_eq!(trial.try_write("a").await, Err(Refusal::Unavailable));
+        assert!((300..303).contains(&begun.elapsed().as_millis()), "after {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_that_keep_coming_do_not_hold_up_the_commit() {
+    let trial = Trial::start::<true>().await;
+    let written = (0..300).map(|number| {
+        let trial = &trial;
+        async move {
+            sleep(Duration::from_millis(number)).await;
+            trial.write(&format!("k{number}")).await;
+        }
+    });
+    futures_util::future::join_all(written).await;
+    let sent = trial.sent();
+    let parts = sent.split(|sent| *sent == "commit");
+    let most = parts.map(|sent| sent.iter().filter(|sent| **sent == "upsert").count()).max();
+    assert_eq!(most, Some(PARTS_MAX));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_dies_is_not_ready() {
+    let trial = Trial::with::<true>(Duration::from_secs(10), Sabotage::ShortAnswer);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(trial.writer.gauge().ready(), Ok(()));
+    assert_eq!(trial.try_write("a").await, Err(Refusal::OutcomeUnknown));
+    assert!(trial.writer.gauge().ready().is_err_and(|why| why.contains("a bug")));
+    let (deadline, write) = (trial.writer.deadline(), set("b"));
+    let refused = trial.writer.submit(write, Place::Back, Span::none(), deadline).await;
+    assert_eq!(refused.err(), Some(Refusal::Unavailable));
+}
