@@ -174,11 +174,11 @@ impl Buffered {
     /// Fills the buffer from the channel.
     fn refill(&mut self) {
         let room = self.buffer_max.saturating_sub(self.buffer.len());
-        if room == 0 {
-            return;
-        }
         let mut taken = Vec::new();
-        let count = self.channel.recv_many(&mut taken, room).now_or_never().unwrap_or(0);
+        let count = match room {
+            0 => 0,
+            _ => self.channel.recv_many(&mut taken, room).now_or_never().unwrap_or(0),
+        };
         self.may_have_more = count == room;
         self.buffer.extend(taken);
     }

@@ -122,3 +122,51 @@ async fn who_waits_for_room_is_not_overtaken() {
     assert_eq!(inbox.next().as_ref().map(name).as_deref(), Some("third"));
     assert!(outbox.at(Place::Back).try_enter().is_some(), "nobody waits any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_something_else_than_room_is_not_overtaken_either() {
+    let (outbox, mut inbox) = Inbox::new(5, 5);
+    let (outbox, bytes) = (Arc::new(outbox), Arc::new(tokio::sync::Notify::new()));
+    let waits = {
+        let (outbox, bytes) = (Arc::clone(&outbox), Arc::clone(&bytes));
+        tokio::spawn(async move {
+            let enter = async |queue: &mpsc::Sender<Pending>| {
+                bytes.notified().await;
+                queue.reserve().await.expect("the inbox is there").send(due("first", 1000));
+            };
+            outbox.at(Place::Back).enter(enter).await;
+        })
+    };
+    tokio::task::yield_now().await;
+    assert!(outbox.at(Place::Back).try_enter().is_none(), "the channel has room, but somebody waits");
+    assert!(outbox.at(Place::Front).try_enter().is_some(), "nobody waits there");
+    bytes.notify_one();
+    waits.await.expect("it got in");
+    put(&outbox, Place::Back, "second", 1);
+    assert_eq!(names(&mut inbox), ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_write_of_the_back_is_found_once_the_quota_is_spent() {
+    let (outbox, mut inbox) = Inbox::new(10, 2);
+    put(&outbox, Place::Front, "f1", 1);
+    put(&outbox, Place::Front, "f2", 2);
+    inbox.begin_batch();
+    assert_eq!(inbox.next().as_ref().map(name).as_deref(), Some("f1"));
+    put(&outbox, Place::Back, "b0", 0);
+    assert_eq!(names(&mut inbox), ["b0", "f2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_the_back_waits_until_the_front_is_known() {
+    // The buffer of the front holds two, and three are older than the one at the back.
+    let (outbox, mut inbox) = Inbox::new(10, 2);
+    for (arrival, name) in ["f1", "f2", "f3"].into_iter().enumerate() {
+        put(&outbox, Place::Front, name, arrival as u64);
+    }
+    put(&outbox, Place::Back, "b1", 5);
+    put(&outbox, Place::Back, "b2", 6);
+    assert_eq!(inbox.receive().await, Received::Writes);
+    assert_eq!(inbox.count_before_keys_of(&[]), 2, "the third of the front is not in the buffer");
+    assert_eq!(names(&mut inbox), ["f1", "f2", "f3", "b1", "b2"]);
+}

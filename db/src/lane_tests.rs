@@ -6,12 +6,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use super::*;
-use crate::entry::Settled;
+use crate::entry::{Outcome, Settled, Write};
 use crate::fence::PARTS_MAX;
 use crate::outbox::Place;
 use crate::scripted::{Rates, Sabotage, Script, Scripted, Server};
-use crate::trial::{config, set};
-use crate::writer::{Refusal, Writer};
+use crate::trial::{config, set, set_and_ask};
+use crate::writer::{Refusal, Submitted, Writer};
 
 /// A healthy server, and a writer of one lane on it.
 struct Trial {
@@ -176,4 +176,34 @@ async fn a_lane_that_dies_is_not_ready() {
     let (deadline, write) = (trial.writer.deadline(), set("b"));
     let refused = trial.writer.submit(write, Place::Back, Span::none(), deadline).await;
     assert_eq!(refused.err(), Some(Refusal::Unavailable));
+}
+
+/// Many sets of one key in one batch: how many fences that took, and the revisions.
+async fn revisions_of_one_key(count: usize) -> (usize, Vec<u64>) {
+    let trial = Trial::start::<true>().await;
+    let submit = |_| {
+        let (deadline, write) = (trial.writer.deadline(), Write::One(set_and_ask("k")));
+        match trial.writer.try_submit(write, Place::Back, Span::none(), deadline) {
+            Submitted::Queued(ticket) => ticket,
+            Submitted::Returned(..) => panic!("there is room"),
+        }
+    };
+    let settled = futures_util::future::join_all((0..count).map(submit)).await;
+    let rev = |settled: Result<Settled, Refusal>| match settled {
+        Ok(Settled::One(Outcome::Created(Some(rev)) | Outcome::Updated(Some(rev)))) => rev.0,
+        other => panic!("no set that shows its revision: {other:?}"),
+    };
+    let fences = trial.sent().iter().filter(|sent| **sent == "fence").count();
+    assert_eq!(trial.server.state().tables.commits, 1);
+    (fences, settled.into_iter().map(rev).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_needs_more_revisions_than_were_reserved_reserves_them() {
+    let reserved = usize::try_from(REVS_RESERVED).expect("it is small");
+    for (count, expected) in [(reserved, 1), (reserved + 1, 2)] {
+        let (fences, revs) = revisions_of_one_key(count).await;
+        assert_eq!(fences, expected, "{count} sets");
+        assert!(revs.is_sorted_by(|a, b| a + 1 == *b), "{count} sets: {revs:?}");
+    }
 }

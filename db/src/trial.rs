@@ -18,11 +18,16 @@ fn delete(name: &str) -> Op {
     Op { key, change: Change::Delete, if_rev: None, asks_rev: false }
 }
 
-/// A set of `name`, which never expires.
+/// A set of `name`, which never expires and shows no revision.
 pub(crate) fn set(name: &str) -> Write {
+    Write::One(Op { asks_rev: false, ..set_and_ask(name) })
+}
+
+/// A set of `name` that shows its revision.
+pub(crate) fn set_and_ask(name: &str) -> Op {
     let key = Key::new(name.to_owned(), 512).expect("a short key");
     let value = Value::new("v".to_owned(), 512).expect("a short value");
-    Write::One(Op { key, change: Change::Set(value, Expiry::Never), if_rev: None, asks_rev: false })
+    Op { key, change: Change::Set(value, Expiry::Never), if_rev: None, asks_rev: true }
 }
 
 /// `write`, which falls due so many milliseconds from now, and its answer.
@@ -53,7 +58,7 @@ pub(crate) fn config(ops: usize, bytes: usize, op_timeout: Duration) -> WriterCo
         lanes: some(1),
         batch_ops_max: some(ops),
         batch_bytes_max: bytes,
-        queue_ops_max: some(100),
+        queue_ops_max: some(1000),
         queue_bytes_max: 1 << 20,
         op_timeout,
     }
