@@ -55,7 +55,7 @@ fn overload(system: &System, plan: &Plan) -> Fact {
     const LEAD_SECONDS: f64 = 1.0;
     // 60 s of each in a whole run.
     let seconds = plan.span.as_secs_f64() * 4.0;
-    let at = Pair { write: system.ws(), read: system.http() };
+    let at = Pair::from(system);
     let beside = |sockets| {
         std::thread::scope(|scope| {
             scope.spawn(move || Load::sets(sockets, 64).run(at, seconds + 2.0 * LEAD_SECONDS));

@@ -6,9 +6,10 @@ use e2e::Engine;
 
 use crate::Plan;
 use crate::machine::Machine;
-use crate::ours::{self, Load, Measured};
+use crate::ours::{Load, Measured};
 use crate::peers::Kind;
 use crate::raw::{Statement, rows};
+use crate::spread::Spread;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,9 @@ pub(crate) struct Ratio {
 
 const PIPELINED: Load = Load::sets(32, 64);
 
+/// What is measured on every engine: pipelined sets, sets one by one, one socket, gets.
+pub(crate) const LOADS: [Load; 4] = [PIPELINED, Load::sets(32, 1), Load::sets(1, 1), Load::gets(64)];
+
 /// The goals; those of `MariaDB` differ because it does more by itself.
 pub(crate) fn ratios() -> Vec<Ratio> {
     let raw = |engine| {
@@ -59,9 +63,8 @@ pub(crate) fn ratios() -> Vec<Ratio> {
         (Engine::MariaDb, [0.7, 2.0, 0.5, 1.2], [None; 4]),
     ] {
         let (batches, many, one, selects) = raw(engine);
-        let ours = [PIPELINED, Load::sets(32, 1), Load::sets(1, 1), Load::gets(64)];
         for (at, other) in [batches, many, one, selects].into_iter().enumerate() {
-            all.push(Ratio { ours: Source::Ours(engine, ours[at]), other, must: musts[at], aim: aims[at] });
+            all.push(Ratio { ours: Source::Ours(engine, LOADS[at]), other, must: musts[at], aim: aims[at] });
         }
     }
     let mysql = |load| Source::Ours(Engine::MySql, load);
@@ -83,12 +86,13 @@ pub(crate) fn ratios() -> Vec<Ratio> {
 /// Beside those of the ratios, for the reader.
 fn more() -> Vec<Source> {
     let sqlite = |load| Source::Ours(Engine::Sqlite, load);
+    let [pipelined, one_by_one, one_socket, gets] = LOADS.map(sqlite);
     vec![
         Source::Raw(Engine::MySql, 4, Statement::SelectIn(128)),
-        sqlite(PIPELINED),
-        sqlite(Load::sets(32, 1)),
-        sqlite(Load::sets(1, 1)),
-        sqlite(Load::gets(64)),
+        pipelined,
+        one_by_one,
+        one_socket,
+        gets,
         Source::Peer(Kind::Webdis, true, 32),
         Source::Peer(Kind::Webdis, false, 32),
         Source::Peer(Kind::Etcd, true, 256),
@@ -140,8 +144,7 @@ impl Source {
 
 /// A load on the pair on `engine`.
 pub(crate) fn ours(machine: &Machine, engine: Engine, load: Load, seconds: f64) -> Option<Measured> {
-    let system = &machine.pair(engine)?.system;
-    Some(load.run(ours::Pair { write: system.ws(), read: system.http() }, seconds))
+    Some(load.run(&machine.pair(engine)?.system, seconds))
 }
 
 impl fmt::Display for Source {
@@ -201,19 +204,10 @@ fn count(number: u64, what: &str) -> String {
 
 impl Figure {
     pub(crate) fn median(&self) -> f64 {
-        let sorted = self.sorted();
-        sorted[sorted.len() / 2]
+        self.spread().median
     }
 
-    /// The smallest and the largest.
-    pub(crate) fn spread(&self) -> (f64, f64) {
-        let sorted = self.sorted();
-        (sorted[0], sorted[sorted.len() - 1])
-    }
-
-    fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.rates.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted
+    pub(crate) fn spread(&self) -> Spread {
+        Spread::of(&self.rates)
     }
 }

@@ -1,11 +1,16 @@
 //! Everything that is measured: databases, pairs on them, the gateway, other stores. Ends with the bench.
 
-use e2e::{Database, Engine, Role, Server, System};
+use e2e::{Build, Database, Engine, Role, Server, System};
 use sqlx::{Connection as _, MySqlConnection};
+use url::Url;
 
+use crate::figures::name;
 use crate::gateway::Gateway;
 use crate::ours::{KEYS, Load};
 use crate::peers::{Kind, Peer};
+
+/// Every engine, the system of record first.
+pub(crate) const ENGINES: [Engine; 3] = [Engine::MySql, Engine::MariaDb, Engine::Sqlite];
 
 /// As in docker-compose.yml, but for the memory.
 const MYSQL: [&str; 7] = [
@@ -47,10 +52,10 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) async fn start() -> Self {
         let mut pairs = Vec::new();
-        for engine in [Engine::MySql, Engine::MariaDb, Engine::Sqlite] {
-            match if engine == Engine::Sqlite { Ok(()) } else { Server::possible(engine) } {
+        for engine in ENGINES {
+            match possible(engine) {
                 Ok(()) => pairs.push(Pair::start(engine).await),
-                Err(missing) => eprintln!("bench: without {engine:?}: {missing}"),
+                Err(missing) => eprintln!("bench: without {}: {missing}", name(engine)),
             }
         }
         let behind = pairs.iter().find(|pair| pair.system.database.engine == Engine::MySql);
@@ -80,28 +85,54 @@ impl Machine {
 
 impl Pair {
     async fn start(engine: Engine) -> Self {
-        let (server, database, raw) = if engine == Engine::Sqlite {
-            (None, Database::planned(engine, None), None)
-        } else {
-            let args: &[&str] = if engine == Engine::MySql { &MYSQL } else { &MARIADB };
-            let mut server = Server::new(engine, args);
-            server.start().await;
-            let mut raw = server.url();
-            // As over the Unix socket in docker-compose.yml.
-            raw.set_query(Some("ssl-mode=DISABLED"));
-            let database = Database::planned(engine, Some(raw.clone()));
-            database.create().await;
-            introduce(&server, &database).await;
-            database.migrate();
-            raw.set_path(&database.name);
-            (Some(server), database, Some(raw.to_string()))
-        };
-        let system = System::on(database, &[]);
-        system.ready().await;
-        // Every figure meets the same keys.
-        Load::sets(32, 64).run_count(system.ws(), 4 * KEYS);
+        let server = server(engine).await;
+        let system = filled(engine, server.as_ref(), &Build::own()).await;
+        let raw = server.as_ref().map(|server| {
+            let mut raw = plain(server);
+            raw.set_path(&system.database.name);
+            raw.to_string()
+        });
         Self { system, raw, _server: server }
     }
+}
+
+/// Whether `engine` can be had here; `Err` says what is missing.
+pub(crate) fn possible(engine: Engine) -> Result<(), String> {
+    if engine == Engine::Sqlite { Ok(()) } else { Server::possible(engine) }
+}
+
+/// A server of `engine` of the bench's own, started. `SQLite` has none.
+pub(crate) async fn server(engine: Engine) -> Option<Server> {
+    let args: &[&str] = match engine {
+        Engine::Sqlite => return None,
+        Engine::MySql => &MYSQL,
+        Engine::MariaDb => &MARIADB,
+    };
+    let mut server = Server::new(engine, args);
+    server.start().await;
+    Some(server)
+}
+
+/// The services of `build` on a database of their own, on `server` unless `engine` has none. Nearly every key is set.
+pub(crate) async fn filled(engine: Engine, server: Option<&Server>, build: &Build) -> System {
+    let database = Database::planned(engine, server.map(plain)).used_by(build);
+    if let Some(server) = server {
+        database.create().await;
+        introduce(server, &database).await;
+        database.migrate();
+    }
+    let system = System::on(database, &[]);
+    system.ready().await;
+    // Every figure meets the same keys.
+    Load::sets(32, 64).run_count(&system, 4 * KEYS);
+    system
+}
+
+/// The address of `server` for clients that speak no TLS, as those of the Unix socket in docker-compose.yml.
+fn plain(server: &Server) -> Url {
+    let mut url = server.url();
+    url.set_query(Some("ssl-mode=DISABLED"));
+    url
 }
 
 /// Logs every user in with TLS, once: without it a client can only show a password that the server has seen.

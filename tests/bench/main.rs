@@ -1,6 +1,7 @@
-//! `tests/bench/run`: Keywire beside its databases and beside other stores, in one run.
+//! `tests/bench/run`: Keywire beside its databases and beside other stores, in one run. `tests/bench/pairs`: two builds of it.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a terminal is where it is used")]
 
+mod compare;
 mod curves;
 mod facts;
 mod figures;
@@ -12,8 +13,10 @@ mod peers;
 mod plot;
 mod raw;
 mod report;
+mod spread;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use machine::Machine;
@@ -30,9 +33,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn read() -> Result<Self, String> {
+    fn read(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut quick, mut only, mut out) = (false, None, None);
-        let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => quick = true,
@@ -54,20 +56,32 @@ impl Plan {
 }
 
 #[tokio::main]
-async fn main() {
-    let plan = Plan::read().unwrap_or_else(|problem| {
-        eprintln!("bench: {problem}");
-        std::process::exit(64);
-    });
+async fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if(|arg| arg == "pairs").is_some() {
+        return compare::run(args).await;
+    }
+    match Plan::read(args) {
+        Ok(plan) => measure(&plan).await,
+        Err(problem) => {
+            eprintln!("bench: {problem}");
+            return ExitCode::from(64);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Measures what `plan` asks for and writes the table and the plots.
+async fn measure(plan: &Plan) {
     std::fs::create_dir_all(&plan.out).expect("the folder of the results can be made");
     let begun = Instant::now();
     let machine = Machine::start().await;
-    let figures = figures::measure(&machine, &plan).await;
-    let mut facts = facts::measure(&machine, &plan).await;
-    let curves = curves::measure(&machine, &plan).await;
-    facts.extend(facts::peaks(&machine, &plan));
+    let figures = figures::measure(&machine, plan).await;
+    let mut facts = facts::measure(&machine, plan).await;
+    let curves = curves::measure(&machine, plan).await;
+    facts.extend(facts::peaks(&machine, plan));
     facts.extend(facts::against_the_original(&figures));
-    let text = report::markdown(&plan, &figures, &facts, &curves, begun.elapsed());
+    let text = report::markdown(plan, &figures, &facts, &curves, begun.elapsed());
     std::fs::write(plan.out.join("README.md"), &text).expect("the table can be written");
     for curve in &curves {
         plot::write(curve, &plan.out);

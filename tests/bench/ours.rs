@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use e2e::binary;
+use e2e::{System, binary};
 use serde_json::Value;
 
 /// Distinct keys of every figure.
@@ -27,6 +27,12 @@ pub(crate) struct Load {
 pub(crate) struct Pair {
     pub(crate) write: SocketAddr,
     pub(crate) read: SocketAddr,
+}
+
+impl From<&System> for Pair {
+    fn from(system: &System) -> Self {
+        Self { write: system.ws(), read: system.http() }
+    }
 }
 
 impl From<SocketAddr> for Pair {
@@ -61,7 +67,7 @@ impl Load {
     }
 
     /// Does so many operations, however long they take.
-    pub(crate) fn run_count(self, at: SocketAddr, count: u64) -> Measured {
+    pub(crate) fn run_count(self, at: impl Into<Pair>, count: u64) -> Measured {
         self.bench(at.into(), &["--count", &count.to_string()])
     }
 

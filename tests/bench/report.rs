@@ -7,6 +7,7 @@ use crate::Plan;
 use crate::curves::Curve;
 use crate::facts::Fact;
 use crate::figures::{Figure, Ratio, ratios};
+use crate::spread::Spread;
 
 /// The page. Figures that could not be had are left out.
 pub(crate) fn markdown(
@@ -39,8 +40,8 @@ pub(crate) fn markdown(
     }
     page.push_str("\n| per second | median | smallest | largest |\n| --- | --- | --- | --- |\n");
     for figure in figures {
-        let (low, high) = figure.spread();
-        let _ = writeln!(page, "| {} | {:.0} | {low:.0} | {high:.0} |", figure.name, figure.median());
+        let Spread { median, low, high, .. } = figure.spread();
+        let _ = writeln!(page, "| {} | {median:.0} | {low:.0} | {high:.0} |", figure.name);
     }
     for curve in curves {
         let _ = write!(page, "\n![{}]({}.svg)\n", curve.title, curve.name);

@@ -1,38 +1,92 @@
 //! The built binaries, and runs of them that end by themselves.
 
 use std::io::{Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::patience::{PATIENCE, PAUSE};
 
-/// Where cargo put `name`: the folder above the one of this test.
-#[must_use]
-pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own file");
-    let mut folder = test.parent().expect("a file has a folder");
-    if folder.ends_with("deps") {
-        folder = folder.parent().expect("deps is in the target folder");
-    }
-    let path = folder.join(name);
-    assert!(path.exists(), "{} is not built: use tests/run", path.display());
-    path
+/// The binaries of one build, all in one folder.
+#[derive(Debug, Clone)]
+pub struct Build {
+    folder: PathBuf,
+    /// A program and its arguments that run each binary, as `valgrind` does. Empty: binaries run by themselves.
+    runner: Vec<String>,
 }
 
-/// A command that sees nothing of this process's environment but what `env` says.
-pub(crate) fn command(name: &str, args: &[&str], env: &[(String, String)]) -> Command {
-    let mut command = Command::new(binary(name));
-    command
-        .args(args)
-        .env_clear()
-        .env("RUST_BACKTRACE", "1")
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+impl Build {
+    /// The build that this process is part of: cargo puts binaries into the folder above the one of a test.
+    #[must_use]
+    pub fn own() -> Self {
+        let test = std::env::current_exe().expect("a test knows its own file");
+        let mut folder = test.parent().expect("a file has a folder");
+        if folder.ends_with("deps") {
+            folder = folder.parent().expect("deps is in the target folder");
+        }
+        Self::at(folder.to_owned())
+    }
+
+    /// The build whose binaries are in `folder`, which is an absolute path.
+    #[must_use]
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder, runner: Vec::new() }
+    }
+
+    /// The same binaries, each run by the command `runner`.
+    #[must_use]
+    pub fn run_by(&self, runner: Vec<String>) -> Self {
+        Self { folder: self.folder.clone(), runner }
+    }
+
+    /// Where the binaries are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the binary `name` is.
+    #[must_use]
+    pub fn binary(&self, name: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        assert!(path.exists(), "{} is not built: use tests/run", path.display());
+        path
+    }
+
+    /// A command that sees nothing of this process's environment but what `env` says.
+    pub(crate) fn command(&self, name: &str, args: &[&str], env: &[(String, String)]) -> Command {
+        let binary = self.binary(name);
+        let mut command = match self.runner.split_first() {
+            None => Command::new(binary),
+            Some((runner, args)) => {
+                let mut command = Command::new(runner);
+                command.args(args).arg(binary);
+                command
+            }
+        };
+        command
+            .args(args)
+            .env_clear()
+            .env("RUST_BACKTRACE", "1")
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `name` until it ends, which it must do by itself.
+    #[must_use]
+    pub fn run_to_end(&self, name: &str, args: &[&str], env: &[(String, String)]) -> Output {
+        Run::of(self.command(name, args, env), format!("{name} {args:?}")).end()
+    }
+}
+
+/// Where the binary `name` of this process's own build is.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    Build::own().binary(name)
 }
 
 /// A binary that ends by itself. Dropping it kills it.
@@ -55,12 +109,17 @@ impl Run {
     /// Starts `name` with an open stdin and `stderr` for what it says.
     #[must_use]
     pub fn start_unheard(name: &str, args: &[&str], env: &[(String, String)], stderr: Stdio) -> Self {
-        let mut command = command(name, args, env);
+        let mut command = Build::own().command(name, args, env);
         command.stderr(stderr);
+        Self::of(command, format!("{name} {args:?}"))
+    }
+
+    /// Starts `command` with an open stdin; `what` names it in the message of a failure.
+    fn of(mut command: Command, what: String) -> Self {
         let mut child = command.stdin(Stdio::piped()).spawn().expect("the binary can be started");
         let input = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
-        Self { what: format!("{name} {args:?}"), child, input, stdout, stderr }
+        Self { what, child, input, stdout, stderr }
     }
 
     /// Its id, for `signal`.
@@ -117,8 +176,8 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// Runs `name` until it ends, which it must do by itself.
+/// Runs `name` of this process's own build until it ends, which it must do by itself.
 #[must_use]
 pub fn run_to_end(name: &str, args: &[&str], env: &[(String, String)]) -> Output {
-    Run::start(name, args, env).end()
+    Build::own().run_to_end(name, args, env)
 }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row a
 use tempfile::TempDir;
 use url::Url;
 
-use crate::binary::run_to_end;
+use crate::binary::Build;
 use crate::engine::Engine;
 
 /// Who connects to a database.
@@ -30,6 +30,8 @@ pub struct Database {
     pub engine: Engine,
     /// The name of the schema, and what its users' names begin with.
     pub name: String,
+    /// The build that migrates it and whose services use it.
+    pub build: Build,
     /// The server as its root; none for `SQLite`.
     root: Option<Url>,
     folder: TempDir,
@@ -56,7 +58,14 @@ impl Database {
         let name = format!("kw{}_{number}", std::process::id());
         let folder = tempfile::tempdir().expect("a folder can be made");
         std::fs::write(folder.path().join("password"), format!("{name}\n")).expect("a file can be written");
-        Self { engine, name, root, folder, owned: true }
+        Self { engine, name, build: Build::own(), root, folder, owned: true }
+    }
+
+    /// The same database for the services of `build`.
+    #[must_use]
+    pub fn used_by(mut self, build: &Build) -> Self {
+        self.build = build.clone();
+        self
     }
 
     /// The same database once more, for processes beside those that have it already.
@@ -66,7 +75,20 @@ impl Database {
         std::fs::copy(self.folder.path().join("password"), folder.path().join("password"))
             .expect("a file can be copied");
         let (engine, name, root) = (self.engine, self.name.clone(), self.root.clone());
-        Self { engine, name, root, folder, owned: false }
+        Self { engine, name, build: self.build.clone(), root, folder, owned: false }
+    }
+
+    /// A copy of what `SQLite` has on the disk, while no process uses it.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let copy = Self::planned(self.engine, None).used_by(&self.build);
+        let to = copy.folder.path().join("data");
+        std::fs::create_dir(&to).expect("a folder can be made");
+        for file in std::fs::read_dir(self.folder.path().join("data")).expect("there is a database") {
+            let file = file.expect("a folder can be read");
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("a file can be copied");
+        }
+        copy
     }
 
     /// Creates the schema and its users, without any table or right on one.
@@ -89,7 +111,7 @@ impl Database {
             env.push(("WRITER_USER".into(), self.user(Role::Writer)));
             env.push(("READER_USER".into(), self.user(Role::Reader)));
         }
-        let output = run_to_end("ws-ingest", &["migrate"], &env);
+        let output = self.build.run_to_end("ws-ingest", &["migrate"], &env);
         assert!(output.status.success(), "migrate: {output:?}");
     }
 

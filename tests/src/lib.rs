@@ -27,7 +27,7 @@ mod socket;
 mod system;
 mod tokens;
 
-pub use binary::{Run, binary, run_to_end};
+pub use binary::{Build, Run, binary, run_to_end};
 pub use browser::Browser;
 pub use certificates::Certificates;
 pub use compose::Compose;

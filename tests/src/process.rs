@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::binary::command;
+use crate::binary::Build;
 use crate::http::get;
 use crate::patience::{PATIENCE, PAUSE, eventually};
 
@@ -24,13 +24,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `name` on free ports of 127.0.0.1 and waits until it says which.
+    /// Starts `name` of this process's own build on free ports of 127.0.0.1 and waits until it says which.
     #[must_use]
     pub fn start(name: &str, env: &[(String, String)]) -> Self {
+        Self::of(&Build::own(), name, env)
+    }
+
+    /// Starts `name` of `build`, otherwise alike.
+    #[must_use]
+    pub fn of(build: &Build, name: &str, env: &[(String, String)]) -> Self {
         let free = |name: &str| (name.to_owned(), "127.0.0.1:0".to_owned());
         let mut all = vec![free("LISTEN_ADDR"), free("ADMIN_ADDR")];
         all.extend_from_slice(env);
-        let mut child = command(name, &[], &all).spawn().expect("the binary can be started");
+        let mut child = build.command(name, &[], &all).spawn().expect("the binary can be started");
         let log = Arc::new(Mutex::new(String::new()));
         let (found, ports) = mpsc::channel();
         let stdout = child.stdout.take().expect("stdout is piped");
@@ -99,6 +105,13 @@ impl Process {
     /// Asks it to stop, as an operator or a container engine does.
     pub fn terminate(&self) {
         signal("TERM", self.id());
+    }
+
+    /// Asks it to stop and waits until it has ended, which it must do with success.
+    pub async fn stop(&mut self) {
+        self.terminate();
+        let status = self.ended(PATIENCE * 2).await;
+        assert!(status.success(), "{}: {status}: {}", self.name, self.log());
     }
 
     /// Ends it as a crash would: at once, unprepared.

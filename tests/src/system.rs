@@ -101,6 +101,17 @@ impl System {
         self.writer.ready().await;
     }
 
+    /// Stops every process in good order and starts it again.
+    pub async fn restart(&mut self) {
+        self.writer.stop().await;
+        self.writer = writer_on(&self.database, &self.settings);
+        if let Some(reader) = &mut self.reader {
+            reader.stop().await;
+            *reader = reader_on(&self.database, &self.settings);
+        }
+        self.ready().await;
+    }
+
     /// Where sockets are opened.
     #[must_use]
     pub fn ws(&self) -> SocketAddr {
@@ -151,5 +162,5 @@ fn reader_on(database: &Database, settings: &[(String, String)]) -> Process {
 fn start(name: &str, database: &Database, role: Role, settings: &[(String, String)]) -> Process {
     let mut env = database.env(role);
     env.extend_from_slice(settings);
-    Process::start(name, &env)
+    Process::of(&database.build, name, &env)
 }

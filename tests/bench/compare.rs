@@ -1,0 +1,91 @@
+//! `tests/bench/pairs`: is a new build slower than an old one?
+
+mod builds;
+mod instructions;
+mod plan;
+mod rates;
+mod table;
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::figures::{LOADS, name};
+use crate::machine::{ENGINES, possible};
+use builds::{Builds, Revision};
+use plan::Plan;
+use table::Table;
+
+/// What was asked for makes no sense.
+const USAGE: u8 = 64;
+
+/// It could not be measured.
+const FAILED: u8 = 2;
+
+/// Compares what `args` asks for, and prints the table. Exit code 0: no slower; 1: slower.
+pub(crate) async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
+    // Whatever runs is ended when its part of `compare` is dropped.
+    let done = tokio::select! {
+        biased;
+        () = interrupted() => Err((FAILED, "interrupted".into())),
+        done = compare(args) => done,
+    };
+    match done {
+        Ok(table) => {
+            println!("\n{table}");
+            ExitCode::from(u8::from(table.is_slower()))
+        }
+        Err((code, problem)) => {
+            eprintln!("pairs: {problem}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The table, or an exit code and what is wrong.
+async fn compare(args: impl IntoIterator<Item = String>) -> Result<Table, (u8, String)> {
+    let usage = |problem| (USAGE, problem);
+    let failed = |problem| (FAILED, problem);
+    let plan = Plan::read(args).map_err(usage)?;
+    let engines = ENGINES.into_iter().filter(|&engine| !plan.wanted(engine, &LOADS).is_empty());
+    let engines: Vec<_> = engines.collect();
+    let counts = instructions::OPERATIONS.iter().any(|operation| plan.wants(operation.name));
+    if engines.is_empty() && !counts {
+        return Err(usage("no figure has that word in its name".into()));
+    }
+    let builds = Builds::open().map_err(failed)?;
+    let [old, new] = &plan.revisions;
+    let [old, new] = [builds.find(old).map_err(usage)?, builds.find(new).map_err(usage)?];
+    let (old_build, new_build) =
+        (builds.get(&old).await.map_err(failed)?, builds.get(&new).await.map_err(failed)?);
+    let both = [&old_build, &new_build];
+    let (mut figures, mut missing) = (Vec::new(), Vec::new());
+    for engine in engines {
+        match possible(engine) {
+            Ok(()) => figures.extend(rates::measure(engine, both, &plan).await),
+            Err(reason) => missing.push(format!("{} ({reason})", name(engine))),
+        }
+    }
+    if counts {
+        match instructions::possible() {
+            Ok(()) => figures.extend(instructions::measure(both, &plan).await),
+            Err(reason) => missing.push(format!("instructions ({reason})")),
+        }
+    }
+    if figures.is_empty() {
+        return Err(failed(format!("nothing could be measured: {}", missing.join("; "))));
+    }
+    let same = old.tree == new.tree;
+    let revisions = [old, new].map(|Revision { name, .. }| name);
+    Ok(Table { revisions, same, figures, missing })
+}
+
+/// Waits for somebody to end this run.
+async fn interrupted() {
+    let on = |kind| signal(kind).expect("signals can be listened for");
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

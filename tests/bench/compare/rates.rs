@@ -1,0 +1,74 @@
+//! Operations per second of two builds, loaded in turn.
+//!
+//! Both run all the time, on databases of their own on one server, and one is idle while the other is loaded. The order
+//! alternates from pair to pair (old new, new old, old new ...), so that a machine that becomes slower or faster meanwhile
+//! does so for both. Both are started again every few pairs: one process may by chance lie better in memory than another of the
+//! same build.
+
+use e2e::{Build, Engine, Server, System};
+
+use super::Plan;
+use super::table::{Compared, Goal};
+use crate::figures::LOADS;
+use crate::machine::{filled, server};
+use crate::ours::Load;
+
+/// How many pairs are measured before the services are started again.
+const PAIRS_PER_START: usize = 3;
+
+/// The services of both builds on one engine.
+#[derive(Debug)]
+struct Both {
+    /// The old build's, then the new build's.
+    systems: [System; 2],
+    /// Stopped after the services.
+    _server: Option<Server>,
+}
+
+/// Measures what is asked for on `engine`, which can be had here.
+pub(crate) async fn measure(engine: Engine, builds: [&Build; 2], plan: &Plan) -> Vec<Compared> {
+    let wanted = plan.wanted(engine, &LOADS);
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let server = server(engine).await;
+    let [old, new] = builds;
+    let systems = [filled(engine, server.as_ref(), old).await, filled(engine, server.as_ref(), new).await];
+    let mut both = Both { systems, _server: server };
+    let mut all = Vec::new();
+    for (name, load) in wanted {
+        all.push(both.compare(name, load, plan).await);
+    }
+    all
+}
+
+impl Both {
+    /// One figure, pair after pair.
+    async fn compare(&mut self, name: String, load: Load, plan: &Plan) -> Compared {
+        let mut compared = Compared::new(name, Goal::PerSecond);
+        for pair in 0..plan.pairs {
+            if pair % PAIRS_PER_START == 0 {
+                self.restart(load, plan).await;
+            }
+            let mut values = [0.0; 2];
+            for turn in 0..2 {
+                let build = (pair + turn) % 2;
+                values[build] = load.run(&self.systems[build], plan.seconds).per_second;
+                // A signal ends the run here: the load itself cannot be interrupted.
+                tokio::task::yield_now().await;
+            }
+            compared.add(values);
+        }
+        compared
+    }
+
+    /// Starts the services again. Their first load does not count: they prepare their statements in it.
+    async fn restart(&mut self, load: Load, plan: &Plan) {
+        for system in &mut self.systems {
+            system.restart().await;
+        }
+        for system in &self.systems {
+            load.run(system, plan.seconds);
+        }
+    }
+}
