@@ -12,7 +12,8 @@ use crate::pending::Pending;
 
 /// The receiving end of a lane's queue: two channels, and a buffer of each.
 ///
-/// A write in a buffer no longer counts against the bound of its channel. Each buffer holds at most one batch.
+/// A write in a buffer no longer counts against the bound of its channel. A buffer holds one batch, and as much as its channel
+/// while the database hangs.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     front: Buffered,
@@ -40,7 +41,7 @@ struct Buffered {
     buffer: VecDeque<Pending>,
     /// The channel may hold writes that are older than some of the other buffer.
     may_have_more: bool,
-    /// The most writes in the buffer: those of one batch.
+    /// The most writes that are taken out of the channel ahead: those of one batch.
     buffer_max: usize,
 }
 
@@ -83,14 +84,14 @@ impl Inbox {
     /// Starts a new batch: the quota of the front is full again.
     pub(crate) fn begin_batch(&mut self) {
         self.front_quota = self.front_quota_max;
-        self.front.refill();
+        self.front.refill(self.front.buffer_max);
     }
 
     /// Fills the buffers from the channels, the back first: every write that entered the front before a write of the back
     /// did is then in the front's buffer too, or `may_have_more` says so.
     fn refill(&mut self) {
-        self.back.refill();
-        self.front.refill();
+        self.back.refill(self.back.buffer_max);
+        self.front.refill(self.front.buffer_max);
     }
 
     /// Where the next write is: at the front while the quota lasts, then where the oldest one is. So a sender's write at the
@@ -122,11 +123,13 @@ impl Inbox {
         }
     }
 
-    /// Takes out the writes whose deadline has passed. Looks at the buffers only, and fills them again while it finds any.
+    /// Takes out the writes whose deadline has passed. Looks at all of them: one that waited for room, or an atomic one that waited
+    /// for replies, may be behind younger ones.
     pub(crate) fn take_late(&mut self, now: Instant) -> Vec<Pending> {
         let mut late = Vec::new();
         loop {
-            self.refill();
+            self.back.refill(self.back.channel.max_capacity());
+            self.front.refill(self.front.channel.max_capacity());
             let before = late.len();
             for buffered in [&mut self.front, &mut self.back] {
                 let (due, in_time) = buffered.buffer.drain(..).partition(|pending| pending.deadline <= now);
@@ -171,9 +174,9 @@ impl Inbox {
 }
 
 impl Buffered {
-    /// Fills the buffer from the channel.
-    fn refill(&mut self) {
-        let room = self.buffer_max.saturating_sub(self.buffer.len());
+    /// Fills the buffer from the channel, up to `limit` writes.
+    fn refill(&mut self, limit: usize) {
+        let room = limit.saturating_sub(self.buffer.len());
         let mut taken = Vec::new();
         let count = match room {
             0 => 0,

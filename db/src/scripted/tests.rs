@@ -19,13 +19,17 @@ const FOUND_WITHIN: u64 = 1000;
 
 /// Seeds that found a fault of the lane, and the fault. Change nothing about what a seed draws, or they find it no more: then
 /// take the fix out for a moment and note the new seed.
-const FAILED_ONCE: [(u64, &str); 6] = [
-    (16, "a second write of a client overtook its first, which waited at the front behind many"),
-    (17, "each statement of an attempt had its own limit, so that a write was answered seconds late"),
-    (37, "a commit took longer than half of what a write has, so that all were refused for ever"),
-    (377, "what waited behind a statement that hung was answered when that ended, not when it fell due"),
-    (360, "an atomic write that had waited for its sender's other writes was queued after its deadline"),
-    (4612, "who came later went in before a write that waited for room, which was then answered late"),
+const FAILED_ONCE: [(u64, &str); 7] = [
+    (92, "a second write of a client overtook its first, which waited at the front behind many others"),
+    (3, "each statement of an attempt had its own time limit, so a write was answered seconds late"),
+    (72, "a commit took longer than half of the time that a write has, so every write was refused for ever"),
+    (9, "writes behind a statement that hung were refused when that ended, not at their deadline"),
+    (459, "an atomic write that had waited for its sender's replies was queued after its deadline"),
+    (4107, "a later write was queued before one that waited for room, which was then answered late"),
+    (
+        16636,
+        "an atomic write with little time left was behind younger ones in the channel, and answered late",
+    ),
 ];
 
 /// The command that runs the seeds of the environment.
