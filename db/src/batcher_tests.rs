@@ -17,7 +17,7 @@ fn feed() -> (Outbox, Batcher) {
 
 fn put(outbox: &Outbox, name: &str, millis: u64) -> Ticket {
     let (pending, ticket) = due(name, millis);
-    outbox.at(Place::Back).try_enter().expect("there is room").send(pending);
+    outbox.at(Place::Back).try_reserve().expect("there is room").send(pending);
     ticket
 }
 

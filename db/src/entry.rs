@@ -193,7 +193,7 @@ impl Outcome {
 }
 
 /// What an op takes in memory beside its key and its value, with what its reply needs; about that, in bytes.
-const OP_BYTES: usize = 256;
+pub(crate) const OP_BYTES: usize = 256;
 
 impl Op {
     /// What this op weighs in a queue or a batch, in bytes: key, value, and 256 for the rest.

@@ -6,22 +6,26 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::entry::{Key, Write};
+use crate::entry::{Key, OP_BYTES, Write};
 use crate::outbox::{Outbox, Place};
 use crate::pending::Pending;
 
+/// So many younger writes may be before an older one in a channel, which is then found all the same while the database hangs: those
+/// of clients that found room in the moment in which the older write was given the room that it had waited for.
+const OUT_OF_ORDER_MAX: usize = 256;
+
 /// The receiving end of a lane's queue: two channels, and a buffer of each.
 ///
-/// A write in a buffer no longer counts against the bound of its channel. A buffer holds one batch, and as much as its channel
-/// while the database hangs.
+/// A write in a buffer no longer counts against the bound of its channel. A buffer holds one batch, and a
+/// little more than its channel can while the database hangs.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     front: Buffered,
     back: Buffered,
-    /// How many writes of the front may still go before older writes of the back in this batch.
-    front_quota: usize,
-    /// The quota at the start of a batch: half of its writes.
-    front_quota_max: usize,
+    /// What the front may still take before older writes of the back, in units of [`cost`]. Below zero: it took more than it had.
+    credit: i64,
+    /// The most credit: half of the ops of a batch.
+    credit_max: i64,
 }
 
 /// How waiting for writes ended.
@@ -51,12 +55,12 @@ impl Inbox {
         let ((front, front_channel), (back, back_channel)) = (mpsc::channel(max), mpsc::channel(max));
         let buffered =
             |channel| Buffered { channel, buffer: VecDeque::new(), may_have_more: false, buffer_max: batch };
-        let front_quota_max = batch.div_ceil(2);
+        let credit_max = i64::try_from(batch.div_ceil(2)).expect("a batch has far less ops");
         let inbox = Self {
             front: buffered(front_channel),
             back: buffered(back_channel),
-            front_quota: front_quota_max,
-            front_quota_max,
+            credit: credit_max,
+            credit_max,
         };
         (Outbox::new(front, back), inbox)
     }
@@ -81,10 +85,9 @@ impl Inbox {
         self.peek().is_none()
     }
 
-    /// Starts a new batch: the quota of the front is full again.
+    /// Looks for new writes, so that those at the front can go first in a new batch.
     pub(crate) fn begin_batch(&mut self) {
-        self.front_quota = self.front_quota_max;
-        self.front.refill(self.front.buffer_max);
+        self.refill();
     }
 
     /// Fills the buffers from the channels, the back first: every write that entered the front before a write of the back
@@ -94,14 +97,14 @@ impl Inbox {
         self.front.refill(self.front.buffer_max);
     }
 
-    /// Where the next write is: at the front while the quota lasts, then where the oldest one is. So a sender's write at the
-    /// back never overtakes one that the sender sent before, at the front or at the back.
+    /// Where the next write is: at the front while it has credit, otherwise where the oldest one is. So a sender's write at the
+    /// back never overtakes one that the sender sent before, and the back waits for no more than half of the work.
     fn next_place(&mut self) -> Option<Place> {
         let (front, back) = (self.front.buffer.front(), self.back.buffer.front());
-        if must_refill(front, back, self.front.may_have_more, self.front_quota) {
+        if must_refill(front, back, self.front.may_have_more, self.credit) {
             self.refill();
         }
-        place(self.front.buffer.front(), self.back.buffer.front(), self.front_quota)
+        place(self.front.buffer.front(), self.back.buffer.front(), self.credit)
     }
 
     /// The next write.
@@ -114,22 +117,22 @@ impl Inbox {
 
     /// Takes the next write out.
     pub(crate) fn next(&mut self) -> Option<Pending> {
-        match self.next_place()? {
-            Place::Front => {
-                self.front_quota = self.front_quota.saturating_sub(1);
-                self.front.buffer.pop_front()
-            }
+        let place = self.next_place()?;
+        let (front, back) = (self.front.buffer.front(), self.back.buffer.front());
+        self.credit = credit_after(self.credit, self.credit_max, place, front, back);
+        match place {
+            Place::Front => self.front.buffer.pop_front(),
             Place::Back => self.back.buffer.pop_front(),
         }
     }
 
-    /// Takes out the writes whose deadline has passed. Looks at all of them: one that waited for room, or an atomic one that waited
-    /// for replies, may be behind younger ones.
+    /// Takes out the writes whose deadline has passed. Looks beyond the next batch: a write that waited for room, or an atomic one
+    /// that waited for replies, may be behind younger ones.
     pub(crate) fn take_late(&mut self, now: Instant) -> Vec<Pending> {
         let mut late = Vec::new();
         loop {
-            self.back.refill(self.back.channel.max_capacity());
-            self.front.refill(self.front.channel.max_capacity());
+            self.back.refill(self.back.channel.max_capacity() + OUT_OF_ORDER_MAX);
+            self.front.refill(self.front.channel.max_capacity() + OUT_OF_ORDER_MAX);
             let before = late.len();
             for buffered in [&mut self.front, &mut self.back] {
                 let (due, in_time) = buffered.buffer.drain(..).partition(|pending| pending.deadline <= now);
@@ -155,17 +158,17 @@ impl Inbox {
         let keys: HashSet<&Key> = others.iter().flat_map(|other| keys_of(&other.write)).collect();
         let (mut fronts, mut backs) =
             (self.front.buffer.iter().peekable(), self.back.buffer.iter().peekable());
-        let (mut front_quota, may_have_more) = (self.front_quota, self.front.may_have_more);
+        let (mut credit, credit_max, may_have_more) =
+            (self.credit, self.credit_max, self.front.may_have_more);
         let next = std::iter::from_fn(move || {
             let (front, back) = (fronts.peek().copied(), backs.peek().copied());
-            if must_refill(front, back, may_have_more, front_quota) {
+            if must_refill(front, back, may_have_more, credit) {
                 return None;
             }
-            match place(front, back, front_quota)? {
-                Place::Front => {
-                    front_quota = front_quota.saturating_sub(1);
-                    fronts.next()
-                }
+            let place = place(front, back, credit)?;
+            credit = credit_after(credit, credit_max, place, front, back);
+            match place {
+                Place::Front => fronts.next(),
                 Place::Back => backs.next(),
             }
         });
@@ -192,27 +195,47 @@ fn must_refill(
     front: Option<&Pending>,
     back: Option<&Pending>,
     front_may_have_more: bool,
-    front_quota: usize,
+    credit: i64,
 ) -> bool {
     match (front, back) {
         (None, None) => true,
         // Older writes may be in the channel of the front.
         (None, Some(_)) => front_may_have_more,
         // Older writes may be in the channel of the back.
-        (Some(_), None) => front_quota == 0,
+        (Some(_), None) => credit <= 0,
         (Some(_), Some(_)) => false,
     }
 }
 
 /// Which of the first two writes is the next one.
-fn place(front: Option<&Pending>, back: Option<&Pending>, front_quota: usize) -> Option<Place> {
+fn place(front: Option<&Pending>, back: Option<&Pending>, credit: i64) -> Option<Place> {
     match (front, back) {
         (None, None) => None,
         (Some(_), None) => Some(Place::Front),
         // All writes have the same time limit, so the older one has the earlier deadline.
-        (Some(front), Some(back)) if front_quota > 0 || front.deadline <= back.deadline => Some(Place::Front),
+        (Some(front), Some(back)) if credit > 0 || front.deadline <= back.deadline => Some(Place::Front),
         (None | Some(_), Some(_)) => Some(Place::Back),
     }
+}
+
+/// The credit of the front once the next write is taken. To go before an older write costs; the back pays in what it gets done.
+fn credit_after(
+    credit: i64,
+    credit_max: i64,
+    place: Place,
+    front: Option<&Pending>,
+    back: Option<&Pending>,
+) -> i64 {
+    match (place, front, back) {
+        (Place::Front, Some(front), Some(back)) if front.deadline > back.deadline => credit - cost(front),
+        (Place::Front, _, _) => credit,
+        (Place::Back, _, back) => credit_max.min(credit + back.map_or(0, cost)),
+    }
+}
+
+/// What a write costs the lane: about one for an op with a small value, and one for each 256 bytes of a large one.
+fn cost(pending: &Pending) -> i64 {
+    i64::try_from(pending.write.bytes() / OP_BYTES).expect("a write has far less bytes")
 }
 
 fn keys_of(write: &Write) -> impl Iterator<Item = &Key> {

@@ -1,10 +1,9 @@
 //! Who goes first, and who is never overtaken.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::trial::{self, name};
+use crate::trial::{self, atomic, name};
 
 /// A write that falls due so many milliseconds from now.
 fn due(name: &str, millis: u64) -> Pending {
@@ -13,31 +12,54 @@ fn due(name: &str, millis: u64) -> Pending {
 
 /// Sends a write; the larger `arrival`, the younger it is.
 fn put(outbox: &Outbox, place: Place, name: &str, arrival: u64) {
-    outbox.at(place).try_enter().expect("there is room").send(due(name, 1000 + arrival));
+    outbox.at(place).try_reserve().expect("there is room").send(due(name, 1000 + arrival));
 }
 
 fn names(inbox: &mut Inbox) -> Vec<String> {
     std::iter::from_fn(|| inbox.next()).map(|pending| name(&pending)).collect()
 }
 
+/// The names of the next writes.
+fn next(inbox: &mut Inbox, count: usize) -> Vec<String> {
+    (0..count).filter_map(|_| inbox.next()).map(|pending| name(&pending)).collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn the_front_goes_ahead_for_half_of_a_batch_and_then_the_oldest() {
-    let (outbox, mut inbox) = Inbox::new(10, 5);
-    for (age, name) in ["b1", "b2", "b3", "b4"].into_iter().enumerate() {
-        put(&outbox, Place::Back, name, age as u64);
+async fn the_front_goes_ahead_as_long_as_the_back_gets_as_much_done() {
+    // The credit of the front is three ops at most.
+    let (outbox, mut inbox) = Inbox::new(20, 5);
+    for number in 0..9 {
+        put(&outbox, Place::Back, &format!("b{number}"), number);
     }
-    for (age, name) in ["f1", "f2", "f3", "f4", "f5"].into_iter().enumerate() {
-        put(&outbox, Place::Front, name, 10 + age as u64);
+    for number in 0..6 {
+        put(&outbox, Place::Front, &format!("f{number}"), 10 + number);
     }
-    put(&outbox, Place::Back, "b5", 20);
-    assert_eq!(outbox.depth().get(), 10);
+    assert_eq!(outbox.depth().get(), 15);
     inbox.begin_batch();
-    let first: Vec<String> = (0..5).filter_map(|_| inbox.next()).map(|pending| name(&pending)).collect();
-    assert_eq!(first, ["f1", "f2", "f3", "b1", "b2"]);
+    assert_eq!(next(&mut inbox, 5), ["f0", "f1", "f2", "b0", "f3"]);
     inbox.begin_batch();
-    assert_eq!(names(&mut inbox), ["f4", "f5", "b3", "b4", "b5"]);
+    assert_eq!(next(&mut inbox, 4), ["b1", "f4", "b2", "f5"]);
+    inbox.begin_batch();
+    assert_eq!(names(&mut inbox), ["b3", "b4", "b5", "b6", "b7", "b8"]);
     assert!(inbox.is_empty());
     assert_eq!(outbox.depth().get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_writes_of_the_front_do_not_keep_the_back_waiting() {
+    // Each write of the front is twice as large as a whole batch.
+    let (outbox, mut inbox) = Inbox::new(20, 2);
+    for number in 0..5 {
+        put(&outbox, Place::Back, &format!("b{number}"), number);
+    }
+    let large = |number: u64| atomic(&["x"; 4], 2000 + number).0;
+    for number in 0..3 {
+        outbox.at(Place::Front).try_reserve().expect("there is room").send(large(number));
+    }
+    inbox.begin_batch();
+    assert_eq!(next(&mut inbox, 5), ["xxxx", "b0", "b1", "b2", "b3"], "it owed three");
+    inbox.begin_batch();
+    assert_eq!(next(&mut inbox, 3), ["xxxx", "b4", "xxxx"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +96,7 @@ async fn what_is_put_in_before_the_end_comes_out() {
 async fn what_falls_due_is_taken_out_wherever_it_waits() {
     let (outbox, mut inbox) = Inbox::new(5, 1);
     for (name, millis) in [("b1", 2000), ("b2", 1000), ("b3", 999), ("b4", 3000)] {
-        outbox.at(Place::Back).try_enter().expect("there is room").send(due(name, millis));
+        outbox.at(Place::Back).try_reserve().expect("there is room").send(due(name, millis));
     }
     put(&outbox, Place::Front, "f1", 0);
     assert_eq!(
@@ -86,78 +108,27 @@ async fn what_falls_due_is_taken_out_wherever_it_waits() {
     let late: Vec<String> = inbox.take_late(Instant::now()).iter().map(name).collect();
     assert_eq!(late, ["f1", "b2", "b3"]);
     assert!(inbox.take_late(Instant::now()).is_empty());
-    for name in ["b5", "b6", "b7", "b8", "b9"] {
-        put(&outbox, Place::Back, name, 5000);
+    for number in 0..OUT_OF_ORDER_MAX + 8 {
+        if outbox.at(Place::Back).try_reserve().is_err() {
+            assert!(inbox.take_late(Instant::now()).is_empty());
+        }
+        put(&outbox, Place::Back, &format!("c{number}"), 5000);
     }
     assert!(inbox.take_late(Instant::now()).is_empty());
-    assert_eq!(outbox.depth().get(), 2, "a buffer never holds more than its channel can");
-    assert_eq!(names(&mut inbox), ["b1", "b4", "b5", "b6", "b7", "b8", "b9"]);
+    assert_eq!(outbox.depth().get(), 5, "the buffer holds its channel and 256 more: then senders wait");
+    assert_eq!(names(&mut inbox)[..3], ["b1", "b4", "c0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_room_is_not_overtaken() {
-    let (outbox, mut inbox) = Inbox::new(1, 1);
-    let outbox = Arc::new(outbox);
-    put(&outbox, Place::Back, "first", 0);
-    assert!(outbox.at(Place::Back).try_enter().is_none(), "the queue is full");
-    let waiting = |name: &'static str, age: u64| {
-        let outbox = Arc::clone(&outbox);
-        async move {
-            let pending = due(name, 1000 + age);
-            outbox
-                .at(Place::Back)
-                .enter(async |queue| queue.reserve().await.expect("the inbox is there").send(pending))
-                .await;
-        }
-    };
-    let second = tokio::spawn(waiting("second", 1));
-    tokio::task::yield_now().await;
-    let given_up = tokio::spawn(waiting("given up", 2));
-    let third = tokio::spawn(waiting("third", 3));
-    tokio::task::yield_now().await;
-    given_up.abort();
-    assert_eq!(inbox.next().as_ref().map(name).as_deref(), Some("first"));
-    // There is room now, but it belongs to the one who waits, even before that one has run.
-    assert!(outbox.at(Place::Back).try_enter().is_none());
-    second.await.expect("it got in");
-    assert_eq!(inbox.next().as_ref().map(name).as_deref(), Some("second"));
-    third.await.expect("it got in");
-    assert_eq!(inbox.next().as_ref().map(name).as_deref(), Some("third"));
-    assert!(outbox.at(Place::Back).try_enter().is_some(), "nobody waits any more");
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_waits_for_something_else_than_room_is_not_overtaken_either() {
-    let (outbox, mut inbox) = Inbox::new(5, 5);
-    let (outbox, bytes) = (Arc::new(outbox), Arc::new(tokio::sync::Notify::new()));
-    let waits = {
-        let (outbox, bytes) = (Arc::clone(&outbox), Arc::clone(&bytes));
-        tokio::spawn(async move {
-            let enter = async |queue: &mpsc::Sender<Pending>| {
-                bytes.notified().await;
-                queue.reserve().await.expect("the inbox is there").send(due("first", 1000));
-            };
-            outbox.at(Place::Back).enter(enter).await;
-        })
-    };
-    tokio::task::yield_now().await;
-    assert!(outbox.at(Place::Back).try_enter().is_none(), "the channel has room, but somebody waits");
-    assert!(outbox.at(Place::Front).try_enter().is_some(), "nobody waits there");
-    bytes.notify_one();
-    waits.await.expect("it got in");
-    put(&outbox, Place::Back, "second", 1);
-    assert_eq!(names(&mut inbox), ["first", "second"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_older_write_of_the_back_is_found_once_the_quota_is_spent() {
+async fn an_older_write_of_the_back_is_found_once_the_credit_is_spent() {
     let (outbox, mut inbox) = Inbox::new(10, 2);
-    put(&outbox, Place::Front, "f1", 1);
-    put(&outbox, Place::Front, "f2", 2);
+    put(&outbox, Place::Back, "b1", 1);
+    outbox.at(Place::Front).try_reserve().expect("there is room").send(atomic(&["x"; 4], 1005).0);
+    put(&outbox, Place::Front, "f1", 6);
     inbox.begin_batch();
-    assert_eq!(inbox.next().as_ref().map(name).as_deref(), Some("f1"));
-    put(&outbox, Place::Back, "b0", 0);
-    assert_eq!(names(&mut inbox), ["b0", "f2"]);
+    assert_eq!(next(&mut inbox, 2), ["xxxx", "b1"]);
+    put(&outbox, Place::Back, "b2", 2);
+    assert_eq!(names(&mut inbox), ["b2", "f1"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -163,13 +163,13 @@ impl Writer {
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
             return Submitted::Returned(write, span);
         };
-        match self.lane(&write).queue.at(place).try_enter() {
-            Some(room) => {
+        match self.lane(&write).queue.at(place).try_reserve() {
+            Ok(room) => {
                 let (pending, ticket) = Pending::new(write, span, bytes, deadline);
                 room.send(pending);
                 Submitted::Queued(ticket)
             }
-            None => Submitted::Returned(write, span),
+            Err(_) => Submitted::Returned(write, span),
         }
     }
 
@@ -190,16 +190,16 @@ impl Writer {
         if deadline <= Instant::now() {
             return Err(lane.state.refusal());
         }
-        let entered = lane.queue.at(place).enter(async |queue| {
+        let queued = async {
             let bytes = self.reserve(weight(&write)).await;
             // A lane ends only when every writer is gone or its task died.
-            let room = queue.reserve().await.map_err(|_| Refusal::Unavailable)?;
+            let room = lane.queue.at(place).reserve().await.map_err(|_| Refusal::Unavailable)?;
             let (pending, ticket) = Pending::new(write, span, bytes, deadline);
             room.send(pending);
             Ok(ticket)
-        });
-        match tokio::time::timeout_at(deadline, entered).await {
-            Ok(entered) => entered,
+        };
+        match tokio::time::timeout_at(deadline, queued).await {
+            Ok(queued) => queued,
             Err(_) => Err(lane.state.refusal()),
         }
     }

@@ -164,7 +164,8 @@ impl<E: Engine> Link<E> {
         }
     }
 
-    /// Passes the fence on the idle connection. If an earlier connection of this lane still locks the row, kills that one.
+    /// Passes the fence on the idle connection. Before that, kills the earlier connection of this lane that may still lock the
+    /// row: to wait for its lock would take as long as a write has, or longer.
     async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> Result<Begun<E::Session>, Failed> {
         let mut session = match std::mem::replace(&mut self.connection, Connection::Closed) {
             Connection::Idle(session) => session,
@@ -173,28 +174,23 @@ impl<E: Engine> Link<E> {
             }
         };
         self.fenced = Instant::now();
+        if let Some(previous) = &self.previous {
+            if let Err(error) = limits.statement(E::end(&mut session, previous)).await {
+                self.end(session, Some(&error), limits).await;
+                return Err(Failed(error));
+            }
+            self.previous = None;
+        }
         let passed = limits.statement(session.fence(self.id, self.seq, revs)).await;
         match passed {
-            Ok(Some(last)) => {
-                self.previous = None;
-                Ok(Begun::Passed(Transaction::new(session, last, revs)))
-            }
+            Ok(Some(last)) => Ok(Begun::Passed(Transaction::new(session, last, revs))),
             Ok(None) => {
-                self.previous = None;
                 let found = limits.statement(session.seq(self.id)).await;
                 self.end(session, found.as_ref().err(), limits).await;
                 found.map(Begun::Missed).map_err(Failed)
             }
-            Err(error @ Error::Conflict(_)) => {
-                let ended = match &self.previous {
-                    Some(previous) => limits.statement(E::end(&mut session, previous)).await,
-                    None => Ok(()),
-                };
-                self.end(session, ended.as_ref().err(), limits).await;
-                Err(Failed(error))
-            }
             Err(error) => {
-                self.give_up(&session, &error);
+                self.end(session, Some(&error), limits).await;
                 Err(Failed(error))
             }
         }
@@ -270,7 +266,8 @@ impl<E: Engine> Link<E> {
     /// Notes that `session` failed with `error` and will be dropped.
     fn give_up(&mut self, session: &E::Session, error: &Error) {
         warn!(%error, lane = self.id, "database connection given up");
-        self.previous = Some(E::identity(session));
+        // The first one that was given up is the one that may hold the row: those after it only waited for it.
+        self.previous.get_or_insert_with(|| E::identity(session));
         self.state.set(Err(error.to_string()));
     }
 

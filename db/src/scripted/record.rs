@@ -13,7 +13,7 @@ use crate::writer::Refusal;
 
 /// How long after its deadline a write may be answered: the second in which a statement under way may end, and a little for
 /// timers, of which each is exact to a millisecond.
-const LATE_MAX: Duration = Duration::from_millis(1010);
+const LATE_MAX: Duration = Duration::from_millis(1050);
 
 /// The record of a run.
 #[derive(Debug, Clone, Default)]

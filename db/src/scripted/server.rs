@@ -100,6 +100,9 @@ impl Server {
         let _turn = turn.lock_owned().await;
         self.state().statements.push(statement.name());
         let is_commit = matches!(statement, Statement::Commit);
+        if is_commit {
+            self.state().commit_arrives(id);
+        }
         let fate = {
             let script = &mut self.state().script;
             if is_commit { script.commit() } else { script.statement() }

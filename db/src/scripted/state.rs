@@ -44,6 +44,8 @@ pub(crate) struct State {
 #[derive(Debug, Default)]
 struct Connection {
     transaction: Transaction,
+    /// Its COMMIT was sent.
+    is_committing: bool,
     /// Held while a statement is carried out.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -85,6 +87,13 @@ impl State {
     /// The lane whose fence was passed on a connection.
     pub(super) fn lane(&self, id: ConnectionId) -> Option<u64> {
         Some(self.connections.get(&id)?.transaction.fence?.0)
+    }
+
+    /// A COMMIT arrives on a connection.
+    pub(super) fn commit_arrives(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.is_committing = true;
+        }
     }
 
     pub(super) fn roll_back(&mut self, id: ConnectionId) {
@@ -193,6 +202,7 @@ impl State {
             }
             // As on MySQL, where this statement is followed by a COMMIT.
             Statement::Commit | Statement::Touch => {
+                connection.is_committing = false;
                 tables.commit(std::mem::take(transaction));
                 self.locks.release_all(id);
                 Answer::Done
@@ -203,6 +213,9 @@ impl State {
                 Answer::Done
             }
             Statement::Kill(other) => {
+                if self.connections.get(&other).is_some_and(|other| other.is_committing) {
+                    self.tables.violations.push(format!("connection {other} is killed while it commits"));
+                }
                 self.close(other);
                 Answer::Done
             }

@@ -25,7 +25,7 @@ const FAILED_ONCE: [(u64, &str); 7] = [
     (72, "a commit took longer than half of the time that a write has, so every write was refused for ever"),
     (9, "writes behind a statement that hung were refused when that ended, not at their deadline"),
     (459, "an atomic write that had waited for its sender's replies was queued after its deadline"),
-    (4107, "a later write was queued before one that waited for room, which was then answered late"),
+    (4105, "a write that had waited for room was behind younger ones in the channel, and answered late"),
     (
         16636,
         "an atomic write with little time left was behind younger ones in the channel, and answered late",
