@@ -5,8 +5,8 @@
 //! `SQLite`: its statements run inside the service and are counted too.
 //!
 //! What an operation takes depends on how many share a transaction, a SELECT, a read of a socket, a wake-up of a thread. So the
-//! load is a closed loop that keeps the service busy, with as little left to chance as possible: then the counts of one build differ
-//! by half a percent at most.
+//! load is a closed loop that keeps the service busy, with as little left to chance as possible. Even so, on a busy machine the
+//! counts of one build lie up to one percent apart. The median of three is nearer: a build beside itself gave x 1.001.
 
 use e2e::{Build, Database, Engine, Process, Role, program_path};
 
