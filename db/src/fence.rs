@@ -72,7 +72,7 @@ impl<E: Engine> Link<E> {
             Ok(()) => Attempt::Committed,
             Err(error) => {
                 // Any answer to COMMIT other than OK counts as a lost answer.
-                warn!(%error, lane = self.id(), "COMMIT was not confirmed; the fence of the next attempt will tell");
+                warn!(%error, lane = self.id(), "COMMIT got no answer; asking the fence");
                 Attempt::RetryAfterBackoff
             }
         }
