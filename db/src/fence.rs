@@ -25,8 +25,8 @@ use crate::batcher::Batcher;
 use crate::engine::Engine;
 use crate::plan::Plan;
 
-/// The most parts of a transaction. Writes that arrive while one part is written form the next; the limit makes sure that COMMIT
-/// is sent.
+/// The most parts of a transaction. Writes that arrive while one part is written form the next part. Without a limit, writes that
+/// keep arriving would delay the COMMIT for ever.
 pub(crate) const PARTS_MAX: usize = 4;
 
 /// How an attempt ended.

@@ -10,8 +10,8 @@ use crate::entry::{Key, OP_BYTES, Write};
 use crate::outbox::{Outbox, Place};
 use crate::pending::Pending;
 
-/// So many younger writes may be before an older one in a channel, which is then found all the same while the database hangs: those
-/// of clients that found room in the moment in which the older write was given the room that it had waited for.
+/// How many younger writes may stand before an overdue one in a channel, so that it is still found while the database hangs. A write
+/// that waited for room can be queued a little after writes that came later.
 const OUT_OF_ORDER_MAX: usize = 256;
 
 /// The receiving end of a lane's queue: two channels, and a buffer of each.
@@ -218,7 +218,8 @@ fn place(front: Option<&Pending>, back: Option<&Pending>, credit: i64) -> Option
     }
 }
 
-/// The credit of the front once the next write is taken. To go before an older write costs; the back pays in what it gets done.
+/// The credit of the front after the next write is taken. A write of the front that goes before an older one lowers it by its cost;
+/// a write of the back raises it by its cost.
 fn credit_after(
     credit: i64,
     credit_max: i64,

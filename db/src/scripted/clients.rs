@@ -11,7 +11,7 @@ use tracing::{Span, debug};
 use super::record::Record;
 use super::sent::{About, EXPIRING, GROUP, Sent, TOGETHER, key, plain, read, rev_of};
 use super::server::Server;
-use crate::entry::{Change, Expiry, Op, Outcome, Rev, Value, Write};
+use crate::entry::{Change, Expiry, Op, Rev, Value, Write};
 use crate::outbox::Place;
 use crate::writer::{Submitted, Writer};
 
@@ -173,10 +173,7 @@ impl Client {
         let outcome = sent.hear(&self.server, &self.record).await?;
         let rev = rev_of(outcome)?;
         self.rev = rev;
-        match outcome {
-            Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_) => Some(rev),
-            Outcome::Absent | Outcome::Mismatch(_) => None,
-        }
+        outcome.rev().map(|rev| rev.0)
     }
 
     /// Reads one key, or those that are written together.

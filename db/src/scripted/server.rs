@@ -111,9 +111,10 @@ impl Server {
         let stalled_until = self.state().stalled_until;
         sleep_until(stalled_until).await;
         let lane = self.state().lane(id);
-        let told = format!("{statement:?}");
+        // Only a replay prints it.
+        let told = tracing::enabled!(tracing::Level::DEBUG).then(|| format!("{statement:?}"));
         let answer = if fate.is_carried_out { self.execute(id, statement).await } else { Ok(Answer::Done) };
-        debug!(id, fate.is_carried_out, ?answer, after = ?fate.after, ending = ?fate.ending, "{told}");
+        debug!(id, fate.is_carried_out, ?answer, after = ?fate.after, ending = ?fate.ending, "{}", told.unwrap_or_default());
         sleep(fate.after).await;
         if let (true, Some(lane)) = (is_commit && fate.ending != Ending::Answered, lane) {
             let fault = self.state().script.row_fault();
