@@ -1,5 +1,7 @@
 //! Who may do what: everyone everything, or the holders of tokens what their tokens allow.
 
+pub(crate) mod rate;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +12,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::access::rate::Rate;
 use crate::problem::{Code, Problem};
-use crate::rate::Rate;
 
 /// The most tokens. Each request with a token is compared with all of them.
 pub const TOKENS_MAX: usize = 256;
@@ -251,5 +253,4 @@ fn hash_of(digits: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-#[path = "access_tests.rs"]
 mod tests;

@@ -13,10 +13,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::access::{Access, BadTokens};
-use crate::origin::OriginRule;
+use crate::edge::origin::OriginRule;
+use crate::process::terminal;
 use crate::server::Limits;
-use crate::terminal;
-use crate::tls::{BadTls, Tls};
+use crate::server::tls::{BadTls, Tls};
 
 /// Flattened into each binary's flat struct; the binary adds its two addresses, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
@@ -259,5 +259,4 @@ pub fn database_password(file: Option<&Path>) -> Result<Option<SecretString>, St
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;

@@ -1,5 +1,11 @@
 //! The one place that makes every HTTP response what the contract says, whatever the endpoint did.
 
+mod cors;
+mod failure;
+pub mod fast_path;
+mod observer;
+pub mod origin;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,14 +19,14 @@ use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
 use crate::access::{Access, Holder};
-use crate::cors;
-use crate::express::{Express, Nothing};
-use crate::failure::{error_response, panicked};
-use crate::line::Line;
-use crate::observe::Observer;
-use crate::origin::OriginRule;
+use crate::edge::cors;
+use crate::edge::failure::{error_response, panicked};
+use crate::edge::fast_path::{Express, Nothing};
+use crate::edge::observer::Observer;
+use crate::edge::origin::OriginRule;
+use crate::peer::Line;
 use crate::problem::{Code, Problem};
-use crate::stop::Stop;
+use crate::process::stop::Stop;
 use crate::telemetry::Telemetry;
 
 /// The longest request target, in bytes.

@@ -1,5 +1,9 @@
 //! The accept loop over hyper: it bounds what one client, and all of them together, can hold.
 
+mod client_stream;
+mod refusals;
+pub mod tls;
+
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -21,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::edge::Edge;
-use crate::express::Express;
-use crate::line::Line;
+use crate::edge::fast_path::Express;
+use crate::peer::Line;
 use crate::problem::{Code, Problem};
-use crate::refusals::{Refusals, raw};
-use crate::stop::Stop;
-use crate::tls::Tls;
-use crate::wire::{Stream, Wire, prepare};
+use crate::process::stop::Stop;
+use crate::server::client_stream::{Stream, Wire, prepare};
+use crate::server::refusals::{Refusals, raw};
+use crate::server::tls::Tls;
 
 /// Where hyper gives up on a request's head and answers a bare 431. The edge refuses smaller ones in JSON.
 const HEAD_BYTES_MAX: usize = 64 * 1024;

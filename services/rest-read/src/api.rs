@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chassis::line::Line;
+use chassis::peer::Line;
 use chassis::problem::{Code, Problem};
 use db::{Range, Rev};
 use poem::Request;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chassis::access::{Access, Holder};
-use chassis::express::Express as _;
-use chassis::line::Line;
-use chassis::origin::OriginRule;
+use chassis::edge::fast_path::Express as _;
+use chassis::edge::origin::OriginRule;
+use chassis::peer::Line;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};

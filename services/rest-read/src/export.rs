@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chassis::line::Line;
+use chassis::peer::Line;
 use db::{Error, Range, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;

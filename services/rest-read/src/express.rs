@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chassis::access::Grant;
-use chassis::line::Line;
+use chassis::peer::Line;
 use chassis::problem::Problem;
 use percent_encoding::percent_decode_str;
 use poem::http::{HeaderMap, header};
@@ -18,7 +18,7 @@ pub(crate) const ENTRY: &str = "/storage/{key}";
 /// What `GET /storage/{key}` is without `If-None-Match`.
 pub(crate) struct Express(pub(crate) Api);
 
-impl chassis::express::Express for Express {
+impl chassis::edge::fast_path::Express for Express {
     const ROUTE: &'static str = ENTRY;
 
     fn answer<'a>(

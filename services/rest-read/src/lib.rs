@@ -34,9 +34,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::Public;
-use chassis::stop::Stop;
+use chassis::process::admin;
+use chassis::process::stop::Stop;
 use chassis::telemetry::Telemetry;
-use chassis::{admin, edge, server};
+use chassis::{edge, server};
 use db::{KEY_BYTES_MAX, Store};
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::metrics::noop::NoopMeterProvider;
@@ -89,7 +90,7 @@ impl Reads {
 
     /// Answers plain gets of one key as the app would, with two fifths fewer instructions.
     #[must_use]
-    pub fn express(&self) -> impl chassis::express::Express + use<> {
+    pub fn express(&self) -> impl chassis::edge::fast_path::Express + use<> {
         Express(self.api.clone())
     }
 

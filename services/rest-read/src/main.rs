@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
-use chassis::stop::{Signals, Stop, run_until_stopped};
+use chassis::process::stop::{Signals, Stop, run_until_stopped};
 use chassis::telemetry::Telemetry;
 use db::Store;
 use rest_read::Server;
 use rest_read::config::{Command, Config};
 
 fn main() -> ExitCode {
-    run().unwrap_or_else(|error| chassis::stop::failure(format_args!("{error:#}")))
+    run().unwrap_or_else(|error| chassis::process::stop::failure(format_args!("{error:#}")))
 }
 
 fn run() -> anyhow::Result<ExitCode> {
@@ -21,7 +21,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(exit) => return Ok(exit),
     };
     match config.command {
-        Some(Command::Check) => return Ok(chassis::check::check(config.admin_addr)),
+        Some(Command::Check) => return Ok(chassis::process::check::check(config.admin_addr)),
         Some(Command::Openapi) => {
             let specification = rest_read::specification();
             std::io::stdout().write_all(specification.as_bytes()).context("cannot print it")?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chassis::access::{Grant, Holder};
-use chassis::line::Line;
+use chassis::peer::Line;
 use chassis::problem::Problem;
 use poem::{FromRequest as _, Request};
 

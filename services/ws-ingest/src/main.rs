@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
-use chassis::stop::{Signals, Stop, run_until_stopped};
+use chassis::process::stop::{Signals, Stop, run_until_stopped};
 use chassis::telemetry::Telemetry;
 use db::{Grants, Store};
 use ws_ingest::Server;
 use ws_ingest::config::{Command, Config};
 
 fn main() -> ExitCode {
-    run().unwrap_or_else(|error| chassis::stop::failure(format_args!("{error:#}")))
+    run().unwrap_or_else(|error| chassis::process::stop::failure(format_args!("{error:#}")))
 }
 
 fn run() -> anyhow::Result<ExitCode> {
@@ -21,7 +21,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(exit) => return Ok(exit),
     };
     if let Some(Command::Check) = config.command {
-        return Ok(chassis::check::check(config.admin_addr));
+        return Ok(chassis::process::check::check(config.admin_addr));
     }
     let store = match config.database.store() {
         Ok(store) => store,

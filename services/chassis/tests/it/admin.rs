@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chassis::admin::serve_admin;
-use chassis::check::check;
+use chassis::process::admin::serve_admin;
+use chassis::process::check::check;
+use chassis::process::stop::Stop;
 use chassis::server::bind;
-use chassis::stop::Stop;
 use chassis::telemetry::Telemetry;
 use tokio::net::TcpStream;
 

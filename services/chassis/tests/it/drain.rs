@@ -3,8 +3,8 @@
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use chassis::process::stop::{Signals, Stop, run_until_stopped};
 use chassis::server::Limits;
-use chassis::stop::{Signals, Stop, run_until_stopped};
 use tokio::net::TcpStream;
 
 use crate::net::{Server, soon};

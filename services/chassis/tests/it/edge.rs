@@ -1,7 +1,7 @@
 //! Every answer is the contract's.
 
+use chassis::edge::origin::OriginRule;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
-use chassis::origin::OriginRule;
 use chassis::server::Limits;
 
 use crate::net::Server;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use chassis::access::Grant;
+use chassis::edge::fast_path::Express;
+use chassis::edge::origin::OriginRule;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
-use chassis::express::Express;
-use chassis::line::Line;
-use chassis::origin::OriginRule;
+use chassis::peer::Line;
 use chassis::server::Limits;
 use percent_encoding::percent_decode_str;
 use poem::Response;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use chassis::access::Access;
 use chassis::edge::edge;
-use chassis::express::{Express, Nothing};
-use chassis::origin::OriginRule;
+use chassis::edge::fast_path::{Express, Nothing};
+use chassis::edge::origin::OriginRule;
 use chassis::problem::{Code, Problem};
+use chassis::process::stop::Stop;
 use chassis::server::{Limits, bind, serve};
-use chassis::stop::Stop;
 use chassis::telemetry::Telemetry;
 use poem::endpoint::{make, make_sync};
 use poem::error::InternalServerError;

@@ -2,8 +2,8 @@
 
 use chassis::access::Access;
 use chassis::edge::edge;
-use chassis::origin::OriginRule;
-use chassis::stop::Stop;
+use chassis::edge::origin::OriginRule;
+use chassis::process::stop::Stop;
 use chassis::telemetry::Telemetry;
 use poem::endpoint::make_sync;
 use poem::{Endpoint as _, Request, Route, get};

@@ -16,9 +16,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{Public, parse, usage_error};
-use chassis::stop::{Signals, Stop, run_until_stopped};
+use chassis::process::admin;
+use chassis::process::stop::{Signals, Stop, run_until_stopped};
 use chassis::telemetry::Telemetry;
-use chassis::{admin, edge, server};
+use chassis::{edge, server};
 use db::{Grants, Store};
 use poem::{Endpoint, Request, Response};
 use rest_read::Reads;
@@ -29,7 +30,7 @@ use crate::client::Failure;
 use crate::config::{Command, Config};
 
 fn main() -> ExitCode {
-    run().unwrap_or_else(|error| chassis::stop::failure(format_args!("{error:#}")))
+    run().unwrap_or_else(|error| chassis::process::stop::failure(format_args!("{error:#}")))
 }
 
 fn run() -> anyhow::Result<ExitCode> {
@@ -55,7 +56,9 @@ fn run() -> anyhow::Result<ExitCode> {
 /// Does what is not serving.
 fn execute(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Check { admin_addr } => Ok(chassis::check::check(admin_addr.unwrap_or(config.admin_addr))),
+        Command::Check { admin_addr } => {
+            Ok(chassis::process::check::check(admin_addr.unwrap_or(config.admin_addr)))
+        }
         Command::Put(args) => finish(put::put(args)),
         Command::Get(args) => finish(get::get(args)),
         Command::Del(args) => finish(put::del(args)),

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use chassis::terminal::say;
+use chassis::process::terminal::say;
 use tokio::signal::unix::SignalKind;
 
 use super::one_line;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::time::Duration;
 
-use chassis::terminal::say;
+use chassis::process::terminal::say;
 use db::VALUE_BYTES_MAX;
 use serde::Serialize;
 use tokio::time::timeout;

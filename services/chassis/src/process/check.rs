@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::terminal::say;
+use crate::process::terminal::say;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -8,8 +8,8 @@ use poem::{Response, Route, get};
 use tokio::net::TcpListener;
 
 use crate::edge::admin_edge;
+use crate::process::stop::Stop;
 use crate::server::{Limits, serve};
-use crate::stop::Stop;
 use crate::telemetry::Telemetry;
 
 /// Serves `/livez`, `/readyz` and `/metrics` for as long as the future is polled, the drain included, when it is

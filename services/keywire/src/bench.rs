@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use chassis::terminal::say;
+use chassis::process::terminal::say;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use poem::Response;
 
 use crate::access::Grant;
-use crate::line::Line;
+use crate::peer::Line;
 
 /// Answers plain GETs: without a query, a body or an `Origin`, within the limits of the edge.
 pub trait Express: Send + Sync + 'static {

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};
 
-use crate::origin::OriginRule;
+use crate::edge::origin::OriginRule;
 
 /// Whether a browser asks what a page of another origin may send.
 pub(crate) fn is_preflight(request: &Request) -> bool {

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use crate::line::Line;
+use crate::peer::Line;
 
 /// What the kernel keeps unsent for a peer before a write waits. Left to itself it takes megabytes, in which a peer that
 /// reads slowly looks like one that does not read at all.

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::terminal;
+use crate::process::terminal;
 
 /// The stop signal of one process. Clones are the same signal.
 #[derive(Debug, Clone, Default)]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 
+use crate::access::rate::Rate;
 use crate::problem::Problem;
-use crate::rate::Rate;
 
 /// Lives as long as the connection, upgraded or not, or as somebody who holds something for it.
 #[derive(Debug)]

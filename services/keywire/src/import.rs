@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{IsTerminal as _, Read};
 use std::path::PathBuf;
 
-use chassis::terminal::say;
+use chassis::process::terminal::say;
 use indicatif::HumanCount;
 
 use crate::client::{Failure, Pair};

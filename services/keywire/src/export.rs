@@ -4,8 +4,8 @@ mod target;
 
 use std::path::PathBuf;
 
-use chassis::stop::Signals;
-use chassis::terminal::say;
+use chassis::process::stop::Signals;
+use chassis::process::terminal::say;
 use indicatif::HumanBytes;
 use tokio::signal::unix::{SignalKind, signal};
 

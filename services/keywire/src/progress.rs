@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use chassis::terminal::say;
+use chassis::process::terminal::say;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 /// What is known to have an end shows a bar and the time left.
