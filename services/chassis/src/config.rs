@@ -1,4 +1,4 @@
-//! The part of the configuration that every process shares, and how a bad one is refused.
+//! The configuration that every process shares, and the refusal of an invalid one.
 
 use std::fmt::Display;
 use std::io;
@@ -15,33 +15,33 @@ use url::Url;
 use crate::access::{Access, BadTokens};
 use crate::edge::origin::OriginRule;
 use crate::process::terminal;
-use crate::server::Limits;
+use crate::server::ConnectionLimits;
 use crate::server::tls::{BadTls, Tls};
 
-/// Flattened into each binary's flat struct; the binary adds its two addresses, whose defaults differ.
+/// The options of the public port. Each binary adds the addresses of its ports, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PublicArgs {
-    /// Serve everyone on an address other machines can reach; not where there are tokens
+    /// Serve everyone, without tokens, on an address that other machines can reach
     #[arg(long, env, value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub allow_anonymous: bool,
 
-    /// File of tokens that let clients in, as `keywire token` makes them; then nobody comes in without one
+    /// File of tokens, made by `keywire token`; with it every request needs a token
     #[arg(long, env)]
     pub tokens_file: Option<PathBuf>,
 
-    /// File with the certificate of this service, and those up to a root, in PEM; then the public port speaks TLS
+    /// Certificate of this service and its chain (PEM); the public port then speaks TLS
     #[arg(long, env)]
     pub tls_cert_file: Option<PathBuf>,
 
-    /// File with the private key of the certificate, in PEM
+    /// Private key of the certificate (PEM)
     #[arg(long, env)]
     pub tls_key_file: Option<PathBuf>,
 
-    /// Requests, and writes of a socket, that one connection may ask for in a second; 0 = as many as it can
+    /// Rate limit of one connection, in requests and socket operations per second; 0 = none
     #[arg(long, env, default_value_t = 0)]
     pub connection_ops_per_second: u32,
 
-    /// Host names, without ports, under which this service serves its own pages
+    /// Host names of this service, without ports, for its own pages
     #[arg(long, env, value_delimiter = ',', default_value = "localhost,127.0.0.1,[::1]")]
     pub public_hosts: Vec<String>,
 
@@ -49,55 +49,55 @@ pub struct PublicArgs {
     #[arg(long, env, value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
-    /// Open connections, sockets included; more are answered 503
+    /// The most open connections, sockets included; further ones are answered 503
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections_max: u32,
 
-    /// Time for a request's header to arrive, and for the next one on an idle connection
+    /// Time for the head of a request to arrive; an idle connection is closed after it, too
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub header_timeout_ms: u64,
 
-    /// Time for the ordered stop, longer than a write may take; past it the process exits with code 1
+    /// Time to stop in order, longer than a write may take; after it the process exits with code 1
     #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub drain_timeout_ms: u64,
 
-    /// What to log: a level, or `target=level` pairs
+    /// Log filter: a level, or `target=level` pairs
     #[arg(long, env, default_value = "info")]
     pub log: String,
 
-    /// Base URL of an OpenTelemetry collector (OTLP over HTTP) for traces; none if not given
+    /// Base URL of an OpenTelemetry collector for traces (OTLP over HTTP); without it no traces
     #[arg(long, env)]
     pub otel_exporter_otlp_endpoint: Option<String>,
 }
 
-/// `PublicArgs` after validation.
+/// [`PublicArgs`] after validation.
 #[derive(Debug, Clone)]
 pub struct Public {
-    /// Bounds of the public port.
-    pub limits: Limits,
-    /// Which browser pages may use it.
+    /// Limits of the connections of the public port.
+    pub limits: ConnectionLimits,
+    /// Which browser pages may use the public port.
     pub origin: OriginRule,
-    /// Who may use it, and what for.
+    /// Who may use the public port, and for which keys.
     pub access: Access,
-    /// What it shows who it is with, if it speaks TLS.
+    /// Certificate and private key of the public port. `None` serves plain HTTP.
     pub tls: Option<Tls>,
-    /// Time for the ordered stop.
+    /// Time to stop in order.
     pub drain_timeout: Duration,
     /// A valid filter for [`Telemetry::install`](crate::telemetry::Telemetry::install).
     pub log: String,
-    /// Base URL of the collector, if any.
+    /// Base URL of the OpenTelemetry collector, if any.
     pub otlp_endpoint: Option<String>,
 }
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Without tokens only this machine may connect, unless told otherwise.
+    /// Other machines can reach the address, there are no tokens, and `ALLOW_ANONYMOUS` is not set.
     #[error(
         "LISTEN_ADDR {0} can be reached from other machines and there are no tokens: set ALLOW_ANONYMOUS=true to serve everyone"
     )]
     NotLoopback(SocketAddr),
-    /// The file of tokens is not one.
+    /// The file of tokens is invalid.
     #[error("TOKENS_FILE: {} {reason}", path.display())]
     BadTokens {
         /// The file.
@@ -108,22 +108,22 @@ pub enum ConfigError {
     /// Only one of the two files is given.
     #[error("TLS_CERT_FILE and TLS_KEY_FILE go together")]
     HalfTls,
-    /// One of them is not what it should be.
+    /// The certificate or the private key cannot be used.
     #[error("TLS_CERT_FILE, TLS_KEY_FILE: {0}")]
     BadTls(#[from] BadTls),
-    /// An entry of `ALLOWED_ORIGINS` that no browser would ever send.
+    /// An entry of `ALLOWED_ORIGINS` is not an origin as browsers send it.
     #[error("ALLOWED_ORIGINS: {0:?} is not an origin such as https://example.org")]
     BadOrigin(String),
-    /// An entry of `PUBLIC_HOSTS` that is not a host name.
+    /// An entry of `PUBLIC_HOSTS` is not a host name.
     #[error("PUBLIC_HOSTS: {0:?} is not a host name without a port")]
     BadHost(String),
-    /// The collector's URL is none, or of a scheme that is not spoken.
+    /// The URL of the collector is invalid, or its scheme is not HTTP or HTTPS.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0:?} is not a URL such as http://localhost:4318")]
     BadCollector(String),
-    /// `LOG` is not a filter.
+    /// `LOG` is not a log filter.
     #[error("LOG: {0}")]
     BadLog(String),
-    /// A secret's file cannot be read, or is empty.
+    /// The file of a secret cannot be read, or is empty.
     #[error("cannot read a secret from {}: {reason}", path.display())]
     Secret {
         /// The file.
@@ -134,12 +134,12 @@ pub enum ConfigError {
 }
 
 impl PublicArgs {
-    /// Turns the arguments into what the rest of this crate takes.
+    /// Checks the arguments, and reads the files that they name. `listen` is the address of the public port.
     ///
     /// # Errors
-    /// The first argument that makes no sense, or a public address without leave to serve everyone.
+    /// The first argument that is invalid.
     pub fn validate(&self, listen: SocketAddr) -> Result<Public, ConfigError> {
-        // Compose files pass an unset variable as an empty one.
+        // Compose passes an unset variable as an empty one.
         let given = |file: &'_ Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
         let tls = match (given(&self.tls_cert_file), given(&self.tls_key_file)) {
             (Some(certificates), Some(key)) => Some(Tls::read(&certificates, &key)?),
@@ -173,13 +173,13 @@ impl PublicArgs {
             return Err(ConfigError::BadCollector(bad.clone()));
         }
         Ok(Public {
-            limits: Limits {
+            limits: ConnectionLimits {
                 connections_max: self.connections_max as usize,
                 header_timeout: Duration::from_millis(self.header_timeout_ms),
-                // Leaves time for what comes after the connections: the queue, the database, the telemetry.
+                // A quarter is left for what stops after the connections: queue, database, telemetry.
                 drain_timeout: drain_timeout / 4 * 3,
                 ops_per_second: self.connection_ops_per_second,
-                ..Limits::default()
+                ..ConnectionLimits::default()
             },
             origin: OriginRule { allowed, public_hosts },
             access,
@@ -191,7 +191,7 @@ impl PublicArgs {
     }
 }
 
-/// Exactly as a browser writes it, since it is compared as text.
+/// Whether `text` is an origin exactly as a browser writes it: origins are compared as text.
 fn is_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
 }
@@ -205,11 +205,10 @@ fn is_host(text: &str) -> bool {
     parsed.is_ok_and(|authority| authority.host() == text)
 }
 
-/// Reads the command line and the environment. `Err` is how to exit: 0 after `--help` and `--version`, 64 after
-/// one line on stderr.
+/// Reads the command line and the environment.
 ///
 /// # Errors
-/// When the process is to end here.
+/// The exit code with which the process must end: 0 after `--help` and `--version`, 64 after one line on stderr.
 pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
     C::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -221,23 +220,23 @@ pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
     })
 }
 
-/// Says on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).
+/// Prints on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).
 pub fn usage_error(message: impl Display) -> ExitCode {
     terminal::say(message);
     ExitCode::from(64)
 }
 
-/// clap's message without its usage and its tips.
+/// The message of clap without usage and tips.
 fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim);
     let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
     first.join(" ")
 }
 
-/// Reads a secret from a file; one line end at its end is not part of it.
+/// Reads a secret from a file. One line end at the end of the file is not part of the secret.
 ///
 /// # Errors
-/// When the file cannot be read or holds nothing.
+/// The file cannot be read, or is empty.
 pub fn read_secret(path: &Path) -> Result<SecretString, ConfigError> {
     let refuse = |reason| ConfigError::Secret { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(refuse)?;
@@ -249,10 +248,11 @@ pub fn read_secret(path: &Path) -> Result<SecretString, ConfigError> {
     Ok(SecretString::from(secret))
 }
 
-/// The password in `DATABASE_PASSWORD_FILE`, if there is one. Compose files pass an unset variable as an empty one.
+/// The password in `DATABASE_PASSWORD_FILE`, if the variable is set and not empty: compose passes an unset variable as an empty
+/// one.
 ///
 /// # Errors
-/// One line that names the variable and what is wrong with the file.
+/// One line with the variable, the file and what is wrong with it.
 pub fn database_password(file: Option<&Path>) -> Result<Option<SecretString>, String> {
     let file = file.filter(|path| !path.as_os_str().is_empty());
     file.map(read_secret).transpose().map_err(|error| format!("DATABASE_PASSWORD_FILE: {error}"))

@@ -1,5 +1,6 @@
-//! The one place that makes every HTTP response what the contract says, whatever the endpoint did.
+//! The edge: makes every HTTP response what the contract says, whatever the endpoint did.
 
+mod admission;
 mod cors;
 mod failure;
 pub mod fast_path;
@@ -11,34 +12,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use opentelemetry::StringValue;
-use percent_encoding::percent_decode_str;
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
-use crate::access::{Access, Holder};
-use crate::edge::cors;
-use crate::edge::failure::{error_response, panicked};
-use crate::edge::fast_path::{Express, Nothing};
-use crate::edge::observer::Observer;
-use crate::edge::origin::OriginRule;
-use crate::peer::Line;
-use crate::problem::{Code, Problem};
+use self::admission::{Admitted, admit};
+use self::failure::{error_response, panicked};
+use self::fast_path::{FastPath, NoFastPath};
+use self::observer::Observer;
+use self::origin::OriginRule;
+use crate::access::{Access, Caller};
+use crate::peer::Peer;
+use crate::problem::Problem;
 use crate::process::stop::Stop;
 use crate::telemetry::Telemetry;
 
-/// The longest request target, in bytes.
-pub const URI_BYTES_MAX: usize = 16 * 1024;
-/// All header names and values of a request together, in bytes.
-pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+pub use admission::{HEADER_BYTES_MAX, URI_BYTES_MAX};
 
 /// Wraps the endpoint of the public port.
 ///
-/// Its errors become `Problem`s; HEAD is GET without the body; a path or query that is not UTF-8, a page of another
-/// origin, what is over a rate, and any request after `stop` began are refused before they are routed; a panic is a 500.
-/// Endpoints learn from a [`Holder`] what the sender may do.
+/// Errors of the endpoint become `Problem`s. HEAD is answered like GET, without the body. A panic is a 500. Requests that
+/// [admission](Admitted) or a rate limit refuses never reach the endpoint. The endpoint gets a [`Caller`].
 pub fn edge<E: Endpoint>(
     app: E,
     origin: OriginRule,
@@ -46,20 +42,20 @@ pub fn edge<E: Endpoint>(
     telemetry: &Telemetry,
     stop: Stop,
 ) -> Edge<E> {
-    Edge { app, express: Nothing, origin, access, observer: Some(Observer::new(telemetry)), stop }
+    Edge { app, fast_path: NoFastPath, origin, access, observer: Some(Observer::new(telemetry)), stop }
 }
 
-/// The same for the admin port: no page may use it, its requests are not counted, it answers during the drain.
+/// The same for the admin port: no page may use it, its requests are not counted, and it answers during the drain.
 pub(crate) fn admin_edge<E: Endpoint>(app: E) -> Edge<E> {
     let (origin, access) = (OriginRule::default(), Access::default());
-    Edge { app, express: Nothing, origin, access, observer: None, stop: Stop::new() }
+    Edge { app, fast_path: NoFastPath, origin, access, observer: None, stop: Stop::new() }
 }
 
-/// What a port serves: an app behind the edge. `X` answers plain requests before they reach the framework.
+/// An endpoint behind the edge. `F` answers plain requests before they reach the framework.
 #[derive(Debug)]
-pub struct Edge<E, X = Nothing> {
+pub struct Edge<E, F = NoFastPath> {
     app: E,
-    express: X,
+    fast_path: F,
     origin: OriginRule,
     access: Access,
     observer: Option<Observer>,
@@ -67,36 +63,32 @@ pub struct Edge<E, X = Nothing> {
 }
 
 impl<E> Edge<E> {
-    /// The same edge, where `express` answers what it can.
-    pub fn with_express<X: Express>(self, express: X) -> Edge<E, X> {
+    /// The same edge with `fast_path`.
+    pub fn with_fast_path<F: FastPath>(self, fast_path: F) -> Edge<E, F> {
         let Self { app, origin, access, observer, stop, .. } = self;
-        Edge { app, express, origin, access, observer, stop }
+        Edge { app, fast_path, origin, access, observer, stop }
     }
 }
 
-impl<E: Endpoint, X: Express> Edge<E, X> {
-    /// The answer to `request` if it is one that needs no framework: plain enough that of what [`Edge::answer`]
-    /// refuses only a path that is not UTF-8 is left, which no express answers. `line` is its connection.
-    pub(crate) fn express<'a>(
+impl<E: Endpoint, F: FastPath> Edge<E, F> {
+    /// The response to `request` from the fast path; `None` leaves the request to the framework. `peer` is its connection.
+    pub(crate) fn fast_path<'a>(
         &'a self,
         request: &hyper::Request<Incoming>,
-        line: &Arc<Line>,
-    ) -> Option<impl Future<Output = Response> + use<'a, E, X>> {
+        peer: &Arc<Peer>,
+    ) -> Option<impl Future<Output = Response> + use<'a, E, F>> {
         let (uri, headers) = (request.uri(), request.headers());
         let observer = self.observer.as_ref().filter(|observer| !observer.exports_spans())?;
-        let is_plain = request.method() == Method::GET
-            && uri.query().is_none()
-            && uri.path().len() <= URI_BYTES_MAX
-            && !headers.contains_key(header::ORIGIN)
-            && header_bytes(headers) <= HEADER_BYTES_MAX
-            && request.body().is_end_stream()
-            && !self.stop.begun();
-        if !is_plain {
+        if !request.body().is_end_stream() {
             return None;
         }
-        let Holder(grant) = self.access.holder(headers).ok()?;
-        let answer = self.express.answer(uri.path(), headers, &grant, line)?;
-        let spent = line.spend(1).and_then(|()| grant.spend(1));
+        match admit(request.method(), uri, headers, self.stop.begun(), &self.origin) {
+            Ok(Admitted::Plain) => {}
+            Ok(Admitted::Other) | Err(_) => return None,
+        }
+        let caller = self.access.caller(headers, Some(peer)).ok()?;
+        let answer = self.fast_path.answer(uri.path(), headers, &caller)?;
+        let spent = caller.spend(1);
         let started = Instant::now();
         Some(async move {
             let mut response = match spent {
@@ -104,7 +96,7 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
                 Err(problem) => problem.into_response(),
             };
             self.finish(&mut response, None);
-            let route = Some(StringValue::from(X::ROUTE));
+            let route = Some(StringValue::from(F::ROUTE));
             let status = response.status().as_u16();
             observer.record(&Span::none(), &Method::GET, route, status, started.elapsed());
             response
@@ -112,7 +104,7 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
     }
 }
 
-impl<E: Endpoint, X: Express> Endpoint for Edge<E, X> {
+impl<E: Endpoint, F: FastPath> Endpoint for Edge<E, F> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
@@ -130,21 +122,22 @@ impl<E: Endpoint, X: Express> Endpoint for Edge<E, X> {
     }
 }
 
-impl<E: Endpoint, X: Express> Edge<E, X> {
+impl<E: Endpoint, F: FastPath> Edge<E, F> {
     async fn answer(&self, mut request: Request) -> Response {
         let origin = request.headers().get(header::ORIGIN).cloned();
         if request.method() == Method::HEAD {
-            // hyper knows what was asked: it sends the length of this body, and not the body.
+            // hyper remembers that it was HEAD: it sends the length of the body, and not the body.
             request.set_method(Method::GET);
             // Only a GET opens a WebSocket.
             request.headers_mut().remove(header::UPGRADE);
         }
-        let holder = self.access.holder(request.headers());
-        let mut response = match self.admit(&request, origin.as_ref(), holder.as_ref().ok()) {
+        let peer = request.extensions().get::<Arc<Peer>>();
+        let caller = self.access.caller(request.headers(), peer);
+        let mut response = match self.admit(&request, peer, caller.as_ref().ok()) {
             Err(problem) => problem.into_response(),
             Ok(()) if cors::is_preflight(&request) => cors::preflight(),
             Ok(()) => {
-                request.extensions_mut().insert(holder);
+                request.extensions_mut().insert(caller);
                 self.route(request).await
             }
         };
@@ -152,48 +145,18 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
         response
     }
 
-    /// What can be refused without knowing the route.
+    /// Admits `request` and charges it to its rate limits. A request without a valid token is charged to its connection.
     fn admit(
         &self,
         request: &Request,
-        origin: Option<&HeaderValue>,
-        holder: Option<&Holder>,
+        peer: Option<&Arc<Peer>>,
+        caller: Option<&Caller>,
     ) -> Result<(), Problem> {
-        let refuse = |code, message: &str| Err(Problem::new(code, message));
-        let (uri, headers) = (request.uri(), request.headers());
-        if self.stop.begun() {
-            return refuse(Code::Stopping, "the service is stopping");
+        admit(request.method(), request.uri(), request.headers(), self.stop.begun(), &self.origin)?;
+        match caller {
+            Some(caller) => caller.spend(1),
+            None => peer.map_or(Ok(()), |peer| peer.spend(1)),
         }
-        let target = uri.path().len() + uri.query().map_or(0, str::len);
-        if target > URI_BYTES_MAX {
-            let message =
-                format!("the request target has {target} bytes, at most {URI_BYTES_MAX} are allowed");
-            return Err(Problem::new(Code::UriTooLong, message));
-        }
-        if header_bytes(headers) > HEADER_BYTES_MAX {
-            let message = format!("the header fields have more than {HEADER_BYTES_MAX} bytes");
-            return Err(Problem::new(Code::HeadersTooLarge, message));
-        }
-        if !uri.path().starts_with('/') {
-            // CONNECT and `OPTIONS *` name no path; the router cannot take them.
-            return refuse(Code::BadMethod, "this method is not supported");
-        }
-        if !is_utf8(uri.path()) {
-            return refuse(Code::BadPath, "the path is not valid UTF-8");
-        }
-        if !uri.query().is_none_or(is_utf8) {
-            return refuse(Code::BadParameter, "the query is not valid UTF-8");
-        }
-        // A value that is not text is no listed origin either.
-        let text = |value: &'_ HeaderValue| value.to_str().unwrap_or_default().to_owned();
-        if let Some(origin) = origin.map(text) {
-            let host = headers.get(header::HOST).map(text);
-            self.origin.check(Some(&origin), host.as_deref())?;
-        }
-        if let Some(line) = request.extensions().get::<Arc<Line>>() {
-            line.spend(1)?;
-        }
-        holder.map_or(Ok(()), |Holder(grant)| grant.spend(1))
     }
 
     async fn route(&self, request: Request) -> Response {
@@ -205,6 +168,7 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
         }
     }
 
+    /// Adds the header fields that every response has.
     fn finish(&self, response: &mut Response, origin: Option<&HeaderValue>) {
         let status = response.status();
         let headers = response.headers_mut();
@@ -219,17 +183,7 @@ impl<E: Endpoint, X: Express> Edge<E, X> {
     }
 }
 
-/// What `call` answers, unless it panics.
+/// The result of `call`, or the problem to answer if it panics.
 async fn caught<T>(call: impl Future<Output = T>) -> Result<T, Problem> {
     AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| panicked(panic.as_ref()))
-}
-
-/// Percent-decodes to UTF-8. What is not encoded is UTF-8 already: hyper checked.
-fn is_utf8(text: &str) -> bool {
-    !text.contains('%') || percent_decode_str(text).decode_utf8().is_ok()
-}
-
-fn header_bytes(headers: &HeaderMap) -> usize {
-    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    headers.iter().map(bytes).sum()
 }

@@ -1,4 +1,4 @@
-//! One client's connection, as those who serve it see it: how often it may ask, how it keeps up with what it is sent.
+//! The state of one client's connection that the requests on it share: its rate limit, and whether the client reads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
@@ -6,35 +6,35 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 
-use crate::access::rate::Rate;
+use crate::access::Rate;
 use crate::problem::Problem;
 
-/// Lives as long as the connection, upgraded or not, or as somebody who holds something for it.
+/// One client's connection, upgraded or not.
 #[derive(Debug)]
-pub struct Line {
+pub struct Peer {
     rate: Option<Rate>,
     opened: Instant,
-    /// Microseconds after `opened`, and one; 0 while no write waits for the client to read.
+    /// When the write that waits began to wait, in microseconds after `opened`, plus one. 0 while no write waits.
     stalled: AtomicU64,
-    given_up: AtomicBool,
-    /// Of the connection, while a write waits.
+    reset: AtomicBool,
+    /// The task that drives the connection, while a write waits.
     writer: AtomicWaker,
 }
 
-impl Line {
-    /// A connection that may ask for so many ops in a second; 0 = as many as it can.
+impl Peer {
+    /// A connection that may ask for `ops_per_second` operations; 0 = without limit.
     #[must_use]
     pub fn new(ops_per_second: u32) -> Self {
         Self {
             rate: Rate::new(ops_per_second),
             opened: Instant::now(),
             stalled: AtomicU64::new(0),
-            given_up: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
             writer: AtomicWaker::new(),
         }
     }
 
-    /// Counts `ops` against the rate of the connection.
+    /// Charges `ops` operations to the rate limit of the connection.
     ///
     /// # Errors
     /// `slow_down`.
@@ -42,37 +42,37 @@ impl Line {
         self.rate.as_ref().map_or(Ok(()), |rate| rate.spend(ops, "connection"))
     }
 
-    /// For how long nothing could be written because the client does not read; none while it does.
+    /// How long a write has waited for the client to read; `None` if no write waits.
     #[must_use]
     pub fn stalled(&self) -> Option<Duration> {
         let since = self.stalled.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.opened.elapsed().saturating_sub(Duration::from_micros(since)))
     }
 
-    /// Ends the connection, because what it does not read is in the way of others.
-    pub fn give_up(&self) {
-        self.given_up.store(true, Ordering::Release);
+    /// Resets the connection at its next write. The client sees an error, never a response that looks complete.
+    pub fn reset(&self) {
+        self.reset.store(true, Ordering::Release);
         self.writer.wake();
     }
 
-    /// Whether that was said.
+    /// Whether [`Peer::reset`] was called.
     #[must_use]
-    pub fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Acquire)
+    pub fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::Acquire)
     }
 
-    /// A write begins to wait.
+    /// A write begins to wait for the client.
     pub(crate) fn stall(&self) {
         let since = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
         self.stalled.store(since + 1, Ordering::Relaxed);
     }
 
-    /// A write still waits: `waker` is woken when it is to be given up.
+    /// A write still waits: [`Peer::reset`] wakes `waker`.
     pub(crate) fn waits(&self, waker: &Waker) {
         self.writer.register(waker);
     }
 
-    /// The write has gone on.
+    /// The write that waited is done.
     pub(crate) fn proceed(&self) {
         self.stalled.store(0, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Every way a request can fail, as the client sees it: a stable code, its status, one sentence.
+//! Problems: every way a request can fail, as the client sees it (a stable code, a status, one sentence).
 
 use poem::Response;
 use poem::error::ResponseError;
@@ -24,7 +24,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The code as it stands in the reply.
+            /// The code as text, as in a reply.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -36,19 +36,19 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Not one JSON object, a member twice, or a lone surrogate.
+    /// The message is not one JSON object, or has a member twice or a lone surrogate.
     BadJson = 400 "bad_json",
     /// A binary message where text is expected.
     BadFrame = 400 "bad_frame",
-    /// A path that is not UTF-8.
+    /// The path is not UTF-8.
     BadPath = 400 "bad_path",
-    /// No token, or one that is not known.
+    /// A token is needed, and there is none or an unknown one.
     Unauthenticated = 401 "unauthenticated",
     /// A key outside the token's prefixes, or an origin that is not allowed.
     Forbidden = 403 "forbidden",
-    /// An unknown path.
+    /// The path is unknown.
     NoRoute = 404 "no_route",
-    /// A known path that does not know this method.
+    /// The path does not support this method.
     BadMethod = 405 "bad_method",
     /// The request took too long to arrive.
     Timeout = 408 "timeout",
@@ -56,7 +56,7 @@ codes! {
     UriTooLong = 414 "uri_too_long",
     /// The header fields are over their limit.
     HeadersTooLarge = 431 "headers_too_large",
-    /// The precondition is false.
+    /// The condition of the write is false.
     RevMismatch = 412 "rev_mismatch",
     /// A key, a value or a reply over its limit.
     TooLarge = 413 "too_large",
@@ -66,7 +66,7 @@ codes! {
     BadValue = 422 "bad_value",
     /// `op` is not a string.
     BadOp = 422 "bad_op",
-    /// `op` names nothing this service does.
+    /// `op` is not an operation of this service.
     UnknownOp = 422 "unknown_op",
     /// `id` is neither a short string nor a number.
     BadId = 422 "bad_id",
@@ -74,17 +74,17 @@ codes! {
     BadTtl = 422 "bad_ttl",
     /// `if_rev` is of a wrong type or range.
     BadIfRev = 422 "bad_if_rev",
-    /// The batch as a whole cannot be.
+    /// The batch as a whole is invalid.
     BadBatch = 422 "bad_batch",
     /// A query or path parameter is missing, of a wrong type or range.
     BadParameter = 422 "bad_parameter",
-    /// A cursor that this service did not make for this request.
+    /// The cursor was not made by this service for this request.
     BadCursor = 422 "bad_cursor",
     /// A plain request to the socket's path.
     UpgradeRequired = 426 "upgrade_required",
-    /// Over a configured rate.
+    /// A configured rate limit is exceeded.
     SlowDown = 429 "slow_down",
-    /// A bug on this side; nothing was applied.
+    /// A bug of this service; nothing was applied.
     Internal = 500 "internal",
     /// The database cannot be reached or refuses; nothing was applied.
     Unavailable = 503 "unavailable",
@@ -92,7 +92,7 @@ codes! {
     Overloaded = 503 "overloaded",
     /// The process is draining; nothing was applied.
     Stopping = 503 "stopping",
-    /// A commit was sent and its answer never came.
+    /// A COMMIT was sent and its answer never came: the write may be applied or not.
     OutcomeUnknown = 504 "outcome_unknown",
 }
 
@@ -102,18 +102,18 @@ codes! {
 pub struct Problem {
     /// What kind of error it is.
     pub code: Code,
-    /// One sentence for a human; never SQL, a stack or a path of the server.
+    /// One sentence for a human. Never SQL, a stack trace or a path of the server.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem with its sentence.
+    /// A problem with this code and this sentence.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// The reply's text: `{"message":"…","status":N,"code":"…"}`, the same on the socket and over HTTP.
+    /// The JSON of the reply: `{"message":"…","status":N,"code":"…"}`, the same on the socket and over HTTP.
     #[must_use]
     pub fn body(&self) -> String {
         let message = serde_json::Value::from(self.message.as_str());
@@ -121,7 +121,7 @@ impl Problem {
         format!(r#"{{"message":{message},"status":{status},"code":"{code}"}}"#)
     }
 
-    /// The reply over HTTP; a 429 or 503 says when to try again, a 401 how to say who one is.
+    /// The response over HTTP. A 429 or 503 has `Retry-After`, a 401 has `WWW-Authenticate`.
     #[must_use]
     pub fn into_response(self) -> Response {
         let mut response = Response::builder().status(self.status()).body(self.body());

@@ -1,6 +1,139 @@
-//! A process: how it is asked, how it speaks to whoever started it, how it ends.
+//! A process of this system: starts telemetry and ports, serves until it is told to stop, and stops in order.
 
 pub mod admin;
 pub mod check;
 pub mod stop;
 pub mod terminal;
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use poem::{Endpoint, Response};
+use tokio::net::TcpListener;
+
+use self::stop::{Signals, Stop, run_until_stopped};
+use crate::config::Public;
+use crate::edge::edge;
+use crate::edge::fast_path::FastPath;
+use crate::server::{announce, bind, serve};
+use crate::telemetry::{Telemetry, TelemetryError};
+
+/// What a process serves.
+pub trait Service {
+    /// The routes of the public port.
+    fn app(&self) -> impl Endpoint<Output = Response> + 'static;
+
+    /// Answers plain requests as the app would, with fewer instructions.
+    fn fast_path(&self) -> impl FastPath;
+
+    /// A check whether the service can do its work, for `/readyz`. The error says why not. The check must not block.
+    fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static;
+
+    /// Finishes the work that was accepted and closes the database connections. Called once, after the app is dropped and all
+    /// sockets are closed.
+    fn drain(self) -> impl Future<Output = ()>;
+}
+
+/// A process before its ports are open. Telemetry works, and signals are caught.
+#[derive(Debug)]
+pub struct Process {
+    name: &'static str,
+    public: Public,
+    telemetry: Telemetry,
+    stop: Stop,
+    signals: Signals,
+}
+
+/// A process whose ports are open.
+#[derive(Debug)]
+pub struct Bound {
+    process: Process,
+    listener: TcpListener,
+    admin: TcpListener,
+}
+
+/// Why a process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Telemetry cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The system refuses to report signals.
+    #[error("cannot catch signals: {0}")]
+    Signals(#[source] io::Error),
+    /// A port cannot be opened, or stdout is closed. The error names the port.
+    #[error(transparent)]
+    Port(#[from] io::Error),
+}
+
+impl Process {
+    /// Starts telemetry and catches signals. `name` stands in telemetry and in the first line on stdout.
+    ///
+    /// # Errors
+    /// [`StartError::Telemetry`], [`StartError::Signals`].
+    pub fn start(name: &'static str, public: Public) -> Result<Self, StartError> {
+        let telemetry = Telemetry::new(name, public.otlp_endpoint.as_deref())?;
+        telemetry.install(&public.log)?;
+        let signals = Signals::listen().map_err(StartError::Signals)?;
+        Ok(Self { name, public, telemetry, stop: Stop::new(), signals })
+    }
+
+    /// Opens the public port and the admin port.
+    ///
+    /// # Errors
+    /// [`StartError::Port`].
+    pub async fn bind(self, listen_addr: SocketAddr, admin_addr: SocketAddr) -> Result<Bound, StartError> {
+        Ok(Bound { process: self, listener: bind(listen_addr).await?, admin: bind(admin_addr).await? })
+    }
+}
+
+impl Bound {
+    /// The address of the public port.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The metrics, traces and logs of the process.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.process.telemetry
+    }
+
+    /// The stop signal of the process.
+    #[must_use]
+    pub fn stop(&self) -> &Stop {
+        &self.process.stop
+    }
+
+    /// Prints the ports on stdout and serves `service` until a signal. Then stops in order: public port, requests, sockets
+    /// (Close 1001), the drain of the service, telemetry. The admin port answers until the drain. Returns the exit code of
+    /// [`run_until_stopped`].
+    ///
+    /// # Errors
+    /// [`StartError::Port`]: stdout is closed.
+    pub async fn serve(self, service: impl Service) -> Result<ExitCode, StartError> {
+        let Self { process: Process { name, public, telemetry, stop, signals }, listener, admin } = self;
+        announce(name, &listener, &admin, public.tls.is_some())?;
+        let work = async {
+            let app = edge(service.app(), public.origin, public.access, &telemetry, stop.clone());
+            let app = app.with_fast_path(service.fast_path());
+            let readiness = service.readiness();
+            let serving = async {
+                serve(listener, public.tls, app, &public.limits, &stop).await;
+                stop.tracker().close();
+                stop.tracker().wait().await;
+            };
+            tokio::select! {
+                () = serving => {}
+                () = admin::serve_admin(admin, readiness, &telemetry, &stop) => {}
+            }
+            service.drain().await;
+            telemetry.shutdown().await;
+        };
+        Ok(run_until_stopped(&stop, signals, public.drain_timeout, work).await)
+    }
+}

@@ -1,4 +1,4 @@
-//! The accept loop over hyper: it bounds what one client, and all of them together, can hold.
+//! The accept loop over hyper. It bounds what one client, and all clients together, can use.
 
 mod client_stream;
 mod refusals;
@@ -24,38 +24,40 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::client_stream::{ClientStream, Transport, prepare};
+use self::refusals::{Refusals, raw};
+use self::tls::Tls;
 use crate::edge::Edge;
-use crate::edge::fast_path::Express;
-use crate::peer::Line;
+use crate::edge::fast_path::FastPath;
+use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::process::stop::Stop;
-use crate::server::client_stream::{Stream, Wire, prepare};
-use crate::server::refusals::{Refusals, raw};
-use crate::server::tls::Tls;
 
-/// Where hyper gives up on a request's head and answers a bare 431. The edge refuses smaller ones in JSON.
+/// The largest head of a request that hyper takes. Over it hyper answers 431 without a body; the edge has a smaller limit and
+/// answers with a problem.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Bounds of one port.
+
+/// Limits of the connections of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Open connections; an upgraded socket counts until it is dropped.
+pub struct ConnectionLimits {
+    /// Open connections. An upgraded socket counts until it is dropped.
     pub connections_max: usize,
-    /// Time for a request's header to arrive, and for the next one on an idle connection.
+    /// Time for the head of a request to arrive. An idle connection is closed after it, too.
     pub header_timeout: Duration,
-    /// Time a write may wait for a client that does not read.
+    /// How long a write may wait for a client that does not read.
     pub write_timeout: Duration,
-    /// Time a connection gets to finish its request once the drain began.
+    /// Time for a connection to finish its request after the drain began.
     pub drain_timeout: Duration,
-    /// Requests, and ops of an upgraded socket, that one connection may ask for in a second; 0 = as many as it can.
+    /// Rate limit of one connection, in requests and socket operations per second; 0 = none.
     pub ops_per_second: u32,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
             header_timeout: Duration::from_secs(5),
-            // Past the 10 s after which the write service itself closes a socket that is not read.
+            // More than the 10 s after which the write service itself closes a socket that is not read.
             write_timeout: Duration::from_secs(11),
             drain_timeout: Duration::from_millis(11_250),
             ops_per_second: 0,
@@ -63,77 +65,74 @@ impl Default for Limits {
     }
 }
 
-/// Opens a port; port 0 picks a free one, which `local_addr` tells.
+/// Opens a port. With port 0 the system picks a free one; `local_addr` tells which.
 ///
 /// # Errors
-/// When the address cannot be had; the error names it.
+/// The address cannot be used. The error names it.
 pub async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(addr).await;
     listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
 }
 
-/// Prints the one line that tells, on stdout, that the ports are open and which ones they are.
-///
-/// # Errors
-/// When a port is not known any more or stdout is gone.
-pub fn announce(
-    (service, version): (&str, &str),
+/// Prints one line on stdout: the ports are open, and their addresses.
+pub(crate) fn announce(
+    name: &str,
     public: &TcpListener,
     admin: &TcpListener,
-    tls: Option<&Tls>,
+    is_tls: bool,
 ) -> io::Result<()> {
     let (public, admin) = (public.local_addr()?, admin.local_addr()?);
     let mut stdout = io::stdout();
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    writeln!(stdout, "{service} {version} · public {scheme}://{public} · admin http://{admin}")?;
+    let (version, scheme) = (env!("CARGO_PKG_VERSION"), if is_tls { "https" } else { "http" });
+    writeln!(stdout, "{name} {version} · public {scheme}://{public} · admin http://{admin}")?;
     stdout.flush()
 }
 
-/// Serves `app`, over TLS if there is a certificate, until `stop` begins; then closes the port, lets each connection finish the request under way, and
-/// returns when all HTTP connections have ended. Sockets that were upgraded are the service's to end. Dropping the
+/// Serves `app` until `stop` begins, over TLS if there is a certificate. Then closes the port, lets each connection finish its
+/// current request, and returns when all HTTP connections have ended. The service itself ends upgraded sockets. Dropping the
 /// future closes the port and leaves the open connections to the runtime.
-pub async fn serve<E, X>(
+pub async fn serve<E, F>(
     listener: TcpListener,
     tls: Option<Tls>,
-    app: Edge<E, X>,
-    limits: &Limits,
+    app: Edge<E, F>,
+    limits: &ConnectionLimits,
     stop: &Stop,
 ) where
     E: Endpoint + 'static,
-    X: Express,
+    F: FastPath,
 {
     let app = Arc::new(app);
     let local = listener.local_addr();
     let local = local.map_or_else(|_| LocalAddr::default(), |addr| LocalAddr(addr.into()));
     let http = http(limits);
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
     let mut refusals = Refusals::new(limits.connections_max, tls.is_none());
     let connections = TaskTracker::new();
     loop {
-        let (stream, peer) = tokio::select! {
+        let (stream, remote) = tokio::select! {
             biased;
             () = stop.wait() => break,
             accepted = accept(&listener) => accepted,
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             refusals.refuse(stream, &connections);
             continue;
         };
-        let line = Arc::new(Line::new(limits.ops_per_second));
-        let conversation = Conversation {
+        let peer = Arc::new(Peer::new(limits.ops_per_second));
+        let connection = HttpConnection {
             app: Arc::clone(&app),
             local: local.clone(),
-            remote: RemoteAddr(Addr::from(peer)),
+            remote: RemoteAddr(Addr::from(remote)),
             drain_timeout: limits.drain_timeout,
-            line: Arc::clone(&line),
+            peer: Arc::clone(&peer),
             stopping: stop.token(),
         };
-        let opening = Opening { stream, place, line, tls: tls.clone(), limits: limits.clone() };
+        let accepted = Accepted { stream, permit, peer, tls: tls.clone(), limits: limits.clone() };
         let http = http.clone();
         connections.spawn(async move {
-            match opening.wire().await {
-                Ok(wire) => conversation.hold(http, wire).await,
-                Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
+            match accepted.open().await {
+                Ok(stream) => connection.serve(http, stream).await,
+                Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
             }
         });
     }
@@ -142,26 +141,26 @@ pub async fn serve<E, X>(
     connections.wait().await;
 }
 
-fn http(limits: &Limits) -> http1::Builder {
+fn http(limits: &ConnectionLimits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // Without a timer the header timeout never fires.
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        // A client that has sent all it will still gets its answers.
+        // A client that has closed its sending side still gets its responses.
         .half_close(true)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     http
 }
 
-/// Accepts the next connection, whatever happens to the ones before it.
+/// Accepts the next connection. Errors of single connections are ignored.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            Err(error) if is_the_clients(&error) => {}
+            Err(error) if is_one_clients_fault(&error) => {}
             Err(error) => {
-                // Out of descriptors or memory: trying again at once would only spin.
+                // No descriptors or no memory left: trying again at once would fail again.
                 tracing::error!(%error, "cannot accept connections");
                 sleep(Duration::from_millis(100)).await;
             }
@@ -169,61 +168,61 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Whether accepting failed because this one client went away.
-fn is_the_clients(error: &io::Error) -> bool {
+/// Whether accepting failed because one client closed its connection.
+fn is_one_clients_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// A connection before its first request.
-struct Opening {
+/// A connection that was just accepted.
+struct Accepted {
     stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    line: Arc<Line>,
+    permit: OwnedSemaphorePermit,
+    peer: Arc<Peer>,
     tls: Option<Tls>,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
-impl Opening {
-    /// The stream that requests come over: with TLS, after its handshake, for which there is as much time as for a header.
-    async fn wire(self) -> io::Result<Wire> {
-        let Self { stream, place, line, tls, limits } = self;
+impl Accepted {
+    /// The stream of its requests. With TLS that is after the handshake, which may take as long as the head of a request.
+    async fn open(self) -> io::Result<ClientStream> {
+        let Self { stream, permit, peer, tls, limits } = self;
         prepare(&stream)?;
         let stream = match tls {
-            None => Stream::Plain(stream),
-            Some(tls) => Stream::Tls(Box::new(timeout(limits.header_timeout, tls.accept(stream)).await??)),
+            None => Transport::Plain(stream),
+            Some(tls) => Transport::Tls(Box::new(timeout(limits.header_timeout, tls.accept(stream)).await??)),
         };
-        Ok(Wire::new(stream, limits.write_timeout, line, place))
+        Ok(ClientStream::new(stream, limits.write_timeout, peer, permit))
     }
 }
 
-/// One client's connection.
-struct Conversation<E, X> {
-    app: Arc<Edge<E, X>>,
+/// A connection on which HTTP requests are served.
+struct HttpConnection<E, F> {
+    app: Arc<Edge<E, F>>,
     local: LocalAddr,
     remote: RemoteAddr,
     drain_timeout: Duration,
-    line: Arc<Line>,
-    /// Of its own, because it is polled with every packet.
+    peer: Arc<Peer>,
+    /// A token for this connection alone, because it is polled with every packet.
     stopping: CancellationToken,
 }
 
-impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
-    async fn hold(self, http: http1::Builder, wire: Wire) {
-        let Self { app, local, remote, drain_timeout, line, stopping } = self;
-        let scheme = wire.scheme();
+impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
+    async fn serve(self, http: http1::Builder, stream: ClientStream) {
+        let Self { app, local, remote, drain_timeout, peer, stopping } = self;
+        let scheme = stream.scheme();
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
-            let answer = if let Some(express) = app.express(&request, &line) {
-                Either::Left(express)
+            let answer = if let Some(answer) = app.fast_path(&request, &peer) {
+                Either::Left(answer)
             } else {
-                request.extensions_mut().insert(Arc::clone(&line));
+                request.extensions_mut().insert(Arc::clone(&peer));
                 let request = Request::from((request, local.clone(), remote.clone(), scheme.clone()));
-                // Boxed, so that a plain get does not carry the framework's large future.
+                // Boxed, so that the future of a plain get is not as large as the framework's.
                 Either::Right(Box::pin(app.get_response(request)))
             };
             answer.map(|response| Ok::<_, Infallible>(hyper::Response::from(response)))
         });
-        let mut connection = http.serve_connection(TokioIo::new(wire), service).with_upgrades();
+        let mut connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let end = tokio::select! {
             biased;
             end = &mut connection => end,
@@ -238,12 +237,15 @@ impl<E: Endpoint + 'static, X: Express> Conversation<E, X> {
         };
         let Err(error) = end else { return };
         tracing::debug!(%error, "a connection broke");
-        // Half a head arrived and the rest did not: say so. An idle connection is closed without a word.
+        // A part of a head arrived, and not the rest: answer 408. An idle connection is closed without a response.
         if error.is_timeout()
             && let Some(parts) = connection.into_parts()
             && !parts.read_buf.is_empty()
         {
-            parts.io.inner().say(&raw(Problem::new(Code::Timeout, "the request took too long to arrive")));
+            parts
+                .io
+                .inner()
+                .send_last(&raw(Problem::new(Code::Timeout, "the request took too long to arrive")));
         }
     }
 }
@@ -255,7 +257,7 @@ mod tests {
     #[test]
     fn running_out_of_descriptors_is_not_one_clients_fault() {
         let too_many_open_files = io::Error::from_raw_os_error(24);
-        assert!(!is_the_clients(&too_many_open_files));
-        assert!(is_the_clients(&io::ErrorKind::ConnectionAborted.into()));
+        assert!(!is_one_clients_fault(&too_many_open_files));
+        assert!(is_one_clients_fault(&io::ErrorKind::ConnectionAborted.into()));
     }
 }

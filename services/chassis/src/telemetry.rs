@@ -1,4 +1,4 @@
-//! Metrics, traces and logs of one process, with no global state but the log subscriber.
+//! Metrics, traces and logs of one process. The only global state is the log subscriber.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -16,43 +16,43 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-/// What is exported as spans. The exporter's own HTTP client must not be, or each export would cause the next.
+/// The filter of the spans that are exported. It excludes the HTTP client of the exporter: each export would cause the next.
 const SPANS: &str = "info,hyper=off,hyper_util=off,reqwest=off,opentelemetry=off";
 
-/// Clones share everything.
+/// The telemetry of one process. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     /// The instrumentation scope of every meter and tracer.
     service: &'static str,
     meters: SdkMeterProvider,
-    /// What `/metrics` shows.
+    /// The metrics behind `/metrics`.
     registry: Arc<Registry>,
-    /// Only when there is a collector.
+    /// `None` without a collector.
     tracers: Option<SdkTracerProvider>,
 }
 
 /// Why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The metrics pipeline.
+    /// The metrics pipeline cannot be built.
     #[error("metrics: {0}")]
     Metrics(#[from] OTelSdkError),
-    /// The trace exporter, most likely its endpoint.
+    /// The trace exporter cannot be built; most likely its endpoint is invalid.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
     Traces(#[from] ExporterBuildError),
-    /// The log filter.
+    /// The log filter is invalid.
     #[error("LOG: {0}")]
     Filter(#[from] ParseError),
-    /// This process has a log subscriber already.
+    /// The process has a log subscriber already.
     #[error("logs: {0}")]
     Subscriber(#[from] TryInitError),
 }
 
 impl Telemetry {
-    /// Metrics always, traces only with the base URL of a collector (OTLP over HTTP).
+    /// Telemetry of the process `service`. There are traces only with the base URL of a collector (OTLP over HTTP).
     ///
     /// # Errors
-    /// When the URL is not one.
+    /// The URL is invalid.
     pub fn new(service: &'static str, otlp_endpoint: Option<&str>) -> Result<Self, TelemetryError> {
         let resource = Resource::builder()
             .with_service_name(service)
@@ -71,13 +71,13 @@ impl Telemetry {
     /// Sends logs to stderr, filtered by `filter`, and spans to the collector if there is one.
     ///
     /// # Errors
-    /// For a bad filter, or a second call in the same process.
+    /// The filter is invalid, or this is the second call in the process.
     pub fn install(&self, filter: &str) -> Result<(), TelemetryError> {
         let logs = tracing_subscriber::fmt::layer()
             .compact()
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
-            // It would say on stderr that stderr is gone, and panic.
+            // If stderr is closed, reporting that on stderr would panic.
             .log_internal_errors(false)
             .with_filter(EnvFilter::try_new(filter)?);
         let spans = self.tracers.as_ref().map(|tracers| {
@@ -93,13 +93,13 @@ impl Telemetry {
         Ok(())
     }
 
-    /// Where instruments are made.
+    /// The meter that creates the instruments of the process.
     #[must_use]
     pub fn meter(&self) -> Meter {
         self.meters.meter(self.service)
     }
 
-    /// Whether spans go anywhere; if not, making them is a waste.
+    /// Whether spans are exported. If not, they need not be created.
     #[must_use]
     pub fn exports_spans(&self) -> bool {
         self.tracers.is_some()
@@ -115,9 +115,9 @@ impl Telemetry {
         })
     }
 
-    /// Sends what is left to the collector. Call it last; finishing may take seconds if the collector is away.
+    /// Sends the remaining spans to the collector. Call it last. It may take seconds if the collector cannot be reached.
     pub async fn shutdown(self) {
-        // The exporter blocks its thread, so not on one of the runtime's.
+        // The exporter blocks its thread, so it must not be a thread of the runtime.
         let flushed = tokio::task::spawn_blocking(move || {
             let traces = self.tracers.map_or(Ok(()), |tracers| tracers.shutdown());
             traces.and(self.meters.shutdown())

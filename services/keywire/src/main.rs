@@ -12,18 +12,16 @@ mod put;
 mod token;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{Public, parse, usage_error};
-use chassis::process::admin;
-use chassis::process::stop::{Signals, Stop, run_until_stopped};
-use chassis::telemetry::Telemetry;
-use chassis::{edge, server};
+use chassis::edge::fast_path::FastPath;
+use chassis::process::{Process, Service};
 use db::{Grants, Store};
 use poem::{Endpoint, Request, Response};
 use rest_read::Reads;
-use tokio::net::TcpListener;
 use ws_ingest::Ingest;
 
 use crate::client::Failure;
@@ -50,7 +48,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage_error(error)),
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(start(&config, public, store))
+    runtime.block_on(serve(&config, public, store))
 }
 
 /// Does what is not serving.
@@ -82,76 +80,68 @@ fn store(config: &Config) -> Result<Store, String> {
         .map_err(|e| e.to_string())
 }
 
-async fn start(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
-    let telemetry = Telemetry::new("keywire", public.otlp_endpoint.as_deref())?;
-    telemetry.install(&public.log)?;
-    let signals = Signals::listen().context("cannot catch signals")?;
-    // The ports open when the store is ready: whoever finds them open can write at once.
+async fn serve(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
+    let is_tls = public.tls.is_some();
+    let process = Process::start("keywire", public)?;
+    // The ports open when the store is ready: a client that can connect can write.
     store.migrate(&Grants::default()).await.context("cannot prepare the database")?;
-    let listener = server::bind(config.listen_addr).await?;
-    let admin = server::bind(config.admin_addr).await?;
-    greet(config, &listener, public.tls.is_some())?;
-    server::announce(("keywire", env!("CARGO_PKG_VERSION")), &listener, &admin, public.tls.as_ref())?;
-
-    let (stop, drain_timeout) = (Stop::new(), public.drain_timeout);
-    let work = serve(config, public, store, telemetry, (listener, admin), stop.clone());
-    Ok(run_until_stopped(&stop, signals, drain_timeout, work).await)
+    let process = process.bind(config.listen_addr, config.admin_addr).await?;
+    greet(config, process.local_addr()?, is_tls)?;
+    let (telemetry, stop) = (process.telemetry(), process.stop());
+    let ingest = Ingest::start(&store, &config.write, telemetry, stop);
+    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
+    let reads = Reads::start(&store, &limits, telemetry);
+    Ok(process.serve(Both { ingest, reads }).await?)
 }
 
-/// Tells a newcomer where to go.
-fn greet(config: &Config, listener: &TcpListener, tls: bool) -> anyhow::Result<()> {
-    let at = listener.local_addr()?;
+/// Prints the first steps for a new user.
+fn greet(config: &Config, addr: SocketAddr, is_tls: bool) -> anyhow::Result<()> {
     let data = config.database_url.rsplit_once('@').map_or(config.database_url.as_str(), |(_, host)| host);
-    let (http, ws) = if tls { ("https", "wss") } else { ("http", "ws") };
+    let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
     let mut out = std::io::stdout();
     writeln!(out, "\n  Keywire: write over the WebSocket, read over HTTP.\n")?;
-    writeln!(out, "    try it   {http}://{at}/")?;
-    writeln!(out, "    write    {ws}://{at}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
-    writeln!(out, "    read     curl {http}://{at}/storage/hello")?;
-    writeln!(out, "    docs     {http}://{at}/docs")?;
+    writeln!(out, "    try it   {http}://{addr}/")?;
+    writeln!(out, "    write    {ws}://{addr}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
+    writeln!(out, "    read     curl {http}://{addr}/storage/hello")?;
+    writeln!(out, "    docs     {http}://{addr}/docs")?;
     writeln!(out, "    data     {data}")?;
     writeln!(out, "\n  Ctrl-C stops it; nothing acknowledged is lost.\n")?;
     Ok(())
 }
 
-/// Serves until `stop` begins, then drains in order: port, requests, sockets (1001), queue, database.
-async fn serve(
-    config: &Config,
-    public: Public,
-    store: Store,
-    telemetry: Telemetry,
-    (listener, admin): (TcpListener, TcpListener),
-    stop: Stop,
-) {
-    let ingest = Ingest::start(&store, &config.write, &telemetry, &stop);
-    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
-    let reads = Reads::start(&store, &limits, &telemetry);
-    let (can_write, can_read) = (ingest.readiness(), reads.readiness());
-    let work = async {
-        let both = Both { write: ingest.app(), read: reads.app() };
-        let app = edge::edge(both, public.origin, public.access, &telemetry, stop.clone());
-        let app = app.with_express(reads.express());
-        server::serve(listener, public.tls, app, &public.limits, &stop).await;
-        stop.tracker().close();
-        stop.tracker().wait().await;
-    };
-    let admin = admin::serve_admin(admin, move || can_write().and_then(|()| can_read()), &telemetry, &stop);
-    tokio::select! {
-        () = work => {}
-        () = admin => {}
-    }
-    ingest.drain().await;
-    reads.drain().await;
-    telemetry.shutdown().await;
+/// Both services in one process, on one port.
+struct Both {
+    ingest: Ingest,
+    reads: Reads,
 }
 
-/// One origin for both sides, split as the gateway splits it.
-struct Both<W, R> {
+impl Service for Both {
+    fn app(&self) -> impl Endpoint<Output = Response> + 'static {
+        Router { write: self.ingest.app(), read: self.reads.app() }
+    }
+
+    fn fast_path(&self) -> impl FastPath {
+        self.reads.fast_path()
+    }
+
+    fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let (can_write, can_read) = (self.ingest.readiness(), self.reads.readiness());
+        move || can_write().and_then(|()| can_read())
+    }
+
+    async fn drain(self) {
+        self.ingest.drain().await;
+        self.reads.drain().await;
+    }
+}
+
+/// Routes requests to the two services as the gateway does.
+struct Router<W, R> {
     write: W,
     read: R,
 }
 
-impl<W, R> Endpoint for Both<W, R>
+impl<W, R> Endpoint for Router<W, R>
 where
     W: Endpoint<Output = Response>,
     R: Endpoint<Output = Response>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chassis::peer::Line;
+use chassis::peer::Peer;
 use chassis::problem::{Code, Problem};
 use db::{Range, Rev};
 use poem::Request;
@@ -11,8 +11,8 @@ use poem::http::Version;
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
+use crate::bearer::Bearer;
 use crate::body;
-use crate::caller::Caller;
 use crate::export::Exports;
 use crate::list::Lists;
 use crate::lookup::Lookup;
@@ -42,11 +42,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Reads one key for the client at `line`; `known` says whether it has the revision that is found.
+    /// Reads one key for the client `peer`; `known` says whether it has the revision that is found.
     pub(crate) async fn read(
         &self,
         key: KeyText,
-        line: Option<&Arc<Line>>,
+        peer: Option<&Arc<Peer>>,
         known: impl Fn(Rev) -> bool,
     ) -> Result<EntryReply, Problem> {
         let key = key.key(self.key_bytes_max)?;
@@ -58,16 +58,16 @@ impl Api {
         if known(rev) {
             return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
         }
-        let json = answer.charge.attach(body::entry(&entry), line);
+        let json = answer.charge.attach(body::entry(&entry), peer);
         Ok(EntryReply::Found(EntryBody { rev, json }))
     }
 
-    async fn read_all(&self, keys: KeyTexts, line: Option<&Arc<Line>>) -> Result<Bytes, Problem> {
+    async fn read_all(&self, keys: KeyTexts, peer: Option<&Arc<Peer>>) -> Result<Bytes, Problem> {
         let answer = self.lookup.get(keys.keys(self.key_bytes_max)?).await?;
         assert_eq!(answer.found.len(), answer.keys.len(), "every key has its place in the answer");
         let missing = answer.keys.iter().zip(&answer.found).filter(|(_, found)| found.is_none());
         let json = body::entries(answer.found.iter().flatten(), missing.map(|(key, _)| key));
-        Ok(answer.charge.attach(json, line))
+        Ok(answer.charge.attach(json, peer))
     }
 }
 
@@ -77,30 +77,30 @@ impl Api {
     #[oai(path = "/storage/:key", method = "get", operation_id = "getEntry")]
     async fn entry(
         &self,
-        caller: Caller,
+        Bearer(caller): Bearer,
         /// The key, percent-encoded: 1 to 512 bytes of UTF-8. `a/b` is `a%2Fb`
         key: Path<KeyText>,
         /// Revisions the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
     ) -> Result<EntryReply, Refused> {
-        caller.check([key.0.as_str()])?;
+        caller.may_read(key.0.as_str())?;
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
-        Ok(self.read(key.0, caller.line(), known).await?)
+        Ok(self.read(key.0, caller.peer(), known).await?)
     }
 
     /// What reading one key would bring, without its body
     #[oai(path = "/storage/:key", method = "head", operation_id = "headEntry")]
     async fn entry_head(
         &self,
-        caller: Caller,
+        Bearer(caller): Bearer,
         /// The key, percent-encoded: 1 to 512 bytes of UTF-8
         key: Path<KeyText>,
         /// Revisions the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
     ) -> Result<EntryReply, Refused> {
-        self.entry(caller, key, if_none_match).await
+        self.entry(Bearer(caller), key, if_none_match).await
     }
 
     /// Read several keys, or list them
@@ -115,7 +115,7 @@ impl Api {
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,
-        caller: Caller,
+        Bearer(caller): Bearer,
         request: &Request,
         /// The keys, 1 to 100 distinct ones, each as a parameter of its own; then without `prefix`, `limit` and `after`
         key: KeyTexts,
@@ -129,21 +129,21 @@ impl Api {
         only(request, &["key", "prefix", "limit", "after"])?;
         if key.is_empty() {
             let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
-            caller.check([prefix.as_str()])?;
+            caller.may_read(&prefix)?;
             let range = Range::new(prefix);
             let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
             let items_max = limit.0.map_or(ITEMS_DEFAULT, |Limit(items)| items);
             return Ok(EntriesReply::Found(EntriesBody(
-                self.lists.page(range, items_max, caller.line()).await?,
+                self.lists.page(range, items_max, caller.peer()).await?,
             )));
         }
         if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
             let message = "key goes without prefix, limit and after: ask for keys or for a list";
             return Err(Problem::new(Code::BadParameter, message).into());
         }
-        caller.check(key.iter())?;
+        key.iter().try_for_each(|key| caller.may_read(key))?;
         caller.spend(key.iter().count() - 1)?;
-        Ok(EntriesReply::Found(EntriesBody(self.read_all(key, caller.line()).await?)))
+        Ok(EntriesReply::Found(EntriesBody(self.read_all(key, caller.peer()).await?)))
     }
 
     /// Export
@@ -154,16 +154,16 @@ impl Api {
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(
         &self,
-        caller: Caller,
+        Bearer(caller): Bearer,
         request: &Request,
         /// What the keys begin with; all keys if not given
         prefix: Once<Prefix>,
     ) -> Result<ExportReply, Refused> {
         only(request, &["prefix"])?;
         let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
-        caller.check([prefix.as_str()])?;
+        caller.may_read(&prefix)?;
         // Before 1.1 there are no chunks.
-        let only_breaks = caller.line().filter(|_| request.version() < Version::HTTP_11).cloned();
+        let only_breaks = caller.peer().filter(|_| request.version() < Version::HTTP_11).cloned();
         Ok(ExportReply::Begun(ExportBody(self.exports.start(prefix, only_breaks).await?)))
     }
 }

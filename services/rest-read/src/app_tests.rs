@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use chassis::access::{Access, Holder};
-use chassis::edge::fast_path::Express as _;
+use chassis::access::Access;
+use chassis::edge::edge;
+use chassis::edge::fast_path::FastPath as _;
 use chassis::edge::origin::OriginRule;
-use chassis::peer::Line;
+use chassis::peer::Peer;
+use chassis::process::stop::Stop;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};
@@ -35,7 +37,7 @@ impl Client {
         let trial = Trial::holding(entries).await;
         let telemetry = Telemetry::new("test", None).expect("no collector is needed");
         let reads = Reads::start(&trial.store, &limits(), &telemetry);
-        let app = edge::edge(reads.app(), OriginRule::default(), Access::default(), &telemetry, Stop::new());
+        let app = edge(reads.app(), OriginRule::default(), Access::default(), &telemetry, Stop::new());
         Self { reads, app: app.boxed(), telemetry, _trial: trial }
     }
 
@@ -54,20 +56,20 @@ impl Client {
         let fields = request.headers().clone();
         let response = self.app.call(request).await.expect("the edge always answers").into_response();
         let reply = Reply::of(response).await;
-        let express = self.reads.express();
-        let line = Arc::new(Line::new(0));
-        let Holder(grant) = Access::default().holder(&fields).expect("everyone may do everything");
-        let express = plain.then(|| express.answer(target, &fields, &grant, &line)).flatten();
-        assert_eq!(express.is_some(), plain && is_express(target, &fields), "{target}");
-        if let Some(answer) = express {
-            assert_eq!(Reply::of(answer.await).await, reply, "both ways lead to the same answer");
+        let fast_path = self.reads.fast_path();
+        let peer = Arc::new(Peer::new(0));
+        let caller = Access::default().caller(&fields, Some(&peer)).expect("everyone may do everything");
+        let answer = plain.then(|| fast_path.answer(target, &fields, &caller)).flatten();
+        assert_eq!(answer.is_some(), plain && is_on_fast_path(target, &fields), "{target}");
+        if let Some(answer) = answer {
+            assert_eq!(Reply::of(answer.await).await, reply, "the fast path and the framework answer alike");
         }
         reply
     }
 }
 
 /// Whether `target` is one key, asked for without a condition.
-fn is_express(target: &str, headers: &HeaderMap) -> bool {
+fn is_on_fast_path(target: &str, headers: &HeaderMap) -> bool {
     let key = target.strip_prefix("/storage/").unwrap_or_default();
     !key.is_empty() && !key.contains('/') && headers.is_empty()
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chassis::peer::Line;
+use chassis::peer::Peer;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -51,7 +51,7 @@ pub(crate) struct Backlog {
 struct Held {
     bytes: usize,
     since: Instant,
-    line: Arc<Line>,
+    peer: Arc<Peer>,
 }
 
 /// An answer had no room: it can be read again once so many bytes are reserved.
@@ -161,13 +161,13 @@ impl Backlog {
             return;
         }
         slow.sort_unstable_by_key(|(slowness, _)| Reverse(*slowness));
-        for ((stalled, kept), Held { bytes, line, .. }) in slow {
+        for ((stalled, kept), Held { bytes, peer, .. }) in slow {
             if lacking == 0 {
                 return;
             }
-            if !line.is_given_up() {
+            if !peer.is_reset() {
                 tracing::debug!(?stalled, ?kept, bytes, "a client that reads slowly is given up for others");
-                line.give_up();
+                peer.reset();
             }
             lacking = lacking.saturating_sub(*bytes);
         }
@@ -195,7 +195,7 @@ impl Backlog {
 impl Held {
     /// For how long its client has read nothing, and for how long it has had its answer; none if neither is too long.
     fn slowness(&self, now: Instant) -> Option<(Option<Duration>, Duration)> {
-        let stalled = self.line.stalled().filter(|stalled| *stalled >= STALLED_MIN);
+        let stalled = self.peer.stalled().filter(|stalled| *stalled >= STALLED_MIN);
         let kept = now.saturating_duration_since(self.since);
         (stalled.is_some() || kept >= KEPT_MIN).then_some((stalled, kept))
     }
@@ -237,11 +237,11 @@ impl Charge {
         }
     }
 
-    /// Makes this charge the weight of `body`, to be given back when the last part of `body` is dropped. `line` is where it
+    /// Makes this charge the weight of `body`, to be given back when the last part of `body` is dropped. `peer` is where it
     /// goes.
-    pub(crate) fn attach(mut self, body: Vec<u8>, line: Option<&Arc<Line>>) -> Bytes {
-        if let (Some(reserved), Some(line)) = (&self.reserved, line) {
-            let held = Held { bytes: reserved.num_permits(), since: Instant::now(), line: Arc::clone(line) };
+    pub(crate) fn attach(mut self, body: Vec<u8>, peer: Option<&Arc<Peer>>) -> Bytes {
+        if let (Some(reserved), Some(peer)) = (&self.reserved, peer) {
+            let held = Held { bytes: reserved.num_permits(), since: Instant::now(), peer: Arc::clone(peer) };
             self.held = Some(self.backlog.hold(held));
         }
         Bytes::from_owner(Charged { body, _charge: self })

@@ -73,10 +73,10 @@ fn heavy_values_make_selects_small_for_a_while() {
 #[tokio::test]
 async fn who_reads_has_some_time_and_gives_way_then_the_first_first() {
     let backlog = Backlog::new(100_000);
-    let lines = [0; 3].map(|_| Arc::new(Line::new(0)));
-    let given_up = || lines.each_ref().map(|line| line.is_given_up());
-    let body = |line| charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(line));
-    let bodies = lines.each_ref().map(body);
+    let peers = [0; 3].map(|_| Arc::new(Peer::new(0)));
+    let given_up = || peers.each_ref().map(|peer| peer.is_reset());
+    let body = |peer| charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(peer));
+    let bodies = peers.each_ref().map(body);
     let first = backlog.held().values().next().expect("they are held").since;
     backlog.give_up_the_slowest(30_000, first + KEPT_MIN - LOOK);
     assert_eq!(given_up(), [false; 3], "they may still be quick enough");
@@ -94,13 +94,13 @@ async fn who_reads_has_some_time_and_gives_way_then_the_first_first() {
 #[tokio::test]
 async fn nobody_is_given_up_for_nothing() {
     let backlog = Backlog::new(100_000);
-    let line = Arc::new(Line::new(0));
-    let _unread = charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(&line));
-    let _quick = charged(&backlog, 60_000).attach(vec![b'x'; 60_000], Some(&Arc::new(Line::new(0))));
+    let peer = Arc::new(Peer::new(0));
+    let _unread = charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(&peer));
+    let _quick = charged(&backlog, 60_000).attach(vec![b'x'; 60_000], Some(&Arc::new(Peer::new(0))));
     let quick = backlog.held().values().last().expect("it is held").since;
     backlog.held().values_mut().next().expect("it is held").since = quick - KEPT_MIN;
     backlog.give_up_the_slowest(50_000, quick);
-    assert!(!line.is_given_up(), "30,000 bytes make no room for 50,000");
+    assert!(!peer.is_reset(), "30,000 bytes make no room for 50,000");
     backlog.give_up_the_slowest(40_000, quick);
-    assert!(line.is_given_up());
+    assert!(peer.is_reset());
 }

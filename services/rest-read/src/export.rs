@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chassis::peer::Line;
+use chassis::peer::Peer;
 use db::{Error, Range, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
@@ -46,7 +46,7 @@ pub(crate) struct Lines {
     first: Option<Bytes>,
     rest: mpsc::Receiver<Part>,
     /// The connection, if its version of HTTP has no other way to say that a body is incomplete than to break.
-    only_breaks: Option<Arc<Line>>,
+    only_breaks: Option<Arc<Peer>>,
 }
 
 /// What an export hands over, one after another. If it ends without [`Part::End`], it is incomplete.
@@ -101,7 +101,7 @@ impl Exports {
     pub(crate) async fn start(
         &self,
         prefix: String,
-        only_breaks: Option<Arc<Line>>,
+        only_breaks: Option<Arc<Peer>>,
     ) -> Result<Lines, LookupError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(LookupError::ExportsMax(self.places_max));
@@ -137,8 +137,8 @@ impl Lines {
             Some(Part::Lines(lines)) => Ok(Some(lines)),
             Some(Part::End) => Ok(None),
             Some(Part::Failed(_)) | None => {
-                if let Some(line) = &self.only_breaks {
-                    line.give_up();
+                if let Some(peer) = &self.only_breaks {
+                    peer.reset();
                 }
                 Err(io::Error::other("the export ended early"))
             }

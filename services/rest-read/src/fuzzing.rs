@@ -2,7 +2,7 @@
 
 use db::Key;
 
-use crate::{cursor, etag, express};
+use crate::{cursor, etag, fast_path};
 
 /// The cursor that goes on after `key` in a list of `prefix`.
 #[must_use]
@@ -25,5 +25,5 @@ pub fn names(field: &[u8], tag: &[u8]) -> bool {
 /// The key that a path names.
 #[must_use]
 pub fn key(path: &str) -> Option<String> {
-    express::key(path)
+    fast_path::key(path)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chassis::peer::Line;
+use chassis::peer::Peer;
 use db::{Range, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -67,14 +67,14 @@ impl Lists {
         &self.backlog
     }
 
-    /// The body of a page of `range` for the client at `line`, read from one snapshot that is taken after this call.
+    /// The body of a page of `range` for the client `peer`, read from one snapshot that is taken after this call.
     ///
     /// Answered within the timeout. Dropping the future takes the question back.
     pub(crate) async fn page(
         &self,
         range: Range,
         items_max: usize,
-        line: Option<&Arc<Line>>,
+        peer: Option<&Arc<Peer>>,
     ) -> Result<Bytes, LookupError> {
         let deadline = Instant::now() + self.limits.op_timeout;
         let overloaded = |_| LookupError::Overloaded;
@@ -83,7 +83,7 @@ impl Lists {
         loop {
             let body = self.read(range.clone(), items_max, deadline).await?;
             if charge.grow(body.len()) {
-                return Ok(charge.attach(body, line));
+                return Ok(charge.attach(body, peer));
             }
             // Kept while it waits, it would be there all the same: it is read again.
             let bytes = body.len();

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
-use chassis::process::stop::{Signals, Stop, run_until_stopped};
-use chassis::telemetry::Telemetry;
+use chassis::process::Process;
 use db::Store;
-use rest_read::Server;
+use rest_read::Reads;
 use rest_read::config::{Command, Config};
 
 fn main() -> ExitCode {
@@ -42,12 +41,8 @@ async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
         Ok(public) => public,
         Err(error) => return Ok(usage_error(error)),
     };
-    let telemetry = Telemetry::new("rest-read", public.otlp_endpoint.as_deref())?;
-    telemetry.install(&public.log)?;
-    let signals = Signals::listen().context("cannot catch signals")?;
-    let (stop, drain_timeout) = (Stop::new(), public.drain_timeout);
-    let server = Server::bind(config, public).await?;
-    let limits = config.limits();
-    let work = server.run(store, &limits, telemetry, stop.clone());
-    Ok(run_until_stopped(&stop, signals, drain_timeout, work).await)
+    let process = Process::start("rest-read", public)?;
+    let process = process.bind(config.listen_addr, config.admin_addr).await?;
+    let reads = Reads::start(&store, &config.limits(), process.telemetry());
+    Ok(process.serve(reads).await?)
 }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chassis::access::Caller;
 use chassis::process::stop::Stop;
 use db::Writer;
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -15,10 +16,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::client::Client;
 use crate::closing::Closing;
 use crate::inbound::{SMALL_BYTES_MAX, Watched};
-use crate::intake::Intake;
+use crate::intake::{Intake, admit};
 use crate::metrics::Metrics;
 use crate::protocol::{self, Asked, Limits, Refused};
 use crate::replies::{COMMITTED, Replies};
@@ -51,7 +51,7 @@ pub(crate) struct Context {
 struct Connection<S> {
     socket: WebSocketStream<Watched<S>>,
     context: Arc<Context>,
-    client: Client,
+    caller: Caller,
     replies: Replies,
     intake: Intake,
     ping: Interval,
@@ -89,7 +89,7 @@ async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
 /// if the client is still there to take it.
-pub(crate) async fn serve<S>(io: S, client: Client, context: Arc<Context>)
+pub(crate) async fn serve<S>(io: S, caller: Caller, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -98,7 +98,7 @@ where
     let mut connection = Connection {
         socket,
         context: Arc::clone(&context),
-        client,
+        caller,
         replies: Replies::default(),
         intake: Intake::new(context.writer.clone(), context.spans),
         ping: interval_at(Instant::now() + PING, PING),
@@ -199,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn asked(&mut self, asked: Result<Asked, Refused>) {
-        match self.client.admit(asked) {
+        match admit(&self.caller, asked) {
             Ok(Asked { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
             Err(refused) => self.replies.refuse(&refused),
         }

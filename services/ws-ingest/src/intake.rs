@@ -2,12 +2,25 @@
 
 use std::pin::Pin;
 
+use chassis::access::Caller;
 use db::{Place, Refusal, Submitted, Ticket, Write, Writer};
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 
-use crate::protocol::{self, Envelope};
+use crate::protocol::{self, Asked, Envelope, Refused};
 use crate::replies::Replies;
+
+/// Charges a message to the rate limits of its sender, and checks that the sender may write its keys.
+pub(crate) fn admit(caller: &Caller, asked: Result<Asked, Refused>) -> Result<Asked, Refused> {
+    let ops = asked.as_ref().map_or(1, Asked::ops);
+    match caller.spend(ops) {
+        Ok(()) => asked?.checked(|key| caller.may_write(key)),
+        Err(problem) => Err(match asked {
+            Ok(asked) => asked.refused(problem),
+            Err(refused) => refused.instead(problem),
+        }),
+    }
+}
 
 /// Takes one write after another, unless it is closed.
 pub(crate) struct Intake {
@@ -127,7 +140,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::protocol::{Asked, Limits, parse};
+    use crate::protocol::{Limits, parse};
 
     /// Of a writer whose database is not there.
     fn intake() -> Intake {

@@ -1,6 +1,5 @@
 //! The write side of Keywire: `{"key":…,"value":…}` messages in over the WebSocket, committed, answered.
 
-mod client;
 mod closing;
 pub mod config;
 mod connection;
@@ -13,27 +12,22 @@ pub mod protocol;
 mod replies;
 mod specification;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::access::{SUBPROTOCOL, speaks_subprotocol};
-use chassis::config::Public;
+use chassis::access::{Caller, SUBPROTOCOL, speaks_subprotocol};
+use chassis::edge::fast_path::{FastPath, NoFastPath};
 use chassis::problem::{Code, Problem};
-use chassis::process::admin;
+use chassis::process::Service;
 use chassis::process::stop::Stop;
 use chassis::telemetry::Telemetry;
-use chassis::{edge, server};
 use db::{Store, Writer};
 use http::{StatusCode, header};
-use poem::{Endpoint, EndpointExt, Request, Response, Route, get};
-use tokio::net::TcpListener;
+use poem::{Endpoint, EndpointExt, FromRequest as _, Request, Response, Route, get};
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::Client;
-use crate::config::Config;
 use crate::connection::Context;
 use crate::metrics::Metrics;
 
@@ -64,10 +58,11 @@ impl Ingest {
         let context = Context { writer, limits: args.message(), metrics, stop: stop.clone(), room, spans };
         Self { context: Arc::new(context), tasks, sweeper }
     }
+}
 
-    /// The routes of the write side: the socket and its description.
-    #[must_use]
-    pub fn app(&self) -> impl Endpoint<Output = Response> + use<> {
+impl Service for Ingest {
+    /// The socket and its description.
+    fn app(&self) -> impl Endpoint<Output = Response> + 'static {
         let socket = |purpose| Arc::new(Socket { context: Arc::clone(&self.context), purpose });
         let routes = Route::new();
         #[cfg(feature = "echo")]
@@ -80,15 +75,18 @@ impl Ingest {
             .map_to_response()
     }
 
-    /// Whether every lane has its connection, as a question that can be asked at any time.
-    pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + use<> {
+    fn fast_path(&self) -> impl FastPath {
+        NoFastPath
+    }
+
+    /// Ready if every lane has its connection.
+    fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
         let writer = self.context.writer.gauge();
         move || writer.ready()
     }
 
-    /// Answers every write that was accepted, then closes the database connections. Call it when
-    /// all sockets are closed.
-    pub async fn drain(self) {
+    /// Answers every write that was accepted, then closes the database connections.
+    async fn drain(self) {
         self.sweeper.cancel();
         drop(self.context);
         self.tasks.close();
@@ -118,7 +116,7 @@ impl Endpoint for Socket {
         *handshake.method_mut() = request.method().clone();
         *handshake.version_mut() = request.version();
         *handshake.headers_mut() = request.headers().clone();
-        let client = Client::of(&request).await?;
+        let caller = Caller::from_request_without_body(&request).await?;
         let Ok(answer) = create_response(&handshake) else { return Ok(upgrade_required()) };
         let speaks_subprotocol = speaks_subprotocol(request.headers());
         let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
@@ -127,7 +125,7 @@ impl Endpoint for Socket {
         self.context.stop.tracker().spawn(async move {
             match upgrade.await {
                 Ok(io) => match purpose {
-                    Purpose::Write => connection::serve(io, client, context).await,
+                    Purpose::Write => connection::serve(io, caller, context).await,
                     #[cfg(feature = "echo")]
                     Purpose::Echo => echo::serve(io, context).await,
                 },
@@ -152,44 +150,4 @@ fn upgrade_required() -> Response {
     headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
     response
-}
-
-/// `ws-ingest` as a process: its two ports, open from [`Server::bind`] on.
-#[derive(Debug)]
-pub struct Server {
-    listener: TcpListener,
-    admin: TcpListener,
-    public: Public,
-}
-
-impl Server {
-    /// Opens both ports and says on stdout which they are.
-    ///
-    /// # Errors
-    /// When a port cannot be had.
-    pub async fn bind(config: &Config, public: Public) -> io::Result<Self> {
-        let listener = server::bind(config.listen_addr).await?;
-        let admin = server::bind(config.admin_addr).await?;
-        server::announce(("ws-ingest", env!("CARGO_PKG_VERSION")), &listener, &admin, public.tls.as_ref())?;
-        Ok(Self { listener, admin, public })
-    }
-
-    /// Serves until `stop` begins, then drains in order: port, requests, sockets (1001), queue, database.
-    pub async fn run(self, store: Store, config: &Config, telemetry: Telemetry, stop: Stop) {
-        let ingest = Ingest::start(&store, &config.write, &telemetry, &stop);
-        let work = async {
-            let Public { origin, access, tls, .. } = self.public.clone();
-            let app = edge::edge(ingest.app(), origin, access, &telemetry, stop.clone());
-            server::serve(self.listener, tls, app, &self.public.limits, &stop).await;
-            stop.tracker().close();
-            stop.tracker().wait().await;
-        };
-        let admin = admin::serve_admin(self.admin, ingest.readiness(), &telemetry, &stop);
-        tokio::select! {
-            () = work => {}
-            () = admin => {}
-        }
-        ingest.drain().await;
-        telemetry.shutdown().await;
-    }
 }

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
-use chassis::process::stop::{Signals, Stop, run_until_stopped};
-use chassis::telemetry::Telemetry;
+use chassis::process::Process;
 use db::{Grants, Store};
-use ws_ingest::Server;
+use ws_ingest::Ingest;
 use ws_ingest::config::{Command, Config};
 
 fn main() -> ExitCode {
@@ -45,11 +44,8 @@ async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
         Ok(public) => public,
         Err(error) => return Ok(usage_error(error)),
     };
-    let telemetry = Telemetry::new("ws-ingest", public.otlp_endpoint.as_deref())?;
-    telemetry.install(&public.log)?;
-    let signals = Signals::listen().context("cannot catch signals")?;
-    let (stop, drain_timeout) = (Stop::new(), public.drain_timeout);
-    let server = Server::bind(config, public).await?;
-    let work = server.run(store, config, telemetry, stop.clone());
-    Ok(run_until_stopped(&stop, signals, drain_timeout, work).await)
+    let process = Process::start("ws-ingest", public)?;
+    let process = process.bind(config.listen_addr, config.admin_addr).await?;
+    let ingest = Ingest::start(&store, &config.write, process.telemetry(), process.stop());
+    Ok(process.serve(ingest).await?)
 }

@@ -1,4 +1,4 @@
-//! How many ops a second are taken: from one connection, or from all holders of a token.
+//! Rate limits: of one connection, or of all connections that use one token.
 
 use std::num::NonZeroU32;
 
@@ -6,29 +6,29 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::problem::{Code, Problem};
 
-/// So many ops a second, a second's worth of them at once. More are refused, not delayed.
+/// A limit of operations per second. A burst may use the operations of one second at once; more are refused, not delayed.
 #[derive(Debug)]
 pub(crate) struct Rate(DefaultDirectRateLimiter, NonZeroU32);
 
 impl Rate {
-    /// A rate of `ops` a second; none if that is 0.
+    /// A limit of `ops` per second; `None` for 0, which means no limit.
     #[must_use]
     pub(crate) fn new(ops: u32) -> Option<Self> {
         let ops = NonZeroU32::new(ops)?;
         Some(Self(RateLimiter::direct(Quota::per_second(ops)), ops))
     }
 
-    /// Counts `ops` of whom `whose` names.
+    /// Charges `ops` operations to the rate limit of `whose`: a connection or a token.
     ///
     /// # Errors
-    /// `slow_down`: they are not counted, and may come again later. More at once than a second's worth never may.
+    /// `slow_down`: nothing was charged. The same operations may be sent later, unless they are more than one second allows.
     pub(crate) fn spend(&self, ops: usize, whose: &str) -> Result<(), Problem> {
         let Some(ops) = NonZeroU32::new(u32::try_from(ops).unwrap_or(u32::MAX)) else { return Ok(()) };
-        let Self(limiter, most) = self;
+        let Self(limiter, limit) = self;
         if let Ok(Ok(())) = limiter.check_n(ops) {
             return Ok(());
         }
-        let message = format!("more than {most} ops a second for this {whose}; nothing was done");
+        let message = format!("more than {limit} ops a second for this {whose}; nothing was done");
         Err(Problem::new(Code::SlowDown, message))
     }
 }

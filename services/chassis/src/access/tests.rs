@@ -1,8 +1,10 @@
-//! Who is let in, and what a file of tokens must be.
+//! Which requests get which grants, and which files of tokens are refused.
+
+use std::path::Path;
 
 use super::*;
 
-fn holders(json: &str) -> Access {
+fn tokens(json: &str) -> Access {
     Access::parse(json).expect("a list of tokens")
 }
 
@@ -21,13 +23,15 @@ const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf5
 fn everyone_may_do_everything_where_there_are_no_tokens() {
     let access = Access::default();
     assert!(!access.is_restricted());
-    let Holder(grant) = access.holder(&headers(&[("authorization", "Bearer what")])).expect("everyone");
-    assert!(grant.read("").is_ok() && grant.write("any").is_ok() && grant.spend(usize::MAX).is_ok());
+    let caller = access.caller(&headers(&[("authorization", "Bearer what")]), None).expect("everyone");
+    assert!(
+        caller.may_read("").is_ok() && caller.may_write("any").is_ok() && caller.spend(usize::MAX).is_ok()
+    );
 }
 
 #[test]
 fn only_the_token_itself_lets_in() {
-    let access = holders(&format!(r#"[{{"name":"app","sha256":"{SECRET}","read":[""]}}]"#));
+    let access = tokens(&format!(r#"[{{"name":"app","sha256":"{SECRET}","read":[""]}}]"#));
     let table = [
         (&[("authorization", "Bearer secret")][..], true),
         (&[("authorization", "bearer  secret ")], true),
@@ -46,9 +50,9 @@ fn only_the_token_itself_lets_in() {
         (&[("authorization", &format!("Bearer {SECRET}"))], false),
     ];
     for (fields, lets_in) in table {
-        let holder = access.holder(&headers(fields));
-        assert_eq!(holder.is_ok(), lets_in, "{fields:?}");
-        if let Err(problem) = holder {
+        let caller = access.caller(&headers(fields), None);
+        assert_eq!(caller.is_ok(), lets_in, "{fields:?}");
+        if let Err(problem) = caller {
             assert_eq!(problem.code, Code::Unauthenticated);
         }
     }
@@ -57,12 +61,13 @@ fn only_the_token_itself_lets_in() {
 
 #[test]
 fn a_token_grants_what_begins_with_its_prefixes_and_nothing_else() {
-    let access = holders(&format!(
+    let access = tokens(&format!(
         r#"[{{"name":"other","sha256":"{}","read":[""]}},
             {{"name":"app","sha256":"{SECRET}","read":["user/","é"],"write":["user/1"],"ops_per_second":2}}]"#,
         "0".repeat(64)
     ));
-    let Holder(grant) = access.holder(&headers(&[("authorization", "Bearer secret")])).expect("it is known");
+    let bearer = headers(&[("authorization", "Bearer secret")]);
+    let caller = access.caller(&bearer, None).expect("it is known");
     for (asked, read, write) in [
         ("user/", true, false),
         ("user/1", true, true),
@@ -74,14 +79,17 @@ fn a_token_grants_what_begins_with_its_prefixes_and_nothing_else() {
         ("é1", true, false),
         ("e", false, false),
     ] {
-        assert_eq!((grant.read(asked).is_ok(), grant.write(asked).is_ok()), (read, write), "{asked:?}");
+        assert_eq!(
+            (caller.may_read(asked).is_ok(), caller.may_write(asked).is_ok()),
+            (read, write),
+            "{asked:?}"
+        );
     }
-    assert_eq!(grant.read("").expect_err("too much").code, Code::Forbidden);
-    assert!(grant.spend(2).is_ok());
-    assert_eq!(grant.spend(1).expect_err("over its rate").code, Code::SlowDown);
-    let Holder(again) =
-        access.clone().holder(&headers(&[("authorization", "Bearer secret")])).expect("known");
-    assert!(again.spend(1).is_err(), "all its holders share the rate");
+    assert_eq!(caller.may_read("").expect_err("too much").code, Code::Forbidden);
+    assert!(caller.spend(2).is_ok());
+    assert_eq!(caller.spend(1).expect_err("over its rate").code, Code::SlowDown);
+    let again = access.clone().caller(&bearer, None).expect("known");
+    assert!(again.spend(1).is_err(), "all connections that use a token share its rate");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What configurations are refused, and what the others mean.
+//! Which configurations are refused, and what the others mean.
 
 use super::*;
 use clap::Parser as _;
@@ -20,7 +20,7 @@ fn validate(listen: &str, args: &[&str]) -> Result<Public, String> {
 #[test]
 fn the_defaults_serve_this_machine() {
     let public = validate("127.0.0.1:8001", &[]).expect("defaults are valid");
-    assert_eq!(public.limits, Limits::default());
+    assert_eq!(public.limits, ConnectionLimits::default());
     assert_eq!(public.origin.public_hosts, ["localhost", "127.0.0.1", "[::1]"]);
     assert!(public.origin.allowed.is_empty());
     assert_eq!(public.drain_timeout, Duration::from_secs(15));

@@ -1,18 +1,18 @@
-//! The CORS headers: for configured origins, and never for another.
+//! CORS headers, for the configured origins only.
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};
 
-use crate::edge::origin::OriginRule;
+use super::origin::OriginRule;
 
-/// Whether a browser asks what a page of another origin may send.
+/// Whether `request` is a preflight: a browser asks what a page of another origin may send.
 pub(crate) fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         && request.headers().contains_key(header::ORIGIN)
 }
 
-/// The answer to that, once the origin has been admitted.
+/// The response to a preflight of an admitted origin.
 pub(crate) fn preflight() -> Response {
     Response::builder()
         .status(StatusCode::NO_CONTENT)
@@ -22,7 +22,7 @@ pub(crate) fn preflight() -> Response {
         .finish()
 }
 
-/// Lets a page of a configured origin read the response. Caches must know that it depends on who asks.
+/// Lets a page of a configured origin read the response. `Vary` tells caches that the response depends on the origin.
 pub(crate) fn headers(rule: &OriginRule, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     if rule.allowed.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! What the client is told when an endpoint fails, and what the log is.
+//! Responses and log lines for endpoints that fail.
 
 use std::any::Any;
 
@@ -7,7 +7,7 @@ use poem::{PathPattern, Response};
 
 use crate::problem::{Code, Problem};
 
-/// An endpoint panicked.
+/// Logs the panic of an endpoint. The client learns only that the request failed.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
     tracing::error!(panic = panic_text(panic), "an endpoint panicked");
     internal()
@@ -17,7 +17,8 @@ fn internal() -> Problem {
     Problem::new(Code::Internal, "internal error")
 }
 
-/// A response the endpoint made itself stays as it is; every other error gets a code.
+/// The response to an error of an endpoint. A response that the endpoint made itself stays as it is; every other error gets a
+/// code.
 pub(crate) fn error_response(error: poem::Error) -> Response {
     if error.is_from_response() || error.is::<Problem>() {
         return error.into_response();
@@ -58,7 +59,7 @@ fn problem_of(error: &poem::Error) -> Problem {
     if code.status() < 500 {
         return Problem::new(code, error.to_string());
     }
-    // The client learns that it failed, the log learns why.
+    // The log has the reason. The client learns only that the request failed.
     tracing::error!(error = error as &dyn std::error::Error, "a request failed");
     match code {
         Code::Unavailable => Problem::new(code, "the service is unavailable"),
@@ -68,5 +69,5 @@ fn problem_of(error: &poem::Error) -> Problem {
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("not a text")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("the panic has no message")
 }

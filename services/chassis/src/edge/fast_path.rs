@@ -1,47 +1,42 @@
-//! The way around the framework, for the plain requests that are most of the load.
+//! The fast path: answers the plain requests that are most of the load without the framework.
 //!
-//! Routing, extracting and boxing take two fifths of the instructions of a small GET. The framework still defines what
-//! every request means: an [`Express`] answers as it would, or leaves the request to it.
+//! Routing, extracting and boxing take two fifths of the instructions of a small GET. The framework still defines what every
+//! request means: a [`FastPath`] answers exactly as the framework would, or leaves the request to it.
 
 use std::future::Ready;
-use std::sync::Arc;
 
 use http::HeaderMap;
 use poem::Response;
 
-use crate::access::Grant;
-use crate::peer::Line;
+use crate::access::Caller;
 
-/// Answers plain GETs: without a query, a body or an `Origin`, within the limits of the edge.
-pub trait Express: Send + Sync + 'static {
-    /// The pattern of the paths it answers, as telemetry names it.
+/// Answers plain GETs: admitted, without a query, a body or an `Origin`.
+pub trait FastPath: Send + Sync + 'static {
+    /// The pattern of the paths that it answers, as telemetry names it.
     const ROUTE: &'static str;
 
-    /// The answer, to be awaited; `None` = the framework is to answer. `path` is as it was sent: percent-encoded, and
-    /// left to the framework if that is not UTF-8, because who decodes a path need not do it twice. What `grant` does not
-    /// allow is left to it too. `line` is where the answer goes. Only the future may panic.
+    /// The response, to be awaited. `None` leaves the request to the framework, and so must every request that `caller` may
+    /// not make. `path` is percent-encoded UTF-8. Only the future may panic.
     fn answer<'a>(
         &'a self,
         path: &str,
         headers: &HeaderMap,
-        grant: &Grant,
-        line: &Arc<Line>,
+        caller: &Caller,
     ) -> Option<impl Future<Output = Response> + Send + use<'a, Self>>;
 }
 
-/// Leaves everything to the framework.
+/// A fast path that leaves every request to the framework.
 #[derive(Debug, Clone, Copy)]
-pub struct Nothing;
+pub struct NoFastPath;
 
-impl Express for Nothing {
+impl FastPath for NoFastPath {
     const ROUTE: &'static str = "";
 
     fn answer<'a>(
         &'a self,
         _: &str,
         _: &HeaderMap,
-        _: &Grant,
-        _: &Arc<Line>,
+        _: &Caller,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         None::<Ready<Response>>
     }

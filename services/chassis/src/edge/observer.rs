@@ -1,4 +1,4 @@
-//! What is recorded about each HTTP request: its duration always, a span when spans are exported.
+//! Telemetry of each HTTP request: its duration always, a span if spans are exported.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::telemetry::Telemetry;
 
-/// Most requests here take well under a millisecond, so the usual boundaries would show nothing.
+/// Bucket boundaries. Most requests take less than a millisecond: the usual boundaries would put them all in one bucket.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -29,7 +29,7 @@ impl Observer {
         let duration = telemetry
             .meter()
             .f64_histogram("http.server.request.duration")
-            .with_description("Time from a request's header to its answer's, by route pattern")
+            .with_description("Time from the head of a request to the head of its response, by route pattern")
             .with_unit("s")
             .with_boundaries(SECONDS.to_vec())
             .build();
@@ -40,7 +40,7 @@ impl Observer {
         self.spans
     }
 
-    /// The span of a request, a child of the caller's if it sent one.
+    /// The span of a request, as a child of the span that the client sent, if it sent one.
     pub(crate) fn span(&self, method: &Method, headers: &HeaderMap) -> Span {
         if !self.spans {
             return Span::none();
@@ -53,12 +53,12 @@ impl Observer {
             http.response.status_code = field::Empty,
         );
         let parent = TraceContextPropagator::new().extract(&Headers(headers));
-        // It fails only where no layer would export the span either.
+        // It fails only if no layer exports the span.
         let _ = span.set_parent(parent);
         span
     }
 
-    /// `route` is the pattern, never the path: a path holds a key.
+    /// Records a response. `route` is the pattern, never the path: a path contains a key.
     pub(crate) fn record(
         &self,
         span: &Span,
@@ -70,7 +70,7 @@ impl Observer {
         let method = known(method);
         if !span.is_none() {
             let name = route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
-            // The span has begun, so its `otel.name` field would come too late.
+            // The span has begun: setting its `otel.name` field would have no effect.
             span.context().span().update_name(name);
             span.record("http.route", route.as_ref().map(StringValue::as_str));
             span.record("http.response.status_code", status);
@@ -87,7 +87,7 @@ impl Observer {
     }
 }
 
-/// A client may invent methods; the labels are ours.
+/// The label of a method. A client may invent methods, so unknown ones share one label.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

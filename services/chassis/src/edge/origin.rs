@@ -1,23 +1,23 @@
-//! Which browser pages may talk to this service.
+//! The rule that decides which browser pages may use this service.
 
 use http::uri::{Authority, Scheme, Uri};
 
 use crate::problem::{Code, Problem};
 
-/// Pages of `allowed` may, and pages this service serves itself under one of its `public_hosts`.
+/// Allows pages of the origins in `allowed`, and pages that this service serves itself under one of its `public_hosts`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginRule {
     /// Origins as browsers send them: `https://example.org`, with a port only if it is not the default.
     pub allowed: Vec<String>,
-    /// Names of this service, without ports. A name that an attacker's DNS points here is not among them.
+    /// Host names of this service, without ports. An attacker's host name that resolves to this machine is not among them.
     pub public_hosts: Vec<String>,
 }
 
 impl OriginRule {
-    /// Judges the `Origin` and `Host` headers of a request.
+    /// Checks the `Origin` and `Host` fields of a request. A request without `Origin` is allowed.
     ///
     /// # Errors
-    /// `forbidden` for a page that is neither configured nor our own.
+    /// `forbidden`: the page is neither of a configured origin nor one of our own.
     pub fn check(&self, origin: Option<&str>, host: Option<&str>) -> Result<(), Problem> {
         let Some(origin) = origin else { return Ok(()) };
         if self.lists(origin) || host.is_some_and(|host| self.is_own(origin, host)) {
@@ -26,13 +26,13 @@ impl OriginRule {
         Err(Problem::new(Code::Forbidden, "this origin is not allowed"))
     }
 
-    /// Whether a page of another origin is configured: only these get CORS headers.
+    /// Whether `origin` is configured. Only configured origins get CORS headers.
     #[must_use]
     pub fn lists(&self, origin: &str) -> bool {
         self.allowed.iter().any(|listed| listed == origin)
     }
 
-    /// Same host and port as `Host`, and a host that is ours.
+    /// Whether `origin` has the host and port of `Host`, and the host is one of ours.
     fn is_own(&self, origin: &str, host: &str) -> bool {
         let (Ok(origin), Ok(host)) = (origin.parse::<Uri>(), host.parse::<Authority>()) else {
             return false;

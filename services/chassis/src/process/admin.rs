@@ -1,6 +1,4 @@
-//! The admin port: is it alive, is it ready, what has it measured.
-
-use std::time::Duration;
+//! The admin port: liveness, readiness and metrics.
 
 use http::{StatusCode, header};
 use poem::endpoint::make_sync;
@@ -9,11 +7,11 @@ use tokio::net::TcpListener;
 
 use crate::edge::admin_edge;
 use crate::process::stop::Stop;
-use crate::server::{Limits, serve};
+use crate::server::{ConnectionLimits, serve};
 use crate::telemetry::Telemetry;
 
-/// Serves `/livez`, `/readyz` and `/metrics` for as long as the future is polled, the drain included, when it is
-/// not ready. `ready` says why it is not, and must not block.
+/// Serves `/livez`, `/readyz` and `/metrics` as long as the future is polled. During the drain the process is not ready.
+/// `ready` is the check behind `/readyz`: its error says why not. It must not block.
 pub async fn serve_admin<R>(listener: TcpListener, ready: R, telemetry: &Telemetry, stop: &Stop)
 where
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
@@ -38,7 +36,7 @@ where
                 response.body(metrics.render())
             })),
         );
-    let limits = Limits { connections_max: 64, header_timeout: Duration::from_secs(5), ..Limits::default() };
+    let limits = ConnectionLimits { connections_max: 64, ..ConnectionLimits::default() };
     serve(listener, None, admin_edge(app), &limits, &Stop::new()).await;
 }
 

@@ -1,4 +1,4 @@
-//! The health check of a container: the binary asks its own admin port.
+//! The health check of a container: asks the admin port of a process on this machine.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use crate::process::terminal::say;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks `/readyz`: success if it is ready, otherwise failure and the reason on stderr. Blocks for a few seconds at most.
+/// Asks `/readyz`. Exit code 0 if the process is ready; otherwise 1, and the reason on stderr. Blocks for a few seconds at most.
 #[must_use]
 pub fn check(admin_addr: SocketAddr) -> ExitCode {
     match ask(reachable(admin_addr)) {
@@ -26,7 +26,7 @@ pub fn check(admin_addr: SocketAddr) -> ExitCode {
     }
 }
 
-/// A port open on all addresses is asked on this machine's own.
+/// The address to connect to: the loopback address if the port listens on all addresses.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         ip if !ip.is_unspecified() => ip,

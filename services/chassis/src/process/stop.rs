@@ -1,4 +1,4 @@
-//! How a process ends: one signal passed to everyone, one tracker of who is not done, one deadline.
+//! The stop of a process: one signal that all parts see, one tracker of the sockets that are open, one deadline.
 
 use std::fmt::Display;
 use std::io;
@@ -13,19 +13,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::process::terminal;
 
-/// The stop signal of one process. Clones are the same signal.
+/// The stop signal of one process. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// Wakes those who wait.
+    /// Wakes the tasks that wait for the signal.
     token: CancellationToken,
-    /// The same fact for those who ask on every request: the token takes a lock, this does not.
+    /// The same information without a lock, for code that checks it on every request.
     begun: Arc<AtomicBool>,
-    /// Tasks that outlive their HTTP connection: upgraded sockets.
+    /// Tasks of upgraded sockets, which outlive their HTTP connection.
     tracker: TaskTracker,
 }
 
 impl Stop {
-    /// A signal that has not begun.
+    /// A signal for a stop that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -43,25 +43,25 @@ impl Stop {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Waits until the drain begins. May be dropped at any time.
+    /// Waits until the drain begins. Cancel-safe.
     pub async fn wait(&self) {
         self.token.cancelled().await;
     }
 
-    /// A token of one's own that is cancelled when the drain begins. A task that polls often waits on this one:
-    /// `wait` would take a lock that all tasks share, on each poll.
+    /// A new token that is cancelled when the drain begins, for a task that polls often: [`Stop::wait`] takes a lock shared by
+    /// all tasks on each poll.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.token.child_token()
     }
 
-    /// Where sockets that outlive their HTTP connection are spawned. The owner of the process closes it and waits.
+    /// The tracker on which tasks of upgraded sockets are spawned. The process waits for them before it drains the service.
     #[must_use]
     pub fn tracker(&self) -> &TaskTracker {
         &self.tracker
     }
 
-    /// The first signal begins the drain; returns at the second one, which means "now".
+    /// The first signal begins the drain. Returns at the second signal: stop at once.
     pub async fn on_signals(self, mut signals: Signals) {
         signals.next().await;
         tracing::info!("stopping");
@@ -70,13 +70,13 @@ impl Stop {
     }
 }
 
-/// Says on stderr, in one line, why the process cannot go on. The exit code is 1.
+/// Prints on stderr, in one line, why the process cannot go on. The exit code is 1.
 pub fn failure(why: impl Display) -> ExitCode {
     terminal::say(why);
     ExitCode::FAILURE
 }
 
-/// SIGTERM and SIGINT, caught from the moment this exists.
+/// Catches SIGTERM and SIGINT as long as it exists.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -84,15 +84,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals. Call it before anyone can know the ports, or an early signal kills the process.
+    /// Catches the signals. Call it before the ports are announced: until then a signal kills the process.
     ///
     /// # Errors
-    /// When the system refuses the handler.
+    /// The system refuses the handler.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next signal and says which it was. May be dropped at any time.
+    /// Waits for the next signal. Cancel-safe.
     pub async fn next(&mut self) -> SignalKind {
         tokio::select! {
             _ = self.terminate.recv() => SignalKind::terminate(),
@@ -101,9 +101,10 @@ impl Signals {
     }
 }
 
-/// Runs `work`, which serves until `stop` begins and then drains in order. Success if it ended by itself after
-/// that; failure if it ended before, at a second signal, or `drain_timeout` after the drain began (`work` is
-/// dropped then).
+/// Runs `work`, which serves until `stop` begins and then drains.
+///
+/// The exit code is 0 if `work` ends after the stop began. It is 1 if `work` ends earlier, at a second signal, and
+/// `drain_timeout` after the stop began; in the last two cases `work` is dropped.
 pub async fn run_until_stopped(
     stop: &Stop,
     signals: Signals,
@@ -119,7 +120,7 @@ pub async fn run_until_stopped(
             if stop.begun() {
                 return ExitCode::SUCCESS;
             }
-            tracing::error!("the service ended without having been told to");
+            tracing::error!("the service ended without a stop signal");
         }
         () = stop.clone().on_signals(signals) => tracing::error!("second signal: stopping without draining"),
         () = deadline => tracing::error!(?drain_timeout, "the drain took too long: stopping"),

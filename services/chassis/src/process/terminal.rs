@@ -1,9 +1,9 @@
-//! What a process says to whoever started it.
+//! Messages of a process to the terminal that started it.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-/// Says a line on stderr. Where stderr is gone there is nobody to tell, which is no reason to stop working.
+/// Prints a line on stderr. That stderr is closed is no reason to stop working.
 pub fn say(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

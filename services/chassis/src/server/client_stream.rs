@@ -1,4 +1,4 @@
-//! A client's stream: holds its place under the connection cap, and gives up on a peer that does not read.
+//! The byte stream of one client: counts as an open connection, and fails if the client does not read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,30 +14,30 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use crate::peer::Line;
+use crate::peer::Peer;
 
-/// What the kernel keeps unsent for a peer before a write waits. Left to itself it takes megabytes, in which a peer that
-/// reads slowly looks like one that does not read at all.
+/// How many unsent bytes the kernel buffers for a client before a write waits. Its default is megabytes: a client that reads
+/// slowly then looks like a client that does not read at all.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
-/// Dropping it, upgraded or not, closes the socket and frees the place.
-pub(crate) struct Wire {
-    stream: Stream,
+/// The stream of a client, over TCP or TLS. Dropping it closes the connection and gives its permit back.
+pub(crate) struct ClientStream {
+    stream: Transport,
     write_timeout: Duration,
-    /// Runs while a write waits for the peer to read.
+    /// The time limit of a write that waits for the client to read.
     waiting: Option<Pin<Box<Sleep>>>,
-    line: Arc<Line>,
-    _place: OwnedSemaphorePermit,
+    peer: Arc<Peer>,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// What the bytes go over.
-pub(crate) enum Stream {
+/// The transport under a client stream.
+pub(crate) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Prepares a connection that was just accepted.
+/// Sets the socket options of a connection that was just accepted.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     // A reply is one write; waiting to fill a packet would only delay it.
     stream.set_nodelay(true)?;
@@ -46,86 +46,88 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-impl Wire {
+impl ClientStream {
     pub(crate) fn new(
-        stream: Stream,
+        stream: Transport,
         write_timeout: Duration,
-        line: Arc<Line>,
-        place: OwnedSemaphorePermit,
+        peer: Arc<Peer>,
+        permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { stream, write_timeout, waiting: None, line, _place: place }
+        Self { stream, write_timeout, waiting: None, peer, _permit: permit }
     }
 
-    /// Last words, if there is room for them. Under TLS there is no saying something at once.
-    pub(crate) fn say(&self, text: &[u8]) {
-        if let Stream::Plain(stream) = &self.stream {
-            // The peer may be gone, which is fine: the connection ends here either way.
+    /// Sends a last response before the connection closes, if the kernel takes it at once. Sends nothing over TLS, where a
+    /// write may have to wait.
+    pub(crate) fn send_last(&self, text: &[u8]) {
+        if let Transport::Plain(stream) = &self.stream {
+            // The client may be gone: the connection ends here either way.
             let _ = stream.try_write(text);
         }
     }
 
     pub(crate) fn scheme(&self) -> Scheme {
         match &self.stream {
-            Stream::Plain(_) => Scheme::HTTP,
-            Stream::Tls(_) => Scheme::HTTPS,
+            Transport::Plain(_) => Scheme::HTTP,
+            Transport::Tls(_) => Scheme::HTTPS,
         }
     }
 
     fn tcp(&self) -> &TcpStream {
         match &self.stream {
-            Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => stream.get_ref().0,
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
         }
     }
 
+    /// Notes in the peer whether the write waits, and fails the write at its time limit or after a reset.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if self.line.is_given_up() {
+        if self.peer.is_reset() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if written.is_ready() {
             if self.waiting.take().is_some() {
-                self.line.proceed();
+                self.peer.proceed();
             }
             return written;
         }
         if self.waiting.is_none() {
-            self.line.stall();
+            self.peer.stall();
         }
-        self.line.waits(cx.waker());
+        self.peer.waits(cx.waker());
         let limit = self.write_timeout;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl Drop for Wire {
+impl Drop for ClientStream {
     fn drop(&mut self) {
-        if self.line.is_given_up() {
-            // Reset, so that the end of what was sent is not taken for the end of what there was to send. Where that cannot
-            // be, the connection is gone.
+        if self.peer.is_reset() {
+            // With a linger time of zero, closing resets the connection: the client cannot take a part of a response for all
+            // of it. If the option cannot be set, the connection is gone already.
             let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         };
         self.watch(cx, written)
     }
@@ -136,24 +138,24 @@ impl AsyncWrite for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
         self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            // It may have taken bytes that it could not send yet.
-            Stream::Tls(stream) => {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            // The TLS session may hold bytes that are not sent yet.
+            Transport::Tls(stream) => {
                 let flushed = Pin::new(stream).poll_flush(cx);
                 self.watch(cx, flushed)
             }
@@ -162,8 +164,8 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a client is told that cannot have a connection, or loses it before its request is there.
+//! Responses sent without a request: the connection limit is reached, or the request took too long to arrive.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,29 +11,29 @@ use tokio_util::task::TaskTracker;
 
 use crate::problem::{Code, Problem};
 
-/// Connections over the cap that are told so at the same time; the rest are just closed.
+/// How many refused connections may wait at a time for their response to be read; more are closed without one.
 const REFUSALS_MAX: usize = 256;
-/// How long a refused client may take to read why.
+/// How long a refused client may take to read its response.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Tells clients over the cap that they are.
+/// Refuses the connections over the limit.
 pub(crate) struct Refusals {
     connections_max: usize,
-    /// Whether clients understand what is not encrypted; if not, they are just let go.
-    in_clear: bool,
-    /// One per refusal under way.
-    places: Arc<Semaphore>,
+    /// Whether the port speaks plain HTTP. Over TLS, refused connections are closed without a response.
+    is_plain: bool,
+    /// One permit for each refusal under way.
+    permits: Arc<Semaphore>,
     reply: Arc<[u8]>,
-    /// When it was last logged: an overload must not flood the log too.
+    /// When a refusal was last logged. It is logged at most every 10 s, so that an overload does not flood the log.
     logged: Option<Instant>,
 }
 
 impl Refusals {
-    pub(crate) fn new(connections_max: usize, in_clear: bool) -> Self {
+    pub(crate) fn new(connections_max: usize, is_plain: bool) -> Self {
         Self {
             connections_max,
-            in_clear,
-            places: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            is_plain,
+            permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
             reply: raw(Problem::new(Code::Overloaded, "too many connections")).into(),
             logged: None,
         }
@@ -42,30 +42,30 @@ impl Refusals {
     pub(crate) fn refuse(&mut self, mut stream: TcpStream, tasks: &TaskTracker) {
         if self.logged.is_none_or(|logged| logged.elapsed() > Duration::from_secs(10)) {
             self.logged = Some(Instant::now());
-            tracing::warn!(connections_max = self.connections_max, "refusing connections over the cap");
+            tracing::warn!(connections_max = self.connections_max, "refusing connections: too many are open");
         }
-        if !self.in_clear {
+        if !self.is_plain {
             return;
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return;
         };
         let reply = Arc::clone(&self.reply);
         tasks.spawn(async move {
-            let _place = place;
-            // Closing on unread bytes resets the connection, and the client would lose the answer: read them first.
+            let _permit = permit;
+            // Closing with unread bytes resets the connection, and the client would lose the response: read them first.
             let farewell = async {
                 stream.write_all(&reply).await?;
                 stream.shutdown().await?;
                 tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
             };
-            // Whether it was heard makes no difference here.
+            // Whether the client read the response makes no difference here.
             let _ = timeout(REFUSAL_TIMEOUT, farewell).await;
         });
     }
 }
 
-/// A whole reply, for connections that hyper does not drive.
+/// A whole response as bytes, for connections that hyper does not drive.
 pub(crate) fn raw(problem: Problem) -> Vec<u8> {
     let body = problem.body();
     let response = problem.into_response();

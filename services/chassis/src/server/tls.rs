@@ -1,4 +1,4 @@
-//! TLS on a public port: the certificate that the configuration names, and the handshake.
+//! TLS of the public port: certificate, private key and handshake.
 
 use std::fmt;
 use std::path::Path;
@@ -12,31 +12,31 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use tokio_rustls::server::TlsStream;
 
-/// A certificate with its key. Clones are the same.
+/// A certificate and its private key. Clones share them.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
 /// Why a certificate or its key is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BadTls {
-    /// A file is not there, or is no PEM of what it should be.
+    /// A file cannot be read, or is not the PEM that it should be.
     #[error("{path}: {reason}")]
     File {
-        /// Which.
+        /// The file.
         path: String,
         /// What is wrong with it.
         reason: pem::Error,
     },
-    /// They do not fit each other.
+    /// The certificate and the key do not belong together.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(#[from] tokio_rustls::rustls::Error),
 }
 
 impl Tls {
-    /// Reads a chain of certificates, that of this service first, and its private key, both in PEM.
+    /// Reads a certificate chain (the certificate of this service first) and its private key, both in PEM.
     ///
     /// # Errors
-    /// When a file cannot be read, holds something else, or the two do not fit each other.
+    /// A file cannot be read or is not PEM, or the two do not belong together.
     pub fn read(certificates: &Path, key: &Path) -> Result<Self, BadTls> {
         let bad = |path: &Path| {
             let path = path.display().to_string();
@@ -54,7 +54,7 @@ impl Tls {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// The handshake with a client; as long as the client takes for it.
+    /// The handshake with a client. It has no time limit of its own.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         self.0.accept(stream).await
     }

@@ -2,12 +2,12 @@
 
 use chassis::edge::origin::OriginRule;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
-use chassis::server::Limits;
+use chassis::server::ConnectionLimits;
 
 use crate::net::Server;
 
 async fn server() -> Server {
-    Server::start(Limits::default()).await
+    Server::start(ConnectionLimits::default()).await
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_request_over_its_limits_is_refused_and_one_at_them_is_not() {
 async fn only_pages_of_configured_origins_may_read_and_are_told_so() {
     let rule =
         OriginRule { allowed: vec!["https://app.example".into()], public_hosts: vec!["localhost".into()] };
-    let server = Server::with(Limits::default(), rule).await;
+    let server = Server::with(ConnectionLimits::default(), rule).await;
     let get =
         |origin: &str| format!("GET /keys/a HTTP/1.1\r\nHost: localhost:80\r\nOrigin: {origin}\r\n\r\n");
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use chassis::server::Limits;
+use chassis::server::ConnectionLimits;
 use tokio::io::AsyncReadExt as _;
 
 use crate::net::{Client, Server, soon};
 
-fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
-    let mut limits = Limits::default();
+fn limits(change: impl FnOnce(&mut ConnectionLimits)) -> ConnectionLimits {
+    let mut limits = ConnectionLimits::default();
     change(&mut limits);
     limits
 }

@@ -3,7 +3,7 @@
 mod admin;
 mod drain;
 mod edge;
-mod express;
+mod fast_path;
 mod limits;
 mod net;
 mod tracing_export;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use chassis::access::Access;
 use chassis::edge::edge;
-use chassis::edge::fast_path::{Express, Nothing};
+use chassis::edge::fast_path::{FastPath, NoFastPath};
 use chassis::edge::origin::OriginRule;
 use chassis::problem::{Code, Problem};
 use chassis::process::stop::Stop;
-use chassis::server::{Limits, bind, serve};
+use chassis::server::{ConnectionLimits, bind, serve};
 use chassis::telemetry::Telemetry;
 use poem::endpoint::{make, make_sync};
 use poem::error::InternalServerError;
@@ -44,22 +44,26 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(limits: Limits) -> Self {
+    pub(crate) async fn start(limits: ConnectionLimits) -> Self {
         Self::with(limits, OriginRule::default()).await
     }
 
-    pub(crate) async fn with(limits: Limits, origin: OriginRule) -> Self {
-        Self::beside(Nothing, limits, origin).await
+    pub(crate) async fn with(limits: ConnectionLimits, origin: OriginRule) -> Self {
+        Self::beside(NoFastPath, limits, origin).await
     }
 
-    /// One whose plain requests `express` may answer.
-    pub(crate) async fn beside(express: impl Express, limits: Limits, origin: OriginRule) -> Self {
+    /// A server whose plain requests `fast_path` may answer.
+    pub(crate) async fn beside(
+        fast_path: impl FastPath,
+        limits: ConnectionLimits,
+        origin: OriginRule,
+    ) -> Self {
         let (gate, opened) = watch::channel(false);
         let (arrived, waiting) = watch::channel(0);
         let (stop, telemetry) = (Stop::new(), Telemetry::new("test", None).expect("metrics"));
         let edge_stop = Stop::new();
         let app = edge(app(opened, arrived), origin, Access::default(), &telemetry, edge_stop.clone())
-            .with_express(express);
+            .with_fast_path(fast_path);
         let addr = "127.0.0.1:0".parse().expect("an address");
         let listener = bind(addr).await.expect("a free port");
         let addr = listener.local_addr().expect("it is open");

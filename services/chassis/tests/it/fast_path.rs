@@ -1,13 +1,10 @@
-//! Plain requests go around the framework, and nobody can tell.
+//! Plain requests are answered without the framework, and clients see no difference.
 
-use std::sync::Arc;
-
-use chassis::access::Grant;
-use chassis::edge::fast_path::Express;
+use chassis::access::Caller;
+use chassis::edge::fast_path::FastPath;
 use chassis::edge::origin::OriginRule;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
-use chassis::peer::Line;
-use chassis::server::Limits;
+use chassis::server::ConnectionLimits;
 use percent_encoding::percent_decode_str;
 use poem::Response;
 use poem::http::HeaderMap;
@@ -17,15 +14,14 @@ use crate::net::Server;
 /// Answers `/keys/…`, which the app knows too, and `/express/…`, which it does not.
 struct Test;
 
-impl Express for Test {
+impl FastPath for Test {
     const ROUTE: &'static str = "/express/{key}";
 
     fn answer<'a>(
         &'a self,
         path: &str,
         _: &HeaderMap,
-        _: &Grant,
-        _: &Arc<Line>,
+        _: &Caller,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         percent_decode_str(path).decode_utf8().ok()?;
         let is_mine = path.starts_with("/keys/") || path.starts_with("/express/");
@@ -38,11 +34,11 @@ impl Express for Test {
 }
 
 async fn server() -> Server {
-    Server::beside(Test, Limits::default(), OriginRule::default()).await
+    Server::beside(Test, ConnectionLimits::default(), OriginRule::default()).await
 }
 
 #[tokio::test]
-async fn a_plain_get_is_answered_by_the_express_and_nothing_else_is() {
+async fn the_fast_path_answers_plain_gets_and_nothing_else() {
     let server = server().await;
     let plain = server.ask("GET /keys/a HTTP/1.1\r\nAccept: */*\r\n\r\n").await;
     assert_eq!((plain.status(), plain.body.as_str()), (200, "express"));
@@ -68,7 +64,7 @@ async fn a_plain_get_is_answered_by_the_express_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_express_is_a_500_and_all_of_it_is_counted() {
+async fn a_panic_of_the_fast_path_is_a_500_and_all_of_it_is_counted() {
     let server = server().await;
     let mut client = server.connect().await;
     client.send("GET /express/panic HTTP/1.1\r\n\r\n").await;

@@ -1,9 +1,7 @@
-//! Plain gets of one key, answered without the framework.
+//! The fast path: plain gets of one key, answered without the framework.
 
-use std::sync::Arc;
-
-use chassis::access::Grant;
-use chassis::peer::Line;
+use chassis::access::Caller;
+use chassis::edge::fast_path::FastPath;
 use chassis::problem::Problem;
 use percent_encoding::percent_decode_str;
 use poem::http::{HeaderMap, header};
@@ -15,27 +13,26 @@ use crate::parameters::KeyText;
 /// The route of one key as telemetry names it. The specification generator calls its parameter `param0`.
 pub(crate) const ENTRY: &str = "/storage/{key}";
 
-/// What `GET /storage/{key}` is without `If-None-Match`.
-pub(crate) struct Express(pub(crate) Api);
+/// Answers `GET /storage/{key}` without `If-None-Match`.
+pub(crate) struct Entries(pub(crate) Api);
 
-impl chassis::edge::fast_path::Express for Express {
+impl FastPath for Entries {
     const ROUTE: &'static str = ENTRY;
 
     fn answer<'a>(
         &'a self,
         path: &str,
         headers: &HeaderMap,
-        grant: &Grant,
-        line: &Arc<Line>,
+        caller: &Caller,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         if headers.contains_key(header::IF_NONE_MATCH) {
             return None;
         }
         let key = key(path)?;
-        grant.read(&key).ok()?;
-        let line = Arc::clone(line);
+        caller.may_read(&key).ok()?;
+        let peer = caller.peer().cloned();
         Some(async move {
-            let read = self.0.read(KeyText(key), Some(&line), |_| false).await;
+            let read = self.0.read(KeyText(key), peer.as_ref(), |_| false).await;
             read.map_or_else(Problem::into_response, IntoResponse::into_response)
         })
     }
