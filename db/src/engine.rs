@@ -1,11 +1,15 @@
 //! What a lane needs of a database: the steps of one fenced transaction. Two engines speak it.
 
+pub(crate) mod clock;
+pub(crate) mod schema;
+pub(crate) mod shapes;
+
 use std::future::Future;
 
 use crate::Error;
 use crate::entry::{Key, Rev};
+use crate::plan::run::Held;
 use crate::plan::{Row, Stored};
-use crate::run::Held;
 use crate::sweeper::Hint;
 
 /// A database that lanes can write to.

@@ -261,5 +261,4 @@ impl fmt::Display for Rev {
 }
 
 #[cfg(test)]
-#[path = "entry_tests.rs"]
 mod tests;

@@ -20,9 +20,9 @@ use link::{Begun, Failed};
 use transaction::Transaction;
 
 use crate::Error;
-use crate::batch::Batch;
-use crate::batcher::Batcher;
 use crate::engine::Engine;
+use crate::lane::batch::Batch;
+use crate::lane::batcher::Batcher;
 use crate::plan::Plan;
 
 /// The most parts of a transaction. Writes that arrive while one part is written form the next part. Without a limit, writes that

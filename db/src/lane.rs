@@ -1,5 +1,14 @@
 //! A lane: takes what waits, commits it in one fenced transaction, answers each. Knows no SQL.
 
+pub(crate) mod batch;
+pub(crate) mod batcher;
+pub(crate) mod inbox;
+pub(crate) mod outbox;
+pub(crate) mod pending;
+#[cfg(test)]
+pub(crate) mod trial;
+pub(crate) mod writer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +17,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
-use crate::batch::{Batch, REVS_RESERVED};
-use crate::batcher::Batcher;
 use crate::engine::Engine;
 use crate::fence::{Attempt, Link, TimeLimits};
-use crate::inbox::{Inbox, Received};
-use crate::writer::{BatchReport, LaneState, WriterConfig};
+use crate::lane::batch::{Batch, REVS_RESERVED};
+use crate::lane::batcher::Batcher;
+use crate::lane::inbox::{Inbox, Received};
+use crate::lane::writer::{BatchReport, LaneState, WriterConfig};
 
 /// How often an idle lane sends a statement, so that the server does not close its connection (`wait_timeout`, 30 s).
 const IDLE: Duration = Duration::from_secs(10);
@@ -209,5 +218,4 @@ impl<E: Engine> Drop for Lane<E> {
 }
 
 #[cfg(test)]
-#[path = "lane_tests.rs"]
 mod tests;

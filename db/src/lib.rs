@@ -10,43 +10,30 @@
 //! - A [`Snapshot`] shows the store as it was at one instant, every write acknowledged before it included.
 //! - Keys and values are bytes: nothing is folded, padded or cut.
 
-mod batch;
-mod batcher;
-mod clock;
 mod engine;
 mod entry;
 mod fence;
-mod inbox;
 mod lane;
 mod mysql;
-mod outbox;
-mod pending;
 mod plan;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod plan_model;
-mod range;
-mod run;
 mod scanner;
-mod schema;
 #[cfg(test)]
 mod scripted;
-mod shapes;
 mod sqlite;
 mod store;
 mod sweeper;
-#[cfg(test)]
-mod trial;
-mod writer;
 
 pub use entry::{
     Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Rev, Settled, VALUE_BYTES_MAX, Value,
     ValueTooLong, Write,
 };
-pub use outbox::Place;
-pub use pending::Ticket;
-pub use range::Range;
+pub use lane::outbox::Place;
+pub use lane::pending::Ticket;
+pub use lane::writer::{BatchReport, Gauge, Refusal, Submitted, Writer, WriterConfig};
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use plan::model as plan_model;
+pub use scanner::range::Range;
 pub use scanner::{Record, Scanner, Snapshot};
 pub use store::{BadUrl, Error, Grants, Reader, Store};
 pub use sweeper::{Round, sweep};
-pub use writer::{BatchReport, Gauge, Refusal, Submitted, Writer, WriterConfig};

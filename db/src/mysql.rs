@@ -13,8 +13,8 @@ use sqlx::{Arguments, AssertSqlSafe};
 
 use crate::Error;
 use crate::engine::Engine;
+use crate::engine::shapes::pad;
 use crate::entry::Key;
-use crate::shapes::pad;
 
 pub(crate) use connect::MySql;
 use connect::{Identity, error};

@@ -2,8 +2,12 @@
 //!
 //! Pure. A batch means what the same writes one by one in arrival order would mean.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod model;
+pub(crate) mod run;
+
 use crate::entry::{Change, Expiry, Key, Op, Outcome, Rev, Settled, Write};
-use crate::run::{Held, Run, State};
+use crate::plan::run::{Held, Run, State};
 
 /// One row to write: what a key holds after all writes of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,5 +199,4 @@ impl<'a> Row<'a> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -1,11 +1,13 @@
 //! Reading in key order: a connection of its own, a snapshot at a time, one statement after another.
 
+pub(crate) mod range;
+
 use std::ops::ControlFlow;
 
 use crate::Error;
 use crate::entry::Rev;
 use crate::mysql::MySqlScanner;
-use crate::range::Range;
+use crate::scanner::range::Range;
 use crate::sqlite::SqliteScanner;
 use crate::store::{AnyEngine, CONNECT_TIMEOUT, QUERY_TIMEOUT, Store, within};
 

@@ -14,8 +14,8 @@ use sqlx::{Arguments, ConnectOptions, SqliteConnection};
 
 use crate::Error;
 use crate::engine::Engine;
+use crate::engine::shapes::{SHAPES, pad};
 use crate::entry::Key;
-use crate::shapes::{SHAPES, pad};
 use crate::store::{BadUrl, QUERY_TIMEOUT};
 
 pub(crate) use reader::SqliteReader;

@@ -6,8 +6,8 @@ use tokio::pin;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Error;
-use crate::batch::{Batch, GRACE};
-use crate::batcher::Batcher;
+use crate::lane::batch::{Batch, GRACE};
+use crate::lane::batcher::Batcher;
 use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT};
 
 /// How often the queue is searched for overdue writes while the database does not answer.

@@ -9,9 +9,9 @@ use url::Url;
 
 use super::MySqlReader;
 use crate::Error;
-use crate::clock;
+use crate::engine::clock;
+use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::shapes::SHAPES;
 use crate::store::BadUrl;
 
 /// Statements a connection keeps prepared: every size of five kinds of writes, lists and the rest.

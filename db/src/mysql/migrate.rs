@@ -5,7 +5,7 @@ use sqlx::{MySqlConnection, Row as _};
 
 use super::connect::{MySql, close, error, run};
 use crate::Error;
-use crate::schema::{Applied, fits};
+use crate::engine::schema::{Applied, fits};
 use crate::store::Grants;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");

@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::connect::error;
 use super::{key_list, now};
 use crate::Error;
+use crate::engine::shapes::{Texts, list, padded};
 use crate::entry::{Entry, Key};
-use crate::shapes::{Texts, list, padded};
 use crate::store::entry;
 
 /// One connection for reads: autocommit on.

@@ -8,7 +8,7 @@ use sqlx::{MySqlConnection, Row as _};
 use super::connect::{MySql, close, error};
 use super::now;
 use crate::Error;
-use crate::range::Range;
+use crate::scanner::range::Range;
 use crate::scanner::{Record, record};
 
 /// A snapshot of several statements needs it. Who reads them may be gone without a word: the server then gives its

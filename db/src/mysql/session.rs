@@ -8,12 +8,12 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::connect::{Identity, error};
 use super::{bind, key_list, text};
 use crate::Error;
-use crate::clock::micros;
 use crate::engine::Session;
+use crate::engine::clock::micros;
+use crate::engine::shapes::{Texts, filled, padded};
 use crate::entry::{Expiry, KEY_BYTES_MAX, Key, Rev};
+use crate::plan::run::Held;
 use crate::plan::{Row, Stored};
-use crate::run::Held;
-use crate::shapes::{Texts, filled, padded};
 use crate::store::KEYS_PER_SELECT_MAX;
 use crate::sweeper::Hint;
 

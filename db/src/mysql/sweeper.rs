@@ -7,7 +7,7 @@ use super::connect::{MySql, close, error};
 use super::session::hint_list;
 use super::{bind, now, text};
 use crate::Error;
-use crate::shapes::{either, list, pad, padded};
+use crate::engine::shapes::{either, list, pad, padded};
 use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 use crate::sweeper::{Found, HINTS_PER_SWEEP_MAX, Hint, Round, Sweep, keys_of, ripe};
 

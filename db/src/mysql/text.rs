@@ -1,7 +1,7 @@
 //! The texts of the statements of writes, each for a number of rows or keys.
 
 use super::now;
-use crate::shapes::list;
+use crate::engine::shapes::list;
 
 /// Adds the fence row of a lane; its age counts from here on.
 pub(super) const REGISTER: &str =

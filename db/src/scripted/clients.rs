@@ -12,8 +12,8 @@ use super::record::Record;
 use super::sent::{About, EXPIRING, GROUP, Sent, TOGETHER, key, plain, read, rev_of};
 use super::server::Server;
 use crate::entry::{Change, Expiry, Op, Rev, Value, Write};
-use crate::outbox::Place;
-use crate::writer::{Submitted, Writer};
+use crate::lane::outbox::Place;
+use crate::lane::writer::{Submitted, Writer};
 
 /// One client, on a connection of its own to one process.
 pub(super) struct Client {

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use crate::entry::Settled;
-use crate::pending::Ticket;
-use crate::writer::Refusal;
+use crate::lane::pending::Ticket;
+use crate::lane::writer::Refusal;
 
 /// How long after its deadline a write may be answered: the second in which a statement under way may end, and a little for
 /// timers, of which each is exact to a millisecond.

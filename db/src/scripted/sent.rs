@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::record::{Record, answer};
 use super::server::{Sabotage, Server};
 use crate::entry::{Key, Outcome, Settled};
-use crate::writer::Refusal;
+use crate::lane::writer::Refusal;
 
 /// The number in the history of the keys that are only ever written together.
 pub(super) const GROUP: u64 = 1000;

@@ -8,8 +8,8 @@ use super::tables::Written;
 use crate::Error;
 use crate::engine::{Engine, Session};
 use crate::entry::{Key, Rev};
+use crate::plan::run::Held;
 use crate::plan::{Row, Stored};
-use crate::run::Held;
 use crate::sweeper::Hint;
 
 /// A scripted server; `ROUND_TRIPS` as in [`Engine`].

@@ -20,10 +20,10 @@ use super::sent;
 use super::server::{Sabotage, Server};
 use super::session::Scripted;
 use crate::entry::{Change, Expiry, Key, Op, Value, Write};
-use crate::outbox::Place;
-use crate::pending::Ticket;
-use crate::trial;
-use crate::writer::{Refusal, Submitted, Writer, WriterConfig};
+use crate::lane::outbox::Place;
+use crate::lane::pending::Ticket;
+use crate::lane::trial;
+use crate::lane::writer::{Refusal, Submitted, Writer, WriterConfig};
 
 /// Within this time after the last fault every writer works again: `wait_timeout` frees locks after 30 s.
 const RECOVERY_MAX: Duration = Duration::from_mins(1);

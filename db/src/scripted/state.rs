@@ -13,7 +13,7 @@ use super::statement::{Answer, Statement};
 use super::tables::{Fence, Tables, Transaction};
 use crate::Error;
 use crate::entry::Rev;
-use crate::run::Held;
+use crate::plan::run::Held;
 
 /// Everything a server knows.
 #[derive(Debug)]

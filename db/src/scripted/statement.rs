@@ -4,7 +4,7 @@ use super::locks::{ConnectionId, Lock};
 use super::tables::Written;
 use crate::entry::{Key, Rev};
 use crate::plan::Stored;
-use crate::run::Held;
+use crate::plan::run::Held;
 use crate::sweeper::Hint;
 
 /// A statement on its way.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::entry::{Expiry, Key};
+use crate::plan::run::Held;
 use crate::plan::{Row, Stored};
-use crate::run::Held;
 use crate::sweeper::Hint;
 
 /// A row of `entries`.

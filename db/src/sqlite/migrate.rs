@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection};
 
 use super::{Sqlite, error};
 use crate::Error;
-use crate::schema::{Applied, fits};
+use crate::engine::schema::{Applied, fits};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 

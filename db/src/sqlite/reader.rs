@@ -5,8 +5,8 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{NOW, error, key_list, unsigned};
 use crate::Error;
+use crate::engine::shapes::{Texts, list, padded};
 use crate::entry::{Entry, Key};
-use crate::shapes::{Texts, list, padded};
 use crate::store::entry;
 
 /// One connection for reads.

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::{NOW, Sqlite, error, unsigned};
 use crate::Error;
-use crate::range::Range;
+use crate::scanner::range::Range;
 use crate::scanner::{Record, record};
 
 /// One connection for reads in key order.

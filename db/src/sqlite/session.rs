@@ -5,12 +5,12 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{bind, error, key_list, signed, text, unsigned};
 use crate::Error;
-use crate::clock::{self, micros};
 use crate::engine::Session;
+use crate::engine::clock::{self, micros};
+use crate::engine::shapes::{Texts, filled, padded};
 use crate::entry::{Expiry, Key, Rev};
+use crate::plan::run::Held;
 use crate::plan::{Row, Stored};
-use crate::run::Held;
-use crate::shapes::{Texts, filled, padded};
 use crate::store::KEYS_PER_SELECT_MAX;
 use crate::sweeper::Hint;
 

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::session::hint_list;
 use super::{NOW, Sqlite, bind, error, signed, text, unsigned};
 use crate::Error;
-use crate::shapes::{either, list, pad, padded};
+use crate::engine::shapes::{either, list, pad, padded};
 use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 use crate::sweeper::{Found, HINTS_PER_SWEEP_MAX, Hint, Round, Sweep, keys_of, ripe};
 

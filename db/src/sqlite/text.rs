@@ -1,7 +1,7 @@
 //! The texts of the statements of writes, each for a number of rows or keys.
 
 use super::NOW;
-use crate::shapes::list;
+use crate::engine::shapes::list;
 
 /// Keys, their revisions and whether they are live.
 pub(super) fn held(keys: usize) -> String {

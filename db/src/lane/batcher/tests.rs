@@ -3,9 +3,9 @@
 use futures_util::FutureExt;
 
 use super::*;
-use crate::outbox::{Outbox, Place};
-use crate::pending::Ticket;
-use crate::trial::{config, due, name};
+use crate::lane::outbox::{Outbox, Place};
+use crate::lane::pending::Ticket;
+use crate::lane::trial::{config, due, name};
 
 /// A batcher for batches of up to three writes that each have two seconds, and where to put them in.
 fn feed() -> (Outbox, Batcher) {

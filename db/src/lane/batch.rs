@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use tracing::{Span, info_span};
 
 use crate::entry::{Settled, Write};
-use crate::pending::Pending;
-use crate::writer::{BatchReport, Refusal, WriterConfig};
+use crate::lane::pending::Pending;
+use crate::lane::writer::{BatchReport, Refusal, WriterConfig};
 
 /// How far past its deadline a write may be answered because a statement is under way.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
@@ -189,5 +189,4 @@ impl Batch {
 }
 
 #[cfg(test)]
-#[path = "batch_tests.rs"]
 mod tests;

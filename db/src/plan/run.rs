@@ -170,5 +170,4 @@ impl<'a> State<'a> {
 }
 
 #[cfg(test)]
-#[path = "run_tests.rs"]
 mod tests;

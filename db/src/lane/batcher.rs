@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::batch::{Batch, GRACE};
-use crate::inbox::{Inbox, Received};
-use crate::writer::{LaneState, Refusal, WriterConfig};
+use crate::lane::batch::{Batch, GRACE};
+use crate::lane::inbox::{Inbox, Received};
+use crate::lane::writer::{LaneState, Refusal, WriterConfig};
 
 /// The inbox of a lane and the limits of a batch.
 #[derive(Debug)]
@@ -105,5 +105,4 @@ impl Batcher {
 }
 
 #[cfg(test)]
-#[path = "batcher_tests.rs"]
 mod tests;

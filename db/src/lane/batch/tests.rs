@@ -4,8 +4,8 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::entry::{Outcome, Rev};
-use crate::pending::Ticket;
-use crate::trial::{atomic, config, due};
+use crate::lane::pending::Ticket;
+use crate::lane::trial::{atomic, config, due};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -15,10 +15,10 @@ use tracing::Span;
 
 use crate::engine::Engine;
 use crate::entry::{Key, Write};
-use crate::inbox::Inbox;
 use crate::lane::Lane;
-use crate::outbox::{Depth, Outbox, Place};
-use crate::pending::{Pending, Ticket};
+use crate::lane::inbox::Inbox;
+use crate::lane::outbox::{Depth, Outbox, Place};
+use crate::lane::pending::{Pending, Ticket};
 use crate::store::{AnyEngine, Store};
 
 /// Limits of the write side of one process.

@@ -8,10 +8,10 @@ use tracing::Span;
 use super::*;
 use crate::entry::{Outcome, Settled, Write};
 use crate::fence::PARTS_MAX;
-use crate::outbox::Place;
+use crate::lane::outbox::Place;
+use crate::lane::trial::{config, set, set_and_ask};
+use crate::lane::writer::{Refusal, Submitted, Writer};
 use crate::scripted::{Rates, Sabotage, Script, Scripted, Server};
-use crate::trial::{config, set, set_and_ask};
-use crate::writer::{Refusal, Submitted, Writer};
 
 /// A healthy server, and a writer of one lane on it.
 struct Trial {

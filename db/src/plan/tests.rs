@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::entry::{Change, Outcome, Value};
-use crate::plan_model::{Model, Record, carry_out, means_the_same, revs_grow};
+use crate::plan::model::{Model, Record, carry_out, means_the_same, revs_grow};
 
 const FIRST: u64 = 300;
 

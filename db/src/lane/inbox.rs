@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::entry::{Key, OP_BYTES, Write};
-use crate::outbox::{Outbox, Place};
-use crate::pending::Pending;
+use crate::lane::outbox::{Outbox, Place};
+use crate::lane::pending::Pending;
 
 /// How many younger writes may stand before an overdue one in a channel, so that it is still found while the database hangs. A write
 /// that waited for room can be queued a little after writes that came later.
@@ -244,5 +244,4 @@ fn keys_of(write: &Write) -> impl Iterator<Item = &Key> {
 }
 
 #[cfg(test)]
-#[path = "inbox_tests.rs"]
 mod tests;

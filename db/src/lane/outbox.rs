@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::pending::Pending;
+use crate::lane::pending::Pending;
 
 /// Where a write waits in the queue of its lane. A client that sends one write at a time would otherwise wait behind all the
 /// writes of a client that sends many.

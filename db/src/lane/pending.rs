@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::entry::{Settled, Write};
-use crate::writer::Refusal;
+use crate::lane::writer::Refusal;
 
 /// A write in a lane.
 #[derive(Debug)]

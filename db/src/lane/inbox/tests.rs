@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::trial::{self, atomic, name};
+use crate::lane::trial::{self, atomic, name};
 
 /// A write that falls due so many milliseconds from now.
 fn due(name: &str, millis: u64) -> Pending {
