@@ -1,16 +1,25 @@
 //! What a lane needs of a database: the steps of one fenced transaction. Two engines speak it.
 
 pub(crate) mod clock;
+pub(crate) mod columns;
 pub(crate) mod schema;
 pub(crate) mod shapes;
 
 use std::future::Future;
 
-use crate::Error;
 use crate::entry::{Key, Rev};
-use crate::plan::run::Held;
-use crate::plan::{Row, Stored};
-use crate::sweeper::Hint;
+use crate::error::Error;
+use crate::plan::run::{Held, Row, Stored};
+use crate::sweeper::hint::Hint;
+
+/// The database users that [`Store::migrate`] gives exactly the rights their service needs.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// The user of `ws-ingest`; none = no grant.
+    pub writer: Option<String>,
+    /// The user of `rest-read`; none = no grant.
+    pub reader: Option<String>,
+}
 
 /// A database that lanes can write to.
 pub(crate) trait Engine: Clone + Send + Sync + 'static {

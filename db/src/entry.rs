@@ -56,6 +56,19 @@ pub struct Entry {
     pub rev: Rev,
 }
 
+/// A row as a snapshot shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'r> {
+    /// The key.
+    pub key: &'r str,
+    /// The value; none if the entry is deleted or expired by the database's clock when the row is read.
+    pub value: Option<&'r str>,
+    /// The revision.
+    pub rev: Rev,
+    /// When it expires, in microseconds UTC, if ever.
+    pub expires_at: Option<u64>,
+}
+
 /// How long a value lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
@@ -127,6 +140,20 @@ pub enum Settled {
         /// The revision its key has; 0: it is absent.
         rev: Rev,
     },
+}
+
+/// Why a write was not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not applied: the database cannot be reached or refuses.
+    #[error("the database is not available")]
+    Unavailable,
+    /// Not applied: there was not enough time left to commit it, though the database works.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// Perhaps applied: a COMMIT with it was sent, and its outcome could not be found out in time.
+    #[error("the outcome of the write is not known")]
+    OutcomeUnknown,
 }
 
 impl Key {

@@ -19,8 +19,8 @@ pub(crate) use link::Link;
 use link::{Begun, Failed};
 use transaction::Transaction;
 
-use crate::Error;
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::lane::batch::Batch;
 use crate::lane::batcher::Batcher;
 use crate::plan::Plan;

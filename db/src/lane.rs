@@ -2,9 +2,11 @@
 
 pub(crate) mod batch;
 pub(crate) mod batcher;
+pub(crate) mod config;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod pending;
+pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod trial;
 pub(crate) mod writer;
@@ -21,8 +23,9 @@ use crate::engine::Engine;
 use crate::fence::{Attempt, Link, TimeLimits};
 use crate::lane::batch::{Batch, REVS_RESERVED};
 use crate::lane::batcher::Batcher;
+use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::inbox::{Inbox, Received};
-use crate::lane::writer::{BatchReport, LaneState, WriterConfig};
+use crate::lane::state::LaneState;
 
 /// How often an idle lane sends a statement, so that the server does not close its connection (`wait_timeout`, 30 s).
 const IDLE: Duration = Duration::from_secs(10);

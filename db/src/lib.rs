@@ -12,6 +12,7 @@
 
 mod engine;
 mod entry;
+mod error;
 mod fence;
 mod lane;
 mod mysql;
@@ -22,18 +23,22 @@ mod scripted;
 mod sqlite;
 mod store;
 mod sweeper;
+mod timeouts;
 
+pub use engine::Grants;
 pub use entry::{
-    Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Rev, Settled, VALUE_BYTES_MAX, Value,
-    ValueTooLong, Write,
+    Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Record, Refusal, Rev, Settled,
+    VALUE_BYTES_MAX, Value, ValueTooLong, Write,
 };
+pub use error::{BadUrl, Error};
+pub use lane::config::{BatchReport, WriterConfig};
 pub use lane::outbox::Place;
 pub use lane::pending::Ticket;
-pub use lane::writer::{BatchReport, Gauge, Refusal, Submitted, Writer, WriterConfig};
+pub use lane::writer::{Gauge, Submitted, Writer};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use plan::model as plan_model;
 pub use scanner::range::Range;
-pub use scanner::{Record, Scanner, Snapshot};
-pub use store::{BadUrl, Error, Grants, Reader, Store};
+pub use scanner::{Scanner, Snapshot};
+pub use store::{Reader, Store};
 pub use sweeper::{Round, sweep};

@@ -11,10 +11,10 @@ mod text;
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments, AssertSqlSafe};
 
-use crate::Error;
 use crate::engine::Engine;
 use crate::engine::shapes::pad;
 use crate::entry::Key;
+use crate::error::Error;
 
 pub(crate) use connect::MySql;
 use connect::{Identity, error};

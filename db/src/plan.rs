@@ -6,30 +6,8 @@
 pub mod model;
 pub(crate) mod run;
 
-use crate::entry::{Change, Expiry, Key, Op, Outcome, Rev, Settled, Write};
-use crate::plan::run::{Held, Run, State};
-
-/// One row to write: what a key holds after all writes of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Row<'a> {
-    pub(crate) key: &'a Key,
-    /// Empty for a tombstone.
-    pub(crate) value: &'a str,
-    /// The revision to write unless the stored one is ahead of it.
-    pub(crate) rev: u64,
-    /// [`TOMBSTONE`] for a deleted key.
-    pub(crate) expiry: Expiry,
-}
-
-/// The expiry of what was deleted: expired for ever.
-pub(crate) const TOMBSTONE: Expiry = Expiry::At(0);
-
-/// What the store made of a [`Row`] of [`Rows::free`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) rev: u64,
-    pub(crate) created: bool,
-}
+use crate::entry::{Change, Key, Op, Outcome, Rev, Settled, Write};
+use crate::plan::run::{Held, Row, Run, State, Stored};
 
 /// The rows of a batch, each kind in key order.
 #[derive(Debug, Default)]
@@ -184,17 +162,6 @@ fn apply<'a>(write: &'a Write, runs: &[usize], states: &mut [State<'a>]) -> Sett
         (Write::Atomic(_), None) => {
             Settled::All(ops.map(|(op, &run)| states[run].apply(write, op)).collect())
         }
-    }
-}
-
-impl<'a> Row<'a> {
-    /// What `op` leaves of its key.
-    pub(crate) fn of(op: &'a Op, rev: u64) -> Self {
-        let (value, expiry) = match &op.change {
-            Change::Set(value, expiry) => (value.as_str(), *expiry),
-            Change::Delete => ("", TOMBSTONE),
-        };
-        Self { key: &op.key, value, rev, expiry }
     }
 }
 

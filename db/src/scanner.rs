@@ -4,12 +4,13 @@ pub(crate) mod range;
 
 use std::ops::ControlFlow;
 
-use crate::Error;
-use crate::entry::Rev;
+use crate::entry::Record;
+use crate::error::Error;
 use crate::mysql::MySqlScanner;
 use crate::scanner::range::Range;
 use crate::sqlite::SqliteScanner;
-use crate::store::{AnyEngine, CONNECT_TIMEOUT, QUERY_TIMEOUT, Store, within};
+use crate::store::{AnyEngine, Store};
+use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
 /// One connection that reads in key order, from one [`Snapshot`] at a time. Throw it away after an error, and if a
 /// snapshot was not ended.
@@ -26,19 +27,6 @@ enum AnyScanner {
 /// the database keeps what is overwritten.
 #[derive(Debug)]
 pub struct Snapshot<'a>(&'a mut AnyScanner);
-
-/// A row as a snapshot shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'r> {
-    /// The key.
-    pub key: &'r str,
-    /// The value; none if the entry is deleted or expired by the database's clock when the row is read.
-    pub value: Option<&'r str>,
-    /// The revision.
-    pub rev: Rev,
-    /// When it expires, in microseconds UTC, if ever.
-    pub expires_at: Option<u64>,
-}
 
 impl Store {
     /// Opens one connection that reads in key order, checking durability and schema, within 3 seconds.
@@ -113,17 +101,4 @@ impl Snapshot<'_> {
             AnyScanner::Sqlite(scanner) => within(QUERY_TIMEOUT, scanner.end()).await,
         }
     }
-}
-
-/// A record from the bytes of its columns.
-pub(crate) fn record<'r>(
-    key: &'r [u8],
-    value: Option<&'r [u8]>,
-    rev: u64,
-    expires_at: Option<u64>,
-) -> Result<Record<'r>, Error> {
-    let text = |bytes: &'r [u8]| {
-        std::str::from_utf8(bytes).map_err(|_| Error::Internal("a key or value that is not UTF-8".into()))
-    };
-    Ok(Record { key: text(key)?, value: value.map(text).transpose()?, rev: Rev(rev), expires_at })
 }

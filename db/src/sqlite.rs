@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Arguments, ConnectOptions, SqliteConnection};
 
-use crate::Error;
 use crate::engine::Engine;
 use crate::engine::shapes::{SHAPES, pad};
 use crate::entry::Key;
-use crate::store::{BadUrl, QUERY_TIMEOUT};
+use crate::error::{BadUrl, Error};
+use crate::timeouts::QUERY_TIMEOUT;
 
 pub(crate) use reader::SqliteReader;
 pub(crate) use scanner::SqliteScanner;

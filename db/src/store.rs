@@ -1,53 +1,14 @@
 //! The store by its URL: one of two engines, opened for reads or for writes.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
-use tokio::time::timeout;
 
+use crate::engine::Grants;
+use crate::engine::shapes::KEYS_PER_SELECT_MAX;
 use crate::entry::{Entry, Key};
+use crate::error::{BadUrl, Error};
 use crate::mysql::{MySql, MySqlReader};
 use crate::sqlite::{Sqlite, SqliteReader};
-
-/// The most keys of one SELECT, and so of one [`Reader::get`].
-pub(crate) const KEYS_PER_SELECT_MAX: usize = 128;
-
-/// How long opening a connection may take, its checks included.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long one statement may take before its connection is given up.
-pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why the database did not do what it was asked. The text is for the log, never for a client.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another writer was in the way; nothing was applied and the same connection may try again.
-    #[error("another writer holds the same rows: {0}")]
-    Conflict(String),
-    /// The database cannot be reached, refuses, or took too long. A new connection may try again.
-    #[error("database unavailable: {0}")]
-    Unavailable(String),
-    /// The database can be reached, but must not be used as it is set up.
-    #[error("database not fit for use: {0}")]
-    NotReady(String),
-    /// The database holds or answers what it never should.
-    #[error("unexpected database content: {0}")]
-    Internal(String),
-}
-
-/// The database URL cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("DATABASE_URL {0}")]
-pub struct BadUrl(pub(crate) String);
-
-/// The database users that [`Store::migrate`] gives exactly the rights their service needs.
-#[derive(Debug, Clone, Default)]
-pub struct Grants {
-    /// The user of `ws-ingest`; none = no grant.
-    pub writer: Option<String>,
-    /// The user of `rest-read`; none = no grant.
-    pub reader: Option<String>,
-}
+use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
 /// A database by its URL. Nothing is opened until it is asked to read, write or migrate.
 #[derive(Debug, Clone)]
@@ -140,28 +101,6 @@ impl Reader {
             AnyReader::Sqlite(reader) => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await,
         }
     }
-}
-
-/// `work`, or [`Error::Unavailable`] once `limit` has passed.
-pub(crate) async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    match timeout(limit, work).await {
-        Ok(done) => done,
-        Err(_) => Err(Error::Unavailable(format!("no answer within {} ms", limit.as_millis()))),
-    }
-}
-
-/// An entry from the bytes of its columns.
-pub(crate) fn entry(key: &[u8], value: &[u8], rev: u64) -> Result<Entry, Error> {
-    let text = |bytes: &[u8]| {
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| Error::Internal("a key or value that is not UTF-8".into()))
-    };
-    let key = Key::new(text(key)?, usize::MAX)
-        .map_err(|_| Error::Internal("a key of a length that cannot be".into()))?;
-    Ok(Entry { key, value: text(value)?, rev: crate::Rev(rev) })
 }
 
 #[cfg(test)]

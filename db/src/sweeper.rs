@@ -1,5 +1,7 @@
 //! The sweeper: removes what has been dead for long, a little at a time, one sweeper at a time.
 
+pub(crate) mod hint;
+
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -7,103 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::Error;
-use crate::entry::Expiry;
-use crate::plan::Row;
+use crate::error::Error;
 use crate::store::{AnyEngine, Store};
-
-/// How long an entry is kept after it expired, and how far its revision must be behind the database's clock, in microseconds.
-///
-/// A key whose row is gone goes on from the clock, so its revisions only grow if the removed one lies well behind it. No
-/// transaction lives that long, nor does a clock go back by as much.
-const MARGIN: u64 = 10 * 60 * 1_000_000;
-
-/// The most hints of one transaction: what it locks, writers wait for.
-pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
-
-/// A place where something was to be found at some time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Hint {
-    /// Microseconds since 1970.
-    pub(crate) at: u64,
-    pub(crate) key: Vec<u8>,
-}
-
-/// The farthest a hint is ahead: an entry that is to live longer is looked at then, and gets another.
-const AHEAD: u64 = 60 * 60 * 1_000_000;
-
-/// Hints stand at whole multiples of this, so that a key whose expiry is put off over and over has few of them.
-const SLOT: u64 = 10 * 60 * 1_000_000;
-
-impl Hint {
-    /// When the sweeper is to look at a row just written, if ever.
-    pub(crate) fn of(row: &Row<'_>) -> Option<Self> {
-        // The revision is the database's clock at the start of the transaction, or ahead of it.
-        let now = row.rev;
-        let end = match row.expiry {
-            Expiry::Never => return None,
-            // However far away it is: the hint stands an hour ahead at most.
-            Expiry::After(seconds) => now.saturating_add(seconds.saturating_mul(1_000_000)),
-            Expiry::At(at) => at,
-        };
-        Some(Self::at(end.max(now), now, row.key.as_str().as_bytes().to_vec()))
-    }
-
-    /// Where `key`, which may be ripe at `end` and not before, is looked at.
-    fn at(end: u64, now: u64, key: Vec<u8>) -> Self {
-        let at = end.min(now.saturating_add(AHEAD));
-        Self { at: at.div_ceil(SLOT) * SLOT, key }
-    }
-}
-
-/// What is there, under lock.
-#[derive(Debug, Clone)]
-pub(crate) struct Found {
-    pub(crate) key: Vec<u8>,
-    pub(crate) rev: u64,
-    pub(crate) expires_at: Option<u64>,
-}
-
-/// What one transaction is to do.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sweep {
-    /// Entries to remove, in key order.
-    pub(crate) dead: Vec<Vec<u8>>,
-    /// Hints that take the place of those looked at.
-    pub(crate) later: Vec<Hint>,
-}
-
-/// The keys of `hints`, each once and in order.
-pub(crate) fn keys_of(hints: &[Hint]) -> Vec<&[u8]> {
-    let mut keys: Vec<&[u8]> = hints.iter().map(|hint| hint.key.as_slice()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
-}
-
-/// Hints up to this instant can be ripe at the instant `now`, both in microseconds since 1970.
-pub(crate) fn ripe(now: u64) -> u64 {
-    // In the first minutes of 1970 nothing is ripe.
-    now.saturating_sub(MARGIN)
-}
-
-impl Sweep {
-    /// Judges the entries `found` where hints led; the hints have then done their work.
-    pub(crate) fn of(found: Vec<Found>, now: u64) -> Self {
-        let mut sweep = Self::default();
-        for Found { key, rev, expires_at } in found {
-            // What never expires needs no hint any more.
-            let Some(expires_at) = expires_at else { continue };
-            let end = expires_at.max(rev);
-            if end <= ripe(now) {
-                sweep.dead.push(key);
-            } else {
-                sweep.later.push(Hint::at(end, now, key));
-            }
-        }
-        sweep
-    }
-}
 
 /// How a round of the sweeper ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,53 +69,5 @@ async fn round(store: &Store) -> Result<Round, Error> {
     match &store.engine {
         AnyEngine::MySql(mysql) => mysql.sweep().await,
         AnyEngine::Sqlite(sqlite) => sqlite.sweep().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entry::Key;
-    use crate::plan::TOMBSTONE;
-
-    /// The beginning of a slot.
-    const NOW: u64 = 1_800_000_000_000_000;
-
-    fn judged(rev: u64, expires_at: Option<u64>) -> Sweep {
-        Sweep::of(vec![Found { key: b"k".to_vec(), rev, expires_at }], NOW)
-    }
-
-    #[test]
-    fn what_lives_is_left_alone_and_looked_at_again_if_it_is_to_expire() {
-        assert_eq!(judged(1, None), Sweep::default());
-        for (end, at) in [(NOW + 1, NOW + SLOT), (NOW + AHEAD, NOW + AHEAD), (u64::MAX >> 1, NOW + AHEAD)] {
-            let later = vec![Hint { at, key: b"k".to_vec() }];
-            assert_eq!(judged(1, Some(end)), Sweep { dead: Vec::new(), later });
-        }
-    }
-
-    #[test]
-    fn an_expiry_put_off_again_and_again_has_few_hints() {
-        let key = Key::new("k".into(), 512).expect("short");
-        let hint = |rev, expiry| Hint::of(&Row { key: &key, value: "", rev, expiry }).map(|hint| hint.at);
-        assert_eq!(hint(NOW, Expiry::Never), None);
-        assert_eq!(hint(NOW + 1, TOMBSTONE), Some(NOW + SLOT));
-        assert_eq!(hint(NOW, Expiry::After(1)), Some(NOW + SLOT));
-        assert_eq!(hint(NOW, Expiry::At(NOW + SLOT)), Some(NOW + SLOT));
-        let hours = |seconds: u64| hint(NOW + seconds * 1_000_000, Expiry::After(3_153_600_000));
-        let hints: std::collections::BTreeSet<_> = (0..7200).map(hours).collect();
-        assert_eq!(hints.len(), 13, "twelve slots of ten minutes begin within two hours");
-    }
-
-    #[test]
-    fn the_dead_go_ten_minutes_after_both_their_end_and_their_revision() {
-        let (ripe, unripe) = (NOW - 600_000_000, NOW - 599_999_999);
-        let gone = Sweep { dead: vec![b"k".to_vec()], later: Vec::new() };
-        assert_eq!(judged(1, Some(ripe)), gone);
-        assert_eq!(judged(ripe, Some(0)), gone);
-        for (rev, expires_at, at) in [(1, unripe, NOW), (unripe, 0, NOW), (NOW + 5, ripe, NOW + SLOT)] {
-            let later = vec![Hint { at, key: b"k".to_vec() }];
-            assert_eq!(judged(rev, Some(expires_at)), Sweep { dead: Vec::new(), later });
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use sqlx::migrate::Migrator;
 
-use crate::Error;
+use crate::error::Error;
 
 /// A newer schema fits an older program if each migration it lacks begins its name with this.
 const COMPATIBLE: &str = "compatible";

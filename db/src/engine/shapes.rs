@@ -8,6 +8,9 @@ const EXACT_MAX: usize = 16;
 /// The sizes above that; more rows are several statements.
 const LARGE: [usize; 8] = [24, 32, 48, 64, 96, 128, 192, 256];
 
+/// The most keys of one SELECT, and so of one [`Reader::get`].
+pub(crate) const KEYS_PER_SELECT_MAX: usize = 128;
+
 /// How many statement texts one kind of statement can have.
 pub(crate) const SHAPES: usize = EXACT_MAX + LARGE.len();
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::pin;
 use tokio::time::{Instant, timeout_at};
 
-use crate::Error;
+use crate::error::Error;
 use crate::lane::batch::{Batch, GRACE};
 use crate::lane::batcher::Batcher;
-use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT};
+use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT};
 
 /// How often the queue is searched for overdue writes while the database does not answer.
 const CHECK_INTERVAL: Duration = GRACE.checked_div(2).expect("two is not zero");

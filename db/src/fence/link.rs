@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{TimeLimits, Transaction};
-use crate::Error;
 use crate::engine::{Engine, Session};
-use crate::lane::writer::LaneState;
-use crate::store::{CONNECT_TIMEOUT, within};
+use crate::error::Error;
+use crate::lane::state::LaneState;
+use crate::timeouts::{CONNECT_TIMEOUT, within};
 
 /// After this time without a write a lane takes a new id, long before the sweeper deletes its row (after a day).
 const ROW_AGE_MAX: Duration = Duration::from_hours(6);

@@ -1,11 +1,11 @@
 //! An open transaction of a lane, between its fence and its COMMIT.
 
 use super::TimeLimits;
-use crate::Error;
 use crate::engine::Session;
 use crate::entry::{Rev, Settled};
+use crate::error::Error;
 use crate::plan::Plan;
-use crate::sweeper::Hint;
+use crate::sweeper::hint::Hint;
 
 /// A transaction whose fence has matched, with the connection it is open on.
 ///

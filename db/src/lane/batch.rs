@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 
-use crate::entry::{Settled, Write};
+use crate::entry::{Refusal, Settled, Write};
+use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::pending::Pending;
-use crate::lane::writer::{BatchReport, Refusal, WriterConfig};
 
 /// How far past its deadline a write may be answered because a statement is under way.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);

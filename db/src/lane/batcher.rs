@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::entry::Refusal;
 use crate::lane::batch::{Batch, GRACE};
+use crate::lane::config::WriterConfig;
 use crate::lane::inbox::{Inbox, Received};
-use crate::lane::writer::{LaneState, Refusal, WriterConfig};
+use crate::lane::state::LaneState;
 
 /// The inbox of a lane and the limits of a batch.
 #[derive(Debug)]

@@ -7,8 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::entry::{Settled, Write};
-use crate::lane::writer::Refusal;
+use crate::entry::{Refusal, Settled, Write};
 
 /// A write in a lane.
 #[derive(Debug)]

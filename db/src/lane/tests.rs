@@ -6,11 +6,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use super::*;
-use crate::entry::{Outcome, Settled, Write};
+use crate::entry::{Outcome, Refusal, Settled, Write};
 use crate::fence::PARTS_MAX;
 use crate::lane::outbox::Place;
 use crate::lane::trial::{config, set, set_and_ask};
-use crate::lane::writer::{Refusal, Submitted, Writer};
+use crate::lane::writer::{Submitted, Writer};
 use crate::scripted::{Rates, Sabotage, Script, Scripted, Server};
 
 /// A healthy server, and a writer of one lane on it.

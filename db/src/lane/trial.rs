@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::entry::{Change, Expiry, Key, Op, Value, Write};
+use crate::lane::config::WriterConfig;
 use crate::lane::pending::{Pending, Ticket};
-use crate::lane::writer::WriterConfig;
 
 /// A delete of `name`: 256 bytes and those of its key.
 fn delete(name: &str) -> Op {

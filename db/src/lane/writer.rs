@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -14,57 +13,14 @@ use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use crate::engine::Engine;
-use crate::entry::{Key, Write};
+use crate::entry::{Key, Refusal, Write};
 use crate::lane::Lane;
+use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::inbox::Inbox;
 use crate::lane::outbox::{Depth, Outbox, Place};
 use crate::lane::pending::{Pending, Ticket};
+use crate::lane::state::LaneState;
 use crate::store::{AnyEngine, Store};
-
-/// Limits of the write side of one process.
-#[derive(Debug, Clone, Copy)]
-pub struct WriterConfig {
-    /// Lanes of single ops; each has a queue, a task and a connection of its own, and atomic writes have one more.
-    /// `SQLite` has one writer: always one for both.
-    pub lanes: NonZeroUsize,
-    /// The most ops of one transaction. The first write of a batch is taken however many ops it has.
-    pub batch_ops_max: NonZeroUsize,
-    /// The most bytes of one transaction, see [`Write::bytes`]. The first write of a batch is taken whatever its size.
-    pub batch_bytes_max: usize,
-    /// The most writes that wait in each of the two channels of a lane, for the front and the back of its queue.
-    pub queue_ops_max: NonZeroUsize,
-    /// The most bytes of writes that are not answered yet, in the whole process, see [`Write::bytes`]. At least one write must fit.
-    pub queue_bytes_max: u32,
-    /// The time limit of a write, from its receipt. Its answer comes at most a second later, if a statement is under way.
-    pub op_timeout: Duration,
-}
-
-/// Why a write was not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Not applied: the database cannot be reached or refuses.
-    #[error("the database is not available")]
-    Unavailable,
-    /// Not applied: there was not enough time left to commit it, though the database works.
-    #[error("too many writes are waiting")]
-    Overloaded,
-    /// Perhaps applied: a COMMIT with it was sent, and its outcome could not be found out in time.
-    #[error("the outcome of the write is not known")]
-    OutcomeUnknown,
-}
-
-/// What is told of each settled batch, for metrics.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchReport {
-    /// Writes that were acknowledged.
-    pub committed: usize,
-    /// Writes that were refused.
-    pub refused: usize,
-    /// Attempts, including those that got no connection.
-    pub attempts: u32,
-    /// From taking the batch out of the queue to its last answer.
-    pub elapsed: Duration,
-}
 
 /// The write side of a process. Dropping every clone is the drain: what waits is still settled.
 #[derive(Clone)]
@@ -85,10 +41,6 @@ struct LaneHandle {
     queue: Outbox,
     state: LaneState,
 }
-
-/// Whether a lane has a connection; the text says why not.
-#[derive(Debug, Clone)]
-pub(crate) struct LaneState(Arc<Mutex<Result<(), String>>>);
 
 /// What became of a write that was offered to its queue.
 #[derive(Debug)]
@@ -258,32 +210,6 @@ impl Gauge {
 /// Bytes of `write` as the queue counts them; a message never has 4 GiB.
 fn weight(write: &Write) -> u32 {
     u32::try_from(write.bytes()).expect("a message never has 4 GiB")
-}
-
-impl LaneState {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Err("not connected yet".into()))))
-    }
-
-    /// Takes the new state and answers whether it is another one than before.
-    pub(crate) fn set(&self, state: Result<(), String>) -> bool {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *now != state;
-        *now = state;
-        changed
-    }
-
-    pub(crate) fn get(&self) -> Result<(), String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What a write that must not wait any longer is told.
-    pub(crate) fn refusal(&self) -> Refusal {
-        match self.get() {
-            Ok(()) => Refusal::Overloaded,
-            Err(_) => Refusal::Unavailable,
-        }
-    }
 }
 
 impl fmt::Debug for Writer {

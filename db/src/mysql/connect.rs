@@ -8,11 +8,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, Row as _}
 use url::Url;
 
 use super::MySqlReader;
-use crate::Error;
 use crate::engine::clock;
 use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::store::BadUrl;
+use crate::error::{BadUrl, Error};
 
 /// Statements a connection keeps prepared: every size of five kinds of writes, lists and the rest.
 const STATEMENTS_MAX: usize = 5 * SHAPES + 64;

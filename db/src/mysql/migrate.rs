@@ -4,9 +4,9 @@ use sqlx::migrate::Migrator;
 use sqlx::{MySqlConnection, Row as _};
 
 use super::connect::{MySql, close, error, run};
-use crate::Error;
+use crate::engine::Grants;
 use crate::engine::schema::{Applied, fits};
-use crate::store::Grants;
+use crate::error::Error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 

@@ -5,10 +5,10 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::connect::error;
 use super::{key_list, now};
-use crate::Error;
+use crate::engine::columns::entry;
 use crate::engine::shapes::{Texts, list, padded};
 use crate::entry::{Entry, Key};
-use crate::store::entry;
+use crate::error::Error;
 
 /// One connection for reads: autocommit on.
 #[derive(Debug)]

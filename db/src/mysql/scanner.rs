@@ -7,9 +7,10 @@ use sqlx::{MySqlConnection, Row as _};
 
 use super::connect::{MySql, close, error};
 use super::now;
-use crate::Error;
+use crate::engine::columns::record;
+use crate::entry::Record;
+use crate::error::Error;
 use crate::scanner::range::Range;
-use crate::scanner::{Record, record};
 
 /// A snapshot of several statements needs it. Who reads them may be gone without a word: the server then gives its
 /// snapshot up after 30 s, not after hours.

@@ -7,15 +7,13 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::connect::{Identity, error};
 use super::{bind, key_list, text};
-use crate::Error;
 use crate::engine::Session;
 use crate::engine::clock::micros;
-use crate::engine::shapes::{Texts, filled, padded};
+use crate::engine::shapes::{KEYS_PER_SELECT_MAX, Texts, filled, padded};
 use crate::entry::{Expiry, KEY_BYTES_MAX, Key, Rev};
-use crate::plan::run::Held;
-use crate::plan::{Row, Stored};
-use crate::store::KEYS_PER_SELECT_MAX;
-use crate::sweeper::Hint;
+use crate::error::Error;
+use crate::plan::run::{Held, Row, Stored};
+use crate::sweeper::hint::Hint;
 
 /// The bytes of a row beside key and value in an upsert.
 const ROW_BYTES: usize = 48;

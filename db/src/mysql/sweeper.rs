@@ -6,10 +6,11 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::connect::{MySql, close, error};
 use super::session::hint_list;
 use super::{bind, now, text};
-use crate::Error;
 use crate::engine::shapes::{either, list, pad, padded};
-use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
-use crate::sweeper::{Found, HINTS_PER_SWEEP_MAX, Hint, Round, Sweep, keys_of, ripe};
+use crate::error::Error;
+use crate::sweeper::Round;
+use crate::sweeper::hint::{Found, HINTS_PER_SWEEP_MAX, Hint, Sweep, keys_of, ripe};
+use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
 /// Held for as long as the connection. The names of locks belong to the whole server, so it names the schema; they have at
 /// most 64 characters, and two schemas that share one sweep in turn.

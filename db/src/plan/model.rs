@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::entry::{Expiry, Key, Rev, Settled, Write};
-use crate::plan::run::Held;
-use crate::plan::{Plan, Row, Stored, TOMBSTONE};
+use crate::plan::Plan;
+use crate::plan::run::{Held, Row, Stored, TOMBSTONE};
 
 /// What a store holds of a key, dead or alive.
 #[derive(Debug, Clone, PartialEq, Eq)]

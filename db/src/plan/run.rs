@@ -1,7 +1,28 @@
 //! All ops of one key in a batch, and what they make of it one after another.
 
-use crate::entry::{Change, Key, Op, Outcome, Rev, Write};
-use crate::plan::Row;
+use crate::entry::{Change, Expiry, Key, Op, Outcome, Rev, Write};
+
+/// One row to write: what a key holds after all writes of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row<'a> {
+    pub(crate) key: &'a Key,
+    /// Empty for a tombstone.
+    pub(crate) value: &'a str,
+    /// The revision to write unless the stored one is ahead of it.
+    pub(crate) rev: u64,
+    /// [`TOMBSTONE`] for a deleted key.
+    pub(crate) expiry: Expiry,
+}
+
+/// The expiry of what was deleted: expired for ever.
+pub(crate) const TOMBSTONE: Expiry = Expiry::At(0);
+
+/// What the store made of a [`Row`] of [`Rows::free`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) rev: u64,
+    pub(crate) created: bool,
+}
 
 /// What the store holds of a key, read under lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +51,17 @@ impl Held {
         let held = keys.iter().map(held).collect();
         assert!(found.next().is_none(), "the store gave a row of a key that it was not asked for");
         held
+    }
+}
+
+impl<'a> Row<'a> {
+    /// What `op` leaves of its key.
+    pub(crate) fn of(op: &'a Op, rev: u64) -> Self {
+        let (value, expiry) = match &op.change {
+            Change::Set(value, expiry) => (value.as_str(), *expiry),
+            Change::Delete => ("", TOMBSTONE),
+        };
+        Self { key: &op.key, value, rev, expiry }
     }
 }
 

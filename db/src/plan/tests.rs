@@ -7,8 +7,9 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::entry::{Change, Outcome, Value};
+use crate::entry::{Change, Expiry, Outcome, Value};
 use crate::plan::model::{Model, Record, carry_out, means_the_same, revs_grow};
+use crate::plan::run::TOMBSTONE;
 
 const FIRST: u64 = 300;
 

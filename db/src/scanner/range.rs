@@ -53,7 +53,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::KEY_BYTES_MAX;
+    use crate::entry::KEY_BYTES_MAX;
 
     fn holds(range: &Range, key: &str) -> bool {
         let (start, end) = range.bounds();

@@ -7,9 +7,8 @@ use history::{Answer, Did};
 use tokio::time::Instant;
 
 use super::server::Server;
-use crate::entry::Settled;
+use crate::entry::{Refusal, Settled};
 use crate::lane::pending::Ticket;
-use crate::lane::writer::Refusal;
 
 /// How long after its deadline a write may be answered: the second in which a statement under way may end, and a little for
 /// timers, of which each is exact to a millisecond.
@@ -134,7 +133,7 @@ impl Record {
 
 /// What was told of an op, as the checker of histories wants it.
 pub(super) fn answer(outcome: crate::Outcome) -> Answer {
-    use crate::Outcome;
+    use crate::entry::Outcome;
     let number = |rev: Option<crate::Rev>| rev.map(|rev| rev.0);
     match outcome {
         Outcome::Created(rev) => Answer::Created(number(rev)),

@@ -5,8 +5,7 @@ use tokio::task::JoinHandle;
 
 use super::record::{Record, answer};
 use super::server::{Sabotage, Server};
-use crate::entry::{Key, Outcome, Settled};
-use crate::lane::writer::Refusal;
+use crate::entry::{Key, Outcome, Refusal, Settled};
 
 /// The number in the history of the keys that are only ever written together.
 pub(super) const GROUP: u64 = 1000;

@@ -12,8 +12,8 @@ use super::locks::{ConnectionId, Lock, Taken};
 use super::script::{Ending, RowFault, Script};
 use super::state::State;
 use super::statement::{Answer, Statement};
-use crate::Error;
 use crate::entry::Key;
+use crate::error::Error;
 
 /// `innodb_lock_wait_timeout` of a writer's session.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -5,12 +5,11 @@ use super::script::Ending;
 use super::server::Server;
 use super::statement::{Answer, Statement};
 use super::tables::Written;
-use crate::Error;
 use crate::engine::{Engine, Session};
 use crate::entry::{Key, Rev};
-use crate::plan::run::Held;
-use crate::plan::{Row, Stored};
-use crate::sweeper::Hint;
+use crate::error::Error;
+use crate::plan::run::{Held, Row, Stored};
+use crate::sweeper::hint::Hint;
 
 /// A scripted server; `ROUND_TRIPS` as in [`Engine`].
 #[derive(Debug, Clone)]

@@ -19,11 +19,12 @@ use super::script::{Rates, Script};
 use super::sent;
 use super::server::{Sabotage, Server};
 use super::session::Scripted;
-use crate::entry::{Change, Expiry, Key, Op, Value, Write};
+use crate::entry::{Change, Expiry, Key, Op, Refusal, Value, Write};
+use crate::lane::config::WriterConfig;
 use crate::lane::outbox::Place;
 use crate::lane::pending::Ticket;
 use crate::lane::trial;
-use crate::lane::writer::{Refusal, Submitted, Writer, WriterConfig};
+use crate::lane::writer::{Submitted, Writer};
 
 /// Within this time after the last fault every writer works again: `wait_timeout` frees locks after 30 s.
 const RECOVERY_MAX: Duration = Duration::from_mins(1);

@@ -11,8 +11,8 @@ use super::script::{RowFault, Script};
 use super::server::{Sabotage, closed};
 use super::statement::{Answer, Statement};
 use super::tables::{Fence, Tables, Transaction};
-use crate::Error;
 use crate::entry::Rev;
+use crate::error::Error;
 use crate::plan::run::Held;
 
 /// Everything a server knows.

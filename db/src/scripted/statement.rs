@@ -3,9 +3,8 @@
 use super::locks::{ConnectionId, Lock};
 use super::tables::Written;
 use crate::entry::{Key, Rev};
-use crate::plan::Stored;
-use crate::plan::run::Held;
-use crate::sweeper::Hint;
+use crate::plan::run::{Held, Stored};
+use crate::sweeper::hint::Hint;
 
 /// A statement on its way.
 #[derive(Debug, Clone)]

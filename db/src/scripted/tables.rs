@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::entry::{Expiry, Key};
-use crate::plan::run::Held;
-use crate::plan::{Row, Stored};
-use crate::sweeper::Hint;
+use crate::plan::run::{Held, Row, Stored};
+use crate::sweeper::hint::Hint;
 
 /// A row of `entries`.
 #[derive(Debug, Clone, PartialEq, Eq)]

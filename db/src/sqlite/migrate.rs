@@ -6,8 +6,8 @@ use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection};
 
 use super::{Sqlite, error};
-use crate::Error;
 use crate::engine::schema::{Applied, fits};
+use crate::error::Error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 

@@ -4,10 +4,10 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{NOW, error, key_list, unsigned};
-use crate::Error;
+use crate::engine::columns::entry;
 use crate::engine::shapes::{Texts, list, padded};
 use crate::entry::{Entry, Key};
-use crate::store::entry;
+use crate::error::Error;
 
 /// One connection for reads.
 #[derive(Debug)]

@@ -7,9 +7,10 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::{NOW, Sqlite, error, unsigned};
-use crate::Error;
+use crate::engine::columns::record;
+use crate::entry::Record;
+use crate::error::Error;
 use crate::scanner::range::Range;
-use crate::scanner::{Record, record};
 
 /// One connection for reads in key order.
 #[derive(Debug)]
@@ -82,7 +83,8 @@ fn records() -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Grants, Store};
+    use crate::engine::Grants;
+    use crate::store::Store;
 
     use super::*;
 

@@ -4,15 +4,13 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{bind, error, key_list, signed, text, unsigned};
-use crate::Error;
-use crate::engine::Session;
-use crate::engine::clock::{self, micros};
-use crate::engine::shapes::{Texts, filled, padded};
+use crate::engine::clock::micros;
+use crate::engine::shapes::{KEYS_PER_SELECT_MAX, Texts, filled, padded};
+use crate::engine::{Session, clock};
 use crate::entry::{Expiry, Key, Rev};
-use crate::plan::run::Held;
-use crate::plan::{Row, Stored};
-use crate::store::KEYS_PER_SELECT_MAX;
-use crate::sweeper::Hint;
+use crate::error::Error;
+use crate::plan::run::{Held, Row, Stored};
+use crate::sweeper::hint::Hint;
 
 /// One connection for writes.
 #[derive(Debug)]

@@ -5,10 +5,11 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::session::hint_list;
 use super::{NOW, Sqlite, bind, error, signed, text, unsigned};
-use crate::Error;
 use crate::engine::shapes::{either, list, pad, padded};
-use crate::store::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
-use crate::sweeper::{Found, HINTS_PER_SWEEP_MAX, Hint, Round, Sweep, keys_of, ripe};
+use crate::error::Error;
+use crate::sweeper::Round;
+use crate::sweeper::hint::{Found, HINTS_PER_SWEEP_MAX, Hint, Sweep, keys_of, ripe};
+use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
 impl Sqlite {
     /// Sweeps until nothing is ripe. A file has one writer at a time, so of several sweepers, too.

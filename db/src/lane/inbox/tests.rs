@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::lane::trial::{self, atomic, name};
+use crate::lane::trial;
+use crate::lane::trial::{atomic, name};
 
 /// A write that falls due so many milliseconds from now.
 fn due(name: &str, millis: u64) -> Pending {
