@@ -1,58 +1,69 @@
-//! What a lane needs of a database: the steps of one fenced transaction. Two engines speak it.
+//! What the store needs of a database: write sessions, readers, scanners, a sweeper and migrations.
+//!
+//! To add an engine:
+//! 1. Write `NAME.rs` and a folder `NAME/` with the files of `mysql/`: `connect` (opens and checks connections), `error` (the class
+//!    of each error), `text` (every statement), `arguments`, `session`, `reader`, `scanner`, `sweeper` and `migrate`.
+//! 2. Implement [`Engine`] and the traits that it builds on. An engine for tests of the write path needs only [`WriteEngine`] and
+//!    [`WriteSession`].
+//! 3. Put its migrations into `migrations/NAME/`.
+//! 4. Add a variant to [`any::Any`], the only place that tells engines apart.
 
+pub(crate) mod any;
 pub(crate) mod clock;
 pub(crate) mod columns;
 pub(crate) mod schema;
 pub(crate) mod shapes;
 
-use std::future::Future;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 
-use crate::entry::{Key, Rev};
+use crate::entry::{Entry, Key, Record, Rev};
 use crate::error::Error;
 use crate::plan::run::{Held, Row, Stored};
+use crate::scanner::range::Range;
 use crate::sweeper::hint::Hint;
 
-/// The database users that [`Store::migrate`] gives exactly the rights their service needs.
+/// The database users that [`crate::Store::migrate`] gives exactly the rights that their service needs.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
-    /// The user of `ws-ingest`; none = no grant.
+    /// The user of `ws-ingest`. `None`: nothing is granted.
     pub writer: Option<String>,
-    /// The user of `rest-read`; none = no grant.
+    /// The user of `rest-read`. `None`: nothing is granted.
     pub reader: Option<String>,
 }
 
 /// A database that lanes can write to.
-pub(crate) trait Engine: Clone + Send + Sync + 'static {
+pub(crate) trait WriteEngine: Clone + Send + Sync + 'static {
     /// One connection for writes.
-    type Session: Session;
-    /// Names a connection, so that its successor can end it on the server.
+    type Session: WriteSession;
+    /// Names a connection, so that a later connection can end it on the server.
     type Identity: Send + Sync;
 
-    /// Whether a statement is a round trip to a server, worth saving.
+    /// Whether a statement is a round trip to a server, which is worth saving.
     const ROUND_TRIPS: bool;
 
-    /// Opens a connection and checks that what it commits is durable and that the schema fits.
+    /// Opens a connection. Checks that its commits are durable and that the schema fits.
     fn connect(&self) -> impl Future<Output = Result<Self::Session, Error>> + Send;
 
     /// The identity of `session`.
     fn identity(session: &Self::Session) -> Self::Identity;
 
-    /// Ends `previous` on the server if it may still hold the lane's locks there.
+    /// Ends `previous` on the server if it may still hold locks of the lane.
     fn end(
         session: &mut Self::Session,
         previous: &Self::Identity,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// One connection, used by one lane. After any error but [`Error::Conflict`] it is thrown away.
+/// One connection of one lane. After any error but [`Error::Conflict`] it must be dropped.
 ///
-/// None of these futures may be dropped half-way unless the session is dropped with it.
-pub(crate) trait Session: Send {
-    /// Adds the fence row of a fresh lane and commits it.
+/// To drop a future of these methods before it is done is allowed only if the session is dropped too.
+pub(crate) trait WriteSession: Send {
+    /// Adds the fence row of a new lane, and commits it.
     fn register(&mut self, lane: u64) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Begins the transaction and passes the fence: takes the lane's row if its seq is below `seq`,
-    /// sets it, and reserves `revs` revisions. Answers the last of them, or `None` if no row matched.
+    /// Begins the transaction and passes the fence: if the seq in the lane's row is below `seq`, sets it and reserves `revs`
+    /// revisions. Returns the last of them, or `None` if no row matched.
     fn fence(
         &mut self,
         lane: u64,
@@ -60,30 +71,87 @@ pub(crate) trait Session: Send {
         revs: u64,
     ) -> impl Future<Output = Result<Option<Rev>, Error>> + Send;
 
-    /// The seq in the lane's fence row, if there is one. For a fence that did not match.
-    fn seq(&mut self, lane: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+    /// The seq in the lane's row; `None` if there is no row. For a fence that did not match.
+    fn read_seq(&mut self, lane: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
-    /// What the store holds of `keys` (in key order); rows that exist are locked, in key order.
-    fn held(&mut self, keys: &[&Key]) -> impl Future<Output = Result<Vec<Held>, Error>> + Send;
+    /// What the store holds of `keys`, which are in key order. Locks the rows that exist, in key order.
+    fn read_for_update(&mut self, keys: &[&Key]) -> impl Future<Output = Result<Vec<Held>, Error>> + Send;
 
-    /// Writes `rows` (in key order, their keys found absent); an entry that appeared is a conflict.
+    /// Writes `rows`, which are in key order and whose keys have no row. A row that has appeared is a conflict.
     fn insert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Writes `rows` (in key order, each locked and of a revision above the stored one).
+    /// Writes `rows`, which are in key order, locked, and of a higher revision than the stored ones.
     fn overwrite(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Writes `rows` (in key order) whether or not their keys exist, and tells what became of each.
+    /// Writes `rows`, which are in key order, whether or not their keys have rows. Returns a result for each.
     fn upsert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<Vec<Stored>, Error>> + Send;
 
-    /// Leaves `hints` for the sweeper.
-    fn remember(&mut self, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Adds hints for the sweeper.
+    fn add_hints(&mut self, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Sends COMMIT. Any error leaves the outcome unknown.
+    /// Sends COMMIT. After any error the outcome is unknown.
     fn commit(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Sends ROLLBACK.
     fn rollback(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Keeps an idle session alive and finds out whether it still is.
+    /// Sends a statement that does nothing, so that the server keeps the idle session, and finds out whether it still works.
     fn touch(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A database with everything that the store needs.
+pub(crate) trait Engine: WriteEngine {
+    /// One connection for gets.
+    type Reader: ReadSession;
+    /// One connection for reads in key order.
+    type Scanner: ScanSession;
+
+    /// The name of the engine as `OpenTelemetry` spells it.
+    const SYSTEM: &'static str;
+
+    /// How many lanes a writer starts where `single` lanes for single ops are configured. The last one takes atomic writes.
+    fn lanes(single: NonZeroUsize) -> usize;
+
+    /// Opens a connection for gets, and checks durability and schema.
+    fn open_reader(&self) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
+
+    /// Opens a connection for reads in key order, and checks durability and schema.
+    fn open_scanner(&self) -> impl Future<Output = Result<Self::Scanner, Error>> + Send;
+
+    /// Brings the schema up to date, then grants. Several processes may do so at once.
+    fn migrate(&self, grants: &Grants) -> impl Future<Output = Result<(), Error>>;
+
+    /// Removes entries until nothing is ripe. Returns how many were removed; `None` if another process is sweeping.
+    fn sweep(&self) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+}
+
+/// One connection for gets. After any error it must be dropped.
+pub(crate) trait ReadSession: Send {
+    /// Reads `keys` by one SELECT, and calls `on_entry` for each live entry as it arrives.
+    fn get(
+        &mut self,
+        keys: &[Key],
+        on_entry: impl FnMut(Entry) + Send,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// One connection for reads in key order. After any error it must be dropped.
+pub(crate) trait ScanSession: Send {
+    /// Takes a snapshot.
+    fn begin(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Reads the first `limit` rows of `range` by one statement, and calls `on_record` for each until it breaks. Returns how many
+    /// rows there were.
+    fn records(
+        &mut self,
+        range: &Range,
+        limit: usize,
+        on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
+    ) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// Gives the snapshot up.
+    fn end(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Closes the connection.
+    fn close(self) -> impl Future<Output = ()> + Send;
 }

@@ -19,7 +19,7 @@ pub(crate) use link::Link;
 use link::{Begun, Failed};
 use transaction::Transaction;
 
-use crate::engine::Engine;
+use crate::engine::WriteEngine;
 use crate::error::Error;
 use crate::lane::batch::Batch;
 use crate::lane::batcher::Batcher;
@@ -51,7 +51,7 @@ enum Prepared<S> {
     AlreadyCommitted,
 }
 
-impl<E: Engine> Link<E> {
+impl<E: WriteEngine> Link<E> {
     /// One transaction: fence, reads if a write needs them, rows, COMMIT. Every outcome is known before COMMIT.
     ///
     /// In a first attempt, waiting writes join the batch until its COMMIT is sent, in up to [`PARTS_MAX`] parts.

@@ -19,7 +19,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
-use crate::engine::Engine;
+use crate::engine::WriteEngine;
 use crate::fence::{Attempt, Link, TimeLimits};
 use crate::lane::batch::{Batch, REVS_RESERVED};
 use crate::lane::batcher::Batcher;
@@ -44,7 +44,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(10);
 
 /// One queue, one task, one connection. All single writes of a key go through the same lane.
-pub(crate) struct Lane<E: Engine> {
+pub(crate) struct Lane<E: WriteEngine> {
     /// Its connection and its row in `writers`.
     link: Link<E>,
     /// Its queue.
@@ -61,7 +61,7 @@ pub(crate) struct Lane<E: Engine> {
     is_busy: bool,
 }
 
-impl<E: Engine> Lane<E> {
+impl<E: WriteEngine> Lane<E> {
     pub(crate) fn new(
         engine: E,
         inbox: Inbox,
@@ -211,7 +211,7 @@ impl Waited {
     }
 }
 
-impl<E: Engine> Drop for Lane<E> {
+impl<E: WriteEngine> Drop for Lane<E> {
     /// A lane whose task panics is not ready any more: its writes are answered `OutcomeUnknown`, later ones `Unavailable`.
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -1,6 +1,8 @@
-//! `MySQL` and `MariaDB`: one SQL text for both, run as prepared statements of few sizes.
+//! `MySQL` and `MariaDB`: the same SQL for both, as prepared statements of few sizes.
 
-mod connect;
+mod arguments;
+pub(crate) mod connect;
+mod error;
 mod migrate;
 mod reader;
 mod scanner;
@@ -8,30 +10,20 @@ mod session;
 mod sweeper;
 mod text;
 
-use sqlx::mysql::MySqlArguments;
-use sqlx::{Arguments, AssertSqlSafe};
+use std::num::NonZeroUsize;
 
-use crate::engine::Engine;
-use crate::engine::shapes::pad;
-use crate::entry::Key;
+use sqlx::AssertSqlSafe;
+
+use crate::engine::{Engine, Grants, WriteEngine};
 use crate::error::Error;
-
-pub(crate) use connect::MySql;
-use connect::{Identity, error};
-pub(crate) use reader::MySqlReader;
-pub(crate) use scanner::MySqlScanner;
+use crate::timeouts::{CONNECT_TIMEOUT, within};
+use connect::{Identity, MySql, close};
+use error::classify;
+use reader::MySqlReader;
+use scanner::MySqlScanner;
 use session::MySqlSession;
 
-/// The database's clock in microseconds. sysdate is read per row, after its lock; `now()` would be the
-/// start of the statement and answer "updated" for an entry that expired while the lock was awaited.
-macro_rules! now {
-    () => {
-        "cast(unix_timestamp(sysdate(6)) * 1000000 as unsigned)"
-    };
-}
-use now;
-
-impl Engine for MySql {
+impl WriteEngine for MySql {
     type Session = MySqlSession;
     type Identity = Identity;
     const ROUND_TRIPS: bool = true;
@@ -49,28 +41,45 @@ impl Engine for MySql {
         if !session.identity.is_successor_of(previous) {
             return Ok(());
         }
-        tracing::warn!(connection = previous.connection, "ending the half-dead connection of this lane");
-        let kill = AssertSqlSafe(format!("kill {}", previous.connection));
-        match sqlx::raw_sql(kill).execute(&mut session.connection).await.map_err(error) {
-            // It is gone already.
+        tracing::warn!(connection = previous.connection, "killing the earlier connection of this lane");
+        let kill = AssertSqlSafe(text::kill(previous.connection));
+        match sqlx::raw_sql(kill).execute(&mut session.connection).await.map_err(classify) {
+            // A conflict: there is no such connection any more.
             Ok(_) | Err(Error::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 }
 
-/// `keys` as arguments, padded to a prepared size by repeating the last.
-fn key_list<'a>(keys: impl ExactSizeIterator<Item = &'a Key> + Clone) -> Result<MySqlArguments, Error> {
-    let mut arguments = MySqlArguments::default();
-    for key in pad(keys) {
-        bind(&mut arguments, key.as_str().as_bytes())?;
-    }
-    Ok(arguments)
-}
+impl Engine for MySql {
+    type Reader = MySqlReader;
+    type Scanner = MySqlScanner;
+    const SYSTEM: &'static str = "mysql";
 
-fn bind<'t, T>(arguments: &mut MySqlArguments, value: T) -> Result<(), Error>
-where
-    T: sqlx::Encode<'t, sqlx::MySql> + sqlx::Type<sqlx::MySql>,
-{
-    arguments.add(value).map_err(|e| Error::Internal(e.to_string()))
+    /// One more for atomic writes, whose keys may belong to any of the others.
+    fn lanes(single: NonZeroUsize) -> usize {
+        single.get() + 1
+    }
+
+    async fn open_reader(&self) -> Result<MySqlReader, Error> {
+        Ok(MySqlReader::new(self.open(false).await?.0))
+    }
+
+    async fn open_scanner(&self) -> Result<MySqlScanner, Error> {
+        MySqlScanner::new(self.open(false).await?.0).await
+    }
+
+    async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
+        let mut connection = self.open_unchecked().await?;
+        migrate::migrate(&mut connection, grants).await?;
+        close(connection).await;
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<Option<u64>, Error> {
+        let (mut connection, _) = within(CONNECT_TIMEOUT, self.open(true)).await?;
+        let removed = sweeper::sweep(&mut connection).await?;
+        close(connection).await;
+        Ok(removed)
+    }
 }

@@ -1,36 +1,23 @@
-//! The store by its URL: one of two engines, opened for reads or for writes.
+//! The store by its URL, and connections for gets.
 
 use secrecy::SecretString;
 
 use crate::engine::Grants;
+use crate::engine::any::{AnyEngine, AnyReader};
 use crate::engine::shapes::KEYS_PER_SELECT_MAX;
 use crate::entry::{Entry, Key};
 use crate::error::{BadUrl, Error};
-use crate::mysql::{MySql, MySqlReader};
-use crate::sqlite::{Sqlite, SqliteReader};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// A database by its URL. Nothing is opened until it is asked to read, write or migrate.
+/// A database by its URL. To make one opens no connection.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) engine: AnyEngine,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) enum AnyEngine {
-    MySql(MySql),
-    Sqlite(Sqlite),
-}
-
-/// One connection for reads: autocommit, on the primary. Throw it away after an error.
+/// One connection for gets: autocommit, on the primary. Drop it after an error.
 #[derive(Debug)]
 pub struct Reader(AnyReader);
-
-#[derive(Debug)]
-enum AnyReader {
-    MySql(MySqlReader),
-    Sqlite(SqliteReader),
-}
 
 impl Store {
     /// A store at `mysql://user[:password]@host[:port]/schema` or `sqlite://path`.
@@ -41,65 +28,45 @@ impl Store {
     /// # Errors
     /// [`BadUrl`] names what is wrong, without the password.
     pub fn new(url: &str, password: Option<&SecretString>, unsafe_durability: bool) -> Result<Self, BadUrl> {
-        let engine = match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("mysql" | "mariadb") => AnyEngine::MySql(MySql::new(url, password, unsafe_durability)?),
-            Some("sqlite") => AnyEngine::Sqlite(Sqlite::new(url)?),
-            _ => return Err(BadUrl("must begin with mysql:// or sqlite://".into())),
-        };
-        Ok(Self { engine })
+        Ok(Self { engine: AnyEngine::new(url, password, unsafe_durability)? })
     }
 
     /// The name of the engine as `OpenTelemetry` spells it: `mysql` or `sqlite`.
     #[must_use]
     pub fn system(&self) -> &'static str {
-        match self.engine {
-            AnyEngine::MySql(_) => "mysql",
-            AnyEngine::Sqlite(_) => "sqlite",
-        }
+        self.engine.system()
     }
 
-    /// Brings the schema up to date, then grants. Safe to run by several processes at once.
+    /// Brings the schema up to date, then grants. Several processes may do so at once.
     ///
     /// # Errors
     /// [`Error`] if the database cannot be reached or refuses.
     pub async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
-        match &self.engine {
-            AnyEngine::MySql(mysql) => mysql.migrate(grants).await,
-            AnyEngine::Sqlite(sqlite) => sqlite.migrate().await,
-        }
+        self.engine.migrate(grants).await
     }
 
-    /// Opens one connection for reads, checking durability and schema, within 3 seconds.
+    /// Opens one connection for gets within 3 seconds. Checks durability and schema.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::NotReady`].
     pub async fn reader(&self) -> Result<Reader, Error> {
-        let open = async {
-            Ok(Reader(match &self.engine {
-                AnyEngine::MySql(mysql) => AnyReader::MySql(mysql.reader().await?),
-                AnyEngine::Sqlite(sqlite) => AnyReader::Sqlite(sqlite.reader().await?),
-            }))
-        };
-        within(CONNECT_TIMEOUT, open).await
+        within(CONNECT_TIMEOUT, self.engine.open_reader()).await.map(Reader)
     }
 }
 
 impl Reader {
-    /// Reads up to 128 distinct keys by one SELECT and calls `on_entry` for each live one as it arrives.
+    /// Reads up to 128 distinct keys by one SELECT, and calls `on_entry` for each live entry as it arrives.
     ///
-    /// Ends within 5 seconds. Not cancel-safe: dropping the future half-way spoils the connection.
+    /// Ends within 5 seconds. Not cancel-safe: after the future is dropped, the reader must be dropped too.
     ///
     /// # Errors
-    /// After any error the connection must be thrown away; entries given so far are valid.
+    /// After any error the reader must be dropped. Entries that were given before the error are valid.
     ///
     /// # Panics
-    /// If there are more keys.
+    /// If there are more than 128 keys.
     pub async fn get(&mut self, keys: &[Key], on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
         assert!(keys.len() <= KEYS_PER_SELECT_MAX, "more keys than one SELECT takes");
-        match &mut self.0 {
-            AnyReader::MySql(reader) => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await,
-            AnyReader::Sqlite(reader) => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await,
-        }
+        within(QUERY_TIMEOUT, self.0.get(keys, on_entry)).await
     }
 }
 

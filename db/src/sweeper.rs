@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::error::Error;
-use crate::store::{AnyEngine, Store};
+use crate::store::Store;
 
 /// How a round of the sweeper ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,34 +40,31 @@ pub fn sweep(
             due.set_missed_tick_behavior(MissedTickBehavior::Delay);
             // The first tick comes at once: a store just opened has other things to do.
             due.tick().await;
-            let mut failing = false;
+            let mut is_failing = false;
             loop {
                 due.tick().await;
                 // A round is a large future, and rare.
-                let round = Box::pin(round(&store)).await;
-                match &round {
-                    Ok(_) => failing = false,
-                    Err(Error::Conflict(reason)) => debug!(reason, "a sweep was in the way of a writer"),
+                observe(match Box::pin(store.engine.sweep()).await {
+                    Ok(removed) => {
+                        is_failing = false;
+                        removed.map_or(Round::Elsewhere, Round::Swept)
+                    }
+                    Err(Error::Conflict(reason)) => {
+                        debug!(reason, "a sweep was in the way of a writer");
+                        Round::Failed
+                    }
                     Err(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
-                        // Said once, not with every attempt.
-                        if std::mem::replace(&mut failing, true) {
+                        // A warning for the first failure only.
+                        if std::mem::replace(&mut is_failing, true) {
                             debug!(%error, "still cannot sweep");
                         } else {
                             warn!(%error, "cannot sweep; trying again");
                         }
+                        Round::Failed
                     }
-                }
-                observe(round.unwrap_or(Round::Failed));
+                });
             }
         })
         .await
     });
-}
-
-/// Sweeps until nothing is ripe.
-async fn round(store: &Store) -> Result<Round, Error> {
-    match &store.engine {
-        AnyEngine::MySql(mysql) => mysql.sweep().await,
-        AnyEngine::Sqlite(sqlite) => sqlite.sweep().await,
-    }
 }

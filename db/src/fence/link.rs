@@ -9,8 +9,9 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{TimeLimits, Transaction};
-use crate::engine::{Engine, Session};
+use super::limits::TimeLimits;
+use super::transaction::Transaction;
+use crate::engine::{WriteEngine, WriteSession};
 use crate::error::Error;
 use crate::lane::state::LaneState;
 use crate::timeouts::{CONNECT_TIMEOUT, within};
@@ -22,7 +23,7 @@ const ROW_AGE_MAX: Duration = Duration::from_hours(6);
 type Connecting<S> = BoxFuture<'static, Result<S, Error>>;
 
 /// The connection of a lane, one at a time, and its row in `writers`.
-pub(crate) struct Link<E: Engine> {
+pub(crate) struct Link<E: WriteEngine> {
     engine: E,
     state: LaneState,
     /// For new ids.
@@ -63,7 +64,7 @@ pub(super) enum Begun<S> {
 #[derive(Debug)]
 pub(super) struct Failed(pub(super) Error);
 
-impl<E: Engine> Link<E> {
+impl<E: WriteEngine> Link<E> {
     pub(crate) fn new(engine: E, state: LaneState, mut random: StdRng) -> Self {
         Self {
             engine,
@@ -185,7 +186,7 @@ impl<E: Engine> Link<E> {
         match passed {
             Ok(Some(last)) => Ok(Begun::Passed(Transaction::new(session, last, revs))),
             Ok(None) => {
-                let found = limits.statement(session.seq(self.id)).await;
+                let found = limits.statement(session.read_seq(self.id)).await;
                 self.end(session, found.as_ref().err(), limits).await;
                 found.map(Begun::Missed).map_err(Failed)
             }
@@ -280,7 +281,7 @@ impl<E: Engine> Link<E> {
 }
 
 /// Opens a connection, and adds the lane's row unless it is there. At most [`CONNECT_TIMEOUT`].
-async fn connect<E: Engine>(engine: E, lane: u64, registered: bool) -> Result<E::Session, Error> {
+async fn connect<E: WriteEngine>(engine: E, lane: u64, registered: bool) -> Result<E::Session, Error> {
     within(CONNECT_TIMEOUT, async {
         let mut session = engine.connect().await?;
         if !registered {

@@ -1,7 +1,7 @@
 //! An open transaction of a lane, between its fence and its COMMIT.
 
-use super::TimeLimits;
-use crate::engine::Session;
+use super::limits::TimeLimits;
+use crate::engine::WriteSession;
 use crate::entry::{Rev, Settled};
 use crate::error::Error;
 use crate::plan::Plan;
@@ -9,7 +9,7 @@ use crate::sweeper::hint::Hint;
 
 /// A transaction whose fence has matched, with the connection it is open on.
 ///
-/// Only [`super::Link`] begins and ends one. To drop it closes the connection, and the database rolls back.
+/// Only [`super::link::Link`] begins and ends one. To drop it closes the connection, and the database rolls back.
 #[derive(Debug)]
 pub(crate) struct Transaction<S> {
     pub(super) session: S,
@@ -18,7 +18,7 @@ pub(crate) struct Transaction<S> {
     reserved: u64,
 }
 
-impl<S: Session> Transaction<S> {
+impl<S: WriteSession> Transaction<S> {
     /// The transaction on `session`, whose fence reserved so many revisions up to `last`.
     pub(super) fn new(session: S, last: Rev, reserved: u64) -> Self {
         Self { session, last, reserved }
@@ -40,13 +40,13 @@ impl<S: Session> Transaction<S> {
     }
 }
 
-async fn carry_out<S: Session>(
+async fn carry_out<S: WriteSession>(
     session: &mut S,
     mut plan: Plan<'_>,
     last: Rev,
 ) -> Result<Vec<Settled>, Error> {
     let asked = plan.asked();
-    let held = session.held(&asked).await?;
+    let held = session.read_for_update(&asked).await?;
     let rows = plan.decide(last, &held);
     session.insert(&rows.absent).await?;
     session.overwrite(&rows.present).await?;
@@ -54,6 +54,6 @@ async fn carry_out<S: Session>(
 
     let all = [rows.absent, rows.present, rows.free];
     let hints: Vec<Hint> = all.iter().flatten().filter_map(Hint::of).collect();
-    session.remember(&hints).await?;
+    session.add_hints(&hints).await?;
     Ok(plan.settle(&stored))
 }

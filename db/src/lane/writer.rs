@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
-use crate::engine::Engine;
+use crate::engine::any::each;
+use crate::engine::{Engine, WriteEngine};
 use crate::entry::{Key, Refusal, Write};
 use crate::lane::Lane;
 use crate::lane::config::{BatchReport, WriterConfig};
@@ -20,7 +21,7 @@ use crate::lane::inbox::Inbox;
 use crate::lane::outbox::{Depth, Outbox, Place};
 use crate::lane::pending::{Pending, Ticket};
 use crate::lane::state::LaneState;
-use crate::store::{AnyEngine, Store};
+use crate::store::Store;
 
 /// The write side of a process. Dropping every clone is the drain: what waits is still settled.
 #[derive(Clone)]
@@ -62,18 +63,21 @@ impl Writer {
         tracker: &TaskTracker,
         observe: impl Fn(BatchReport) + Send + Sync + 'static,
     ) -> Self {
+        each!(&store.engine, engine => Self::start_lanes(engine, config, tracker, observe))
+    }
+
+    fn start_lanes<E: Engine>(
+        engine: &E,
+        config: WriterConfig,
+        tracker: &TaskTracker,
+        observe: impl Fn(BatchReport) + Send + Sync + 'static,
+    ) -> Self {
         let random = StdRng::from_rng(&mut rand::rng());
-        match &store.engine {
-            // One more for atomic writes, whose keys may belong to any of the others.
-            AnyEngine::MySql(engine) => {
-                Self::on(engine, config.lanes.get() + 1, config, tracker, random, observe)
-            }
-            AnyEngine::Sqlite(engine) => Self::on(engine, 1, config, tracker, random, observe),
-        }
+        Self::on(engine, E::lanes(config.lanes), config, tracker, random, observe)
     }
 
     /// Starts so many `lanes` on `engine`. Whatever is left to chance is drawn from `random`.
-    pub(crate) fn on<E: Engine>(
+    pub(crate) fn on<E: WriteEngine>(
         engine: &E,
         lanes: usize,
         config: WriterConfig,

@@ -1,13 +1,14 @@
-//! Connections to `MySQL` and `MariaDB`: session settings, the checks on each new one, error classes.
+//! Connections to `MySQL` and `MariaDB`: session settings, and the checks on each new one.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, Row as _};
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::{ConnectOptions, Connection, MySqlConnection, Row as _};
 use url::Url;
 
-use super::MySqlReader;
+use super::error::{classify, number};
+use super::{migrate, text};
 use crate::engine::clock;
 use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -15,17 +16,6 @@ use crate::error::{BadUrl, Error};
 
 /// Statements a connection keeps prepared: every size of five kinds of writes, lists and the rest.
 const STATEMENTS_MAX: usize = 5 * SHAPES + 64;
-
-/// Set on every connection. Strict, or the server cuts what does not fit; the lock wait ends below
-/// the query timeout, or it would look like a lost answer.
-const SETTINGS: &str = "set sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-    time_zone = '+00:00', innodb_lock_wait_timeout = 2";
-
-/// A statement of its own: the variable behind it has another name in `MariaDB` 10.11.
-const ISOLATION: &str = "set session transaction isolation level read committed";
-
-/// A writer opens its transaction with the fence; a host that dies inside one holds its locks for 30 s.
-const WRITER_SETTINGS: &str = "set autocommit = 0, wait_timeout = 30";
 
 /// What fits one TLS record. The client library writes record by record with Nagle's algorithm on, so over TCP a statement
 /// of two waits 40 ms for the server's delayed acknowledgement.
@@ -88,9 +78,9 @@ impl MySql {
 
     /// A connection with nothing but its settings, for migrations.
     pub(crate) async fn open_unchecked(&self) -> Result<MySqlConnection, Error> {
-        let mut connection = self.login().await.map_err(error)?;
-        for setting in [SETTINGS, ISOLATION] {
-            sqlx::raw_sql(setting).execute(&mut connection).await.map_err(error)?;
+        let mut connection = self.login().await.map_err(classify)?;
+        for setting in [text::SETTINGS, text::READ_COMMITTED] {
+            sqlx::raw_sql(setting).execute(&mut connection).await.map_err(classify)?;
         }
         Ok(connection)
     }
@@ -122,26 +112,18 @@ impl MySql {
     /// A connection whose server was found durable and whose schema fits.
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, Server), Error> {
         let mut connection = self.open_unchecked().await?;
-        super::migrate::check(&mut connection).await?;
+        migrate::check(&mut connection).await?;
         let server = self.inspect(&mut connection).await?;
         if writes {
-            sqlx::raw_sql(WRITER_SETTINGS).execute(&mut connection).await.map_err(error)?;
+            sqlx::raw_sql(text::WRITER_SETTINGS).execute(&mut connection).await.map_err(classify)?;
         }
         Ok((connection, server))
     }
 
-    pub(crate) async fn reader(&self) -> Result<MySqlReader, Error> {
-        Ok(MySqlReader::new(self.open(false).await?.0))
-    }
-
     async fn inspect(&self, connection: &mut MySqlConnection) -> Result<Server, Error> {
-        // sleep comes first: with --sysdate-is-now the two clocks would still be equal.
-        let sql = "select sleep(0.001), @@log_bin + 0, @@sync_binlog + 0, \
-            @@innodb_flush_log_at_trx_commit + 0, cast(@@max_allowed_packet as signed), \
-            cast(connection_id() as signed), sysdate(6) > now(6)";
-        let row = sqlx::query(sql).fetch_one(&mut *connection).await.map_err(error)?;
+        let row = sqlx::query(text::INSPECT).fetch_one(&mut *connection).await.map_err(classify)?;
         let number = |at: usize| {
-            let number: i64 = row.try_get_unchecked(at).map_err(error)?;
+            let number: i64 = row.try_get_unchecked(at).map_err(classify)?;
             u64::try_from(number)
                 .map_err(|_| Error::Internal(format!("the server gave {number} for a number of things")))
         };
@@ -177,20 +159,17 @@ impl MySql {
 
 impl Identity {
     async fn read(connection: &mut MySqlConnection, id: u64) -> Result<Self, Error> {
-        let shown = |sql: &'static str| sqlx::query(sql);
-        let uuid = shown("show global variables like 'server_uuid'");
-        let uuid = uuid.fetch_optional(&mut *connection).await.map_err(error)?;
-        let uptime = shown("show global status like 'Uptime'");
-        let uptime = uptime.fetch_one(&mut *connection).await.map_err(error)?;
+        let uuid = sqlx::query(text::SERVER_UUID).fetch_optional(&mut *connection).await.map_err(classify)?;
+        let uptime = sqlx::query(text::UPTIME).fetch_one(&mut *connection).await.map_err(classify)?;
         let uptime: u32 = uptime
             .try_get_unchecked::<String, _>(1)
-            .map_err(error)?
+            .map_err(classify)?
             .parse()
             .map_err(|_| Error::Internal("an uptime that is no number".into()))?;
         let now = i64::try_from(clock::now()? / 1_000_000).expect("a millionth of 64 bits fits 63");
         Ok(Self {
             connection: id,
-            server_uuid: uuid.map(|row| row.try_get_unchecked(1)).transpose().map_err(error)?,
+            server_uuid: uuid.map(|row| row.try_get_unchecked(1)).transpose().map_err(classify)?,
             server_started: now - i64::from(uptime),
         })
     }
@@ -203,36 +182,10 @@ impl Identity {
     }
 }
 
-/// What an error of the client library means for the caller.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-pub(crate) fn error(error: sqlx::Error) -> Error {
-    let reason = error.to_string();
-    match number(&error) {
-        // A duplicate of a row found absent, a lock wait that ended, a deadlock, no such thread to kill.
-        Some(1062 | 1205 | 1213 | 1094) => Error::Conflict(reason),
-        _ => match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
-                Error::Internal(reason)
-            }
-            _ => Error::Unavailable(reason),
-        },
-    }
-}
-
-/// The server's own number of an error.
-fn number(error: &sqlx::Error) -> Option<u16> {
-    error.as_database_error()?.try_downcast_ref().map(MySqlDatabaseError::number)
-}
-
 /// Closes a connection politely; that it fails is no matter, the server notices.
 pub(crate) async fn close(connection: MySqlConnection) {
     let closed = tokio::time::timeout(Duration::from_secs(1), connection.close()).await;
     if !matches!(closed, Ok(Ok(()))) {
         tracing::debug!("the server did not wait for the goodbye");
     }
-}
-
-/// Runs one statement that cannot be prepared; `sql` is made of checked names only.
-pub(crate) async fn run(connection: &mut MySqlConnection, sql: String) -> Result<(), Error> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(error)
 }

@@ -1,70 +1,62 @@
-//! The schema of `MySQL` and `MariaDB`: bringing it up to date, granting, and whether it fits this program.
+//! The schema of `MySQL` and `MariaDB`: brings it up to date, grants, and checks whether it fits this program.
 
 use sqlx::migrate::Migrator;
-use sqlx::{MySqlConnection, Row as _};
+use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
-use super::connect::{MySql, close, error, run};
+use super::error::classify;
+use super::text;
 use crate::engine::Grants;
 use crate::engine::schema::{Applied, fits};
 use crate::error::Error;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
-impl MySql {
-    pub(crate) async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
-        let mut connection = self.open_unchecked().await?;
-        let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
-        // An older program next to a newer schema must not fail here: the services judge it.
-        migrations.set_ignore_missing(true);
-        migrations
-            .run(&mut connection)
-            .await
-            .map_err(|e| Error::Unavailable(format!("migration failed: {e}")))?;
-        let writer = [
-            "select, insert, update, delete on entries",
-            "select, insert, update, delete on writers",
-            "select, insert, update, delete on expiries",
-            "select on _sqlx_migrations",
-        ];
-        let reader = ["select on entries", "select on _sqlx_migrations"];
-        grant(&mut connection, &writer, grants.writer.as_deref()).await?;
-        grant(&mut connection, &reader, grants.reader.as_deref()).await?;
-        close(connection).await;
-        Ok(())
-    }
+/// Brings the schema up to date, then grants.
+pub(super) async fn migrate(connection: &mut MySqlConnection, grants: &Grants) -> Result<(), Error> {
+    let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    // A schema that is newer than this program is no error here: the services decide whether it fits.
+    migrations.set_ignore_missing(true);
+    migrations
+        .run(&mut *connection)
+        .await
+        .map_err(|e| Error::Unavailable(format!("migration failed: {e}")))?;
+    grant(connection, &text::WRITER_RIGHTS, grants.writer.as_deref()).await?;
+    grant(connection, &text::READER_RIGHTS, grants.reader.as_deref()).await
 }
 
-/// Whether the schema is one this program can work on.
-pub(crate) async fn check(connection: &mut MySqlConnection) -> Result<(), Error> {
-    let sql = "select version, description, success from _sqlx_migrations order by version";
-    let rows = sqlx::query(sql).fetch_all(connection).await.map_err(|e| match e {
+/// Checks whether this program can work on the schema.
+pub(super) async fn check(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let rows = sqlx::query(text::MIGRATIONS).fetch_all(connection).await.map_err(|e| match e {
         // No such table.
         sqlx::Error::Database(e) if e.code().is_some_and(|code| code == "42S02") => {
             Error::NotReady("the schema is missing: run `ws-ingest migrate`".into())
         }
-        e => error(e),
+        e => classify(e),
     })?;
-    let applied = |row: sqlx::mysql::MySqlRow| {
+    let applied = |row: MySqlRow| {
         Ok(Applied {
-            version: row.try_get("version").map_err(error)?,
-            description: row.try_get("description").map_err(error)?,
-            done: row.try_get("success").map_err(error)?,
+            version: row.try_get("version").map_err(classify)?,
+            description: row.try_get("description").map_err(classify)?,
+            done: row.try_get("success").map_err(classify)?,
         })
     };
     fits(&MIGRATIONS, &rows.into_iter().map(applied).collect::<Result<Vec<_>, Error>>()?)
 }
 
-/// Gives `rights`, table by table, to `user` if there is one.
+/// Gives `rights` to `user`, if there is one.
 async fn grant(connection: &mut MySqlConnection, rights: &[&str], user: Option<&str>) -> Result<(), Error> {
     if let Some(account) = user.map(account).transpose()? {
         for right in rights {
-            run(connection, format!("grant {right} to {account}")).await?;
+            // Made of a checked name; this statement cannot be prepared.
+            let grant = AssertSqlSafe(text::grant(right, &account));
+            sqlx::raw_sql(grant).execute(&mut *connection).await.map_err(classify)?;
         }
     }
     Ok(())
 }
 
-/// `name` as an account on any host, quoted; names are checked, not escaped.
+/// The account `name` on any host, in quotes. A name with other characters than letters, digits, `_`, `-` and `.` is refused.
 fn account(name: &str) -> Result<String, Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || !name.chars().all(plain) {

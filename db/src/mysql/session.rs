@@ -5,12 +5,13 @@ use std::sync::Arc;
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
-use super::connect::{Identity, error};
-use super::{bind, key_list, text};
-use crate::engine::Session;
-use crate::engine::clock::micros;
+use super::arguments::{bind, bind_instant, hint_list, key_list};
+use super::connect::Identity;
+use super::error::classify;
+use super::text;
+use crate::engine::WriteSession;
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, Texts, filled, padded};
-use crate::entry::{Expiry, KEY_BYTES_MAX, Key, Rev};
+use crate::entry::{KEY_BYTES_MAX, Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{Held, Row, Stored};
 use crate::sweeper::hint::Hint;
@@ -25,11 +26,11 @@ pub(crate) struct MySqlSession {
     pub(super) identity: Identity,
     /// What a statement of several rows holds at most.
     statement_bytes_max: usize,
-    held: Texts,
-    stored: Texts,
+    read_for_update: Texts,
+    read_upserted: Texts,
     insert: Writing,
     upsert: Writing,
-    remember: Texts,
+    add_hints: Texts,
 }
 
 /// A statement that writes rows: none of them expires, or some may.
@@ -57,11 +58,11 @@ impl MySqlSession {
             connection,
             identity,
             statement_bytes_max,
-            held: Texts::new(text::held),
-            stored: Texts::new(text::stored),
+            read_for_update: Texts::new(text::read_for_update),
+            read_upserted: Texts::new(text::read_upserted),
             insert: writing(text::insert, text::insert_expiring),
             upsert: writing(text::upsert, text::upsert_expiring),
-            remember: Texts::new(text::remember),
+            add_hints: Texts::new(text::add_hints),
         }
     }
 
@@ -77,14 +78,14 @@ impl MySqlSession {
     }
 
     async fn execute(&mut self, sql: Arc<str>, arguments: MySqlArguments) -> Result<MySqlQueryResult, Error> {
-        sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await.map_err(error)
+        sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await.map_err(classify)
     }
 
     async fn write(&mut self, sql: Arc<str>, rows: &[Row<'_>]) -> Result<MySqlQueryResult, Error> {
         let may_expire = may_expire(rows);
         let mut arguments = MySqlArguments::default();
         for row in rows {
-            bind(&mut arguments, row.key.as_str().as_bytes())?;
+            bind(&mut arguments, row.key.as_bytes())?;
             bind(&mut arguments, row.value.as_bytes())?;
             bind(&mut arguments, row.rev)?;
             bind(&mut arguments, row.rev)?;
@@ -96,52 +97,53 @@ impl MySqlSession {
     }
 
     /// What became of rows of which some were there and some were not.
-    async fn read_stored(&mut self, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
-        let sql = self.stored.of(padded(rows.len()));
-        let keys = rows.iter().map(|row| row.key);
+    async fn read_upserted(&mut self, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+        let sql = self.read_upserted.of(padded(rows.len()));
+        let keys = rows.iter().map(|row| row.key.as_bytes());
         let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys)?);
-        let found = query.fetch_all(&mut self.connection).await.map_err(error)?;
+        let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
         if found.len() != rows.len() {
             return Err(Error::Internal("a row just written cannot be read".into()));
         }
         let stored = |row: &sqlx::mysql::MySqlRow| {
             Ok(Stored {
-                rev: row.try_get_unchecked(0).map_err(error)?,
-                created: row.try_get_unchecked::<i64, _>(1).map_err(error)? != 0,
+                rev: row.try_get_unchecked(0).map_err(classify)?,
+                created: row.try_get_unchecked::<i64, _>(1).map_err(classify)? != 0,
             })
         };
         found.iter().map(stored).collect()
     }
 }
 
-impl Session for MySqlSession {
+impl WriteSession for MySqlSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
         // The answer to an earlier try may have been lost: the row may be there.
-        sqlx::query(text::REGISTER).bind(lane).execute(&mut self.connection).await.map_err(error)?;
+        sqlx::query(text::REGISTER).bind(lane).execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
         let fence = sqlx::query(text::FENCE).bind(seq).bind(revs).bind(lane).bind(seq);
-        let done = fence.execute(&mut self.connection).await.map_err(error)?;
+        let done = fence.execute(&mut self.connection).await.map_err(classify)?;
         Ok((done.rows_affected() == 1).then(|| Rev(done.last_insert_id())))
     }
 
-    async fn seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
-        let read = sqlx::query_scalar("select seq from writers where id = ?").bind(lane);
-        read.fetch_optional(&mut self.connection).await.map_err(error)
+    async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
+        let read = sqlx::query_scalar(text::SEQ).bind(lane);
+        read.fetch_optional(&mut self.connection).await.map_err(classify)
     }
 
-    async fn held(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
         let mut held = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
-            let sql = self.held.of(padded(keys.len()));
-            let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().copied())?);
-            let found = query.fetch_all(&mut self.connection).await.map_err(error)?;
+            let sql = self.read_for_update.of(padded(keys.len()));
+            let query =
+                sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
+            let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
             let state = |row: &sqlx::mysql::MySqlRow| {
-                let key: Vec<u8> = row.try_get_unchecked(0).map_err(error)?;
-                let live = row.try_get_unchecked::<i64, _>(2).map_err(error)? != 0;
-                Ok((key, row.try_get_unchecked(1).map_err(error)?, live))
+                let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
+                let live = row.try_get_unchecked::<i64, _>(2).map_err(classify)? != 0;
+                Ok((key, row.try_get_unchecked(1).map_err(classify)?, live))
             };
             let found = found.iter().map(state).collect::<Result<_, Error>>()?;
             held.extend(Held::of(keys, found));
@@ -185,19 +187,19 @@ impl Session for MySqlSession {
             } else if as_planned && affected == 2 * rows_written {
                 all.extend(stored(false));
             } else {
-                all.extend(self.read_stored(part).await?);
+                all.extend(self.read_upserted(part).await?);
             }
             rows = &rows[part.len()..];
         }
         Ok(all)
     }
 
-    async fn remember(&mut self, mut hints: &[Hint]) -> Result<(), Error> {
+    async fn add_hints(&mut self, mut hints: &[Hint]) -> Result<(), Error> {
         while !hints.is_empty() {
             // A statement of the longest keys is as long as may be, and not longer.
             let most = (self.statement_bytes_max / (KEY_BYTES_MAX + ROW_BYTES)).max(1);
             let part = &hints[..filled(hints.len().min(most))];
-            let sql = self.remember.of(part.len());
+            let sql = self.add_hints.of(part.len());
             self.execute(sql, hint_list(part)?).await?;
             hints = &hints[part.len()..];
         }
@@ -205,36 +207,15 @@ impl Session for MySqlSession {
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
-        sqlx::query("commit").execute(&mut self.connection).await.map(drop).map_err(error)
+        sqlx::query(text::COMMIT).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
-        sqlx::query("rollback").execute(&mut self.connection).await.map(drop).map_err(error)
+        sqlx::query(text::ROLLBACK).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
     async fn touch(&mut self) -> Result<(), Error> {
-        sqlx::query("do 0").execute(&mut self.connection).await.map_err(error)?;
+        sqlx::query(text::DO_NOTHING).execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
-}
-
-/// `hints` as arguments.
-pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result<MySqlArguments, Error> {
-    let mut arguments = MySqlArguments::default();
-    for hint in hints {
-        bind(&mut arguments, hint.at)?;
-        bind(&mut arguments, hint.key.as_slice())?;
-    }
-    Ok(arguments)
-}
-
-/// The two arguments of an instant: microseconds from now, or since 1970.
-fn bind_instant(arguments: &mut MySqlArguments, expiry: Expiry) -> Result<(), Error> {
-    let (from_now, at) = match expiry {
-        Expiry::Never => (None, None),
-        Expiry::After(seconds) => (Some(micros(seconds)?), None),
-        Expiry::At(micros) => (None, Some(micros)),
-    };
-    bind(arguments, from_now)?;
-    bind(arguments, at)
 }

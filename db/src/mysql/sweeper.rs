@@ -3,110 +3,88 @@
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
-use super::connect::{MySql, close, error};
-use super::session::hint_list;
-use super::{bind, now, text};
-use crate::engine::shapes::{either, list, pad, padded};
+use super::arguments::{hint_list, key_list};
+use super::error::classify;
+use super::text;
+use crate::engine::shapes::{pad, padded};
 use crate::error::Error;
-use crate::sweeper::Round;
 use crate::sweeper::hint::{Found, HINTS_PER_SWEEP_MAX, Hint, Sweep, keys_of, ripe};
-use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
+use crate::timeouts::{QUERY_TIMEOUT, within};
 
-/// Held for as long as the connection. The names of locks belong to the whole server, so it names the schema; they have at
-/// most 64 characters, and two schemas that share one sweep in turn.
-const LOCK: &str = "select coalesce(get_lock(left(concat('keywire.sweeper.', schema()), 64), 0), 0)";
-
-const CLOCK: &str = concat!("select ", now!());
-
-/// How long the fence row of a lane that writes nothing is kept, in microseconds: a lane that lives after all goes on under a
-/// fresh id.
+/// How long the fence row of a lane that writes nothing is kept, in microseconds. A lane that has kept silent for longer goes on
+/// under a new id.
 const FENCE_KEPT: u64 = 24 * 60 * 60 * 1_000_000;
 
-impl MySql {
-    /// Sweeps until nothing is ripe, unless another process does.
-    pub(crate) async fn sweep(&self) -> Result<Round, Error> {
-        let (mut connection, _) = within(CONNECT_TIMEOUT, self.open(true)).await?;
-        let locked = sqlx::query_scalar::<_, i64>(LOCK).fetch_one(&mut connection);
-        let is_ours = within(QUERY_TIMEOUT, async { locked.await.map_err(error) }).await? == 1;
-        let mut removed = 0;
-        if is_ours {
-            while let Some(dead) = within(QUERY_TIMEOUT, sweep_some(&mut connection)).await? {
-                removed += dead;
-            }
-            within(QUERY_TIMEOUT, forget_lanes(&mut connection)).await?;
-        }
-        close(connection).await;
-        Ok(if is_ours { Round::Swept(removed) } else { Round::Elsewhere })
+/// Sweeps until nothing is ripe. Returns how many entries were removed; `None` if another process is sweeping.
+pub(super) async fn sweep(connection: &mut MySqlConnection) -> Result<Option<u64>, Error> {
+    let locked = sqlx::query_scalar::<_, i64>(text::LOCK_SWEEPER).fetch_one(&mut *connection);
+    if within(QUERY_TIMEOUT, async { locked.await.map_err(classify) }).await? != 1 {
+        return Ok(None);
     }
+    let mut removed = 0;
+    while let Some(dead) = within(QUERY_TIMEOUT, sweep_some(connection)).await? {
+        removed += dead;
+    }
+    within(QUERY_TIMEOUT, delete_old_fences(connection)).await?;
+    Ok(Some(removed))
 }
 
-/// One transaction: how many entries it removed; none if no hint was ripe.
+/// One transaction. Returns how many entries it removed; `None` if no hint was ripe.
 async fn sweep_some(connection: &mut MySqlConnection) -> Result<Option<u64>, Error> {
-    let now: u64 = sqlx::query_scalar(CLOCK).fetch_one(&mut *connection).await.map_err(error)?;
-    let hints = hints(connection, ripe(now)).await?;
+    let now: u64 = sqlx::query_scalar(text::CLOCK).fetch_one(&mut *connection).await.map_err(classify)?;
+    let hints = ripe_hints(connection, ripe(now)).await?;
     if hints.is_empty() {
         return Ok(None);
     }
-    let sweep = Sweep::of(locked(connection, &keys_of(&hints)).await?, now);
+    let sweep = Sweep::of(lock_entries(connection, &keys_of(&hints)).await?, now);
     if !sweep.dead.is_empty() {
-        let sql = format!("delete from entries where k in ({})", list("?", padded(sweep.dead.len())));
-        let mut arguments = MySqlArguments::default();
-        for key in pad(sweep.dead.iter()) {
-            bind(&mut arguments, key.as_slice())?;
-        }
-        execute(connection, sql, arguments).await?;
+        let sql = text::delete_entries(padded(sweep.dead.len()));
+        execute(connection, sql, key_list(sweep.dead.iter().map(Vec::as_slice))?).await?;
     }
-    let sql = format!("delete from expiries where {}", either("at = ? and k = ?", padded(hints.len())));
+    let sql = text::delete_hints(padded(hints.len()));
     execute(connection, sql, hint_list(pad(hints.iter()))?).await?;
     if !sweep.later.is_empty() {
-        execute(connection, text::remember(sweep.later.len()), hint_list(&sweep.later)?).await?;
+        execute(connection, text::add_hints(sweep.later.len()), hint_list(&sweep.later)?).await?;
     }
-    execute(connection, "commit".into(), MySqlArguments::default()).await?;
+    execute(connection, text::COMMIT.into(), MySqlArguments::default()).await?;
     Ok(Some(sweep.dead.len() as u64))
 }
 
-/// The first hints up to `ripe`.
-async fn hints(connection: &mut MySqlConnection, ripe: u64) -> Result<Vec<Hint>, Error> {
-    let sql = "select at, k from expiries where at <= ? order by at, k limit ?";
-    let found = sqlx::query(sql).bind(ripe).bind(HINTS_PER_SWEEP_MAX as u64);
+/// The first hints up to the instant `ripe`.
+async fn ripe_hints(connection: &mut MySqlConnection, ripe: u64) -> Result<Vec<Hint>, Error> {
+    let found = sqlx::query(text::RIPE_HINTS).bind(ripe).bind(HINTS_PER_SWEEP_MAX as u64);
     let hint = |row: MySqlRow| {
-        let at = row.try_get_unchecked(0).map_err(error)?;
-        Ok(Hint { at, key: row.try_get_unchecked(1).map_err(error)? })
+        let at = row.try_get_unchecked(0).map_err(classify)?;
+        Ok(Hint { at, key: row.try_get_unchecked(1).map_err(classify)? })
     };
-    found.fetch_all(connection).await.map_err(error)?.into_iter().map(hint).collect()
+    found.fetch_all(connection).await.map_err(classify)?.into_iter().map(hint).collect()
 }
 
-/// The entries of `keys` that are there, locked, in key order.
-async fn locked(connection: &mut MySqlConnection, keys: &[&[u8]]) -> Result<Vec<Found>, Error> {
-    let keys_max = list("?", padded(keys.len()));
-    let sql = format!("select k, rev, expires_at from entries where k in ({keys_max}) order by k for update");
-    let mut arguments = MySqlArguments::default();
-    for key in pad(keys.iter()) {
-        bind(&mut arguments, *key)?;
-    }
-    let found = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(connection).await.map_err(error)?;
+/// The entries of `keys` that exist, locked, in key order.
+async fn lock_entries(connection: &mut MySqlConnection, keys: &[&[u8]]) -> Result<Vec<Found>, Error> {
+    let sql = AssertSqlSafe(text::lock_entries(padded(keys.len())));
+    let query = sqlx::query_with(sql, key_list(keys.iter().copied())?);
     let entry = |row: MySqlRow| {
         Ok(Found {
-            key: row.try_get_unchecked(0).map_err(error)?,
-            rev: row.try_get_unchecked(1).map_err(error)?,
-            expires_at: row.try_get_unchecked(2).map_err(error)?,
+            key: row.try_get_unchecked(0).map_err(classify)?,
+            rev: row.try_get_unchecked(1).map_err(classify)?,
+            expires_at: row.try_get_unchecked(2).map_err(classify)?,
         })
     };
-    found.into_iter().map(entry).collect()
+    query.fetch_all(connection).await.map_err(classify)?.into_iter().map(entry).collect()
 }
 
 /// Removes fence rows that no lane is likely to need any more.
-async fn forget_lanes(connection: &mut MySqlConnection) -> Result<(), Error> {
-    let now: u64 = sqlx::query_scalar(CLOCK).fetch_one(&mut *connection).await.map_err(error)?;
+async fn delete_old_fences(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let now: u64 = sqlx::query_scalar(text::CLOCK).fetch_one(&mut *connection).await.map_err(classify)?;
     // On the first day of 1970 nothing is old.
     let old = now.saturating_sub(FENCE_KEPT);
-    // Read without a lock: a scan under lock would wait for every lane, and every lane for it.
-    let found = sqlx::query_scalar::<_, u64>("select id from writers where rev < ? limit 256").bind(old);
-    for lane in found.fetch_all(&mut *connection).await.map_err(error)? {
-        let sql = "delete from writers where id = ? and rev < ?";
-        sqlx::query(sql).bind(lane).bind(old).execute(&mut *connection).await.map_err(error)?;
+    let found = sqlx::query_scalar::<_, u64>(text::OLD_FENCES).bind(old);
+    for lane in found.fetch_all(&mut *connection).await.map_err(classify)? {
+        let delete = sqlx::query(text::DELETE_OLD_FENCE).bind(lane).bind(old);
+        delete.execute(&mut *connection).await.map_err(classify)?;
     }
-    execute(connection, "commit".into(), MySqlArguments::default()).await
+    execute(connection, text::COMMIT.into(), MySqlArguments::default()).await
 }
 
 async fn execute(
@@ -115,5 +93,5 @@ async fn execute(
     arguments: MySqlArguments,
 ) -> Result<(), Error> {
     let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
-    query.execute(connection).await.map(drop).map_err(error)
+    query.execute(connection).await.map(drop).map_err(classify)
 }

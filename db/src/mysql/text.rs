@@ -1,24 +1,95 @@
-//! The texts of the statements of writes, each for a number of rows or keys.
+//! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
-use super::now;
-use crate::engine::shapes::list;
+use crate::engine::shapes::{either, list};
 
-/// Adds the fence row of a lane; its age counts from here on.
-pub(super) const REGISTER: &str =
-    concat!("insert into writers (id, seq, rev) values (?, 0, ", now!(), ") on duplicate key update id = id");
+/// The clock of the database, in microseconds since 1970. `sysdate` is read for each row, after its lock. `now()` would be the
+/// start of the statement, so an entry that expired while its lock was awaited would count as live.
+macro_rules! now {
+    () => {
+        "cast(unix_timestamp(sysdate(6)) * 1000000 as unsigned)"
+    };
+}
 
-/// Passes a lane's fence and reserves revisions; the last of them comes back as the `last_insert_id`.
-pub(super) const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(rev + ?, \
-    cast(unix_timestamp(now(6)) * 1000000 as unsigned))) where id = ? and seq < ?";
-
-/// An instant given as microseconds from now, or as microseconds since 1970, or not at all.
+/// An instant that is given as microseconds from now, as microseconds since 1970, or not at all.
 macro_rules! instant {
     () => {
         concat!("coalesce(", now!(), " + ?, ?)")
     };
 }
 
-/// What rows become when their key is there. The assignments run in this order, each seeing the ones before it.
+// Sessions.
+
+/// For every connection. Strict, because otherwise the server cuts values that do not fit. The lock wait must end before the query
+/// timeout, or it would look like a lost answer.
+pub(super) const SETTINGS: &str = "set sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+    time_zone = '+00:00', innodb_lock_wait_timeout = 2";
+
+/// A statement of its own, because the variable behind it has another name in `MariaDB` 10.11.
+pub(super) const READ_COMMITTED: &str = "set session transaction isolation level read committed";
+
+/// For connections that write. The fence opens the transaction. A host that dies within a transaction holds its locks for 30 s.
+pub(super) const WRITER_SETTINGS: &str = "set autocommit = 0, wait_timeout = 30";
+
+/// For connections with snapshots: several statements read from one snapshot. If the client vanishes, the server gives its snapshot
+/// up after 30 s instead of hours.
+pub(super) const SCANNER_SETTINGS: [&str; 2] =
+    ["set session transaction isolation level repeatable read", "set wait_timeout = 30"];
+
+/// The checks of a new connection. `sleep` comes first: before it the two clocks are equal even with `--sysdate-is-now`.
+pub(super) const INSPECT: &str = "select sleep(0.001), @@log_bin + 0, @@sync_binlog + 0, \
+    @@innodb_flush_log_at_trx_commit + 0, cast(@@max_allowed_packet as signed), \
+    cast(connection_id() as signed), sysdate(6) > now(6)";
+
+pub(super) const SERVER_UUID: &str = "show global variables like 'server_uuid'";
+
+pub(super) const UPTIME: &str = "show global status like 'Uptime'";
+
+pub(super) const CLOCK: &str = concat!("select ", now!());
+
+/// Ends a connection of this server.
+pub(super) fn kill(connection: u64) -> String {
+    format!("kill {connection}")
+}
+
+// Schema.
+
+pub(super) const MIGRATIONS: &str =
+    "select version, description, success from _sqlx_migrations order by version";
+
+/// What the user of `ws-ingest` may do.
+pub(super) const WRITER_RIGHTS: [&str; 4] = [
+    "select, insert, update, delete on entries",
+    "select, insert, update, delete on writers",
+    "select, insert, update, delete on expiries",
+    "select on _sqlx_migrations",
+];
+
+/// What the user of `rest-read` may do.
+pub(super) const READER_RIGHTS: [&str; 2] = ["select on entries", "select on _sqlx_migrations"];
+
+pub(super) fn grant(right: &str, account: &str) -> String {
+    format!("grant {right} to {account}")
+}
+
+// Transactions of lanes.
+
+/// Adds the fence row of a lane. Its age counts from now on.
+pub(super) const REGISTER: &str =
+    concat!("insert into writers (id, seq, rev) values (?, 0, ", now!(), ") on duplicate key update id = id");
+
+/// Passes the fence of a lane and reserves revisions. The last of them is the `last_insert_id`.
+pub(super) const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(rev + ?, \
+    cast(unix_timestamp(now(6)) * 1000000 as unsigned))) where id = ? and seq < ?";
+
+pub(super) const SEQ: &str = "select seq from writers where id = ?";
+
+pub(super) const COMMIT: &str = "commit";
+
+pub(super) const ROLLBACK: &str = "rollback";
+
+pub(super) const DO_NOTHING: &str = "do 0";
+
+/// What an upsert does with a row that exists. The assignments run in this order, and each sees the ones before it.
 const OVERWRITE: &str = concat!(
     " on duplicate key update v = values(v), born = if(expires_at <= ",
     now!(),
@@ -28,7 +99,7 @@ const OVERWRITE: &str = concat!(
 );
 
 /// Keys, their revisions and whether they are live, locked.
-pub(super) fn held(keys: usize) -> String {
+pub(super) fn read_for_update(keys: usize) -> String {
     format!(
         concat!(
             "select k, rev, coalesce(expires_at > ",
@@ -39,36 +110,96 @@ pub(super) fn held(keys: usize) -> String {
     )
 }
 
-/// Whether each row was created by this batch: an entry's first revision is the one it was born with.
-pub(super) fn stored(keys: usize) -> String {
+/// The revisions of rows that were just upserted, and whether each was created: a created entry still has its first revision.
+pub(super) fn read_upserted(keys: usize) -> String {
     format!("select rev, born = rev from entries where k in ({}) order by k", list("?", keys))
 }
 
-/// Rows of keys that have none.
+/// Adds rows that never expire.
 pub(super) fn insert(rows: usize) -> String {
     format!("insert into entries (k, v, rev, born) values {}", list("(?, ?, ?, ?)", rows))
 }
 
-/// The same for rows that may expire.
+/// Adds rows that may expire.
 pub(super) fn insert_expiring(rows: usize) -> String {
     let row = concat!("(?, ?, ?, ?, ", instant!(), ")");
     format!("insert into entries (k, v, rev, born, expires_at) values {}", list(row, rows))
 }
 
-/// Rows whether or not their keys are there.
+/// Adds or overwrites rows that never expire.
 pub(super) fn upsert(rows: usize) -> String {
     insert(rows) + OVERWRITE
 }
 
-/// The same for rows that may expire.
+/// Adds or overwrites rows that may expire.
 pub(super) fn upsert_expiring(rows: usize) -> String {
     insert_expiring(rows) + OVERWRITE
 }
 
-/// When the sweeper is to look at keys.
-pub(super) fn remember(rows: usize) -> String {
+/// Adds hints for the sweeper.
+pub(super) fn add_hints(hints: usize) -> String {
     format!(
         "insert into expiries (at, k) values {} on duplicate key update k = values(k)",
-        list("(?, ?)", rows)
+        list("(?, ?)", hints)
     )
 }
+
+// Reads.
+
+/// The live entries of keys.
+pub(super) fn get(keys: usize) -> String {
+    format!(
+        concat!(
+            "select k, v, rev from entries where k in ({}) and (expires_at is null or expires_at > ",
+            now!(),
+            ")"
+        ),
+        list("?", keys)
+    )
+}
+
+pub(super) const BEGIN_SNAPSHOT: &str = "start transaction with consistent snapshot, read only";
+
+macro_rules! records {
+    () => {
+        concat!(
+            "select k, if(expires_at is null or expires_at > ",
+            now!(),
+            ", v, null), rev, expires_at from entries"
+        )
+    };
+}
+
+/// A range of the primary key.
+pub(super) const RECORDS: &str = concat!(records!(), " where k >= ? and k < ? order by k limit ?");
+
+/// To the last key, without an upper bound. An argument behind every key is no valid text: while such a statement runs, `MySQL` 9.7
+/// fails every query of `information_schema.processlist`.
+pub(super) const ALL_RECORDS: &str = concat!(records!(), " where k >= ? order by k limit ?");
+
+// Sweeper.
+
+/// Takes the lock of the sweeper, for as long as the connection lasts. Names of locks belong to the whole server, so this one holds
+/// the name of the schema. They have at most 64 characters; two schemas that share a cut name are swept in turn.
+pub(super) const LOCK_SWEEPER: &str =
+    "select coalesce(get_lock(left(concat('keywire.sweeper.', schema()), 64), 0), 0)";
+
+pub(super) const RIPE_HINTS: &str = "select at, k from expiries where at <= ? order by at, k limit ?";
+
+/// Entries, locked.
+pub(super) fn lock_entries(keys: usize) -> String {
+    format!("select k, rev, expires_at from entries where k in ({}) order by k for update", list("?", keys))
+}
+
+pub(super) fn delete_entries(keys: usize) -> String {
+    format!("delete from entries where k in ({})", list("?", keys))
+}
+
+pub(super) fn delete_hints(hints: usize) -> String {
+    format!("delete from expiries where {}", either("at = ? and k = ?", hints))
+}
+
+/// Reads without a lock. A scan that locks would wait for every lane, and every lane for the scan.
+pub(super) const OLD_FENCES: &str = "select id from writers where rev < ? limit 256";
+
+pub(super) const DELETE_OLD_FENCE: &str = "delete from writers where id = ? and rev < ?";

@@ -5,13 +5,13 @@ use super::script::Ending;
 use super::server::Server;
 use super::statement::{Answer, Statement};
 use super::tables::Written;
-use crate::engine::{Engine, Session};
+use crate::engine::{WriteEngine, WriteSession};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{Held, Row, Stored};
 use crate::sweeper::hint::Hint;
 
-/// A scripted server; `ROUND_TRIPS` as in [`Engine`].
+/// A scripted server; `ROUND_TRIPS` as in [`WriteEngine`].
 #[derive(Debug, Clone)]
 pub(crate) struct Scripted<const ROUND_TRIPS: bool>(pub(crate) Server);
 
@@ -27,7 +27,7 @@ pub(crate) struct ScriptedSession {
     spoiled: Option<String>,
 }
 
-impl<const ROUND_TRIPS: bool> Engine for Scripted<ROUND_TRIPS> {
+impl<const ROUND_TRIPS: bool> WriteEngine for Scripted<ROUND_TRIPS> {
     type Session = ScriptedSession;
     /// The connection, and the start of the server it is of.
     type Identity = (ConnectionId, u64);
@@ -84,7 +84,7 @@ impl ScriptedSession {
     }
 }
 
-impl Session for ScriptedSession {
+impl WriteSession for ScriptedSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
         self.done(Statement::Register { lane }).await
     }
@@ -97,14 +97,14 @@ impl Session for ScriptedSession {
         }
     }
 
-    async fn seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
+    async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
         match self.send(Statement::Seq { lane }).await? {
             Answer::Seq(seq) => Ok(seq),
             other => panic!("not the answer to a seq: {other:?}"),
         }
     }
 
-    async fn held(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -138,7 +138,7 @@ impl Session for ScriptedSession {
         }
     }
 
-    async fn remember(&mut self, hints: &[Hint]) -> Result<(), Error> {
+    async fn add_hints(&mut self, hints: &[Hint]) -> Result<(), Error> {
         if hints.is_empty() {
             return Ok(());
         }

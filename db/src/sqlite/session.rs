@@ -3,11 +3,12 @@
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::{bind, error, key_list, signed, text, unsigned};
-use crate::engine::clock::micros;
+use super::arguments::{bind, bind_instant, hint_list, key_list, signed, unsigned};
+use super::error::classify;
+use super::text;
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, Texts, filled, padded};
-use crate::engine::{Session, clock};
-use crate::entry::{Expiry, Key, Rev};
+use crate::engine::{WriteSession, clock};
+use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{Held, Row, Stored};
 use crate::sweeper::hint::Hint;
@@ -16,29 +17,29 @@ use crate::sweeper::hint::Hint;
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     connection: SqliteConnection,
-    held: Texts,
+    read_for_update: Texts,
     insert: Texts,
     insert_expiring: Texts,
     upsert: Texts,
     upsert_expiring: Texts,
-    remember: Texts,
+    add_hints: Texts,
 }
 
 impl SqliteSession {
     pub(super) fn new(connection: SqliteConnection) -> Self {
         Self {
             connection,
-            held: Texts::new(text::held),
+            read_for_update: Texts::new(text::read_for_update),
             insert: Texts::new(text::insert),
             insert_expiring: Texts::new(text::insert_expiring),
             upsert: Texts::new(text::upsert),
             upsert_expiring: Texts::new(text::upsert_expiring),
-            remember: Texts::new(text::remember),
+            add_hints: Texts::new(text::add_hints),
         }
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
-        sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(error)
+        sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
     async fn write(&mut self, upsert: bool, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
@@ -52,7 +53,7 @@ impl SqliteSession {
         let sql = texts.of(rows.len());
         let mut arguments = SqliteArguments::default();
         for row in rows {
-            bind(&mut arguments, row.key.as_str().as_bytes().to_vec())?;
+            bind(&mut arguments, row.key.as_bytes().to_vec())?;
             bind(&mut arguments, row.value.as_bytes().to_vec())?;
             bind(&mut arguments, signed(row.rev)?)?;
             if may_expire {
@@ -60,15 +61,15 @@ impl SqliteSession {
             }
         }
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
-        let returned = query.fetch_all(&mut self.connection).await.map_err(error)?;
+        let returned = query.fetch_all(&mut self.connection).await.map_err(classify)?;
         // The order of RETURNING is not promised; that of the keys is known.
         let mut found: Vec<(&[u8], Stored)> = Vec::with_capacity(returned.len());
         for row in &returned {
             let stored = Stored {
-                rev: unsigned(row.try_get_unchecked(1).map_err(error)?)?,
-                created: row.try_get_unchecked(2).map_err(error)?,
+                rev: unsigned(row.try_get_unchecked(1).map_err(classify)?)?,
+                created: row.try_get_unchecked(2).map_err(classify)?,
             };
-            found.push((row.try_get_unchecked(0).map_err(error)?, stored));
+            found.push((row.try_get_unchecked(0).map_err(classify)?, stored));
         }
         found.sort_unstable_by_key(|(key, _)| *key);
         if found.len() != rows.len() {
@@ -78,43 +79,42 @@ impl SqliteSession {
     }
 }
 
-impl Session for SqliteSession {
+impl WriteSession for SqliteSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
-        let sql = "insert into writers (id, seq) values (?, 0) on conflict (id) do nothing";
-        let add = sqlx::query(sql).bind(signed(lane)?);
-        add.execute(&mut self.connection).await.map(drop).map_err(error)
+        let add = sqlx::query(text::REGISTER).bind(signed(lane)?);
+        add.execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
-        self.run("begin immediate").await?;
-        let pass = sqlx::query("update writers set seq = ?1 where id = ?2 and seq < ?1");
+        self.run(text::BEGIN_WRITE).await?;
+        let pass = sqlx::query(text::FENCE);
         let pass = pass.bind(signed(seq)?).bind(signed(lane)?);
-        if pass.execute(&mut self.connection).await.map_err(error)?.rows_affected() != 1 {
+        if pass.execute(&mut self.connection).await.map_err(classify)?.rows_affected() != 1 {
             return Ok(None);
         }
-        let sql = "update clock set rev = max(rev + ?1, ?2) where id = 0 returning rev";
-        let reserve = sqlx::query_scalar::<_, i64>(sql).bind(signed(revs)?);
+        let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?);
         let reserve = reserve.bind(signed(clock::now()?)?);
-        let last = reserve.fetch_one(&mut self.connection).await.map_err(error)?;
+        let last = reserve.fetch_one(&mut self.connection).await.map_err(classify)?;
         unsigned(last).map(|last| Some(Rev(last)))
     }
 
-    async fn seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
-        let read = sqlx::query_scalar::<_, i64>("select seq from writers where id = ?");
+    async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
+        let read = sqlx::query_scalar::<_, i64>(text::SEQ);
         let read = read.bind(signed(lane)?).fetch_optional(&mut self.connection);
-        read.await.map_err(error)?.map(unsigned).transpose()
+        read.await.map_err(classify)?.map(unsigned).transpose()
     }
 
-    async fn held(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
         let mut held = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
-            let sql = self.held.of(padded(keys.len()));
-            let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().copied())?);
-            let found = query.fetch_all(&mut self.connection).await.map_err(error)?;
+            let sql = self.read_for_update.of(padded(keys.len()));
+            let query =
+                sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
+            let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
             let state = |row: &sqlx::sqlite::SqliteRow| {
-                let key: Vec<u8> = row.try_get_unchecked(0).map_err(error)?;
-                let live = row.try_get_unchecked(2).map_err(error)?;
-                Ok((key, unsigned(row.try_get_unchecked(1).map_err(error)?)?, live))
+                let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
+                let live = row.try_get_unchecked(2).map_err(classify)?;
+                Ok((key, unsigned(row.try_get_unchecked(1).map_err(classify)?)?, live))
             };
             let found = found.iter().map(state).collect::<Result<_, Error>>()?;
             held.extend(Held::of(keys, found));
@@ -145,51 +145,30 @@ impl Session for SqliteSession {
         Ok(all)
     }
 
-    async fn remember(&mut self, mut hints: &[Hint]) -> Result<(), Error> {
+    async fn add_hints(&mut self, mut hints: &[Hint]) -> Result<(), Error> {
         while !hints.is_empty() {
             let part = &hints[..filled(hints.len())];
-            let sql = self.remember.of(part.len());
+            let sql = self.add_hints.of(part.len());
             let query = sqlx::query_with(AssertSqlSafe(sql), hint_list(part)?);
-            query.execute(&mut self.connection).await.map_err(error)?;
+            query.execute(&mut self.connection).await.map_err(classify)?;
             hints = &hints[part.len()..];
         }
         Ok(())
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
-        self.run("commit").await
+        self.run(text::COMMIT).await
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
         // A statement that failed may have ended the transaction; then there is nothing to roll back.
-        match self.run("rollback").await {
+        match self.run(text::ROLLBACK).await {
             Err(Error::Internal(reason)) if reason.contains("no transaction is active") => Ok(()),
             done => done,
         }
     }
 
     async fn touch(&mut self) -> Result<(), Error> {
-        self.run("select 0").await
+        self.run(text::DO_NOTHING).await
     }
-}
-
-/// `hints` as arguments.
-pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result<SqliteArguments, Error> {
-    let mut arguments = SqliteArguments::default();
-    for hint in hints {
-        bind(&mut arguments, signed(hint.at)?)?;
-        bind(&mut arguments, hint.key.clone())?;
-    }
-    Ok(arguments)
-}
-
-/// The two arguments of an instant: microseconds from now, or since 1970.
-fn bind_instant(arguments: &mut SqliteArguments, expiry: Expiry) -> Result<(), Error> {
-    let (from_now, at) = match expiry {
-        Expiry::Never => (None, None),
-        Expiry::After(seconds) => (Some(signed(micros(seconds)?)?), None),
-        Expiry::At(micros) => (None, Some(signed(micros)?)),
-    };
-    bind(arguments, from_now)?;
-    bind(arguments, at)
 }

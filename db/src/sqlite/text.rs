@@ -1,42 +1,73 @@
-//! The texts of the statements of writes, each for a number of rows or keys.
+//! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
-use super::NOW;
-use crate::engine::shapes::list;
+use crate::engine::shapes::{either, list};
+
+/// The clock of the machine, in microseconds since 1970. All processes on a local file share it.
+macro_rules! now {
+    () => {
+        "cast(unixepoch('subsec') * 1000000 as integer)"
+    };
+}
+
+const NOW: &str = now!();
+
+pub(super) const CLOCK: &str = concat!("select ", now!());
+
+// Schema.
+
+pub(super) const MIGRATIONS: &str =
+    "select version, description, success from _sqlx_migrations order by version";
+
+// Transactions of lanes.
+
+/// Adds the fence row of a lane.
+pub(super) const REGISTER: &str = "insert into writers (id, seq) values (?, 0) on conflict (id) do nothing";
+
+/// Begins a transaction that writes: waits for the one writer of the file.
+pub(super) const BEGIN_WRITE: &str = "begin immediate";
+
+/// Passes the fence of a lane.
+pub(super) const FENCE: &str = "update writers set seq = ?1 where id = ?2 and seq < ?1";
+
+/// Reserves revisions, and returns the last of them.
+pub(super) const RESERVE: &str = "update clock set rev = max(rev + ?1, ?2) where id = 0 returning rev";
+
+pub(super) const SEQ: &str = "select seq from writers where id = ?";
+
+pub(super) const COMMIT: &str = "commit";
+
+pub(super) const ROLLBACK: &str = "rollback";
+
+pub(super) const DO_NOTHING: &str = "select 0";
 
 /// Keys, their revisions and whether they are live.
-pub(super) fn held(keys: usize) -> String {
+pub(super) fn read_for_update(keys: usize) -> String {
     let keys = list("?", keys);
     format!("select k, rev, coalesce(expires_at > {NOW}, 1) from entries where k in ({keys}) order by k")
 }
 
-/// Rows of keys that have none.
+/// Adds rows that never expire.
 pub(super) fn insert(rows: usize) -> String {
     into_entries(rows, false, "")
 }
 
-/// The same for rows that may expire.
+/// Adds rows that may expire.
 pub(super) fn insert_expiring(rows: usize) -> String {
     into_entries(rows, true, "")
 }
 
-/// Rows whether or not their keys are there.
+/// Adds or overwrites rows that never expire.
 pub(super) fn upsert(rows: usize) -> String {
-    into_entries(rows, false, &overwrite())
+    into_entries(rows, false, OVERWRITE)
 }
 
-/// The same for rows that may expire.
+/// Adds or overwrites rows that may expire.
 pub(super) fn upsert_expiring(rows: usize) -> String {
-    into_entries(rows, true, &overwrite())
+    into_entries(rows, true, OVERWRITE)
 }
 
-/// When the sweeper is to look at keys.
-pub(super) fn remember(rows: usize) -> String {
-    let rows = list("(?, ?)", rows);
-    format!("insert into expiries (at, k) values {rows} on conflict (at, k) do nothing")
-}
-
-/// The arguments of a row: key, value, revision, and if it may expire, microseconds from now or since 1970.
-fn into_entries(rows: usize, may_expire: bool, otherwise: &str) -> String {
+/// The arguments of a row: key, value and revision, and for rows that may expire, microseconds from now and microseconds since 1970.
+fn into_entries(rows: usize, may_expire: bool, on_conflict: &str) -> String {
     let (columns, arguments) =
         if may_expire { ("k, v, rev, born, expires_at", 5) } else { ("k, v, rev, born", 3) };
     let row = |at| {
@@ -46,16 +77,58 @@ fn into_entries(rows: usize, may_expire: bool, otherwise: &str) -> String {
         } else {
             String::new()
         };
-        // The revision again as the one it is born with.
+        // The revision is also the one that the row is born with.
         format!("(?{first}, ?{}, ?{}, ?{}{expires_at})", first + 1, first + 2, first + 2)
     };
     let values = (0..rows).map(row).collect::<Vec<_>>().join(", ");
-    format!("insert into entries ({columns}) values {values}{otherwise} returning k, rev, born = rev")
+    format!("insert into entries ({columns}) values {values}{on_conflict} returning k, rev, born = rev")
 }
 
-fn overwrite() -> String {
+/// What an upsert does with a row that exists.
+const OVERWRITE: &str = concat!(
+    " on conflict (k) do update set v = excluded.v, rev = max(excluded.rev, rev + 1), born = iif(expires_at <= ",
+    now!(),
+    ", max(excluded.rev, rev + 1), born), expires_at = excluded.expires_at"
+);
+
+/// Adds hints for the sweeper.
+pub(super) fn add_hints(hints: usize) -> String {
+    let hints = list("(?, ?)", hints);
+    format!("insert into expiries (at, k) values {hints} on conflict (at, k) do nothing")
+}
+
+// Reads.
+
+/// The live entries of keys.
+pub(super) fn get(keys: usize) -> String {
+    let keys = list("?", keys);
     format!(
-        " on conflict (k) do update set v = excluded.v, rev = max(excluded.rev, rev + 1), \
-         born = iif(expires_at <= {NOW}, max(excluded.rev, rev + 1), born), expires_at = excluded.expires_at"
+        "select k, v, rev from entries where k in ({keys}) and (expires_at is null or expires_at > {NOW})"
     )
+}
+
+/// Takes a snapshot: that of the first statement.
+pub(super) const BEGIN_SNAPSHOT: &str = "begin deferred";
+
+/// A range of the primary key.
+pub(super) const RECORDS: &str = concat!(
+    "select k, iif(expires_at is null or expires_at > ",
+    now!(),
+    ", v, null), rev, expires_at from entries where k >= ? and k < ? order by k limit ?"
+);
+
+// Sweeper.
+
+pub(super) const RIPE_HINTS: &str = "select at, k from expiries where at <= ? order by at, k limit ?";
+
+pub(super) fn read_entries(keys: usize) -> String {
+    format!("select k, rev, expires_at from entries where k in ({}) order by k", list("?", keys))
+}
+
+pub(super) fn delete_entries(keys: usize) -> String {
+    format!("delete from entries where k in ({})", list("?", keys))
+}
+
+pub(super) fn delete_hints(hints: usize) -> String {
+    format!("delete from expiries where {}", either("at = ? and k = ?", hints))
 }

@@ -1,0 +1,110 @@
+//! The engine that a URL names. The only place that tells engines apart.
+
+use std::ops::ControlFlow;
+
+use secrecy::SecretString;
+
+use crate::engine::{Engine, Grants, ReadSession, ScanSession};
+use crate::entry::{Entry, Key, Record};
+use crate::error::{BadUrl, Error};
+use crate::mysql::connect::MySql;
+use crate::scanner::range::Range;
+use crate::sqlite::connect::Sqlite;
+
+/// Something that each engine has a type of its own for.
+#[derive(Debug, Clone)]
+pub(crate) enum Any<M, S> {
+    MySql(M),
+    Sqlite(S),
+}
+
+pub(crate) type AnyEngine = Any<MySql, Sqlite>;
+pub(crate) type AnyReader = Any<<MySql as Engine>::Reader, <Sqlite as Engine>::Reader>;
+pub(crate) type AnyScanner = Any<<MySql as Engine>::Scanner, <Sqlite as Engine>::Scanner>;
+
+/// Evaluates `$work` with the engine's own value in `$any` as `$it`.
+macro_rules! each {
+    ($any:expr, $it:ident => $work:expr) => {
+        match $any {
+            $crate::engine::any::Any::MySql($it) => $work,
+            $crate::engine::any::Any::Sqlite($it) => $work,
+        }
+    };
+}
+pub(crate) use each;
+
+impl AnyEngine {
+    pub(crate) fn new(
+        url: &str,
+        password: Option<&SecretString>,
+        unsafe_durability: bool,
+    ) -> Result<Self, BadUrl> {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("mysql" | "mariadb") => Ok(Self::MySql(MySql::new(url, password, unsafe_durability)?)),
+            Some("sqlite") => Ok(Self::Sqlite(Sqlite::new(url)?)),
+            Some(_) | None => Err(BadUrl("must begin with mysql:// or sqlite://".into())),
+        }
+    }
+
+    pub(crate) fn system(&self) -> &'static str {
+        fn of<E: Engine>(_engine: &E) -> &'static str {
+            E::SYSTEM
+        }
+        each!(self, engine => of(engine))
+    }
+
+    pub(crate) async fn open_reader(&self) -> Result<AnyReader, Error> {
+        Ok(match self {
+            Self::MySql(engine) => Any::MySql(engine.open_reader().await?),
+            Self::Sqlite(engine) => Any::Sqlite(engine.open_reader().await?),
+        })
+    }
+
+    pub(crate) async fn open_scanner(&self) -> Result<AnyScanner, Error> {
+        Ok(match self {
+            Self::MySql(engine) => Any::MySql(engine.open_scanner().await?),
+            Self::Sqlite(engine) => Any::Sqlite(engine.open_scanner().await?),
+        })
+    }
+
+    pub(crate) async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
+        each!(self, engine => engine.migrate(grants).await)
+    }
+
+    pub(crate) async fn sweep(&self) -> Result<Option<u64>, Error> {
+        each!(self, engine => engine.sweep().await)
+    }
+}
+
+impl AnyReader {
+    pub(crate) async fn get(
+        &mut self,
+        keys: &[Key],
+        on_entry: impl FnMut(Entry) + Send,
+    ) -> Result<(), Error> {
+        each!(self, reader => reader.get(keys, on_entry).await)
+    }
+}
+
+impl AnyScanner {
+    pub(crate) async fn begin(&mut self) -> Result<(), Error> {
+        each!(self, scanner => scanner.begin().await)
+    }
+
+    pub(crate) async fn records(
+        &mut self,
+        range: &Range,
+        limit: usize,
+        on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
+    ) -> Result<usize, Error> {
+        each!(self, scanner => scanner.records(range, limit, on_record).await)
+    }
+
+    pub(crate) async fn end(&mut self) -> Result<(), Error> {
+        each!(self, scanner => scanner.end().await)
+    }
+
+    pub(crate) async fn close(self) {
+        each!(self, scanner => scanner.close().await);
+    }
+}

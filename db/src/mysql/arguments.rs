@@ -1,0 +1,49 @@
+//! Arguments of statements.
+
+use sqlx::Arguments as _;
+use sqlx::mysql::MySqlArguments;
+
+use crate::engine::clock::micros;
+use crate::engine::shapes::pad;
+use crate::entry::Expiry;
+use crate::error::Error;
+use crate::sweeper::hint::Hint;
+
+pub(super) fn bind<'t, T>(arguments: &mut MySqlArguments, value: T) -> Result<(), Error>
+where
+    T: sqlx::Encode<'t, sqlx::MySql> + sqlx::Type<sqlx::MySql>,
+{
+    arguments.add(value).map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// `keys`, padded to a prepared size by repeating the last one.
+pub(super) fn key_list<'k>(
+    keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+) -> Result<MySqlArguments, Error> {
+    let mut arguments = MySqlArguments::default();
+    for key in pad(keys) {
+        bind(&mut arguments, key)?;
+    }
+    Ok(arguments)
+}
+
+/// The instant and the key of each hint.
+pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result<MySqlArguments, Error> {
+    let mut arguments = MySqlArguments::default();
+    for hint in hints {
+        bind(&mut arguments, hint.at)?;
+        bind(&mut arguments, hint.key.as_slice())?;
+    }
+    Ok(arguments)
+}
+
+/// The two arguments of an instant: microseconds from now, or microseconds since 1970.
+pub(super) fn bind_instant(arguments: &mut MySqlArguments, expiry: Expiry) -> Result<(), Error> {
+    let (from_now, at) = match expiry {
+        Expiry::Never => (None, None),
+        Expiry::After(seconds) => (Some(micros(seconds)?), None),
+        Expiry::At(micros) => (None, Some(micros)),
+    };
+    bind(arguments, from_now)?;
+    bind(arguments, at)
+}

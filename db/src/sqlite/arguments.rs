@@ -1,0 +1,59 @@
+//! Arguments of statements, and numbers of columns.
+
+use sqlx::Arguments as _;
+use sqlx::sqlite::SqliteArguments;
+
+use crate::engine::clock::micros;
+use crate::engine::shapes::pad;
+use crate::entry::Expiry;
+use crate::error::Error;
+use crate::sweeper::hint::Hint;
+
+pub(super) fn bind<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), Error>
+where
+    T: sqlx::Encode<'t, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    arguments.add(value).map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// `keys`, padded to a prepared size by repeating the last one.
+pub(super) fn key_list<'k>(
+    keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+) -> Result<SqliteArguments, Error> {
+    let mut arguments = SqliteArguments::default();
+    for key in pad(keys) {
+        bind(&mut arguments, key.to_vec())?;
+    }
+    Ok(arguments)
+}
+
+/// The instant and the key of each hint.
+pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result<SqliteArguments, Error> {
+    let mut arguments = SqliteArguments::default();
+    for hint in hints {
+        bind(&mut arguments, signed(hint.at)?)?;
+        bind(&mut arguments, hint.key.clone())?;
+    }
+    Ok(arguments)
+}
+
+/// The two arguments of an instant: microseconds from now, or microseconds since 1970.
+pub(super) fn bind_instant(arguments: &mut SqliteArguments, expiry: Expiry) -> Result<(), Error> {
+    let (from_now, at) = match expiry {
+        Expiry::Never => (None, None),
+        Expiry::After(seconds) => (Some(signed(micros(seconds)?)?), None),
+        Expiry::At(micros) => (None, Some(signed(micros)?)),
+    };
+    bind(arguments, from_now)?;
+    bind(arguments, at)
+}
+
+/// `number` as a column holds it.
+pub(super) fn signed(number: u64) -> Result<i64, Error> {
+    i64::try_from(number).map_err(|_| Error::Internal(format!("{number} does not fit a column")))
+}
+
+/// A number of a column.
+pub(super) fn unsigned(number: i64) -> Result<u64, Error> {
+    u64::try_from(number).map_err(|_| Error::Internal(format!("{number} in a column of revisions")))
+}
