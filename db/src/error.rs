@@ -1,20 +1,54 @@
-//! What can go wrong with a database, and with its URL.
+//! What can go wrong with a database and with its URL.
 
-/// Why the database did not do what it was asked. The text is for the log, never for a client.
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Why the database did not do its work, by what the caller may do next. The text is for the log, never for a client.
+///
+/// The text ends with that of the [`Cause`], so [`std::error::Error::source`] does not give the cause again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another writer was in the way; nothing was applied and the same connection may try again.
+    /// Another writer was in the way. Nothing was applied, and the same connection may try again.
     #[error("another writer holds the same rows: {0}")]
-    Conflict(String),
+    Conflict(Cause),
     /// The database cannot be reached, refuses, or took too long. A new connection may try again.
     #[error("database unavailable: {0}")]
-    Unavailable(String),
-    /// The database can be reached, but must not be used as it is set up.
+    Unavailable(Cause),
+    /// The database can be reached, but its setup makes it unfit for use.
     #[error("database not fit for use: {0}")]
-    NotReady(String),
-    /// The database holds or answers what it never should.
+    NotReady(Cause),
+    /// The database holds or returned something that it never should.
     #[error("unexpected database content: {0}")]
-    Internal(String),
+    Internal(Cause),
+}
+
+/// What caused an [`Error`].
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// An error of the database or of its client library.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error("migration failed: {0}")]
+    Migration(sqlx::migrate::MigrateError),
+    /// The database did not answer for this long.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// A check of this program failed.
+    #[error("{0}")]
+    Check(Cow<'static, str>),
+}
+
+impl From<&'static str> for Cause {
+    fn from(text: &'static str) -> Self {
+        Self::Check(text.into())
+    }
+}
+
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self::Check(text.into())
+    }
 }
 
 /// The database URL cannot be used.

@@ -138,7 +138,7 @@ impl<E: WriteEngine> Link<E> {
     fn failed(&self, error: &Error) -> Attempt {
         match error {
             Error::Conflict(reason) => {
-                debug!(lane = self.id(), reason, "conflict; the batch is tried again");
+                debug!(lane = self.id(), %reason, "conflict; the batch is tried again");
                 Attempt::RetrySoon
             }
             Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => Attempt::RetryAfterBackoff,

@@ -30,7 +30,7 @@ pub use entry::{
     Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Record, Refusal, Rev, Settled,
     VALUE_BYTES_MAX, Value, ValueTooLong, Write,
 };
-pub use error::{BadUrl, Error};
+pub use error::{BadUrl, Cause, Error};
 pub use lane::config::{BatchReport, WriterConfig};
 pub use lane::outbox::Place;
 pub use lane::pending::Ticket;

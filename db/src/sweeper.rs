@@ -50,7 +50,7 @@ pub fn sweep(
                         removed.map_or(Round::Elsewhere, Round::Swept)
                     }
                     Err(Error::Conflict(reason)) => {
-                        debug!(reason, "a sweep was in the way of a writer");
+                        debug!(%reason, "a sweep was in the way of a writer");
                         Round::Failed
                     }
                     Err(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 
 /// How long opening a connection may take, its checks included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -19,6 +19,6 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Error> {
     match timeout(limit, work).await {
         Ok(done) => done,
-        Err(_) => Err(Error::Unavailable(format!("no answer within {} ms", limit.as_millis()))),
+        Err(_) => Err(Error::Unavailable(Cause::Timeout(limit))),
     }
 }

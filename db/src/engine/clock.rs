@@ -17,7 +17,7 @@ pub(crate) fn now() -> Result<u64, Error> {
 /// So many seconds in microseconds.
 pub(crate) fn micros(seconds: u64) -> Result<u64, Error> {
     let micros = seconds.checked_mul(1_000_000);
-    micros.ok_or_else(|| Error::Internal(format!("{seconds} seconds do not fit a column")))
+    micros.ok_or_else(|| Error::Internal(format!("{seconds} seconds do not fit a column").into()))
 }
 
 #[cfg(test)]

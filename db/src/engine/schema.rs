@@ -21,15 +21,17 @@ pub(crate) fn fits(needed: &Migrator, applied: &[Applied]) -> Result<(), Error> 
     for migration in needed.iter() {
         if !applied.iter().any(|a| a.version == migration.version && a.done) {
             let reason = format!("the schema lacks migration {}: run `ws-ingest migrate`", migration.version);
-            return Err(Error::NotReady(reason));
+            return Err(Error::NotReady(reason.into()));
         }
     }
     let newer =
         applied.iter().find(|a| !needed.version_exists(a.version) && !a.description.starts_with(COMPATIBLE));
     match newer {
-        Some(Applied { version, .. }) => Err(Error::NotReady(format!(
-            "the schema has migration {version}, which this version does not know: upgrade it"
-        ))),
+        Some(Applied { version, .. }) => {
+            let reason =
+                format!("the schema has migration {version}, which this version does not know: upgrade it");
+            Err(Error::NotReady(reason.into()))
+        }
         None => Ok(()),
     }
 }

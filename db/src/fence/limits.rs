@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::pin;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::lane::batch::{Batch, GRACE};
 use crate::lane::batcher::Batcher;
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT};
@@ -68,8 +68,7 @@ impl<'b> TimeLimits<'b> {
                 batcher.refuse_late();
             }
             if until <= Instant::now() {
-                let waited = begun.elapsed().as_millis();
-                return Err(Error::Unavailable(format!("no answer within {waited} ms")));
+                return Err(Error::Unavailable(Cause::Timeout(begun.elapsed())));
             }
         }
     }

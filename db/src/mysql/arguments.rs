@@ -13,7 +13,7 @@ pub(super) fn bind<'t, T>(arguments: &mut MySqlArguments, value: T) -> Result<()
 where
     T: sqlx::Encode<'t, sqlx::MySql> + sqlx::Type<sqlx::MySql>,
 {
-    arguments.add(value).map_err(|e| Error::Internal(e.to_string()))
+    arguments.add(value).map_err(|e| Error::Internal(e.to_string().into()))
 }
 
 /// `keys`, padded to a prepared size by repeating the last one.

@@ -124,8 +124,9 @@ impl MySql {
         let row = sqlx::query(text::INSPECT).fetch_one(&mut *connection).await.map_err(classify)?;
         let number = |at: usize| {
             let number: i64 = row.try_get_unchecked(at).map_err(classify)?;
-            u64::try_from(number)
-                .map_err(|_| Error::Internal(format!("the server gave {number} for a number of things")))
+            u64::try_from(number).map_err(|_| {
+                Error::Internal(format!("the server gave {number} for a number of things").into())
+            })
         };
 
         let durable = (number(1)?, number(2)?, number(3)?) == (1, 1, 1);
@@ -136,7 +137,7 @@ impl MySql {
         let packet = usize::try_from(number(4)?).unwrap_or(usize::MAX);
         if packet / 4 < KEY_BYTES_MAX + VALUE_BYTES_MAX + 4096 {
             let reason = format!("max_allowed_packet is {packet} bytes; at least 8 MiB are needed");
-            return Err(Error::NotReady(reason));
+            return Err(Error::NotReady(reason.into()));
         }
         // A row by itself may be longer, up to what was just checked.
         let over_tcp = self.options.get_socket().is_none();
@@ -145,7 +146,7 @@ impl MySql {
         Ok(Server { identity, statement_bytes_max })
     }
 
-    fn judge(&self, fine: bool, otherwise: &str) -> Result<(), Error> {
+    fn judge(&self, fine: bool, otherwise: &'static str) -> Result<(), Error> {
         if fine {
             return Ok(());
         }

@@ -2,22 +2,21 @@
 
 use sqlx::mysql::MySqlDatabaseError;
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 
 /// What an error of the client library means for the caller.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 pub(super) fn classify(error: sqlx::Error) -> Error {
-    let reason = error.to_string();
-    match number(&error) {
+    let class: fn(Cause) -> Error = match number(&error) {
         // A duplicate of a row found absent, a lock wait that ended, a deadlock, no such thread to kill.
-        Some(1062 | 1205 | 1213 | 1094) => Error::Conflict(reason),
-        _ => match error {
+        Some(1062 | 1205 | 1213 | 1094) => Error::Conflict,
+        Some(_) | None => match error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
-                Error::Internal(reason)
+                Error::Internal
             }
-            _ => Error::Unavailable(reason),
+            _ => Error::Unavailable,
         },
-    }
+    };
+    class(error.into())
 }
 
 /// The server's own number of an error.

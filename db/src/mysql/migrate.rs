@@ -8,7 +8,7 @@ use super::error::classify;
 use super::text;
 use crate::engine::Grants;
 use crate::engine::schema::{Applied, fits};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
@@ -17,10 +17,7 @@ pub(super) async fn migrate(connection: &mut MySqlConnection, grants: &Grants) -
     let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     // A schema that is newer than this program is no error here: the services decide whether it fits.
     migrations.set_ignore_missing(true);
-    migrations
-        .run(&mut *connection)
-        .await
-        .map_err(|e| Error::Unavailable(format!("migration failed: {e}")))?;
+    migrations.run(&mut *connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))?;
     grant(connection, &text::WRITER_RIGHTS, grants.writer.as_deref()).await?;
     grant(connection, &text::READER_RIGHTS, grants.reader.as_deref()).await
 }
@@ -60,7 +57,7 @@ async fn grant(connection: &mut MySqlConnection, rights: &[&str], user: Option<&
 fn account(name: &str) -> Result<String, Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || !name.chars().all(plain) {
-        return Err(Error::NotReady(format!("{name:?} cannot be a database user's name")));
+        return Err(Error::NotReady(format!("{name:?} cannot be a database user's name").into()));
     }
     Ok(format!("'{name}'@'%'"))
 }

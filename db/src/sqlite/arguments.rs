@@ -13,7 +13,7 @@ pub(super) fn bind<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(
 where
     T: sqlx::Encode<'t, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
 {
-    arguments.add(value).map_err(|e| Error::Internal(e.to_string()))
+    arguments.add(value).map_err(|e| Error::Internal(e.to_string().into()))
 }
 
 /// `keys`, padded to a prepared size by repeating the last one.
@@ -50,10 +50,10 @@ pub(super) fn bind_instant(arguments: &mut SqliteArguments, expiry: Expiry) -> R
 
 /// `number` as a column holds it.
 pub(super) fn signed(number: u64) -> Result<i64, Error> {
-    i64::try_from(number).map_err(|_| Error::Internal(format!("{number} does not fit a column")))
+    i64::try_from(number).map_err(|_| Error::Internal(format!("{number} does not fit a column").into()))
 }
 
 /// A number of a column.
 pub(super) fn unsigned(number: i64) -> Result<u64, Error> {
-    u64::try_from(number).map_err(|_| Error::Internal(format!("{number} in a column of revisions")))
+    u64::try_from(number).map_err(|_| Error::Internal(format!("{number} in a column of revisions").into()))
 }

@@ -10,7 +10,7 @@ use sqlx::{Row as _, SqliteConnection};
 use super::error::classify;
 use super::text;
 use crate::engine::schema::{Applied, fits};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -29,8 +29,8 @@ pub(super) async fn lock(file: &Path) -> Result<File, Error> {
         lock.lock()?;
         Ok::<File, std::io::Error>(lock)
     });
-    let locked = locked.await.map_err(|e| Error::Internal(e.to_string()))?;
-    locked.map_err(|e| Error::Unavailable(format!("{}: {e}", file.display())))
+    let locked = locked.await.map_err(|e| Error::Internal(e.to_string().into()))?;
+    locked.map_err(|e| Error::Unavailable(format!("{}: {e}", file.display()).into()))
 }
 
 /// Brings the schema up to date.
@@ -38,7 +38,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Err
     let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     // A schema that is newer than this program is no error here: the services decide whether it fits.
     migrations.set_ignore_missing(true);
-    migrations.run(connection).await.map_err(|e| Error::Unavailable(format!("migration failed: {e}")))
+    migrations.run(connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))
 }
 
 /// Checks whether this program can work on the schema.
@@ -46,7 +46,7 @@ pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), Error
     let rows = sqlx::query(text::MIGRATIONS).fetch_all(connection).await;
     let rows = rows.map_err(|e| match classify(e) {
         // No such table: the file was not migrated yet.
-        Error::Internal(reason) => Error::NotReady(reason),
+        Error::Internal(cause) => Error::NotReady(cause),
         other => other,
     })?;
     let applied = |row: SqliteRow| {

@@ -17,6 +17,8 @@ use crate::sweeper::hint::Hint;
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     connection: SqliteConnection,
+    /// Whether a transaction was begun and neither committed nor rolled back.
+    is_in_transaction: bool,
     read_for_update: Texts,
     insert: Texts,
     insert_expiring: Texts,
@@ -29,6 +31,7 @@ impl SqliteSession {
     pub(super) fn new(connection: SqliteConnection) -> Self {
         Self {
             connection,
+            is_in_transaction: false,
             read_for_update: Texts::new(text::read_for_update),
             insert: Texts::new(text::insert),
             insert_expiring: Texts::new(text::insert_expiring),
@@ -87,6 +90,7 @@ impl WriteSession for SqliteSession {
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
         self.run(text::BEGIN_WRITE).await?;
+        self.is_in_transaction = true;
         let pass = sqlx::query(text::FENCE);
         let pass = pass.bind(signed(seq)?).bind(signed(lane)?);
         if pass.execute(&mut self.connection).await.map_err(classify)?.rows_affected() != 1 {
@@ -157,15 +161,18 @@ impl WriteSession for SqliteSession {
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
-        self.run(text::COMMIT).await
+        self.run(text::COMMIT).await?;
+        self.is_in_transaction = false;
+        Ok(())
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
-        // A statement that failed may have ended the transaction; then there is nothing to roll back.
-        match self.run(text::ROLLBACK).await {
-            Err(Error::Internal(reason)) if reason.contains("no transaction is active") => Ok(()),
-            done => done,
+        // The fence may have failed before there was a transaction.
+        if self.is_in_transaction {
+            self.run(text::ROLLBACK).await?;
+            self.is_in_transaction = false;
         }
+        Ok(())
     }
 
     async fn touch(&mut self) -> Result<(), Error> {
