@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 
 use crate::entry::{Entry, Key, Record, Rev};
 use crate::error::Error;
-use crate::plan::run::{Held, Row, Stored};
+use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::scanner::range::Range;
 use crate::sweeper::hint::Hint;
 
@@ -75,7 +75,10 @@ pub(crate) trait WriteSession: Send {
     fn read_seq(&mut self, lane: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
     /// What the store holds of `keys`, which are in key order. Locks the rows that exist, in key order.
-    fn read_for_update(&mut self, keys: &[&Key]) -> impl Future<Output = Result<Vec<Held>, Error>> + Send;
+    fn read_for_update(
+        &mut self,
+        keys: &[&Key],
+    ) -> impl Future<Output = Result<Vec<CurrentRow>, Error>> + Send;
 
     /// Writes `rows`, which are in key order and whose keys have no row. A row that has appeared is a conflict.
     fn insert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
@@ -84,7 +87,7 @@ pub(crate) trait WriteSession: Send {
     fn overwrite(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Writes `rows`, which are in key order, whether or not their keys have rows. Returns a result for each.
-    fn upsert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<Vec<Stored>, Error>> + Send;
+    fn upsert(&mut self, rows: &[Row<'_>]) -> impl Future<Output = Result<Vec<UpsertResult>, Error>> + Send;
 
     /// Adds hints for the sweeper.
     fn add_hints(&mut self, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;

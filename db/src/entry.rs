@@ -128,7 +128,7 @@ pub enum Outcome {
 
 /// What became of a [`Write`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
+pub enum WriteOutcome {
     /// Of its only op.
     One(Outcome),
     /// Of each op, none of them [`Outcome::Mismatch`]: all took effect.

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 pub(crate) use limits::TimeLimits;
 pub(crate) use link::Link;
 use link::{Begun, Failed};
-use transaction::Transaction;
+use transaction::FencedTransaction;
 
 use crate::engine::WriteEngine;
 use crate::error::Error;
@@ -46,7 +46,7 @@ pub(crate) enum Attempt {
 /// The state of an attempt before COMMIT.
 enum Prepared<S> {
     /// All rows of the batch are written, and the outcome of each write is recorded.
-    Written(Transaction<S>),
+    Written(FencedTransaction<S>),
     /// An earlier attempt is committed. Its outcomes are those of the batch.
     AlreadyCommitted,
 }
@@ -101,7 +101,7 @@ impl<E: WriteEngine> Link<E> {
                 return Err(Attempt::RetrySoon);
             }
             match transaction.write(plan, &mut TimeLimits::for_batch(batch, batcher)).await {
-                Ok(settled) => batch.record_outcomes(written, settled),
+                Ok(outcomes) => batch.record_outcomes(written, outcomes),
                 Err(error) => {
                     self.roll_back(transaction, Some(&error), &mut TimeLimits::for_batch(batch, batcher))
                         .await;

@@ -3,12 +3,12 @@
 pub(crate) mod batch;
 pub(crate) mod batcher;
 pub(crate) mod config;
-pub(crate) mod inbox;
-pub(crate) mod outbox;
 pub(crate) mod pending;
-pub(crate) mod state;
+pub(crate) mod receiver;
 #[cfg(test)]
-pub(crate) mod trial;
+pub(crate) mod samples;
+pub(crate) mod sender;
+pub(crate) mod state;
 pub(crate) mod writer;
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::fence::{Attempt, Link, TimeLimits};
 use crate::lane::batch::{Batch, REVS_RESERVED};
 use crate::lane::batcher::Batcher;
 use crate::lane::config::{BatchReport, WriterConfig};
-use crate::lane::inbox::{Inbox, Received};
+use crate::lane::receiver::{QueueReceiver, Received};
 use crate::lane::state::LaneState;
 
 /// How often an idle lane sends a statement, so that the server does not close its connection (`wait_timeout`, 30 s).
@@ -64,7 +64,7 @@ pub(crate) struct Lane<E: WriteEngine> {
 impl<E: WriteEngine> Lane<E> {
     pub(crate) fn new(
         engine: E,
-        inbox: Inbox,
+        receiver: QueueReceiver,
         config: WriterConfig,
         state: LaneState,
         mut random: StdRng,
@@ -72,7 +72,7 @@ impl<E: WriteEngine> Lane<E> {
     ) -> Self {
         Self {
             link: Link::new(engine, state.clone(), StdRng::from_rng(&mut random)),
-            batcher: Batcher::new(inbox, config, state.clone()),
+            batcher: Batcher::new(receiver, config, state.clone()),
             state,
             observe,
             backoff: BACKOFF_MIN,

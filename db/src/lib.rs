@@ -27,14 +27,14 @@ mod timeouts;
 
 pub use engine::Grants;
 pub use entry::{
-    Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Record, Refusal, Rev, Settled,
-    VALUE_BYTES_MAX, Value, ValueTooLong, Write,
+    Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Record, Refusal, Rev, VALUE_BYTES_MAX,
+    Value, ValueTooLong, Write, WriteOutcome,
 };
 pub use error::{BadUrl, Cause, Error};
 pub use lane::config::{BatchReport, WriterConfig};
-pub use lane::outbox::Place;
 pub use lane::pending::Ticket;
-pub use lane::writer::{Gauge, Submitted, Writer};
+pub use lane::sender::Priority;
+pub use lane::writer::{Submitted, Writer, WriterHealth};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use plan::model as plan_model;

@@ -1,48 +1,48 @@
-//! The planner: folds the writes that wait together into one row per key and tells each write what it did.
+//! The planner: turns the writes of a batch into one row per key, and finds the outcome of each write.
 //!
-//! Pure. A batch means what the same writes one by one in arrival order would mean.
+//! Pure. A batch has the same meaning as its writes one by one, in order of arrival.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;
 pub(crate) mod run;
 
-use crate::entry::{Change, Key, Op, Outcome, Rev, Settled, Write};
-use crate::plan::run::{Held, Row, Run, State, Stored};
+use crate::entry::{Change, Key, Op, Outcome, Rev, Write, WriteOutcome};
+use crate::plan::run::{CurrentRow, KeyState, Row, Run, UpsertResult};
 
-/// The rows of a batch, each kind in key order.
+/// The rows that a batch writes, by the statement that writes them. Each list is in key order.
 #[derive(Debug, Default)]
-pub(crate) struct Rows<'a> {
-    /// Of keys found without a row: written by a plain INSERT, which fails if one has appeared.
-    pub(crate) absent: Vec<Row<'a>>,
-    /// Of keys whose row is locked: their outcomes are known.
-    pub(crate) present: Vec<Row<'a>>,
-    /// Of keys whose state nobody asked for: writing them tells their outcomes.
-    pub(crate) free: Vec<Row<'a>>,
+pub(crate) struct PlannedRows<'a> {
+    /// Keys that were read and have no row: written by a plain INSERT, which fails if a row has appeared.
+    pub(crate) insert: Vec<Row<'a>>,
+    /// Keys that were read and whose rows are locked.
+    pub(crate) overwrite: Vec<Row<'a>>,
+    /// Keys that were not read: the results of the upsert give the outcomes.
+    pub(crate) upsert: Vec<Row<'a>>,
 }
 
-/// The writes of one part of a transaction, sorted out by key.
+/// The writes of one part of a transaction, sorted by key.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     writes: Vec<&'a Write>,
     /// In key order.
     runs: Vec<Run<'a>>,
-    /// Of each op of all writes, in arrival order: its run.
+    /// For each op of all writes, in order of arrival: the index of its run.
     run_of: Vec<usize>,
-    /// Whether what an op does or shows depends on what the store holds.
-    asks: bool,
-    /// What became of each write, if that was found out by [`Plan::decide`].
-    settled: Vec<Settled>,
+    /// Whether an outcome depends on what the store holds.
+    needs_read: bool,
+    /// The outcome of each write, if [`Plan::decide`] has found it.
+    outcomes: Vec<WriteOutcome>,
 }
 
 impl<'a> Plan<'a> {
-    /// Sorts out `writes`, given in arrival order.
+    /// Plans `writes`, which are in order of arrival.
     pub(crate) fn new(writes: impl Iterator<Item = &'a Write>) -> Self {
         let writes: Vec<&Write> = writes.collect();
-        let with_shown = |write: &&'a Write| {
+        let with_shows_rev = |write: &&'a Write| {
             let shows_rev = write.shows_rev();
             write.ops().iter().map(move |op| (op, shows_rev))
         };
-        let ops: Vec<(&Op, bool)> = writes.iter().flat_map(with_shown).collect();
+        let ops: Vec<(&Op, bool)> = writes.iter().flat_map(with_shows_rev).collect();
         let mut order: Vec<usize> = (0..ops.len()).collect();
         order.sort_unstable_by(|&a, &b| (&ops[a].0.key, a).cmp(&(&ops[b].0.key, b)));
 
@@ -56,18 +56,18 @@ impl<'a> Plan<'a> {
             }
             run_of[at] = runs.len() - 1;
         }
-        let asks = runs.iter().any(Run::asks);
-        Self { writes, runs, run_of, asks, settled: Vec::new() }
+        let needs_read = runs.iter().any(Run::needs_read);
+        Self { writes, runs, run_of, needs_read, outcomes: Vec::new() }
     }
 
-    /// How many revisions the batch must reserve: one for each op of its longest run, or the same one for all keys if none
-    /// depends on what the store holds.
+    /// How many revisions the batch must reserve: one for each op of its longest run. If no outcome depends on what the store holds,
+    /// one is enough, which all keys share.
     pub(crate) fn revs(&self) -> u64 {
         let longest = self.runs.iter().map(Run::ops).max();
-        if self.asks { longest.expect("what asks is a run") } else { 1 }
+        if self.needs_read { longest.expect("a plan without runs reads nothing") } else { 1 }
     }
 
-    /// Each write with the runs of its ops, one for each.
+    /// Each write with the run of each of its ops.
     fn with_runs(&self) -> impl Iterator<Item = (&'a Write, &[usize])> {
         let mut runs = self.run_of.as_slice();
         self.writes.iter().map(move |write| {
@@ -77,90 +77,90 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The keys of which [`Plan::decide`] must be given what the store holds, in key order: all or none, because keys that are
-    /// locked after others could be the reason of a deadlock.
-    pub(crate) fn asked(&self) -> Vec<&'a Key> {
-        if self.asks { self.runs.iter().map(Run::key).collect() } else { Vec::new() }
+    /// The keys whose rows must be read before [`Plan::decide`], in key order. All or none: locking some keys after others could
+    /// end in a deadlock.
+    pub(crate) fn keys_to_read(&self) -> Vec<&'a Key> {
+        if self.needs_read { self.runs.iter().map(Run::key).collect() } else { Vec::new() }
     }
 
-    /// Applies the writes one by one and says what to store. Of the revisions reserved for the batch `last` is the last;
-    /// a key whose stored revision is ahead of them goes on from that.
+    /// Applies the writes one by one. Returns the rows to write.
     ///
-    /// `held` is what the store holds of the keys of [`Plan::asked`].
+    /// `last` is the last revision that is reserved for the batch. A key whose stored revision is higher continues from the stored
+    /// one. `current` has what the store holds of [`Plan::keys_to_read`].
     ///
     /// # Panics
-    /// If `held` is of another number of keys, or if the revisions up to `last` are fewer than [`Plan::revs`].
-    pub(crate) fn decide(&mut self, last: Rev, held: &[Held]) -> Rows<'a> {
+    /// If `current` has another number of keys, or if there are fewer revisions up to `last` than [`Plan::revs`].
+    pub(crate) fn decide(&mut self, last: Rev, current: &[CurrentRow]) -> PlannedRows<'a> {
         let before =
             last.0.checked_sub(self.revs()).expect("a batch has reserved all revisions that it gives");
         let first = before + 1;
-        if !self.asks {
-            assert_eq!(held.len(), 0, "states of keys that nobody asked for");
-            // Sets without conditions: the last one of each key is what remains.
-            let free = self.runs.iter().map(|run| Row::of(run.last(), first)).collect();
-            return Rows { free, ..Rows::default() };
+        if !self.needs_read {
+            assert_eq!(current.len(), 0, "rows of keys that were not to be read");
+            // Sets without conditions: the last set of each key remains.
+            let upsert = self.runs.iter().map(|run| Row::of(run.last(), first)).collect();
+            return PlannedRows { upsert, ..PlannedRows::default() };
         }
-        assert_eq!(held.len(), self.runs.len(), "every key that is asked for has one state");
-        let mut states: Vec<State<'a>> = held.iter().map(|held| State::new(*held, first)).collect();
-        self.settled = self.with_runs().map(|(write, runs)| apply(write, runs, &mut states)).collect();
-        let mut rows = Rows::default();
-        for (state, held) in states.iter().zip(held) {
-            match held {
-                Held::Absent => rows.absent.extend(state.written()),
-                Held::Present { .. } => rows.present.extend(state.written()),
+        assert_eq!(current.len(), self.runs.len(), "every key that is read has one state");
+        let mut states: Vec<KeyState<'a>> = current.iter().map(|row| KeyState::new(*row, first)).collect();
+        self.outcomes = self.with_runs().map(|(write, runs)| apply(write, runs, &mut states)).collect();
+        let mut rows = PlannedRows::default();
+        for (state, row) in states.iter().zip(current) {
+            match row {
+                CurrentRow::Absent => rows.insert.extend(state.written()),
+                CurrentRow::Present { .. } => rows.overwrite.extend(state.written()),
             }
         }
         rows
     }
 
-    /// What became of each write, in arrival order, from what the store made of the rows of [`Rows::free`].
+    /// The outcome of each write, in order of arrival. `upserted` has the result of each row of [`PlannedRows::upsert`].
     ///
     /// # Panics
-    /// If `stored` is of another number of rows, or if it was not decided before what they are.
-    pub(crate) fn settle(self, stored: &[Stored]) -> Vec<Settled> {
-        if self.asks {
-            assert_eq!(stored.len(), 0, "no row was free, so none was stored as such");
+    /// If `upserted` has another number of rows, or if [`Plan::decide`] was not called.
+    pub(crate) fn outcomes(self, upserted: &[UpsertResult]) -> Vec<WriteOutcome> {
+        if self.needs_read {
+            assert_eq!(upserted.len(), 0, "every key was read, so none was upserted");
             assert_eq!(
-                self.settled.len(),
+                self.outcomes.len(),
                 self.writes.len(),
                 "every write was decided on before it is answered"
             );
-            return self.settled;
+            return self.outcomes;
         }
-        assert_eq!(stored.len(), self.runs.len(), "every key has one row that was stored");
-        // Who comes first has created the key, if that was not there.
-        let mut created: Vec<bool> = stored.iter().map(|stored| stored.created).collect();
+        assert_eq!(upserted.len(), self.runs.len(), "every key has one row that was upserted");
+        // The first op of a key has created it, if it was absent.
+        let mut created: Vec<bool> = upserted.iter().map(|row| row.created).collect();
         let mut outcome = |write: &Write, op: &Op, run: usize| {
-            let rev = write.shows_rev().then_some(Rev(stored[run].rev));
+            let rev = write.shows_rev().then_some(Rev(upserted[run].rev));
             match &op.change {
                 Change::Set(_, _) if std::mem::take(&mut created[run]) => Outcome::Created(rev),
                 Change::Set(_, _) => Outcome::Updated(rev),
                 Change::Delete => {
-                    unreachable!("a delete depends on what the store holds, so it was settled before")
+                    unreachable!("a delete depends on what the store holds, so its outcome is known already")
                 }
             }
         };
-        let settle = |(write, runs): (&Write, &[usize])| match write {
-            Write::One(op) => Settled::One(outcome(write, op, runs[0])),
+        let of_write = |(write, runs): (&Write, &[usize])| match write {
+            Write::One(op) => WriteOutcome::One(outcome(write, op, runs[0])),
             Write::Atomic(ops) => {
-                Settled::All(ops.iter().zip(runs).map(|(op, &run)| outcome(write, op, run)).collect())
+                WriteOutcome::All(ops.iter().zip(runs).map(|(op, &run)| outcome(write, op, run)).collect())
             }
         };
-        self.with_runs().map(settle).collect()
+        self.with_runs().map(of_write).collect()
     }
 }
 
-/// Applies one write to the states of its keys: all of it or nothing. `runs` has the place of each.
-fn apply<'a>(write: &'a Write, runs: &[usize], states: &mut [State<'a>]) -> Settled {
+/// Applies one write to the states of its keys: all of it or nothing. `runs` has the index of each key's state.
+fn apply<'a>(write: &'a Write, runs: &[usize], states: &mut [KeyState<'a>]) -> WriteOutcome {
     let ops = write.ops().iter().zip(runs);
     let mismatch =
         ops.clone().enumerate().find_map(|(index, (op, &run))| Some((index, states[run].mismatch(op)?)));
     match (write, mismatch) {
-        (Write::One(_), Some((_, rev))) => Settled::One(Outcome::Mismatch(rev)),
-        (Write::Atomic(_), Some((index, rev))) => Settled::Failed { index, rev },
-        (Write::One(op), None) => Settled::One(states[runs[0]].apply(write, op)),
+        (Write::One(_), Some((_, rev))) => WriteOutcome::One(Outcome::Mismatch(rev)),
+        (Write::Atomic(_), Some((index, rev))) => WriteOutcome::Failed { index, rev },
+        (Write::One(op), None) => WriteOutcome::One(states[runs[0]].apply(write, op)),
         (Write::Atomic(_), None) => {
-            Settled::All(ops.map(|(op, &run)| states[run].apply(write, op)).collect())
+            WriteOutcome::All(ops.map(|(op, &run)| states[run].apply(write, op)).collect())
         }
     }
 }

@@ -9,7 +9,7 @@ const COMPATIBLE: &str = "compatible";
 
 /// A migration as the database remembers it.
 #[derive(Debug)]
-pub(crate) struct Applied {
+pub(crate) struct AppliedMigration {
     pub(crate) version: i64,
     pub(crate) description: String,
     /// False while it runs, and for ever if it failed.
@@ -17,7 +17,7 @@ pub(crate) struct Applied {
 }
 
 /// Whether a program that has `needed` can work on a schema that has `applied`.
-pub(crate) fn fits(needed: &Migrator, applied: &[Applied]) -> Result<(), Error> {
+pub(crate) fn fits(needed: &Migrator, applied: &[AppliedMigration]) -> Result<(), Error> {
     for migration in needed.iter() {
         if !applied.iter().any(|a| a.version == migration.version && a.done) {
             let reason = format!("the schema lacks migration {}: run `ws-ingest migrate`", migration.version);
@@ -27,7 +27,7 @@ pub(crate) fn fits(needed: &Migrator, applied: &[Applied]) -> Result<(), Error> 
     let newer =
         applied.iter().find(|a| !needed.version_exists(a.version) && !a.description.starts_with(COMPATIBLE));
     match newer {
-        Some(Applied { version, .. }) => {
+        Some(AppliedMigration { version, .. }) => {
             let reason =
                 format!("the schema has migration {version}, which this version does not know: upgrade it");
             Err(Error::NotReady(reason.into()))
@@ -42,10 +42,10 @@ mod tests {
 
     static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
-    fn applied(more: &[(i64, &str, bool)]) -> Vec<Applied> {
+    fn applied(more: &[(i64, &str, bool)]) -> Vec<AppliedMigration> {
         let own = MIGRATIONS.iter().map(|m| (m.version, &*m.description, true));
         let all = own.chain(more.iter().copied());
-        all.map(|(version, d, done)| Applied { version, description: d.into(), done }).collect()
+        all.map(|(version, d, done)| AppliedMigration { version, description: d.into(), done }).collect()
     }
 
     #[test]
@@ -55,7 +55,8 @@ mod tests {
         assert!(fits(&MIGRATIONS, &applied(&[(9999, "another layout", true)])).is_err());
         assert!(fits(&MIGRATIONS, &[]).is_err());
         assert!(
-            fits(&MIGRATIONS, &[Applied { version: 1, description: "entries".into(), done: false }]).is_err()
+            fits(&MIGRATIONS, &[AppliedMigration { version: 1, description: "entries".into(), done: false }])
+                .is_err()
         );
     }
 }

@@ -40,12 +40,12 @@ where
 
 /// Texts of one kind of statement, each made when its size is first needed.
 #[derive(Debug)]
-pub(crate) struct Texts {
+pub(crate) struct StatementTexts {
     text: fn(usize) -> String,
     by_size: Vec<Option<Arc<str>>>,
 }
 
-impl Texts {
+impl StatementTexts {
     pub(crate) fn new(text: fn(usize) -> String) -> Self {
         Self { text, by_size: Vec::new() }
     }

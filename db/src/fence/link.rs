@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::limits::TimeLimits;
-use super::transaction::Transaction;
+use super::transaction::FencedTransaction;
 use crate::engine::{WriteEngine, WriteSession};
 use crate::error::Error;
 use crate::lane::state::LaneState;
@@ -35,13 +35,13 @@ pub(crate) struct Link<E: WriteEngine> {
     seq: u64,
     /// When the fence was last tried, or this id was made.
     fenced: Instant,
-    connection: Connection<E::Session>,
+    connection: ConnectionState<E::Session>,
     /// The connection before this one, which may still hold a lock on the row. `None` if it must not be killed.
     previous: Option<E::Identity>,
 }
 
 /// The connection of a lane. While a batch uses it, the batch has it.
-enum Connection<S> {
+enum ConnectionState<S> {
     /// There is none here.
     Closed,
     /// It is being opened, as long as somebody waits for that.
@@ -49,13 +49,13 @@ enum Connection<S> {
     /// It is open, without a transaction.
     Idle(S),
     /// The fence of the next batch is passed.
-    Fenced(Transaction<S>),
+    Fenced(FencedTransaction<S>),
 }
 
 /// How the transaction of a batch began.
 pub(super) enum Begun<S> {
     /// The fence matched: no earlier attempt under this number was applied, nor will be.
-    Passed(Transaction<S>),
+    Passed(FencedTransaction<S>),
     /// The fence matched no row. This seq is in the lane's row; `None`: the row is gone.
     Missed(Option<u64>),
 }
@@ -74,7 +74,7 @@ impl<E: WriteEngine> Link<E> {
             is_registered: false,
             seq: 0,
             fenced: Instant::now(),
-            connection: Connection::Closed,
+            connection: ConnectionState::Closed,
             previous: None,
         }
     }
@@ -89,8 +89,8 @@ impl<E: WriteEngine> Link<E> {
 
     pub(crate) fn is_open(&self) -> bool {
         match self.connection {
-            Connection::Idle(_) | Connection::Fenced(_) => true,
-            Connection::Closed | Connection::Opening(_) => false,
+            ConnectionState::Idle(_) | ConnectionState::Fenced(_) => true,
+            ConnectionState::Closed | ConnectionState::Opening(_) => false,
         }
     }
 
@@ -98,25 +98,25 @@ impl<E: WriteEngine> Link<E> {
     pub(crate) fn next_batch(&mut self) {
         match self.connection {
             // A fence that no batch has used is the fence of the next one.
-            Connection::Fenced(_) => {}
-            Connection::Closed | Connection::Opening(_) | Connection::Idle(_) => self.seq += 1,
+            ConnectionState::Fenced(_) => {}
+            ConnectionState::Closed | ConnectionState::Opening(_) | ConnectionState::Idle(_) => self.seq += 1,
         }
     }
 
     /// Opens a connection unless there is one. The log says once why there is none, however often this is tried. Dropping the
     /// future does not end the attempt.
     pub(crate) async fn open(&mut self, limits: &mut TimeLimits<'_>) -> Result<(), Error> {
-        if matches!(self.connection, Connection::Closed) {
+        if matches!(self.connection, ConnectionState::Closed) {
             let connecting = connect(self.engine.clone(), self.id, self.is_registered).boxed();
-            self.connection = Connection::Opening(connecting);
+            self.connection = ConnectionState::Opening(connecting);
         }
         let connected = match &mut self.connection {
-            Connection::Opening(connecting) => limits.connection(async { Ok(connecting.await) }).await?,
-            Connection::Closed | Connection::Idle(_) | Connection::Fenced(_) => return Ok(()),
+            ConnectionState::Opening(connecting) => limits.connection(async { Ok(connecting.await) }).await?,
+            ConnectionState::Closed | ConnectionState::Idle(_) | ConnectionState::Fenced(_) => return Ok(()),
         };
         match connected {
             Ok(session) => {
-                self.connection = Connection::Idle(session);
+                self.connection = ConnectionState::Idle(session);
                 self.is_registered = true;
                 if self.state.set(Ok(())) {
                     info!(lane = self.id, "database connected");
@@ -124,7 +124,7 @@ impl<E: WriteEngine> Link<E> {
                 Ok(())
             }
             Err(error) => {
-                self.connection = Connection::Closed;
+                self.connection = ConnectionState::Closed;
                 if self.state.set(Err(error.to_string())) {
                     warn!(%error, lane = self.id, "no database connection; trying again");
                 }
@@ -140,11 +140,11 @@ impl<E: WriteEngine> Link<E> {
         limits: &mut TimeLimits<'_>,
     ) -> Result<Begun<E::Session>, Failed> {
         self.open(limits).await.map_err(Failed)?;
-        match std::mem::replace(&mut self.connection, Connection::Closed) {
-            Connection::Fenced(transaction) if transaction.reserved() >= revs => {
+        match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
+            ConnectionState::Fenced(transaction) if transaction.reserved() >= revs => {
                 return Ok(Begun::Passed(transaction));
             }
-            Connection::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
+            ConnectionState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
             idle => self.connection = idle,
         }
         self.fence(revs, limits).await
@@ -154,23 +154,26 @@ impl<E: WriteEngine> Link<E> {
     /// row, until the batch ends or [`Link::release_fence`].
     pub(crate) async fn fence_ahead(&mut self, revs: u64, limits: &mut TimeLimits<'_>) {
         match self.connection {
-            Connection::Idle(_) if E::ROUND_TRIPS => {}
-            Connection::Closed | Connection::Opening(_) | Connection::Idle(_) | Connection::Fenced(_) => {
+            ConnectionState::Idle(_) if E::ROUND_TRIPS => {}
+            ConnectionState::Closed
+            | ConnectionState::Opening(_)
+            | ConnectionState::Idle(_)
+            | ConnectionState::Fenced(_) => {
                 return;
             }
         }
         // On failure nothing is kept: the next batch passes the fence itself.
         if let Ok(Begun::Passed(transaction)) = self.fence(revs, limits).await {
-            self.connection = Connection::Fenced(transaction);
+            self.connection = ConnectionState::Fenced(transaction);
         }
     }
 
     /// Passes the fence on the idle connection. Before that, kills the earlier connection of this lane that may still lock the
     /// row: to wait for its lock would take as long as a write has, or longer.
     async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> Result<Begun<E::Session>, Failed> {
-        let mut session = match std::mem::replace(&mut self.connection, Connection::Closed) {
-            Connection::Idle(session) => session,
-            Connection::Closed | Connection::Opening(_) | Connection::Fenced(_) => {
+        let mut session = match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
+            ConnectionState::Idle(session) => session,
+            ConnectionState::Closed | ConnectionState::Opening(_) | ConnectionState::Fenced(_) => {
                 return Err(Failed(Error::Unavailable("the connection was lost before the fence".into())));
             }
         };
@@ -184,7 +187,7 @@ impl<E: WriteEngine> Link<E> {
         }
         let passed = limits.statement(session.fence(self.id, self.seq, revs)).await;
         match passed {
-            Ok(Some(last)) => Ok(Begun::Passed(Transaction::new(session, last, revs))),
+            Ok(Some(last)) => Ok(Begun::Passed(FencedTransaction::new(session, last, revs))),
             Ok(None) => {
                 let found = limits.statement(session.read_seq(self.id)).await;
                 self.end(session, found.as_ref().err(), limits).await;
@@ -203,12 +206,12 @@ impl<E: WriteEngine> Link<E> {
     /// all of `MySQL`. If COMMIT never arrived, the server closes the connection by itself (`wait_timeout`).
     pub(super) async fn commit(
         &mut self,
-        mut transaction: Transaction<E::Session>,
+        mut transaction: FencedTransaction<E::Session>,
         limits: &mut TimeLimits<'_>,
     ) -> Result<(), Error> {
         let committed = limits.statement(transaction.session.commit()).await;
         match &committed {
-            Ok(()) => self.connection = Connection::Idle(transaction.session),
+            Ok(()) => self.connection = ConnectionState::Idle(transaction.session),
             Err(error) => {
                 self.give_up(&transaction.session, error);
                 self.previous = None;
@@ -220,7 +223,7 @@ impl<E: WriteEngine> Link<E> {
     /// Ends a transaction that will not be committed, perhaps because of `error`.
     pub(super) async fn roll_back(
         &mut self,
-        transaction: Transaction<E::Session>,
+        transaction: FencedTransaction<E::Session>,
         error: Option<&Error>,
         limits: &mut TimeLimits<'_>,
     ) {
@@ -231,7 +234,7 @@ impl<E: WriteEngine> Link<E> {
     async fn end(&mut self, mut session: E::Session, error: Option<&Error>, limits: &mut TimeLimits<'_>) {
         match error {
             None | Some(Error::Conflict(_)) => match limits.statement(session.rollback()).await {
-                Ok(()) => self.connection = Connection::Idle(session),
+                Ok(()) => self.connection = ConnectionState::Idle(session),
                 Err(error) => self.give_up(&session, &error),
             },
             Some(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
@@ -242,8 +245,8 @@ impl<E: WriteEngine> Link<E> {
 
     /// Ends the transaction of a fence that was passed ahead, if there is one.
     pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
-        match std::mem::replace(&mut self.connection, Connection::Closed) {
-            Connection::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
+        match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
+            ConnectionState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
             other => self.connection = other,
         }
     }
@@ -255,9 +258,9 @@ impl<E: WriteEngine> Link<E> {
         if self.fenced.elapsed() > ROW_AGE_MAX {
             return self.renew_id();
         }
-        match std::mem::replace(&mut self.connection, Connection::Closed) {
-            Connection::Idle(mut session) => match limits.statement(session.touch()).await {
-                Ok(()) => self.connection = Connection::Idle(session),
+        match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
+            ConnectionState::Idle(mut session) => match limits.statement(session.touch()).await {
+                Ok(()) => self.connection = ConnectionState::Idle(session),
                 Err(error) => self.give_up(&session, &error),
             },
             other => self.connection = other,
@@ -275,7 +278,7 @@ impl<E: WriteEngine> Link<E> {
     /// Takes a new id and a new connection: from now on the old row means nothing for this lane.
     pub(super) fn renew_id(&mut self) {
         (self.id, self.is_registered, self.seq) = (fresh_id(&mut self.random), false, 1);
-        (self.connection, self.previous) = (Connection::Closed, None);
+        (self.connection, self.previous) = (ConnectionState::Closed, None);
         self.fenced = Instant::now();
     }
 }

@@ -2,24 +2,24 @@
 
 use super::limits::TimeLimits;
 use crate::engine::WriteSession;
-use crate::entry::{Rev, Settled};
+use crate::entry::{Rev, WriteOutcome};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::sweeper::hint::Hint;
 
-/// A transaction whose fence has matched, with the connection it is open on.
+/// A transaction whose fence has matched, and its connection.
 ///
-/// Only [`super::link::Link`] begins and ends one. To drop it closes the connection, and the database rolls back.
+/// Only [`super::link::Link`] begins and ends one. Dropping it closes the connection, and the database rolls back.
 #[derive(Debug)]
-pub(crate) struct Transaction<S> {
+pub(crate) struct FencedTransaction<S> {
     pub(super) session: S,
-    /// The last of the revisions that the fence reserved.
+    /// The last revision that the fence reserved.
     last: Rev,
     reserved: u64,
 }
 
-impl<S: WriteSession> Transaction<S> {
-    /// The transaction on `session`, whose fence reserved so many revisions up to `last`.
+impl<S: WriteSession> FencedTransaction<S> {
+    /// The transaction on `session`, whose fence reserved `reserved` revisions up to `last`.
     pub(super) fn new(session: S, last: Rev, reserved: u64) -> Self {
         Self { session, last, reserved }
     }
@@ -29,31 +29,30 @@ impl<S: WriteSession> Transaction<S> {
         self.reserved
     }
 
-    /// Carries out `plan`, which needs no more revisions than are reserved and no key that this transaction has written. Gives
-    /// what became of every write.
+    /// Writes the rows of `plan`, which must need no more revisions than are reserved, and no key that this transaction has written
+    /// already. Returns the outcome of each write.
     pub(super) async fn write(
         &mut self,
         plan: Plan<'_>,
         limits: &mut TimeLimits<'_>,
-    ) -> Result<Vec<Settled>, Error> {
-        limits.statement(carry_out(&mut self.session, plan, self.last)).await
+    ) -> Result<Vec<WriteOutcome>, Error> {
+        limits.statement(write(&mut self.session, plan, self.last)).await
     }
 }
 
-async fn carry_out<S: WriteSession>(
+async fn write<S: WriteSession>(
     session: &mut S,
     mut plan: Plan<'_>,
     last: Rev,
-) -> Result<Vec<Settled>, Error> {
-    let asked = plan.asked();
-    let held = session.read_for_update(&asked).await?;
-    let rows = plan.decide(last, &held);
-    session.insert(&rows.absent).await?;
-    session.overwrite(&rows.present).await?;
-    let stored = session.upsert(&rows.free).await?;
+) -> Result<Vec<WriteOutcome>, Error> {
+    let current = session.read_for_update(&plan.keys_to_read()).await?;
+    let rows = plan.decide(last, &current);
+    session.insert(&rows.insert).await?;
+    session.overwrite(&rows.overwrite).await?;
+    let upserted = session.upsert(&rows.upsert).await?;
 
-    let all = [rows.absent, rows.present, rows.free];
+    let all = [rows.insert, rows.overwrite, rows.upsert];
     let hints: Vec<Hint> = all.iter().flatten().filter_map(Hint::of).collect();
     session.add_hints(&hints).await?;
-    Ok(plan.settle(&stored))
+    Ok(plan.outcomes(&upserted))
 }

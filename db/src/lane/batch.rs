@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 
-use crate::entry::{Refusal, Settled, Write};
+use crate::entry::{Refusal, Write, WriteOutcome};
 use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::pending::Pending;
 
@@ -105,7 +105,7 @@ impl Batch {
     }
 
     /// Records the outcomes of the writes after the first `written`. They count if the transaction under way commits.
-    pub(crate) fn record_outcomes(&mut self, written: usize, settled: Vec<Settled>) {
+    pub(crate) fn record_outcomes(&mut self, written: usize, settled: Vec<WriteOutcome>) {
         let pending = &mut self.pending[written..];
         assert_eq!(pending.len(), settled.len(), "a plan settles each of its writes");
         for (pending, settled) in pending.iter_mut().zip(settled) {

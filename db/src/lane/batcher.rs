@@ -7,13 +7,13 @@ use tokio::time::Instant;
 use crate::entry::Refusal;
 use crate::lane::batch::{Batch, GRACE};
 use crate::lane::config::WriterConfig;
-use crate::lane::inbox::{Inbox, Received};
+use crate::lane::receiver::{QueueReceiver, Received};
 use crate::lane::state::LaneState;
 
-/// The inbox of a lane and the limits of a batch.
+/// The receiver of a lane and the limits of a batch.
 #[derive(Debug)]
 pub(crate) struct Batcher {
-    inbox: Inbox,
+    receiver: QueueReceiver,
     config: WriterConfig,
     state: LaneState,
     /// The time that a commit is expected to take: that of the last committed batch, at most [`GRACE`] and at most half of
@@ -24,24 +24,24 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    pub(crate) fn new(inbox: Inbox, config: WriterConfig, state: LaneState) -> Self {
-        Self { inbox, config, state, lead: Duration::ZERO, refused: 0 }
+    pub(crate) fn new(receiver: QueueReceiver, config: WriterConfig, state: LaneState) -> Self {
+        Self { receiver, config, state, lead: Duration::ZERO, refused: 0 }
     }
 
     /// Whether no write waits.
     pub(crate) fn is_empty(&mut self) -> bool {
-        self.inbox.is_empty()
+        self.receiver.is_empty()
     }
 
     /// Waits until a write comes. Dropping the future loses nothing. Only while no write waits.
     pub(crate) async fn receive(&mut self) -> Received {
-        self.inbox.receive().await
+        self.receiver.receive().await
     }
 
     /// A batch of the writes that wait, up to its limits; it may be empty. Writes with too little time left are refused.
     pub(crate) fn next_batch(&mut self) -> Batch {
         let mut batch = Batch::new();
-        self.inbox.begin_batch();
+        self.receiver.begin_batch();
         self.fill(&mut batch, usize::MAX);
         batch
     }
@@ -50,12 +50,12 @@ impl Batcher {
     fn fill(&mut self, batch: &mut Batch, most: usize) {
         let late = Instant::now() + self.lead;
         for _ in 0..most {
-            let Some(next) = self.inbox.peek() else { return };
+            let Some(next) = self.receiver.peek() else { return };
             let is_late = next.deadline <= late;
             if !is_late && !batch.has_room(&next.write, &self.config) {
                 return;
             }
-            let next = self.inbox.next().expect("it was there");
+            let next = self.receiver.next().expect("it was there");
             if is_late {
                 self.refused += 1;
                 next.answer(Err(self.refusal()));
@@ -68,7 +68,7 @@ impl Batcher {
     /// Refuses the waiting writes whose deadline has passed.
     pub(crate) fn refuse_late(&mut self) {
         let refusal = self.refusal();
-        for late in self.inbox.take_late(Instant::now()) {
+        for late in self.receiver.take_late(Instant::now()) {
             self.refused += 1;
             late.answer(Err(refusal));
         }
@@ -81,14 +81,14 @@ impl Batcher {
 
     /// The first deadline of the waiting writes, as far as they are in the buffers.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
-        self.inbox.deadline()
+        self.receiver.deadline()
     }
 
     /// In a first attempt, writes that arrived meanwhile join the batch: its COMMIT is not sent yet. Stops at the first write
     /// that has a key of the first `written` writes of the batch, because a plan cannot build on rows of its own transaction.
     pub(crate) fn add_waiting(&mut self, batch: &mut Batch, written: usize) {
-        if batch.is_first_attempt() && !batch.is_full(&self.config) && !self.inbox.is_empty() {
-            let most = self.inbox.count_before_keys_of(&batch.pending()[..written]);
+        if batch.is_first_attempt() && !batch.is_full(&self.config) && !self.receiver.is_empty() {
+            let most = self.receiver.count_before_keys_of(&batch.pending()[..written]);
             self.fill(batch, most);
         }
     }

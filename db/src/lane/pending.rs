@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::entry::{Refusal, Settled, Write};
+use crate::entry::{Refusal, Write, WriteOutcome};
 
 /// A write in a lane.
 #[derive(Debug)]
@@ -17,14 +17,14 @@ pub(crate) struct Pending {
     /// The message this write came in; the commit links to it.
     pub(crate) span: Span,
     /// Its outcome, if the transaction under way commits.
-    pub(crate) settled: Option<Settled>,
-    answer: oneshot::Sender<Result<Settled, Refusal>>,
+    pub(crate) settled: Option<WriteOutcome>,
+    answer: oneshot::Sender<Result<WriteOutcome, Refusal>>,
     _bytes: OwnedSemaphorePermit,
 }
 
 /// The answer to one write, to be awaited. Dropping it does not undo the write.
 #[derive(Debug)]
-pub struct Ticket(oneshot::Receiver<Result<Settled, Refusal>>);
+pub struct Ticket(oneshot::Receiver<Result<WriteOutcome, Refusal>>);
 
 impl Pending {
     pub(crate) fn new(
@@ -45,7 +45,7 @@ impl Pending {
     }
 
     /// Sends the answer. If the client is gone, the answer is dropped.
-    pub(crate) fn answer(self, answer: Result<Settled, Refusal>) {
+    pub(crate) fn answer(self, answer: Result<WriteOutcome, Refusal>) {
         if self.answer.send(answer).is_err() {
             tracing::trace!("a write was settled after its client had gone");
         }
@@ -53,7 +53,7 @@ impl Pending {
 }
 
 impl Future for Ticket {
-    type Output = Result<Settled, Refusal>;
+    type Output = Result<WriteOutcome, Refusal>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // A lane that dies without an answer may have died after COMMIT.

@@ -6,25 +6,25 @@ use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use super::*;
-use crate::entry::{Outcome, Refusal, Settled, Write};
+use crate::entry::{Outcome, Refusal, Write, WriteOutcome};
 use crate::fence::PARTS_MAX;
-use crate::lane::outbox::Place;
-use crate::lane::trial::{config, set, set_and_ask};
+use crate::lane::samples::{config, set, set_and_ask};
+use crate::lane::sender::Priority;
 use crate::lane::writer::{Submitted, Writer};
-use crate::scripted::{Rates, Sabotage, Script, Scripted, Server};
+use crate::scripted::{FaultRates, Sabotage, Script, ScriptedEngine, ScriptedServer};
 
 /// A healthy server, and a writer of one lane on it.
-struct Trial {
-    server: Server,
+struct Harness {
+    server: ScriptedServer,
     writer: Writer,
 }
 
-impl Trial {
+impl Harness {
     async fn start<const ROUND_TRIPS: bool>() -> Self {
-        let trial = Self::of::<ROUND_TRIPS>(Duration::from_secs(10));
+        let harness = Self::of::<ROUND_TRIPS>(Duration::from_secs(10));
         sleep(Duration::from_millis(100)).await;
-        assert_eq!(trial.sent(), ["connect", "register"]);
-        trial
+        assert_eq!(harness.sent(), ["connect", "register"]);
+        harness
     }
 
     /// Writes have so much time.
@@ -33,8 +33,8 @@ impl Trial {
     }
 
     fn with<const ROUND_TRIPS: bool>(op_timeout: Duration, sabotage: Sabotage) -> Self {
-        let server = Server::new(Script::new(1, Rates::default()), !ROUND_TRIPS, sabotage);
-        let (engine, tracker) = (Scripted::<ROUND_TRIPS>(server.clone()), TaskTracker::new());
+        let server = ScriptedServer::new(Script::new(1, FaultRates::default()), !ROUND_TRIPS, sabotage);
+        let (engine, tracker) = (ScriptedEngine::<ROUND_TRIPS>(server.clone()), TaskTracker::new());
         let config = config(1000, 1 << 20, op_timeout);
         let writer = Writer::on(&engine, 1, config, &tracker, StdRng::seed_from_u64(1), |_| {});
         Self { server, writer }
@@ -45,9 +45,9 @@ impl Trial {
         self.try_write(name).await.expect("nothing goes wrong");
     }
 
-    async fn try_write(&self, name: &str) -> Result<Settled, Refusal> {
+    async fn try_write(&self, name: &str) -> Result<WriteOutcome, Refusal> {
         let (deadline, write) = (self.writer.deadline(), set(name));
-        let ticket = self.writer.submit(write, Place::Front, Span::none(), deadline).await;
+        let ticket = self.writer.submit(write, Priority::High, Span::none(), deadline).await;
         ticket.expect("there is room").await
     }
 
@@ -59,108 +59,108 @@ impl Trial {
 
 #[tokio::test(start_paused = true)]
 async fn while_writes_keep_coming_the_fence_is_passed_ahead() {
-    let trial = Trial::start::<true>().await;
-    trial.write("a").await;
+    let harness = Harness::start::<true>().await;
+    harness.write("a").await;
     sleep(FENCE_HOLD_MAX).await;
-    assert_eq!(trial.sent(), ["fence", "upsert", "commit"], "the first write after a pause");
+    assert_eq!(harness.sent(), ["fence", "upsert", "commit"], "the first write after a pause");
     for name in ["b", "c"] {
-        trial.write(name).await;
+        harness.write(name).await;
     }
-    assert_eq!(trial.sent()[..4], ["fence", "upsert", "commit", "fence"]);
+    assert_eq!(harness.sent()[..4], ["fence", "upsert", "commit", "fence"]);
     sleep(Duration::from_millis(4)).await;
-    trial.write("d").await;
-    assert_eq!(trial.sent()[..2], ["upsert", "commit"], "the fence is passed already");
+    harness.write("d").await;
+    assert_eq!(harness.sent()[..2], ["upsert", "commit"], "the fence is passed already");
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(trial.sent().last(), Some(&"rollback"), "nothing comes any more");
-    trial.write("e").await;
+    assert_eq!(harness.sent().last(), Some(&"rollback"), "nothing comes any more");
+    harness.write("e").await;
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(trial.sent(), ["fence", "upsert", "commit"]);
+    assert_eq!(harness.sent(), ["fence", "upsert", "commit"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_there_are_no_round_trips_no_fence_is_passed_ahead() {
-    let trial = Trial::start::<false>().await;
+    let harness = Harness::start::<false>().await;
     for name in ["a", "b", "c"] {
-        trial.write(name).await;
+        harness.write(name).await;
     }
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(trial.sent(), ["fence", "upsert", "commit"].repeat(3));
+    assert_eq!(harness.sent(), ["fence", "upsert", "commit"].repeat(3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_lane_keeps_its_connection() {
-    let trial = Trial::start::<true>().await;
+    let harness = Harness::start::<true>().await;
     sleep(Duration::from_secs(25)).await;
-    assert_eq!(trial.sent(), ["touch", "touch"]);
-    trial.write("a").await;
-    assert_eq!(trial.sent(), ["fence", "upsert", "commit"], "the same connection, the same id");
+    assert_eq!(harness.sent(), ["touch", "touch"]);
+    harness.write("a").await;
+    assert_eq!(harness.sent(), ["fence", "upsert", "commit"], "the same connection, the same id");
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_hours_without_a_write_a_lane_has_a_new_row() {
-    let trial = Trial::start::<true>().await;
+    let harness = Harness::start::<true>().await;
     sleep(Duration::from_hours(6)).await;
-    assert!(!trial.sent().contains(&"register"));
+    assert!(!harness.sent().contains(&"register"));
     sleep(Duration::from_secs(30)).await;
-    assert!(trial.sent().contains(&"register"));
-    trial.write("a").await;
-    assert_eq!(trial.server.state().tables.writers.len(), 2);
+    assert!(harness.sent().contains(&"register"));
+    harness.write("a").await;
+    assert_eq!(harness.server.state().tables.writers.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn writes_that_come_meanwhile_join_the_transaction() {
-    let trial = Trial::start::<true>().await;
+    let harness = Harness::start::<true>().await;
     let (first, second) = tokio::join!(
-        trial.write("a"),
+        harness.write("a"),
         // Comes while the fence of the first is under way, which takes a millisecond at least with this seed.
-        trial.write("b"),
+        harness.write("b"),
     );
     assert_eq!((first, second), ((), ()));
-    assert_eq!(trial.server.state().tables.commits, 1);
+    assert_eq!(harness.server.state().tables.commits, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_the_database_is_away_a_lane_tries_less_and_less_often() {
-    let trial = Trial::of::<true>(Duration::from_secs(10));
-    trial.server.state().down_until = Instant::now() + Duration::from_secs(30);
+    let harness = Harness::of::<true>(Duration::from_secs(10));
+    harness.server.state().down_until = Instant::now() + Duration::from_secs(30);
     for waits_for_a_write in [false, true] {
         if waits_for_a_write {
-            assert_eq!(trial.try_write("a").await, Err(Refusal::Unavailable));
+            assert_eq!(harness.try_write("a").await, Err(Refusal::Unavailable));
         } else {
             sleep(Duration::from_secs(10)).await;
         }
         // 2, 4, 8 ... 512 ms, and then once a second.
-        let tries = trial.sent().len();
+        let tries = harness.sent().len();
         assert!((8..25).contains(&tries), "{tries} tries in 10 s, for a write: {waits_for_a_write}");
     }
     sleep(Duration::from_secs(11)).await;
-    trial.write("b").await;
+    harness.write("b").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_the_database_is_away_a_write_is_refused_at_its_deadline() {
-    let trial = Trial::of::<true>(Duration::from_millis(300));
-    trial.server.state().down_until = Instant::now() + Duration::from_secs(30);
+    let harness = Harness::of::<true>(Duration::from_millis(300));
+    harness.server.state().down_until = Instant::now() + Duration::from_secs(30);
     sleep(Duration::from_secs(5)).await;
     for _ in 0..3 {
         let begun = Instant::now();
-        assert_eq!(trial.try_write("a").await, Err(Refusal::Unavailable));
+        assert_eq!(harness.try_write("a").await, Err(Refusal::Unavailable));
         assert!((300..303).contains(&begun.elapsed().as_millis()), "after {:?}", begun.elapsed());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn writes_that_keep_coming_do_not_hold_up_the_commit() {
-    let trial = Trial::start::<true>().await;
+    let harness = Harness::start::<true>().await;
     let written = (0..300).map(|number| {
-        let trial = &trial;
+        let harness = &harness;
         async move {
             sleep(Duration::from_millis(number)).await;
-            trial.write(&format!("k{number}")).await;
+            harness.write(&format!("k{number}")).await;
         }
     });
     futures_util::future::join_all(written).await;
-    let sent = trial.sent();
+    let sent = harness.sent();
     let parts = sent.split(|sent| *sent == "commit");
     let most = parts.map(|sent| sent.iter().filter(|sent| **sent == "upsert").count()).max();
     assert_eq!(most, Some(PARTS_MAX));
@@ -168,33 +168,33 @@ async fn writes_that_keep_coming_do_not_hold_up_the_commit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_dies_is_not_ready() {
-    let trial = Trial::with::<true>(Duration::from_secs(10), Sabotage::ShortAnswer);
+    let harness = Harness::with::<true>(Duration::from_secs(10), Sabotage::ShortAnswer);
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(trial.writer.gauge().ready(), Ok(()));
-    assert_eq!(trial.try_write("a").await, Err(Refusal::OutcomeUnknown));
-    assert!(trial.writer.gauge().ready().is_err_and(|why| why.contains("a bug")));
-    let (deadline, write) = (trial.writer.deadline(), set("b"));
-    let refused = trial.writer.submit(write, Place::Back, Span::none(), deadline).await;
+    assert_eq!(harness.writer.health().ready(), Ok(()));
+    assert_eq!(harness.try_write("a").await, Err(Refusal::OutcomeUnknown));
+    assert!(harness.writer.health().ready().is_err_and(|why| why.contains("a bug")));
+    let (deadline, write) = (harness.writer.deadline(), set("b"));
+    let refused = harness.writer.submit(write, Priority::Normal, Span::none(), deadline).await;
     assert_eq!(refused.err(), Some(Refusal::Unavailable));
 }
 
 /// Many sets of one key in one batch: how many fences that took, and the revisions.
 async fn revisions_of_one_key(count: usize) -> (usize, Vec<u64>) {
-    let trial = Trial::start::<true>().await;
+    let harness = Harness::start::<true>().await;
     let submit = |_| {
-        let (deadline, write) = (trial.writer.deadline(), Write::One(set_and_ask("k")));
-        match trial.writer.try_submit(write, Place::Back, Span::none(), deadline) {
+        let (deadline, write) = (harness.writer.deadline(), Write::One(set_and_ask("k")));
+        match harness.writer.try_submit(write, Priority::Normal, Span::none(), deadline) {
             Submitted::Queued(ticket) => ticket,
             Submitted::Returned(..) => panic!("there is room"),
         }
     };
     let settled = futures_util::future::join_all((0..count).map(submit)).await;
-    let rev = |settled: Result<Settled, Refusal>| match settled {
-        Ok(Settled::One(Outcome::Created(Some(rev)) | Outcome::Updated(Some(rev)))) => rev.0,
+    let rev = |settled: Result<WriteOutcome, Refusal>| match settled {
+        Ok(WriteOutcome::One(Outcome::Created(Some(rev)) | Outcome::Updated(Some(rev)))) => rev.0,
         other => panic!("no set that shows its revision: {other:?}"),
     };
-    let fences = trial.sent().iter().filter(|sent| **sent == "fence").count();
-    assert_eq!(trial.server.state().tables.commits, 1);
+    let fences = harness.sent().iter().filter(|sent| **sent == "fence").count();
+    assert_eq!(harness.server.state().tables.commits, 1);
     (fences, settled.into_iter().map(rev).collect())
 }
 

@@ -17,9 +17,9 @@ use crate::engine::{Engine, WriteEngine};
 use crate::entry::{Key, Refusal, Write};
 use crate::lane::Lane;
 use crate::lane::config::{BatchReport, WriterConfig};
-use crate::lane::inbox::Inbox;
-use crate::lane::outbox::{Depth, Outbox, Place};
 use crate::lane::pending::{Pending, Ticket};
+use crate::lane::receiver::QueueReceiver;
+use crate::lane::sender::{Priority, QueueDepth, QueueSender};
 use crate::lane::state::LaneState;
 use crate::store::Store;
 
@@ -36,10 +36,10 @@ pub struct Writer {
 
 /// How the lanes of a [`Writer`] are doing; holding it keeps nothing alive.
 #[derive(Debug, Clone)]
-pub struct Gauge(Vec<(Depth, LaneState)>);
+pub struct WriterHealth(Vec<(QueueDepth, LaneState)>);
 
 struct LaneHandle {
-    queue: Outbox,
+    queue: QueueSender,
     state: LaneState,
 }
 
@@ -88,11 +88,12 @@ impl Writer {
         let observe: Arc<dyn Fn(BatchReport) + Send + Sync> = Arc::new(observe);
         let salt = random.next_u64();
         let handle = |_| {
-            let (queue, inbox) = Inbox::new(config.queue_ops_max.get(), config.batch_ops_max.get());
+            let (queue, receiver) =
+                QueueReceiver::new(config.queue_ops_max.get(), config.batch_ops_max.get());
             let state = LaneState::new();
             let (lane_state, observe) = (state.clone(), Arc::clone(&observe));
             let random = StdRng::from_rng(&mut random);
-            tracker.spawn(Lane::new(engine.clone(), inbox, config, lane_state, random, observe).run());
+            tracker.spawn(Lane::new(engine.clone(), receiver, config, lane_state, random, observe).run());
             LaneHandle { queue, state }
         };
         Self {
@@ -111,7 +112,7 @@ impl Writer {
 
     /// Queues `write` if there is room for it now.
     #[must_use]
-    pub fn try_submit(&self, write: Write, place: Place, span: Span, deadline: Instant) -> Submitted {
+    pub fn try_submit(&self, write: Write, priority: Priority, span: Span, deadline: Instant) -> Submitted {
         if write.is_atomic() && deadline <= Instant::now() {
             // It waited for the replies to what its sender sent before; `submit` refuses it.
             return Submitted::Returned(write, span);
@@ -119,7 +120,7 @@ impl Writer {
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
             return Submitted::Returned(write, span);
         };
-        match self.lane(&write).queue.at(place).try_reserve() {
+        match self.lane(&write).queue.channel(priority).try_reserve() {
             Ok(room) => {
                 let (pending, ticket) = Pending::new(write, span, bytes, deadline);
                 room.send(pending);
@@ -138,7 +139,7 @@ impl Writer {
     pub async fn submit(
         &self,
         write: Write,
-        place: Place,
+        priority: Priority,
         span: Span,
         deadline: Instant,
     ) -> Result<Ticket, Refusal> {
@@ -149,7 +150,7 @@ impl Writer {
         let queued = async {
             let bytes = self.reserve(weight(&write)).await;
             // A lane ends only when every writer is gone or its task died.
-            let room = lane.queue.at(place).reserve().await.map_err(|_| Refusal::Unavailable)?;
+            let room = lane.queue.channel(priority).reserve().await.map_err(|_| Refusal::Unavailable)?;
             let (pending, ticket) = Pending::new(write, span, bytes, deadline);
             room.send(pending);
             Ok(ticket)
@@ -162,9 +163,9 @@ impl Writer {
 
     /// A view of the lanes that does not keep them from ending.
     #[must_use]
-    pub fn gauge(&self) -> Gauge {
+    pub fn health(&self) -> WriterHealth {
         let lane = |lane: &LaneHandle| (lane.queue.depth(), lane.state.clone());
-        Gauge(self.lanes.iter().map(lane).collect())
+        WriterHealth(self.lanes.iter().map(lane).collect())
     }
 
     /// So many bytes of the queue, once they are free.
@@ -195,7 +196,7 @@ impl Writer {
     }
 }
 
-impl Gauge {
+impl WriterHealth {
     /// How many writes are in the channels of the lanes. Those that a lane has taken out do not count.
     #[must_use]
     pub fn depth(&self) -> usize {

@@ -43,7 +43,7 @@ pub(crate) struct Identity {
 }
 
 /// What a new connection found out about its server.
-pub(crate) struct Server {
+pub(crate) struct ServerFacts {
     pub(crate) identity: Identity,
     pub(crate) statement_bytes_max: usize,
 }
@@ -110,7 +110,7 @@ impl MySql {
     }
 
     /// A connection whose server was found durable and whose schema fits.
-    pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, Server), Error> {
+    pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
         let mut connection = self.open_unchecked().await?;
         migrate::check(&mut connection).await?;
         let server = self.inspect(&mut connection).await?;
@@ -120,7 +120,7 @@ impl MySql {
         Ok((connection, server))
     }
 
-    async fn inspect(&self, connection: &mut MySqlConnection) -> Result<Server, Error> {
+    async fn inspect(&self, connection: &mut MySqlConnection) -> Result<ServerFacts, Error> {
         let row = sqlx::query(text::INSPECT).fetch_one(&mut *connection).await.map_err(classify)?;
         let number = |at: usize| {
             let number: i64 = row.try_get_unchecked(at).map_err(classify)?;
@@ -143,7 +143,7 @@ impl MySql {
         let over_tcp = self.options.get_socket().is_none();
         let statement_bytes_max = if over_tcp { TLS_RECORD_BYTES } else { packet / 4 };
         let identity = Identity::read(connection, number(5)?).await?;
-        Ok(Server { identity, statement_bytes_max })
+        Ok(ServerFacts { identity, statement_bytes_max })
     }
 
     fn judge(&self, fine: bool, otherwise: &'static str) -> Result<(), Error> {

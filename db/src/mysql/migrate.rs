@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::error::classify;
 use super::text;
 use crate::engine::Grants;
-use crate::engine::schema::{Applied, fits};
+use crate::engine::schema::{AppliedMigration, fits};
 use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
@@ -32,7 +32,7 @@ pub(super) async fn check(connection: &mut MySqlConnection) -> Result<(), Error>
         e => classify(e),
     })?;
     let applied = |row: MySqlRow| {
-        Ok(Applied {
+        Ok(AppliedMigration {
             version: row.try_get("version").map_err(classify)?,
             description: row.try_get("description").map_err(classify)?,
             done: row.try_get("success").map_err(classify)?,

@@ -10,10 +10,10 @@ use super::connect::Identity;
 use super::error::classify;
 use super::text;
 use crate::engine::WriteSession;
-use crate::engine::shapes::{KEYS_PER_SELECT_MAX, Texts, filled, padded};
+use crate::engine::shapes::{KEYS_PER_SELECT_MAX, StatementTexts, filled, padded};
 use crate::entry::{KEY_BYTES_MAX, Key, Rev};
 use crate::error::Error;
-use crate::plan::run::{Held, Row, Stored};
+use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
 
 /// The bytes of a row beside key and value in an upsert.
@@ -26,21 +26,21 @@ pub(crate) struct MySqlSession {
     pub(super) identity: Identity,
     /// What a statement of several rows holds at most.
     statement_bytes_max: usize,
-    read_for_update: Texts,
-    read_upserted: Texts,
-    insert: Writing,
-    upsert: Writing,
-    add_hints: Texts,
+    read_for_update: StatementTexts,
+    read_upserted: StatementTexts,
+    insert: RowStatement,
+    upsert: RowStatement,
+    add_hints: StatementTexts,
 }
 
 /// A statement that writes rows: none of them expires, or some may.
 #[derive(Debug)]
-struct Writing {
-    plain: Texts,
-    expiring: Texts,
+struct RowStatement {
+    plain: StatementTexts,
+    expiring: StatementTexts,
 }
 
-impl Writing {
+impl RowStatement {
     fn of(&mut self, rows: &[Row<'_>]) -> Arc<str> {
         let texts = if may_expire(rows) { &mut self.expiring } else { &mut self.plain };
         texts.of(rows.len())
@@ -53,16 +53,19 @@ fn may_expire(rows: &[Row<'_>]) -> bool {
 
 impl MySqlSession {
     pub(super) fn new(connection: MySqlConnection, identity: Identity, statement_bytes_max: usize) -> Self {
-        let writing = |plain, expiring| Writing { plain: Texts::new(plain), expiring: Texts::new(expiring) };
+        let writing = |plain, expiring| RowStatement {
+            plain: StatementTexts::new(plain),
+            expiring: StatementTexts::new(expiring),
+        };
         Self {
             connection,
             identity,
             statement_bytes_max,
-            read_for_update: Texts::new(text::read_for_update),
-            read_upserted: Texts::new(text::read_upserted),
+            read_for_update: StatementTexts::new(text::read_for_update),
+            read_upserted: StatementTexts::new(text::read_upserted),
             insert: writing(text::insert, text::insert_expiring),
             upsert: writing(text::upsert, text::upsert_expiring),
-            add_hints: Texts::new(text::add_hints),
+            add_hints: StatementTexts::new(text::add_hints),
         }
     }
 
@@ -97,7 +100,7 @@ impl MySqlSession {
     }
 
     /// What became of rows of which some were there and some were not.
-    async fn read_upserted(&mut self, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+    async fn read_upserted(&mut self, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
         let sql = self.read_upserted.of(padded(rows.len()));
         let keys = rows.iter().map(|row| row.key.as_bytes());
         let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys)?);
@@ -106,7 +109,7 @@ impl MySqlSession {
             return Err(Error::Internal("a row just written cannot be read".into()));
         }
         let stored = |row: &sqlx::mysql::MySqlRow| {
-            Ok(Stored {
+            Ok(UpsertResult {
                 rev: row.try_get_unchecked(0).map_err(classify)?,
                 created: row.try_get_unchecked::<i64, _>(1).map_err(classify)? != 0,
             })
@@ -133,7 +136,7 @@ impl WriteSession for MySqlSession {
         read.fetch_optional(&mut self.connection).await.map_err(classify)
     }
 
-    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {
         let mut held = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
@@ -146,7 +149,7 @@ impl WriteSession for MySqlSession {
                 Ok((key, row.try_get_unchecked(1).map_err(classify)?, live))
             };
             let found = found.iter().map(state).collect::<Result<_, Error>>()?;
-            held.extend(Held::of(keys, found));
+            held.extend(CurrentRow::of(keys, found));
         }
         Ok(held)
     }
@@ -171,7 +174,7 @@ impl WriteSession for MySqlSession {
         Ok(())
     }
 
-    async fn upsert(&mut self, mut rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+    async fn upsert(&mut self, mut rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
         let mut all = Vec::with_capacity(rows.len());
         while !rows.is_empty() {
             let part = self.one_statement(rows);
@@ -181,7 +184,7 @@ impl WriteSession for MySqlSession {
             // that its revision was ahead of the batch's.
             let as_planned = done.last_insert_id() == 0;
             let (affected, rows_written) = (done.rows_affected(), part.len() as u64);
-            let stored = |created| part.iter().map(move |row| Stored { rev: row.rev, created });
+            let stored = |created| part.iter().map(move |row| UpsertResult { rev: row.rev, created });
             if as_planned && affected == rows_written {
                 all.extend(stored(true));
             } else if as_planned && affected == 2 * rows_written {

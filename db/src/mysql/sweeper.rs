@@ -8,7 +8,7 @@ use super::error::classify;
 use super::text;
 use crate::engine::shapes::{pad, padded};
 use crate::error::Error;
-use crate::sweeper::hint::{Found, HINTS_PER_SWEEP_MAX, Hint, Sweep, keys_of, ripe};
+use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, HintedEntry, Sweep, keys_of, ripe};
 use crate::timeouts::{QUERY_TIMEOUT, within};
 
 /// How long the fence row of a lane that writes nothing is kept, in microseconds. A lane that has kept silent for longer goes on
@@ -61,11 +61,11 @@ async fn ripe_hints(connection: &mut MySqlConnection, ripe: u64) -> Result<Vec<H
 }
 
 /// The entries of `keys` that exist, locked, in key order.
-async fn lock_entries(connection: &mut MySqlConnection, keys: &[&[u8]]) -> Result<Vec<Found>, Error> {
+async fn lock_entries(connection: &mut MySqlConnection, keys: &[&[u8]]) -> Result<Vec<HintedEntry>, Error> {
     let sql = AssertSqlSafe(text::lock_entries(padded(keys.len())));
     let query = sqlx::query_with(sql, key_list(keys.iter().copied())?);
     let entry = |row: MySqlRow| {
-        Ok(Found {
+        Ok(HintedEntry {
             key: row.try_get_unchecked(0).map_err(classify)?,
             rev: row.try_get_unchecked(1).map_err(classify)?,
             expires_at: row.try_get_unchecked(2).map_err(classify)?,

@@ -1,14 +1,14 @@
-//! What the planner is held to: a store of a few keys, written to as the engines write. For tests and fuzzers only.
+//! The specification of the planner: a store of a few keys that is written as the engines write. For tests and fuzzers only.
 
 use std::collections::BTreeMap;
 
-use crate::entry::{Expiry, Key, Rev, Settled, Write};
+use crate::entry::{Expiry, Key, Rev, Write, WriteOutcome};
 use crate::plan::Plan;
-use crate::plan::run::{Held, Row, Stored, TOMBSTONE};
+use crate::plan::run::{CurrentRow, Row, TOMBSTONE, UpsertResult};
 
-/// What a store holds of a key, dead or alive.
+/// The row of a key, live or dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct ModelRow {
     /// Empty if it is dead.
     pub value: String,
     /// Its revision.
@@ -17,23 +17,23 @@ pub struct Record {
     pub expiry: Expiry,
 }
 
-/// A store: its records by their keys.
-pub type Model = BTreeMap<String, Record>;
+/// A store: its rows by their keys.
+pub type Model = BTreeMap<String, ModelRow>;
 
-impl Record {
+impl ModelRow {
     fn is_live(&self) -> bool {
         self.expiry != TOMBSTONE
     }
 }
 
-/// A batch means what the same writes one by one mean. `first` is the first revision reserved for either.
+/// Checks that a batch has the same meaning as its writes one by one. `first` is the first revision that is reserved for either.
 ///
 /// # Panics
-/// If it does not.
+/// If it has not.
 pub fn means_the_same(start: &Model, writes: &[Write], first: u64) {
     let (mut together, mut alone) = (start.clone(), start.clone());
     let batch = carry_out(&mut together, writes, first);
-    let singly: Vec<Settled> =
+    let singly: Vec<WriteOutcome> =
         writes.iter().flat_map(|write| carry_out(&mut alone, std::slice::from_ref(write), first)).collect();
     assert_eq!(batch, singly);
 
@@ -49,21 +49,21 @@ pub fn means_the_same(start: &Model, writes: &[Write], first: u64) {
     }
 }
 
-/// Revisions that replies show grow, and none is given twice. `first` is the first revision reserved for the batch.
+/// Checks that revisions in outcomes grow and that none occurs twice. `first` is the first revision that is reserved for the batch.
 ///
 /// # Panics
-/// If that is not so.
+/// If they do not, or if one does.
 pub fn revs_grow(start: &Model, writes: &[Write], first: u64) {
     let mut model = start.clone();
     let mut last: BTreeMap<&str, u64> =
         start.iter().map(|(key, record)| (key.as_str(), record.rev)).collect();
-    let settled = carry_out(&mut model, writes, first);
-    assert_eq!(settled.len(), writes.len());
-    for (write, settled) in writes.iter().zip(&settled) {
-        let outcomes = match settled {
-            Settled::One(outcome) => std::slice::from_ref(outcome),
-            Settled::All(outcomes) => outcomes,
-            Settled::Failed { .. } => continue,
+    let batch = carry_out(&mut model, writes, first);
+    assert_eq!(batch.len(), writes.len());
+    for (write, outcome) in writes.iter().zip(&batch) {
+        let outcomes = match outcome {
+            WriteOutcome::One(outcome) => std::slice::from_ref(outcome),
+            WriteOutcome::All(outcomes) => outcomes,
+            WriteOutcome::Failed { .. } => continue,
         };
         assert_eq!(write.ops().len(), outcomes.len());
         for (op, outcome) in write.ops().iter().zip(outcomes) {
@@ -75,25 +75,25 @@ pub fn revs_grow(start: &Model, writes: &[Write], first: u64) {
     }
 }
 
-/// Carries out writes as the engines do, with the revisions from `first` on.
-pub(crate) fn carry_out(model: &mut Model, writes: &[Write], first: u64) -> Vec<Settled> {
+/// Writes as the engines do, with the revisions from `first` on.
+pub(crate) fn carry_out(model: &mut Model, writes: &[Write], first: u64) -> Vec<WriteOutcome> {
     let mut plan = Plan::new(writes.iter());
-    let held = |key: &&Key| match model.get(key.as_str()) {
-        Some(record) => Held::Present { rev: record.rev, live: record.is_live() },
-        None => Held::Absent,
+    let current = |key: &&Key| match model.get(key.as_str()) {
+        Some(record) => CurrentRow::Present { rev: record.rev, live: record.is_live() },
+        None => CurrentRow::Absent,
     };
-    let held: Vec<Held> = plan.asked().iter().map(held).collect();
+    let current: Vec<CurrentRow> = plan.keys_to_read().iter().map(current).collect();
     let last = first + plan.revs() - 1;
-    let rows = plan.decide(Rev(last), &held);
+    let rows = plan.decide(Rev(last), &current);
     let behind = |row: &&Row<'_>| model.get(row.key.as_str()).is_none_or(|record| record.rev < first);
-    let known = rows.absent.iter().chain(&rows.present).chain(&rows.free);
+    let known = rows.insert.iter().chain(&rows.overwrite).chain(&rows.upsert);
     assert!(known.filter(behind).all(|row| row.rev <= last), "no more revisions than were reserved");
-    let record = |row: &Row<'_>, rev| Record { value: row.value.into(), rev, expiry: row.expiry };
-    for row in &rows.absent {
+    let record = |row: &Row<'_>, rev| ModelRow { value: row.value.into(), rev, expiry: row.expiry };
+    for row in &rows.insert {
         let before = model.insert(row.key.as_str().into(), record(row, row.rev));
         assert_eq!(before, None, "a plain INSERT of a key that is there");
     }
-    for row in &rows.present {
+    for row in &rows.overwrite {
         let before = model.insert(row.key.as_str().into(), record(row, row.rev));
         assert!(before.is_some_and(|before| before.rev < row.rev), "a locked row goes forward");
     }
@@ -101,13 +101,13 @@ pub(crate) fn carry_out(model: &mut Model, writes: &[Write], first: u64) -> Vec<
         let before = model.get(row.key.as_str()).cloned();
         let rev = before.as_ref().map_or(row.rev, |before| row.rev.max(before.rev + 1));
         model.insert(row.key.as_str().into(), record(row, rev));
-        Stored { rev, created: before.is_none_or(|before| !before.is_live()) }
+        UpsertResult { rev, created: before.is_none_or(|before| !before.is_live()) }
     };
-    let stored: Vec<Stored> = rows.free.iter().map(&mut upsert).collect();
-    plan.settle(&stored)
+    let upserted: Vec<UpsertResult> = rows.upsert.iter().map(&mut upsert).collect();
+    plan.outcomes(&upserted)
 }
 
-/// Whether the replies of a key showed every revision it took, so that it is known to the number.
+/// Whether the outcomes show every revision of a key, so that the revision of its row is known exactly.
 fn is_exact(writes: &[Write], key: &str) -> bool {
     let of_key = |write: &&Write| write.ops().iter().any(|op| op.key.as_str() == key);
     let mut writes = writes.iter().filter(of_key);

@@ -1,35 +1,37 @@
-//! All ops of one key in a batch, and what they make of it one after another.
+//! The ops of one key in a batch, and their effect one after another.
 
 use crate::entry::{Change, Expiry, Key, Op, Outcome, Rev, Write};
 
-/// One row to write: what a key holds after all writes of a batch.
+/// One row to write: what a key holds after a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row<'a> {
     pub(crate) key: &'a Key,
     /// Empty for a tombstone.
     pub(crate) value: &'a str,
-    /// The revision to write unless the stored one is ahead of it.
+    /// The revision to write. If the stored revision is not lower, the stored one plus one is written.
     pub(crate) rev: u64,
     /// [`TOMBSTONE`] for a deleted key.
     pub(crate) expiry: Expiry,
 }
 
-/// The expiry of what was deleted: expired for ever.
+/// The expiry of a deleted key: in the past at any time.
 pub(crate) const TOMBSTONE: Expiry = Expiry::At(0);
 
-/// What the store made of a [`Row`] of [`Rows::free`].
+/// What an upsert of a [`Row`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub(crate) struct UpsertResult {
+    /// The revision that was written.
     pub(crate) rev: u64,
+    /// Whether the key was absent.
     pub(crate) created: bool,
 }
 
-/// What the store holds of a key, read under lock.
+/// What the store holds of a key, read in the transaction that will write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// No row: not locked either, so it is written by a plain INSERT that fails if one appears.
+pub(crate) enum CurrentRow {
+    /// No row. Nothing is locked, so the row is written by a plain INSERT, which fails if one has appeared.
     Absent,
-    /// A row, locked.
+    /// A locked row.
     Present {
         rev: u64,
         /// Neither deleted nor expired.
@@ -37,25 +39,25 @@ pub(crate) enum Held {
     },
 }
 
-impl Held {
-    /// One per key of `keys`, from the rows `found`: key, revision and whether it is live. Both in key order.
+impl CurrentRow {
+    /// One for each of `keys`, from the rows `found` (key, revision, and whether it is live). Both are in key order.
     ///
     /// # Panics
-    /// If a row is of none of the keys, or out of order: a key whose row is overlooked would be taken for absent.
+    /// If a row has none of the keys, or is out of order: a key whose row is overlooked would count as absent.
     pub(crate) fn of(keys: &[&Key], found: Vec<(Vec<u8>, u64, bool)>) -> Vec<Self> {
         let mut found = found.into_iter().peekable();
-        let held = |key: &&Key| match found.next_if(|(k, ..)| k == key.as_str().as_bytes()) {
+        let current = |key: &&Key| match found.next_if(|(k, ..)| k == key.as_bytes()) {
             Some((_, rev, live)) => Self::Present { rev, live },
             None => Self::Absent,
         };
-        let held = keys.iter().map(held).collect();
+        let current = keys.iter().map(current).collect();
         assert!(found.next().is_none(), "the store gave a row of a key that it was not asked for");
-        held
+        current
     }
 }
 
 impl<'a> Row<'a> {
-    /// What `op` leaves of its key.
+    /// The row that `op` leaves of its key.
     pub(crate) fn of(op: &'a Op, rev: u64) -> Self {
         let (value, expiry) = match &op.change {
             Change::Set(value, expiry) => (value.as_str(), *expiry),
@@ -65,19 +67,19 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The ops of one key, in arrival order; one at least.
+/// The ops of one key, in order of arrival. At least one.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     last: &'a Op,
     ops: u64,
-    /// Whether a reply shows a revision.
+    /// Whether an outcome shows a revision.
     shows_rev: bool,
-    /// Whether what one of the ops does depends on what the store holds.
+    /// Whether the effect of an op depends on what the store holds.
     depends: bool,
 }
 
 impl<'a> Run<'a> {
-    /// The run that `op` begins; `shows_rev` tells whether the reply to it shows a revision.
+    /// A run that begins with `op`. `shows_rev`: the outcome of `op` shows a revision.
     pub(crate) fn new(op: &'a Op, shows_rev: bool) -> Self {
         Self { last: op, ops: 1, shows_rev, depends: depends(op) }
     }
@@ -94,24 +96,24 @@ impl<'a> Run<'a> {
         &self.last.key
     }
 
-    /// The op that decides what remains, if none depends on what the store holds.
+    /// The op whose row remains, if no op depends on what the store holds.
     pub(crate) fn last(&self) -> &'a Op {
         self.last
     }
 
-    /// How many ops it has.
+    /// The number of ops.
     pub(crate) fn ops(&self) -> u64 {
         self.ops
     }
 
-    /// Whether what an op does or shows depends on what the store holds.
-    pub(crate) fn asks(&self) -> bool {
-        // The revisions inside a run can only be told when the one before it is known.
+    /// Whether an outcome depends on what the store holds.
+    pub(crate) fn needs_read(&self) -> bool {
+        // The revisions within a run follow from the stored revision.
         self.depends || self.shows_rev && self.ops > 1
     }
 }
 
-/// Whether what `op` does depends on what the store holds.
+/// Whether the effect of `op` depends on what the store holds.
 fn depends(op: &Op) -> bool {
     let by_itself = match &op.change {
         Change::Set(_, _) => false,
@@ -122,39 +124,39 @@ fn depends(op: &Op) -> bool {
 
 /// What a key holds after some of its ops.
 #[derive(Debug)]
-pub(crate) struct State<'a> {
-    held: Held,
+pub(crate) struct KeyState<'a> {
+    stored: CurrentRow,
     /// The revision of the live entry.
     live: Option<u64>,
-    /// The revision that the next write takes.
+    /// The revision of the next write.
     next: u64,
-    /// What to store, if anything.
+    /// The row to write, if there is one.
     written: Option<Row<'a>>,
 }
 
-impl<'a> State<'a> {
-    /// What the store holds; `first` is the first revision reserved for the batch.
-    pub(crate) fn new(held: Held, first: u64) -> Self {
-        let (live, next) = match held {
-            Held::Present { rev, live } => (live.then_some(rev), first.max(rev + 1)),
-            Held::Absent => (None, first),
+impl<'a> KeyState<'a> {
+    /// The state before the first op. `first` is the first revision that is reserved for the batch.
+    pub(crate) fn new(stored: CurrentRow, first: u64) -> Self {
+        let (live, next) = match stored {
+            CurrentRow::Present { rev, live } => (live.then_some(rev), first.max(rev + 1)),
+            CurrentRow::Absent => (None, first),
         };
-        Self { held, live, next, written: None }
+        Self { stored, live, next, written: None }
     }
 
-    /// The revision the key has, if that is not the one `op` asks for.
+    /// The revision of the key, if the condition of `op` is false.
     pub(crate) fn mismatch(&self, op: &Op) -> Option<Rev> {
         // Absence has revision 0.
         let rev = Rev(self.live.unwrap_or(0));
         op.if_rev.filter(|wanted| *wanted != rev).map(|_| rev)
     }
 
-    /// What to store, if anything.
+    /// The row to write, if there is one.
     pub(crate) fn written(&self) -> Option<Row<'a>> {
         self.written
     }
 
-    /// Applies `op`, one of those of `write`, whose conditions hold.
+    /// Applies `op` of `write`. Its condition is true.
     pub(crate) fn apply(&mut self, write: &Write, op: &'a Op) -> Outcome {
         match &op.change {
             Change::Set(_, _) => self.set(write, op),
@@ -174,25 +176,25 @@ impl<'a> State<'a> {
         }
         let relies_on_absence = match write {
             Write::One(_) => false,
-            // The absence is part of what the write does, so it must last until COMMIT.
+            // The absence is part of the outcome, so it must last until COMMIT.
             Write::Atomic(_) => true,
         };
         if relies_on_absence && self.is_unlocked() {
-            // Nothing locks a row that is not there; its tombstone is locked like any row.
+            // A row that is absent cannot be locked, but its tombstone can.
             self.write(op);
         }
         Outcome::Absent
     }
 
-    /// Whether the key has no row, and none that is to be written, so that another writer can add one before COMMIT.
+    /// Whether the key has no row, neither stored nor to be written, so that another writer could add one before COMMIT.
     fn is_unlocked(&self) -> bool {
-        match self.held {
-            Held::Absent => self.written.is_none(),
-            Held::Present { .. } => false,
+        match self.stored {
+            CurrentRow::Absent => self.written.is_none(),
+            CurrentRow::Present { .. } => false,
         }
     }
 
-    /// What `op` leaves of the key is what to store. The revision it takes.
+    /// Makes the row of `op` the row to write. Returns its revision.
     fn write(&mut self, op: &'a Op) -> u64 {
         let rev = self.next;
         self.next += 1;

@@ -1,4 +1,4 @@
-//! The planner means what one write after another means.
+//! A plan has the same meaning as its writes one after another.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::entry::{Change, Expiry, Outcome, Value};
-use crate::plan::model::{Model, Record, carry_out, means_the_same, revs_grow};
+use crate::plan::model::{Model, ModelRow, carry_out, means_the_same, revs_grow};
 use crate::plan::run::TOMBSTONE;
 
 const FIRST: u64 = 300;
@@ -53,7 +53,7 @@ fn a_start() -> impl Strategy<Value = Model> {
     let record = (FIRST - 4..FIRST + 9, prop_oneof![2 => an_expiry(), 1 => Just(TOMBSTONE)]);
     prop::collection::btree_map(0u8..5, record, 0..5).prop_map(|start| {
         let record = |(number, (rev, expiry))| {
-            (format!("k{number}"), Record { value: format!("old{number}"), rev, expiry })
+            (format!("k{number}"), ModelRow { value: format!("old{number}"), rev, expiry })
         };
         start.into_iter().map(record).collect()
     })
@@ -111,16 +111,16 @@ fn delete(number: u8) -> Op {
 fn rows_come_in_key_order_and_hold_the_last_value() {
     let writes = [set(2, "a"), set(1, "b"), set(2, "c")];
     let mut plan = Plan::new(writes.iter());
-    assert!(plan.asked().is_empty(), "plain sets depend on nothing");
+    assert!(plan.keys_to_read().is_empty(), "plain sets depend on nothing");
     let rows = plan.decide(Rev(FIRST), &[]);
-    let free: Vec<_> = rows.free.iter().map(|row| (row.key.as_str(), row.value)).collect();
+    let free: Vec<_> = rows.upsert.iter().map(|row| (row.key.as_str(), row.value)).collect();
     assert_eq!(free, [("k1", "b"), ("k2", "c")]);
 }
 
 #[test]
 fn if_anything_depends_on_what_is_there_all_keys_are_asked_for_in_one_order() {
     let writes = [set(2, "a"), Write::One(delete(4)), set(1, "b")];
-    let asked: Vec<&str> = Plan::new(writes.iter()).asked().iter().map(|key| key.as_str()).collect();
+    let asked: Vec<&str> = Plan::new(writes.iter()).keys_to_read().iter().map(|key| key.as_str()).collect();
     assert_eq!(asked, ["k1", "k2", "k4"]);
 }
 
@@ -129,22 +129,22 @@ fn the_first_false_condition_is_named_and_nothing_applied() {
     let wanting = |number, rev| Op { if_rev: Some(Rev(rev)), ..delete(number) };
     let atomic = Write::Atomic(vec![wanting(3, 0), wanting(1, 7), wanting(2, 8)]);
     let mut model = Model::new();
-    assert_eq!(carry_out(&mut model, &[atomic], FIRST), [Settled::Failed { index: 1, rev: Rev(0) }]);
+    assert_eq!(carry_out(&mut model, &[atomic], FIRST), [WriteOutcome::Failed { index: 1, rev: Rev(0) }]);
     assert_eq!(model, Model::new());
 }
 
 #[test]
 fn an_absence_that_an_atomic_write_relies_on_is_written_down() {
     let mut model = Model::new();
-    let settled = carry_out(&mut model, &[Write::Atomic(vec![delete(1)]), Write::One(delete(2))], FIRST);
-    assert_eq!(settled, [Settled::All(vec![Outcome::Absent]), Settled::One(Outcome::Absent)]);
-    let tombstone = Record { value: String::new(), rev: FIRST, expiry: TOMBSTONE };
+    let outcomes = carry_out(&mut model, &[Write::Atomic(vec![delete(1)]), Write::One(delete(2))], FIRST);
+    assert_eq!(outcomes, [WriteOutcome::All(vec![Outcome::Absent]), WriteOutcome::One(Outcome::Absent)]);
+    let tombstone = ModelRow { value: String::new(), rev: FIRST, expiry: TOMBSTONE };
     assert_eq!(model, Model::from([("k1".into(), tombstone)]));
 }
 
 #[test]
 fn an_absence_that_a_row_holds_is_not_written_again() {
-    let dead = |rev| Record { value: String::new(), rev, expiry: TOMBSTONE };
+    let dead = |rev| ModelRow { value: String::new(), rev, expiry: TOMBSTONE };
     let mut model = Model::from([("k1".into(), dead(7))]);
     let writes = [
         Write::Atomic(vec![delete(1), delete(2)]),
@@ -167,8 +167,8 @@ fn a_batch_reserves_one_revision_or_those_of_its_longest_run() {
     assert_eq!(revs(&longest), 3);
 }
 
-const HELD: Held = Held::Present { rev: 1, live: true };
-const STORED: Stored = Stored { rev: 1, created: false };
+const CURRENT: CurrentRow = CurrentRow::Present { rev: 1, live: true };
+const UPSERTED: UpsertResult = UpsertResult { rev: 1, created: false };
 
 #[test]
 #[should_panic(expected = "a batch has reserved all revisions that it gives")]
@@ -177,37 +177,37 @@ fn no_revision_is_given_that_was_not_reserved() {
 }
 
 #[test]
-#[should_panic(expected = "every key that is asked for has one state")]
+#[should_panic(expected = "every key that is read has one state")]
 fn a_key_that_is_asked_for_has_a_state() {
-    Plan::new([Write::One(delete(1)), set(2, "a")].iter()).decide(Rev(FIRST), &[HELD]);
+    Plan::new([Write::One(delete(1)), set(2, "a")].iter()).decide(Rev(FIRST), &[CURRENT]);
 }
 
 #[test]
-#[should_panic(expected = "states of keys that nobody asked for")]
+#[should_panic(expected = "rows of keys that were not to be read")]
 fn no_key_has_a_state_if_none_is_asked_for() {
-    Plan::new([set(1, "a")].iter()).decide(Rev(FIRST), &[HELD]);
+    Plan::new([set(1, "a")].iter()).decide(Rev(FIRST), &[CURRENT]);
 }
 
 #[test]
-#[should_panic(expected = "every key has one row that was stored")]
+#[should_panic(expected = "every key has one row that was upserted")]
 fn what_became_of_a_row_is_not_guessed() {
     let writes = [set(1, "a"), set(2, "b")];
     let mut plan = Plan::new(writes.iter());
     plan.decide(Rev(FIRST), &[]);
-    plan.settle(&[STORED]);
+    plan.outcomes(&[UPSERTED]);
 }
 
 #[test]
-#[should_panic(expected = "no row was free")]
+#[should_panic(expected = "every key was read")]
 fn what_was_decided_is_not_stored_as_free_rows() {
     let writes = [Write::One(delete(1))];
     let mut plan = Plan::new(writes.iter());
-    plan.decide(Rev(FIRST), &[HELD]);
-    plan.settle(&[STORED]);
+    plan.decide(Rev(FIRST), &[CURRENT]);
+    plan.outcomes(&[UPSERTED]);
 }
 
 #[test]
 #[should_panic(expected = "every write was decided on before it is answered")]
 fn nothing_is_settled_before_it_was_decided() {
-    Plan::new([Write::One(delete(1))].iter()).settle(&[]);
+    Plan::new([Write::One(delete(1))].iter()).outcomes(&[]);
 }

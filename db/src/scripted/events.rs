@@ -1,4 +1,4 @@
-//! Events of the whole server while clients are at work.
+//! Events of the whole server while clients work.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::{Instant, sleep};
 
 use super::locks::Lock;
 use super::script::RowFault;
-use super::server::Server;
+use super::server::ScriptedServer;
 use crate::entry::Key;
 
-/// Runs events until it is dropped. `keys` are those that clients write.
-pub(super) async fn run_events(server: Server, keys: Vec<Key>) {
+/// Causes events until the future is dropped. `keys` are the keys that clients write.
+pub(super) async fn run_events(server: ScriptedServer, keys: Vec<Key>) {
     loop {
         let every = u64::from(server.state().script.rates.event_every_ms);
         if every == 0 {
@@ -48,8 +48,8 @@ pub(super) async fn run_events(server: Server, keys: Vec<Key>) {
     }
 }
 
-/// A session that is none of ours locks a row for a while.
-async fn hold_a_lock(server: Server, lock: Lock, hold: Duration) {
+/// A session of somebody else locks a row for a while.
+async fn hold_a_lock(server: ScriptedServer, lock: Lock, hold: Duration) {
     let Ok((id, _)) = server.connect() else { return };
     if server.lock(id, &lock, hold).await.is_ok() {
         sleep(hold).await;
@@ -57,7 +57,7 @@ async fn hold_a_lock(server: Server, lock: Lock, hold: Duration) {
     server.hang_up(id).await;
 }
 
-fn change_a_row(server: &Server) {
+fn change_a_row(server: &ScriptedServer) {
     let mut state = server.state();
     let lanes: Vec<u64> = state.tables.writers.keys().copied().collect();
     if lanes.is_empty() {
@@ -69,8 +69,8 @@ fn change_a_row(server: &Server) {
     tokio::spawn(server.clone().change_row(lane, fault));
 }
 
-/// Sets the seq of a lane back. Only of a lane without a COMMIT under way: with one, the lane could not notice it.
-fn restore_a_row(server: &Server) {
+/// Sets the seq of a lane back. Only for a lane without a running COMMIT, because such a lane could not notice it.
+fn restore_a_row(server: &ScriptedServer) {
     let mut state = server.state();
     let idle: Vec<u64> = state.tables.writers.keys().copied().filter(|lane| state.is_idle(*lane)).collect();
     if idle.is_empty() {

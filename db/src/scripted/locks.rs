@@ -1,4 +1,4 @@
-//! Who holds which row, and who waits for whom.
+//! Which connection holds which lock, and which waits for which.
 
 use std::collections::BTreeMap;
 
@@ -11,48 +11,48 @@ pub(super) enum Lock {
     Store,
     /// The row of a lane.
     Fence(u64),
-    /// The row of a key, or the place where it would be.
+    /// The row of a key, or the gap where it would be.
     Row(Key),
 }
 
 /// The number of a connection.
 pub(super) type ConnectionId = u64;
 
-/// Every lock that is held, and every one that is waited for.
+/// All locks that are held or waited for.
 #[derive(Debug, Default)]
 pub(super) struct Locks {
     holders: BTreeMap<Lock, ConnectionId>,
     waits: BTreeMap<ConnectionId, Lock>,
 }
 
-/// What became of a wish to hold a lock.
+/// The result of an attempt to take a lock.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    Yes,
-    /// Somebody else holds it, and does not wait for us.
+pub(super) enum LockResult {
+    Taken,
+    /// Another connection holds it, and does not wait for this one.
     Wait,
-    /// Whoever holds it waits for us.
+    /// The connection that holds it waits for this one.
     Deadlock,
 }
 
 impl Locks {
-    pub(super) fn take(&mut self, connection: ConnectionId, lock: &Lock) -> Taken {
+    pub(super) fn take(&mut self, connection: ConnectionId, lock: &Lock) -> LockResult {
         match self.holders.get(lock) {
             None => {
                 self.holders.insert(lock.clone(), connection);
             }
             Some(holder) if *holder == connection => {}
-            Some(holder) if self.waits_for(*holder, connection) => return Taken::Deadlock,
+            Some(holder) if self.waits_for(*holder, connection) => return LockResult::Deadlock,
             Some(_) => {
                 self.waits.insert(connection, lock.clone());
-                return Taken::Wait;
+                return LockResult::Wait;
             }
         }
         self.waits.remove(&connection);
-        Taken::Yes
+        LockResult::Taken
     }
 
-    /// Whether `waiting` waits for `holder`, perhaps through others.
+    /// Whether `waiting` waits for `holder`, directly or through other connections.
     fn waits_for(&self, mut waiting: ConnectionId, holder: ConnectionId) -> bool {
         while let Some(next) = self.waits.get(&waiting).and_then(|lock| self.holders.get(lock)) {
             if *next == holder {

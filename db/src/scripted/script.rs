@@ -1,45 +1,59 @@
-//! What goes wrong, drawn from the seed.
+//! The faults of a run, drawn from its seed.
 
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-/// How often each fault occurs, in thousandths of the statements. A run has some of them only, so that they do not hide each
+/// A bug that is put in to test the judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    None,
+    /// A fence matches every seq, so a retry is applied twice.
+    NoFence,
+    /// A read of the seq returns the seq that the lane tried, so a lost COMMIT looks committed.
+    HopedForSeq,
+    /// An upsert reports one row too few.
+    ShortAnswer,
+    /// Clients take an unknown outcome for a refusal. The server does nothing wrong.
+    UnknownTakenForRefused,
+}
+
+/// How often each fault occurs, in thousandths of the statements. A run has only some of the faults, so that they do not hide each
 /// other.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Rates {
+pub(crate) struct FaultRates {
     /// Opening a connection fails, or takes too long.
     connect: u32,
     /// A connection breaks before or after a statement.
     broken: u32,
     /// A statement is refused, and the connection with it.
     refused: u32,
-    /// A deadlock or a lock wait that ended.
+    /// A deadlock, or a lock wait that reached its limit.
     conflict: u32,
-    /// A statement takes long, perhaps longer than anybody waits for it.
+    /// A statement takes long, perhaps longer than the lane waits.
     late: u32,
-    /// COMMIT is not answered, or by an error, whether or not it was carried out.
+    /// COMMIT gets no answer or an error, whether or not it took effect.
     commit_lost: u32,
     /// COMMIT hangs.
     commit_late: u32,
-    /// A fence row vanishes or changes behind a COMMIT that got no answer.
+    /// A fence row vanishes or changes after a COMMIT that got no answer.
     fence_lost: u32,
-    /// The server goes on holding the transaction of a client that is gone.
+    /// The server keeps the transaction of a client that is gone.
     half_dead: u32,
     /// The mean time between two events of the whole server, in milliseconds. 0: there are none.
     pub(super) event_every_ms: u32,
-    /// The longest latency before a statement is carried out, and again before its answer, in milliseconds.
+    /// The longest latency before a statement runs, and again before its result, in milliseconds.
     latency_ms: u32,
 }
 
 /// What happens to one statement.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fate {
-    /// Until it is carried out, or lost.
+pub(super) struct StatementFate {
+    /// Time until the statement runs or is lost.
     pub(super) before: Duration,
-    pub(super) is_carried_out: bool,
-    /// From then until its answer.
+    pub(super) takes_effect: bool,
+    /// Time from then until its result.
     pub(super) after: Duration,
     pub(super) ending: Ending,
 }
@@ -47,13 +61,13 @@ pub(super) struct Fate {
 /// What the client sees of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Its answer.
-    Answered,
+    /// Its result.
+    Result,
     /// The connection breaks.
     Broken,
-    /// An error after which the connection is of no use.
+    /// An error. The connection is unusable after it.
     Refused,
-    /// Somebody was in the way; the server may have rolled the whole transaction back.
+    /// A conflict. The server may have rolled the whole transaction back.
     Conflict { is_rolled_back: bool },
 }
 
@@ -62,7 +76,7 @@ pub(super) enum Ending {
 pub(super) enum RowFault {
     /// The row is deleted.
     Wiped,
-    /// Its seq is raised to one that its lane never used.
+    /// Its seq becomes one that its lane never used.
     SeqRaised,
 }
 
@@ -70,10 +84,10 @@ pub(super) enum RowFault {
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(super) random: SmallRng,
-    pub(super) rates: Rates,
+    pub(super) rates: FaultRates,
 }
 
-impl Rates {
+impl FaultRates {
     /// Each kind of fault occurs in two of five runs, rarely or often.
     pub(super) fn draw(random: &mut SmallRng) -> Self {
         let mut rate = |max: u32| if random.random_bool(0.4) { random.random_range(1..=max) } else { 0 };
@@ -94,13 +108,13 @@ impl Rates {
 }
 
 impl Script {
-    pub(crate) fn new(seed: u64, rates: Rates) -> Self {
+    pub(crate) fn new(seed: u64, rates: FaultRates) -> Self {
         Self { random: SmallRng::seed_from_u64(seed), rates }
     }
 
     /// Stops all faults.
     pub(super) fn calm(&mut self) {
-        self.rates = Rates::default();
+        self.rates = FaultRates::default();
     }
 
     pub(super) fn happens(&mut self, rate: u32) -> bool {
@@ -115,66 +129,74 @@ impl Script {
         self.millis(0..=1 + u64::from(self.rates.latency_ms))
     }
 
-    /// A time that may be shorter or longer than what clients and lanes wait for.
+    /// A time that may be shorter or longer than the limits of clients and lanes.
     fn long(&mut self) -> Duration {
         if self.random.random() { self.millis(5..=1200) } else { self.millis(1000..=15_000) }
     }
 
-    pub(super) fn connecting(&mut self) -> Fate {
+    pub(super) fn connecting(&mut self) -> StatementFate {
         let mut fate = self.healthy();
         if self.happens(self.rates.connect) {
-            let ending = if self.random.random() { Ending::Refused } else { Ending::Answered };
-            fate = Fate { after: self.long(), ending, ..fate };
+            let ending = if self.random.random() { Ending::Refused } else { Ending::Result };
+            fate = StatementFate { after: self.long(), ending, ..fate };
         }
         fate
     }
 
-    fn healthy(&mut self) -> Fate {
+    fn healthy(&mut self) -> StatementFate {
         let (before, after) = (self.latency(), self.latency());
-        Fate { before, is_carried_out: true, after, ending: Ending::Answered }
+        StatementFate { before, takes_effect: true, after, ending: Ending::Result }
     }
 
-    pub(super) fn statement(&mut self) -> Fate {
+    pub(super) fn statement(&mut self) -> StatementFate {
         let fate = self.healthy();
         if self.happens(self.rates.broken) {
-            return Fate { is_carried_out: self.random.random(), ending: Ending::Broken, ..fate };
+            return StatementFate { takes_effect: self.random.random(), ending: Ending::Broken, ..fate };
         }
         if self.happens(self.rates.refused) {
-            return Fate { is_carried_out: false, ending: Ending::Refused, ..fate };
+            return StatementFate { takes_effect: false, ending: Ending::Refused, ..fate };
         }
         if self.happens(self.rates.conflict) {
             let ending = Ending::Conflict { is_rolled_back: self.random.random() };
-            return Fate { is_carried_out: false, ending, ..fate };
+            return StatementFate { takes_effect: false, ending, ..fate };
         }
         if self.happens(self.rates.late) {
             let (long, is_before) = (self.long(), self.random.random::<bool>());
-            return if is_before { Fate { before: long, ..fate } } else { Fate { after: long, ..fate } };
+            return if is_before {
+                StatementFate { before: long, ..fate }
+            } else {
+                StatementFate { after: long, ..fate }
+            };
         }
         fate
     }
 
-    pub(super) fn commit(&mut self) -> Fate {
+    pub(super) fn commit(&mut self) -> StatementFate {
         let fate = self.healthy();
         if self.happens(self.rates.commit_lost) {
-            let is_carried_out: bool = self.random.random();
+            let takes_effect: bool = self.random.random();
             let ending = match self.random.random_range(0..3) {
                 0 => Ending::Broken,
                 1 => Ending::Refused,
-                _ => Ending::Conflict { is_rolled_back: !is_carried_out },
+                _ => Ending::Conflict { is_rolled_back: !takes_effect },
             };
-            return Fate { is_carried_out, ending, ..fate };
+            return StatementFate { takes_effect, ending, ..fate };
         }
         if self.happens(self.rates.commit_late) {
             let (long, is_before) = (self.long(), self.random.random::<bool>());
-            let fate = Fate { is_carried_out: self.random.random_bool(0.8), ..fate };
-            let fate = if is_before { Fate { before: long, ..fate } } else { Fate { after: long, ..fate } };
-            let ending = if fate.is_carried_out { Ending::Answered } else { Ending::Broken };
-            return Fate { ending, ..fate };
+            let fate = StatementFate { takes_effect: self.random.random_bool(0.8), ..fate };
+            let fate = if is_before {
+                StatementFate { before: long, ..fate }
+            } else {
+                StatementFate { after: long, ..fate }
+            };
+            let ending = if fate.takes_effect { Ending::Result } else { Ending::Broken };
+            return StatementFate { ending, ..fate };
         }
         fate
     }
 
-    /// Whether the fence row of a lane is changed behind a COMMIT that was not confirmed.
+    /// The change of the fence row after a COMMIT that was not confirmed, if there is one.
     pub(super) fn row_fault(&mut self) -> Option<RowFault> {
         let fault = if self.random.random() { RowFault::Wiped } else { RowFault::SeqRaised };
         self.happens(self.rates.fence_lost).then_some(fault)

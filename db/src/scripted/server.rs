@@ -1,5 +1,5 @@
-//! The database server: connections, each with one transaction, whose statements are carried out one after another even
-//! if nobody waits for their answers any more.
+//! The database server: connections with one transaction each. Statements of a connection run one after another, even if the
+//! client no longer waits for their results.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,74 +8,52 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
-use super::locks::{ConnectionId, Lock, Taken};
-use super::script::{Ending, RowFault, Script};
-use super::state::State;
-use super::statement::{Answer, Statement};
+use super::locks::{ConnectionId, Lock, LockResult};
+use super::script::{Ending, RowFault, Sabotage, Script};
+use super::state::{ServerState, closed};
+use super::statement::{LaneStatement, StatementResult};
 use crate::entry::Key;
 use crate::error::Error;
 
 /// `innodb_lock_wait_timeout` of a writer's session.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// What the server's clock shows at first, in microseconds since 1970.
+/// The first instant of the server's clock, in microseconds since 1970.
 const EPOCH: u64 = 1_800_000_000_000_000;
-
-/// A bug put in on purpose, to test the judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
-    None,
-    /// A fence matches whatever seq is there: a retry is carried out once more.
-    NoFence,
-    /// The seq query returns the seq that the lane tried, so that a lost COMMIT looks committed.
-    HopedForSeq,
-    /// An upsert reports one row too few.
-    ShortAnswer,
-    /// Clients take an unknown outcome for a refusal. The server does nothing wrong.
-    UnknownTakenForRefused,
-}
 
 /// A server that all writers of a run share.
 #[derive(Debug, Clone)]
-pub(crate) struct Server(Arc<Shared>);
+pub(crate) struct ScriptedServer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<ServerState>,
     /// A lock was released.
     released: Notify,
     begun: Instant,
-    is_one_writer: bool,
-    sabotage: Sabotage,
 }
 
-impl Server {
+impl ScriptedServer {
     pub(crate) fn new(script: Script, is_one_writer: bool, sabotage: Sabotage) -> Self {
-        let state = Mutex::new(State::new(script, is_one_writer, sabotage));
-        Self(Arc::new(Shared {
-            state,
-            released: Notify::new(),
-            begun: Instant::now(),
-            is_one_writer,
-            sabotage,
-        }))
+        let state = Mutex::new(ServerState::new(script, is_one_writer, sabotage));
+        Self(Arc::new(Shared { state, released: Notify::new(), begun: Instant::now() }))
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, ServerState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server's clock, in microseconds since 1970.
-    pub(super) fn now(&self, state: &State) -> u64 {
+    pub(super) fn now(&self, state: &ServerState) -> u64 {
         let elapsed = u64::try_from(self.0.begun.elapsed().as_micros()).expect("a run is short");
         (EPOCH + elapsed).checked_add_signed(state.clock_steps).expect("steps are small")
     }
 
     pub(super) fn sabotage(&self) -> Sabotage {
-        self.0.sabotage
+        self.state().sabotage
     }
 
-    /// What stands in `keys` now: value and revision of those that live.
+    /// The value and the revision of each of `keys`; `None` if it is absent.
     pub(super) fn read(&self, keys: &[Key]) -> Vec<Option<(String, u64)>> {
         let state = self.state();
         let now = self.now(&state);
@@ -83,7 +61,10 @@ impl Server {
         keys.iter().map(|key| live(key).map(|record| (record.value.clone(), record.rev))).collect()
     }
 
-    /// A new connection and the start of the server it is of, unless that is down.
+    /// Opens a connection. Returns its number and the number of the server's start.
+    ///
+    /// # Errors
+    /// The server is down.
     pub(super) fn connect(&self) -> Result<(ConnectionId, u64), Error> {
         let mut state = self.state();
         state.statements.push("connect");
@@ -93,13 +74,17 @@ impl Server {
         Ok((state.connect(), state.generation))
     }
 
-    /// Carries out a statement and answers it, as the script wants it. To be run in a task of its own: it goes on when nobody
-    /// waits for its answer.
-    pub(super) async fn carry_out(self, id: ConnectionId, statement: Statement) -> Result<Answer, Error> {
+    /// Runs a statement and returns its result, with the faults of the script. Spawn it as a task, so that it goes on when the client
+    /// no longer waits.
+    pub(super) async fn run(
+        self,
+        id: ConnectionId,
+        statement: LaneStatement,
+    ) -> Result<StatementResult, Error> {
         let turn = self.state().turn(id).ok_or_else(closed)?;
         let _turn = turn.lock_owned().await;
         self.state().statements.push(statement.name());
-        let is_commit = matches!(statement, Statement::Commit);
+        let is_commit = matches!(statement, LaneStatement::Commit);
         if is_commit {
             self.state().commit_arrives(id);
         }
@@ -113,17 +98,18 @@ impl Server {
         let lane = self.state().lane(id);
         // Only a replay prints it.
         let told = tracing::enabled!(tracing::Level::DEBUG).then(|| format!("{statement:?}"));
-        let answer = if fate.is_carried_out { self.execute(id, statement).await } else { Ok(Answer::Done) };
-        debug!(id, fate.is_carried_out, ?answer, after = ?fate.after, ending = ?fate.ending, "{}", told.unwrap_or_default());
+        let result =
+            if fate.takes_effect { self.execute(id, statement).await } else { Ok(StatementResult::Done) };
+        debug!(id, fate.takes_effect, ?result, after = ?fate.after, ending = ?fate.ending, "{}", told.unwrap_or_default());
         sleep(fate.after).await;
-        if let (true, Some(lane)) = (is_commit && fate.ending != Ending::Answered, lane) {
+        if let (true, Some(lane)) = (is_commit && fate.ending != Ending::Result, lane) {
             let fault = self.state().script.row_fault();
             if let Some(fault) = fault {
                 tokio::spawn(self.clone().change_row(lane, fault));
             }
         }
         match fate.ending {
-            Ending::Answered => answer,
+            Ending::Result => result,
             Ending::Broken => Err(Error::Unavailable("scripted: connection lost".into())),
             Ending::Refused => Err(Error::Unavailable("scripted: refused".into())),
             Ending::Conflict { is_rolled_back } => {
@@ -135,16 +121,17 @@ impl Server {
         }
     }
 
-    async fn execute(&self, id: ConnectionId, statement: Statement) -> Result<Answer, Error> {
-        for lock in statement.locks(self.0.is_one_writer) {
+    async fn execute(&self, id: ConnectionId, statement: LaneStatement) -> Result<StatementResult, Error> {
+        let locks = statement.locks(self.state().is_one_writer);
+        for lock in locks {
             self.lock(id, &lock, LOCK_WAIT_MAX).await?;
         }
-        let answer = self.apply(id, statement);
+        let result = self.apply(id, statement);
         self.0.released.notify_waiters();
-        answer
+        result
     }
 
-    /// Waits for a lock as a transaction does.
+    /// Waits for a lock, at most for `limit`.
     pub(super) async fn lock(&self, id: ConnectionId, lock: &Lock, limit: Duration) -> Result<(), Error> {
         let until = Instant::now() + limit;
         loop {
@@ -157,12 +144,12 @@ impl Server {
                 state.locks.take(id, lock)
             };
             match taken {
-                Taken::Yes => return Ok(()),
-                Taken::Deadlock => {
+                LockResult::Taken => return Ok(()),
+                LockResult::Deadlock => {
                     self.roll_back(id);
                     return Err(Error::Conflict("1213: deadlock".into()));
                 }
-                Taken::Wait => {}
+                LockResult::Wait => {}
             }
             if tokio::time::timeout_at(until, released).await.is_err() {
                 self.state().locks.give_up(id);
@@ -171,7 +158,7 @@ impl Server {
         }
     }
 
-    fn apply(&self, id: ConnectionId, statement: Statement) -> Result<Answer, Error> {
+    fn apply(&self, id: ConnectionId, statement: LaneStatement) -> Result<StatementResult, Error> {
         let mut state = self.state();
         let now = self.now(&state);
         state.apply(id, statement, now)
@@ -182,7 +169,7 @@ impl Server {
         self.0.released.notify_waiters();
     }
 
-    /// The client is gone. The server notices it after a while, and not before the statement under way has ended.
+    /// The client is gone. The server notices it after a while, and not before the running statement has ended.
     pub(super) async fn hang_up(self, id: ConnectionId) {
         let (turn, noticed_after) = {
             let mut state = self.state();
@@ -195,10 +182,10 @@ impl Server {
         self.0.released.notify_waiters();
     }
 
-    /// A session that is none of ours changes the fence row of a lane, as soon as no transaction holds it.
+    /// Changes the fence row of a lane by a session of somebody else, once no transaction locks the row.
     pub(super) async fn change_row(self, lane: u64, fault: RowFault) {
         let Ok((id, _)) = self.connect() else { return };
-        let lock = if self.0.is_one_writer { Lock::Store } else { Lock::Fence(lane) };
+        let lock = if self.state().is_one_writer { Lock::Store } else { Lock::Fence(lane) };
         if self.lock(id, &lock, 20 * LOCK_WAIT_MAX).await.is_ok() {
             self.state().change_row(lane, fault);
         }
@@ -206,7 +193,7 @@ impl Server {
         self.0.released.notify_waiters();
     }
 
-    /// All connections break and all open transactions are rolled back. Nobody can connect for a while.
+    /// Breaks all connections, rolls all open transactions back, and refuses new connections for `down`.
     pub(super) fn restart(&self, down: Duration) {
         let mut state = self.state();
         state.close_all();
@@ -214,8 +201,4 @@ impl Server {
         state.down_until = Instant::now() + down;
         self.0.released.notify_waiters();
     }
-}
-
-pub(super) fn closed() -> Error {
-    Error::Unavailable("scripted: the connection is closed".into())
 }

@@ -1,35 +1,35 @@
-//! The engine as lanes see it: each statement is a task on the server, and dropping its future does not end it.
+//! The engine that lanes use. Each statement is a task on the server, which goes on when the future of the lane is dropped.
 
 use super::locks::ConnectionId;
 use super::script::Ending;
-use super::server::Server;
-use super::statement::{Answer, Statement};
-use super::tables::Written;
+use super::server::ScriptedServer;
+use super::statement::{LaneStatement, StatementResult};
+use super::tables::OwnedRow;
 use crate::engine::{WriteEngine, WriteSession};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
-use crate::plan::run::{Held, Row, Stored};
+use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
 
-/// A scripted server; `ROUND_TRIPS` as in [`WriteEngine`].
+/// An engine on a scripted server; `ROUND_TRIPS` as in [`WriteEngine`].
 #[derive(Debug, Clone)]
-pub(crate) struct Scripted<const ROUND_TRIPS: bool>(pub(crate) Server);
+pub(crate) struct ScriptedEngine<const ROUND_TRIPS: bool>(pub(crate) ScriptedServer);
 
 /// A connection of a lane.
 #[derive(Debug)]
 pub(crate) struct ScriptedSession {
-    server: Server,
+    server: ScriptedServer,
     id: ConnectionId,
     generation: u64,
     /// The lane and seq of its transaction.
     fence: Option<(u64, u64)>,
-    /// Why it must not be used any more, or that a statement is under way.
+    /// Why it must not be used: an error, or a statement whose result is awaited.
     spoiled: Option<String>,
 }
 
-impl<const ROUND_TRIPS: bool> WriteEngine for Scripted<ROUND_TRIPS> {
+impl<const ROUND_TRIPS: bool> WriteEngine for ScriptedEngine<ROUND_TRIPS> {
     type Session = ScriptedSession;
-    /// The connection, and the start of the server it is of.
+    /// The number of the connection and that of the server's start.
     type Identity = (ConnectionId, u64);
     const ROUND_TRIPS: bool = ROUND_TRIPS;
 
@@ -37,7 +37,7 @@ impl<const ROUND_TRIPS: bool> WriteEngine for Scripted<ROUND_TRIPS> {
         let fate = self.0.state().script.connecting();
         tokio::time::sleep(fate.before + fate.after).await;
         match fate.ending {
-            Ending::Answered => {}
+            Ending::Result => {}
             Ending::Broken | Ending::Refused | Ending::Conflict { .. } => {
                 return Err(Error::NotReady("scripted: not now".into()));
             }
@@ -55,62 +55,62 @@ impl<const ROUND_TRIPS: bool> WriteEngine for Scripted<ROUND_TRIPS> {
         if id == session.id || generation != session.generation {
             return Ok(());
         }
-        session.send(Statement::Kill(id)).await.map(drop)
+        session.send(LaneStatement::Kill(id)).await.map(drop)
     }
 }
 
 impl ScriptedSession {
-    /// Sends a statement and waits for its answer.
-    async fn send(&mut self, statement: Statement) -> Result<Answer, Error> {
+    /// Sends a statement and waits for its result.
+    async fn send(&mut self, statement: LaneStatement) -> Result<StatementResult, Error> {
         if let Some(why) = &self.spoiled {
             let violation = format!("{statement:?} on a connection that {why}");
             self.server.state().tables.violations.push(violation);
         }
         self.spoiled = Some(format!("waits for {statement:?}"));
-        let answer = tokio::spawn(self.server.clone().carry_out(self.id, statement)).await;
-        let answer = answer.expect("the server does not panic");
-        self.spoiled = match &answer {
+        let result = tokio::spawn(self.server.clone().run(self.id, statement)).await;
+        let result = result.expect("the server does not panic");
+        self.spoiled = match &result {
             Ok(_) | Err(Error::Conflict(_)) => None,
             Err(error) => Some(format!("said {error}")),
         };
-        answer
+        result
     }
 
-    async fn done(&mut self, statement: Statement) -> Result<(), Error> {
+    async fn done(&mut self, statement: LaneStatement) -> Result<(), Error> {
         match self.send(statement).await? {
-            Answer::Done => Ok(()),
-            other => panic!("not the answer to this statement: {other:?}"),
+            StatementResult::Done => Ok(()),
+            other => panic!("not the result of this statement: {other:?}"),
         }
     }
 }
 
 impl WriteSession for ScriptedSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
-        self.done(Statement::Register { lane }).await
+        self.done(LaneStatement::Register { lane }).await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
         self.fence = Some((lane, seq));
-        match self.send(Statement::Fence { lane, seq, revs }).await? {
-            Answer::Fenced(last) => Ok(last),
-            other => panic!("not the answer to a fence: {other:?}"),
+        match self.send(LaneStatement::Fence { lane, seq, revs }).await? {
+            StatementResult::Fenced(last) => Ok(last),
+            other => panic!("not the result of a fence: {other:?}"),
         }
     }
 
     async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
-        match self.send(Statement::Seq { lane }).await? {
-            Answer::Seq(seq) => Ok(seq),
-            other => panic!("not the answer to a seq: {other:?}"),
+        match self.send(LaneStatement::ReadSeq { lane }).await? {
+            StatementResult::Seq(seq) => Ok(seq),
+            other => panic!("not the result of a read of the seq: {other:?}"),
         }
     }
 
-    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        match self.send(Statement::Held(keys.iter().copied().cloned().collect())).await? {
-            Answer::Held(held) => Ok(held),
-            other => panic!("not the answer to what is held: {other:?}"),
+        match self.send(LaneStatement::ReadForUpdate(keys.iter().copied().cloned().collect())).await? {
+            StatementResult::CurrentRows(rows) => Ok(rows),
+            other => panic!("not the result of a read for update: {other:?}"),
         }
     }
 
@@ -118,23 +118,23 @@ impl WriteSession for ScriptedSession {
         if rows.is_empty() {
             return Ok(());
         }
-        self.done(Statement::Insert(Written::all(rows))).await
+        self.done(LaneStatement::Insert(OwnedRow::all(rows))).await
     }
 
     async fn overwrite(&mut self, rows: &[Row<'_>]) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
-        self.done(Statement::Overwrite(Written::all(rows))).await
+        self.done(LaneStatement::Overwrite(OwnedRow::all(rows))).await
     }
 
-    async fn upsert(&mut self, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+    async fn upsert(&mut self, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        match self.send(Statement::Upsert(Written::all(rows))).await? {
-            Answer::Stored(stored) => Ok(stored),
-            other => panic!("not the answer to an upsert: {other:?}"),
+        match self.send(LaneStatement::Upsert(OwnedRow::all(rows))).await? {
+            StatementResult::UpsertResults(results) => Ok(results),
+            other => panic!("not the result of an upsert: {other:?}"),
         }
     }
 
@@ -142,24 +142,24 @@ impl WriteSession for ScriptedSession {
         if hints.is_empty() {
             return Ok(());
         }
-        self.done(Statement::Remember(hints.to_vec())).await
+        self.done(LaneStatement::AddHints(hints.to_vec())).await
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
         let fence = self.fence.take();
-        self.done(Statement::Commit).await?;
+        self.done(LaneStatement::Commit).await?;
         if let Some((lane, seq)) = fence {
-            self.server.state().told.insert(lane, seq);
+            self.server.state().confirmed.insert(lane, seq);
         }
         Ok(())
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
-        self.done(Statement::Rollback).await
+        self.done(LaneStatement::Rollback).await
     }
 
     async fn touch(&mut self) -> Result<(), Error> {
-        self.done(Statement::Touch).await
+        self.done(LaneStatement::Touch).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Everything a server knows, and what each statement makes of it.
+//! The state of a server, and the effect of each statement on it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,50 +7,49 @@ use rand::RngExt as _;
 use tokio::time::Instant;
 
 use super::locks::{ConnectionId, Lock, Locks};
-use super::script::{RowFault, Script};
-use super::server::{Sabotage, closed};
-use super::statement::{Answer, Statement};
-use super::tables::{Fence, Tables, Transaction};
+use super::script::{RowFault, Sabotage, Script};
+use super::statement::{LaneStatement, StatementResult};
+use super::tables::{FenceRow, OpenTransaction, Tables};
 use crate::entry::Rev;
 use crate::error::Error;
-use crate::plan::run::Held;
+use crate::plan::run::CurrentRow;
 
-/// Everything a server knows.
+/// The state of a server.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct ServerState {
     pub(crate) tables: Tables,
     pub(super) script: Script,
     pub(super) locks: Locks,
     pub(super) is_one_writer: bool,
-    sabotage: Sabotage,
-    connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) sabotage: Sabotage,
+    connections: BTreeMap<ConnectionId, ServerConnection>,
     next: ConnectionId,
-    /// Grows with each start.
+    /// The number of this start of the server.
     pub(super) generation: u64,
-    /// Nobody can connect before.
+    /// Until then, new connections are refused.
     pub(crate) down_until: Instant,
-    /// Nothing is carried out before.
+    /// Until then, no statement runs.
     pub(super) stalled_until: Instant,
-    /// Microseconds by which the clock was stepped.
+    /// The sum of all clock steps, in microseconds.
     pub(super) clock_steps: i64,
-    /// The last seq that each lane was told is committed.
-    pub(super) told: BTreeMap<u64, u64>,
-    /// What reached the server: connections, and statements by their names.
+    /// For each lane, the last seq whose COMMIT was confirmed.
+    pub(super) confirmed: BTreeMap<u64, u64>,
+    /// What reached the server: `connect`, and the names of statements.
     pub(crate) statements: Vec<&'static str>,
-    /// The last seq that each lane tried to pass.
+    /// For each lane, the last seq that its fence tried.
     tried: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug, Default)]
-struct Connection {
-    transaction: Transaction,
+struct ServerConnection {
+    transaction: OpenTransaction,
     /// Its COMMIT was sent.
     is_committing: bool,
-    /// Held while a statement is carried out.
+    /// Locked while a statement runs.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl State {
+impl ServerState {
     pub(crate) fn new(script: Script, is_one_writer: bool, sabotage: Sabotage) -> Self {
         let now = Instant::now();
         Self {
@@ -65,31 +64,31 @@ impl State {
             down_until: now,
             stalled_until: now,
             clock_steps: 0,
-            told: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
             statements: Vec::new(),
             tried: BTreeMap::new(),
         }
     }
 
-    /// A new connection.
+    /// Opens a connection.
     pub(super) fn connect(&mut self) -> ConnectionId {
         let id = self.next;
         self.next += 1;
-        self.connections.insert(id, Connection::default());
+        self.connections.insert(id, ServerConnection::default());
         id
     }
 
-    /// What orders the statements of a connection, if it is open.
+    /// The mutex that orders the statements of a connection. `None` if the connection is closed.
     pub(super) fn turn(&self, id: ConnectionId) -> Option<Arc<tokio::sync::Mutex<()>>> {
         Some(Arc::clone(&self.connections.get(&id)?.turn))
     }
 
-    /// The lane whose fence was passed on a connection.
+    /// The lane whose fence matched on a connection.
     pub(super) fn lane(&self, id: ConnectionId) -> Option<u64> {
         Some(self.connections.get(&id)?.transaction.fence?.0)
     }
 
-    /// A COMMIT arrives on a connection.
+    /// Notes that a COMMIT has arrived on a connection.
     pub(super) fn commit_arrives(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.is_committing = true;
@@ -98,7 +97,7 @@ impl State {
 
     pub(super) fn roll_back(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.transaction = Transaction::default();
+            connection.transaction = OpenTransaction::default();
         }
         self.locks.release_all(id);
     }
@@ -130,95 +129,99 @@ impl State {
         }
     }
 
-    /// Whether a lane was told that its last transaction is committed, and has begun no other.
+    /// Whether the last COMMIT of a lane was confirmed and the lane has begun no other transaction.
     pub(super) fn is_idle(&self, lane: u64) -> bool {
-        let told = self.told.get(&lane);
+        let confirmed = self.confirmed.get(&lane);
         let row = self.tables.writers.get(&lane).map(|row| row.seq);
-        row.is_some() && told == row.as_ref() && told == self.tried.get(&lane)
+        row.is_some() && confirmed == row.as_ref() && confirmed == self.tried.get(&lane)
     }
 
-    /// Carries out a statement whose locks are held. `now` is the server's clock.
+    /// Runs a statement whose locks are taken. `now` is the server's clock.
     pub(super) fn apply(
         &mut self,
         id: ConnectionId,
-        statement: Statement,
+        statement: LaneStatement,
         now: u64,
-    ) -> Result<Answer, Error> {
+    ) -> Result<StatementResult, Error> {
         let connection = self.connections.get_mut(&id).ok_or_else(closed)?;
         let (tables, transaction) = (&mut self.tables, &mut connection.transaction);
         Ok(match statement {
-            Statement::Register { lane } => {
-                tables.writers.entry(lane).or_insert(Fence { seq: 0, rev: now });
+            LaneStatement::Register { lane } => {
+                tables.writers.entry(lane).or_insert(FenceRow { seq: 0, rev: now });
                 self.locks.release_all(id);
-                Answer::Done
+                StatementResult::Done
             }
-            Statement::Fence { lane, seq, revs } => {
+            LaneStatement::Fence { lane, seq, revs } => {
                 self.tried.insert(lane, seq);
                 let row = tables.writers.get(&lane);
                 let no_fence = self.sabotage == Sabotage::NoFence;
-                let matches = |row: &&Fence| no_fence || row.seq < seq;
-                let fence = row.filter(matches).map(|row| Fence { seq, rev: now.max(row.rev + revs) });
+                let matches = |row: &&FenceRow| no_fence || row.seq < seq;
+                let fence = row.filter(matches).map(|row| FenceRow { seq, rev: now.max(row.rev + revs) });
                 if fence.is_none() && !self.is_one_writer {
                     self.locks.release(id, &Lock::Fence(lane));
                 }
                 transaction.fence = fence.map(|fence| (lane, fence));
-                Answer::Fenced(fence.map(|fence| Rev(fence.rev)))
+                StatementResult::Fenced(fence.map(|fence| Rev(fence.rev)))
             }
-            Statement::Seq { lane } => Answer::Seq(match self.sabotage {
+            LaneStatement::ReadSeq { lane } => StatementResult::Seq(match self.sabotage {
                 Sabotage::HopedForSeq => self.tried.get(&lane).copied(),
                 Sabotage::None
                 | Sabotage::NoFence
                 | Sabotage::ShortAnswer
                 | Sabotage::UnknownTakenForRefused => tables.writers.get(&lane).map(|row| row.seq),
             }),
-            Statement::Held(keys) => {
-                let held = tables.held(transaction, &keys, now);
-                // Nothing locks a row that is not there.
-                for (key, _) in keys.iter().zip(&held).filter(|(_, held)| **held == Held::Absent) {
+            LaneStatement::ReadForUpdate(keys) => {
+                let current = tables.current(transaction, &keys, now);
+                // An absent row cannot be locked.
+                for (key, _) in keys.iter().zip(&current).filter(|(_, row)| **row == CurrentRow::Absent) {
                     self.locks.release(id, &Lock::Row(key.clone()));
                 }
-                Answer::Held(held)
+                StatementResult::CurrentRows(current)
             }
-            Statement::Insert(rows) => {
+            LaneStatement::Insert(rows) => {
                 if !tables.insert(transaction, rows, now) {
                     return Err(Error::Conflict("1062: duplicate entry".into()));
                 }
-                Answer::Done
+                StatementResult::Done
             }
-            Statement::Overwrite(rows) => {
+            LaneStatement::Overwrite(rows) => {
                 tables.overwrite(transaction, rows, now);
-                Answer::Done
+                StatementResult::Done
             }
-            Statement::Upsert(rows) => {
-                let mut stored = tables.upsert(transaction, rows, now);
+            LaneStatement::Upsert(rows) => {
+                let mut results = tables.upsert(transaction, rows, now);
                 if self.sabotage == Sabotage::ShortAnswer {
-                    stored.pop();
+                    results.pop();
                 }
-                Answer::Stored(stored)
+                StatementResult::UpsertResults(results)
             }
-            Statement::Remember(hints) => {
-                tables.remember(transaction, hints);
-                Answer::Done
+            LaneStatement::AddHints(hints) => {
+                tables.add_hints(transaction, hints);
+                StatementResult::Done
             }
-            // As on MySQL, where this statement is followed by a COMMIT.
-            Statement::Commit | Statement::Touch => {
+            // On MySQL, a touch ends with a COMMIT.
+            LaneStatement::Commit | LaneStatement::Touch => {
                 connection.is_committing = false;
                 tables.commit(std::mem::take(transaction));
                 self.locks.release_all(id);
-                Answer::Done
+                StatementResult::Done
             }
-            Statement::Rollback => {
-                *transaction = Transaction::default();
+            LaneStatement::Rollback => {
+                *transaction = OpenTransaction::default();
                 self.locks.release_all(id);
-                Answer::Done
+                StatementResult::Done
             }
-            Statement::Kill(other) => {
+            LaneStatement::Kill(other) => {
                 if self.connections.get(&other).is_some_and(|other| other.is_committing) {
                     self.tables.violations.push(format!("connection {other} is killed while it commits"));
                 }
                 self.close(other);
-                Answer::Done
+                StatementResult::Done
             }
         })
     }
+}
+
+pub(super) fn closed() -> Error {
+    Error::Unavailable("scripted: the connection is closed".into())
 }

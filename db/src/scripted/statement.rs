@@ -1,49 +1,49 @@
-//! What a lane sends to the server, and what it is answered.
+//! Statements of lanes, and their results.
 
 use super::locks::{ConnectionId, Lock};
-use super::tables::Written;
+use super::tables::OwnedRow;
 use crate::entry::{Key, Rev};
-use crate::plan::run::{Held, Stored};
+use crate::plan::run::{CurrentRow, UpsertResult};
 use crate::sweeper::hint::Hint;
 
-/// A statement on its way.
+/// A statement that a lane sends.
 #[derive(Debug, Clone)]
-pub(super) enum Statement {
+pub(super) enum LaneStatement {
     Register { lane: u64 },
     Fence { lane: u64, seq: u64, revs: u64 },
-    Seq { lane: u64 },
-    Held(Vec<Key>),
-    Insert(Vec<Written>),
-    Overwrite(Vec<Written>),
-    Upsert(Vec<Written>),
-    Remember(Vec<Hint>),
+    ReadSeq { lane: u64 },
+    ReadForUpdate(Vec<Key>),
+    Insert(Vec<OwnedRow>),
+    Overwrite(Vec<OwnedRow>),
+    Upsert(Vec<OwnedRow>),
+    AddHints(Vec<Hint>),
     Commit,
     Rollback,
     Touch,
     Kill(ConnectionId),
 }
 
-/// The answer to a statement that was carried out.
+/// The result of a statement.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(super) enum StatementResult {
     Done,
     Fenced(Option<Rev>),
     Seq(Option<u64>),
-    Held(Vec<Held>),
-    Stored(Vec<Stored>),
+    CurrentRows(Vec<CurrentRow>),
+    UpsertResults(Vec<UpsertResult>),
 }
 
-impl Statement {
+impl LaneStatement {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Register { .. } => "register",
             Self::Fence { .. } => "fence",
-            Self::Seq { .. } => "seq",
-            Self::Held(_) => "held",
+            Self::ReadSeq { .. } => "read_seq",
+            Self::ReadForUpdate(_) => "read_for_update",
             Self::Insert(_) => "insert",
             Self::Overwrite(_) => "overwrite",
             Self::Upsert(_) => "upsert",
-            Self::Remember(_) => "remember",
+            Self::AddHints(_) => "add_hints",
             Self::Commit => "commit",
             Self::Rollback => "rollback",
             Self::Touch => "touch",
@@ -51,17 +51,17 @@ impl Statement {
         }
     }
 
-    /// The locks it needs, in the order in which it takes them.
+    /// The locks that the statement takes, in this order.
     pub(super) fn locks(&self, is_one_writer: bool) -> Vec<Lock> {
-        let rows = |rows: &[Written]| rows.iter().map(|row| Lock::Row(row.key.clone())).collect();
+        let rows = |rows: &[OwnedRow]| rows.iter().map(|row| Lock::Row(row.key.clone())).collect();
         match self {
             Self::Register { .. } | Self::Fence { .. } if is_one_writer => vec![Lock::Store],
             Self::Fence { lane, .. } | Self::Register { lane } => vec![Lock::Fence(*lane)],
             _ if is_one_writer => Vec::new(),
-            Self::Held(keys) => keys.iter().cloned().map(Lock::Row).collect(),
+            Self::ReadForUpdate(keys) => keys.iter().cloned().map(Lock::Row).collect(),
             Self::Insert(written) | Self::Overwrite(written) | Self::Upsert(written) => rows(written),
-            Self::Seq { .. }
-            | Self::Remember(_)
+            Self::ReadSeq { .. }
+            | Self::AddHints(_)
             | Self::Commit
             | Self::Rollback
             | Self::Touch

@@ -1,14 +1,14 @@
-//! What the server holds: committed rows, and the changes of open transactions.
+//! Committed rows, and the changes of open transactions.
 
 use std::collections::BTreeMap;
 
 use crate::entry::{Expiry, Key};
-use crate::plan::run::{Held, Row, Stored};
+use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
 
 /// A row of `entries`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct EntryRow {
     pub(super) value: String,
     pub(super) rev: u64,
     /// Microseconds since 1970.
@@ -17,46 +17,46 @@ pub(super) struct Record {
 
 /// A row of `writers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fence {
+pub(crate) struct FenceRow {
     pub(super) seq: u64,
     pub(super) rev: u64,
 }
 
-/// A [`Row`] that outlives the batch it is of.
+/// A [`Row`] that does not borrow from its batch.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
+pub(super) struct OwnedRow {
     pub(super) key: Key,
     value: String,
     rev: u64,
     expiry: Expiry,
 }
 
-/// What a transaction has changed and not committed.
+/// The changes of a transaction that is not committed.
 #[derive(Debug, Default)]
-pub(super) struct Transaction {
-    pub(super) fence: Option<(u64, Fence)>,
-    records: BTreeMap<Key, Record>,
+pub(super) struct OpenTransaction {
+    pub(super) fence: Option<(u64, FenceRow)>,
+    entries: BTreeMap<Key, EntryRow>,
     hints: Vec<Hint>,
 }
 
-/// What is committed, and every promise about it that was found broken.
+/// The committed rows, and every promise about them that was found broken.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    pub(super) entries: BTreeMap<Key, Record>,
-    pub(crate) writers: BTreeMap<u64, Fence>,
-    /// Values that were ever committed, in the order of their commits.
+    pub(super) entries: BTreeMap<Key, EntryRow>,
+    pub(crate) writers: BTreeMap<u64, FenceRow>,
+    /// All values that were committed, in the order of their commits.
     pub(super) values: Vec<String>,
     pub(crate) commits: u64,
     pub(super) violations: Vec<String>,
 }
 
-impl Record {
+impl EntryRow {
     pub(super) fn is_live(&self, now: u64) -> bool {
         self.expires_at.is_none_or(|at| at > now)
     }
 }
 
-impl Written {
+impl OwnedRow {
     pub(super) fn all(rows: &[Row<'_>]) -> Vec<Self> {
         let written = |row: &Row<'_>| Self {
             key: row.key.clone(),
@@ -67,115 +67,125 @@ impl Written {
         rows.iter().map(written).collect()
     }
 
-    fn record(self, rev: u64, now: u64) -> Record {
+    fn into_entry(self, rev: u64, now: u64) -> EntryRow {
         let expires_at = match self.expiry {
             Expiry::Never => None,
             Expiry::After(seconds) => Some(now + seconds * 1_000_000),
             Expiry::At(micros) => Some(micros),
         };
-        Record { value: self.value, rev, expires_at }
+        EntryRow { value: self.value, rev, expires_at }
     }
 }
 
 impl Tables {
-    fn found(&mut self, violation: String) {
+    fn violation(&mut self, violation: String) {
         self.violations.push(violation);
     }
 
-    /// What `key` holds, live or dead; never asked for a key that the transaction itself has written.
-    fn before(&mut self, transaction: &Transaction, key: &Key) -> Option<Record> {
-        if transaction.records.contains_key(key) {
-            self.found(format!("{key:?} is written twice in one transaction"));
+    /// The row of `key`, live or dead. A key that the transaction itself has written is a violation.
+    fn before(&mut self, transaction: &OpenTransaction, key: &Key) -> Option<EntryRow> {
+        if transaction.entries.contains_key(key) {
+            self.violation(format!("{key:?} is written twice in one transaction"));
         }
         self.entries.get(key).cloned()
     }
 
-    fn in_key_order(&mut self, rows: &[Written]) {
+    fn in_key_order(&mut self, rows: &[OwnedRow]) {
         if !rows.is_sorted_by(|a, b| a.key < b.key) {
-            self.found(format!("rows out of key order: {rows:?}"));
+            self.violation(format!("rows out of key order: {rows:?}"));
         }
     }
 
-    pub(super) fn held(&mut self, transaction: &Transaction, keys: &[Key], now: u64) -> Vec<Held> {
-        let held = |key| match self.before(transaction, key) {
-            Some(record) => Held::Present { rev: record.rev, live: record.is_live(now) },
-            None => Held::Absent,
+    pub(super) fn current(
+        &mut self,
+        transaction: &OpenTransaction,
+        keys: &[Key],
+        now: u64,
+    ) -> Vec<CurrentRow> {
+        let current = |key| match self.before(transaction, key) {
+            Some(entry) => CurrentRow::Present { rev: entry.rev, live: entry.is_live(now) },
+            None => CurrentRow::Absent,
         };
-        keys.iter().map(held).collect()
+        keys.iter().map(current).collect()
     }
 
-    /// Whether none of `rows` is there; then they are written.
-    pub(super) fn insert(&mut self, transaction: &mut Transaction, rows: Vec<Written>, now: u64) -> bool {
+    /// Writes `rows` if none of them exists. Returns whether it did.
+    pub(super) fn insert(
+        &mut self,
+        transaction: &mut OpenTransaction,
+        rows: Vec<OwnedRow>,
+        now: u64,
+    ) -> bool {
         self.in_key_order(&rows);
         for row in rows {
             if self.before(transaction, &row.key).is_some() {
                 return false;
             }
             let (key, rev) = (row.key.clone(), row.rev);
-            transaction.records.insert(key, row.record(rev, now));
+            transaction.entries.insert(key, row.into_entry(rev, now));
         }
         true
     }
 
-    pub(super) fn overwrite(&mut self, transaction: &mut Transaction, rows: Vec<Written>, now: u64) {
+    pub(super) fn overwrite(&mut self, transaction: &mut OpenTransaction, rows: Vec<OwnedRow>, now: u64) {
         self.in_key_order(&rows);
         for row in rows {
             let before = self.before(transaction, &row.key);
             if before.is_none_or(|before| before.rev >= row.rev) {
-                self.found(format!("{row:?} does not go forward"));
+                self.violation(format!("{row:?} does not go forward"));
             }
             let (key, rev) = (row.key.clone(), row.rev);
-            transaction.records.insert(key, row.record(rev, now));
+            transaction.entries.insert(key, row.into_entry(rev, now));
         }
     }
 
     pub(super) fn upsert(
         &mut self,
-        transaction: &mut Transaction,
-        rows: Vec<Written>,
+        transaction: &mut OpenTransaction,
+        rows: Vec<OwnedRow>,
         now: u64,
-    ) -> Vec<Stored> {
+    ) -> Vec<UpsertResult> {
         self.in_key_order(&rows);
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
             let before = self.before(transaction, &row.key);
             let rev = before.as_ref().map_or(row.rev, |before| row.rev.max(before.rev + 1));
-            all.push(Stored { rev, created: before.is_none_or(|before| !before.is_live(now)) });
-            transaction.records.insert(row.key.clone(), row.record(rev, now));
+            all.push(UpsertResult { rev, created: before.is_none_or(|before| !before.is_live(now)) });
+            transaction.entries.insert(row.key.clone(), row.into_entry(rev, now));
         }
         all
     }
 
-    pub(super) fn remember(&mut self, transaction: &mut Transaction, hints: Vec<Hint>) {
+    pub(super) fn add_hints(&mut self, transaction: &mut OpenTransaction, hints: Vec<Hint>) {
         if hints
             .iter()
-            .any(|hint| !transaction.records.keys().any(|key| *key.as_str().as_bytes() == *hint.key))
+            .any(|hint| !transaction.entries.keys().any(|key| *key.as_str().as_bytes() == *hint.key))
         {
-            self.found(format!("a hint for what was not written: {hints:?}"));
+            self.violation(format!("a hint for a key that was not written: {hints:?}"));
         }
         transaction.hints.extend(hints);
     }
 
-    pub(super) fn commit(&mut self, transaction: Transaction) {
-        let Transaction { fence, records, hints } = transaction;
+    pub(super) fn commit(&mut self, transaction: OpenTransaction) {
+        let OpenTransaction { fence, entries, hints } = transaction;
         self.commits += 1;
         match fence {
             Some((lane, fence)) => {
                 self.writers.insert(lane, fence);
             }
-            None if records.is_empty() => {}
-            None => self.found(format!("{records:?} committed without a fence")),
+            None if entries.is_empty() => {}
+            None => self.violation(format!("{entries:?} committed without a fence")),
         }
-        for (key, record) in records {
+        for (key, entry) in entries {
             let is_hinted = hints.iter().any(|hint| *hint.key == *key.as_str().as_bytes());
-            if record.expires_at.is_some() && !is_hinted {
-                self.found(format!("nothing tells the sweeper of {key:?}: {record:?}"));
+            if entry.expires_at.is_some() && !is_hinted {
+                self.violation(format!("no hint for the sweeper of {key:?}: {entry:?}"));
             }
-            self.values.push(record.value.clone());
-            let rev = record.rev;
-            let before = self.entries.insert(key.clone(), record);
+            self.values.push(entry.value.clone());
+            let rev = entry.rev;
+            let before = self.entries.insert(key.clone(), entry);
             if before.is_some_and(|before| before.rev >= rev) {
-                self.found(format!("the revision of {key:?} does not grow: {rev}"));
+                self.violation(format!("the revision of {key:?} does not grow: {rev}"));
             }
         }
     }

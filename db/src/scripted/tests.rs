@@ -8,17 +8,17 @@ use std::time::Instant;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-use super::server::Sabotage;
-use super::simulate::{Stats, simulate};
+use super::script::Sabotage;
+use super::simulate::{RunStats, simulate};
 
-/// Runs where nothing else is asked for: some seconds of a debug build.
+/// The seeds without `SCRIPTED_SEEDS`: some seconds in a debug build.
 const SEEDS: Range<u64> = 0..2000;
 
-/// Within so many runs each known fault must be found.
+/// Each known fault must be found within this many runs.
 const FOUND_WITHIN: u64 = 1000;
 
-/// Seeds that found a fault of the lane, and the fault. Change nothing about what a seed draws, or they find it no more: then
-/// take the fix out for a moment and note the new seed.
+/// Seeds that found a fault of the lane, and the fault. If you change what a seed draws, they no longer find it: then take the fix
+/// out for a moment and note the new seed.
 const FAILED_ONCE: [(u64, &str); 7] = [
     (92, "a second write of a client overtook its first, which waited at the front behind many others"),
     (3, "each statement of an attempt had its own time limit, so a write was answered seconds late"),
@@ -35,8 +35,8 @@ const FAILED_ONCE: [(u64, &str); 7] = [
 /// The command that runs the seeds of the environment.
 const REPLAY: &str = "cargo test -p db --lib what_was_promised -- --nocapture";
 
-/// The seeds that the environment asks for, if it does: `17` or `0..1000`.
-fn asked_for() -> Option<Range<u64>> {
+/// The seeds of `SCRIPTED_SEEDS`, like `17` or `0..1000`, if it is set.
+fn seeds_of_environment() -> Option<Range<u64>> {
     let text = std::env::var("SCRIPTED_SEEDS").ok()?;
     let number = |text: &str| text.trim().parse::<u64>().expect("SCRIPTED_SEEDS is like 17 or 0..1000");
     Some(match text.split_once("..") {
@@ -46,30 +46,30 @@ fn asked_for() -> Option<Range<u64>> {
 }
 
 /// The clock of a run.
-struct Clock(tokio::time::Instant);
+struct RunClock(tokio::time::Instant);
 
-impl FormatTime for Clock {
+impl FormatTime for RunClock {
     fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
         write!(writer, "{:>8} ms", self.0.elapsed().as_millis())
     }
 }
 
-/// Runs a seed and prints what happened.
-fn replay(seed: u64) -> Result<Stats, String> {
+/// Runs a seed and prints its log.
+fn replay(seed: u64) -> Result<RunStats, String> {
     let told = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
-        .with_timer(Clock(tokio::time::Instant::now()))
+        .with_timer(RunClock(tokio::time::Instant::now()))
         .with_ansi(false)
         .with_test_writer()
         .finish();
     tracing::subscriber::with_default(told, || simulate(seed, Sabotage::None))
 }
 
-/// Runs every seed, on all cores: what they were like together, or the first failure that was met.
-fn run_all(seeds: Range<u64>) -> Result<Stats, String> {
+/// Runs every seed on all cores. Returns the sum of their figures, or the first failure.
+fn run_all(seeds: Range<u64>) -> Result<RunStats, String> {
     let next = AtomicU64::new(seeds.start);
-    let work = || -> Result<Stats, String> {
-        let mut all = Stats::default();
+    let work = || -> Result<RunStats, String> {
+        let mut all = RunStats::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
@@ -83,7 +83,7 @@ fn run_all(seeds: Range<u64>) -> Result<Stats, String> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        let mut all = Stats::default();
+        let mut all = RunStats::default();
         for worker in workers {
             all.add(worker.join().expect("a run does not panic")?);
         }
@@ -93,7 +93,7 @@ fn run_all(seeds: Range<u64>) -> Result<Stats, String> {
 
 #[test]
 fn what_was_promised_holds_whatever_goes_wrong() {
-    let seeds = asked_for().unwrap_or(SEEDS);
+    let seeds = seeds_of_environment().unwrap_or(SEEDS);
     let (begun, count) = (Instant::now(), seeds.end - seeds.start);
     let ran = if count == 1 { replay(seeds.start) } else { run_all(seeds) };
     let stats = ran.unwrap_or_else(|wrong| panic!("{wrong}\nto see it: SCRIPTED_SEEDS=N {REPLAY}"));
@@ -119,7 +119,7 @@ fn runs_that_once_failed_do_so_no_more() {
     }
 }
 
-/// The judge is judged: what breaks a promise is found soon.
+/// Tests the judge: it must find `sabotage` soon.
 fn is_found_soon(sabotage: Sabotage, told: &[&str]) {
     let found = (0..FOUND_WITHIN).find_map(|seed| simulate(seed, sabotage).err());
     let found = found.unwrap_or_else(|| panic!("{sabotage:?} is not found within {FOUND_WITHIN} runs"));
@@ -138,7 +138,7 @@ fn a_lost_commit_taken_for_done_is_found() {
 
 #[test]
 fn an_outcome_that_is_not_known_taken_for_refused_is_found() {
-    // A delete cannot be told from others by its value, but is missed in the order of its key.
+    // A delete has no value of its own, but its key is then not linearizable.
     is_found_soon(Sabotage::UnknownTakenForRefused, &["was refused and is applied", "not linearizable"]);
 }
 

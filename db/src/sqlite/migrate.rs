@@ -9,7 +9,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::error::classify;
 use super::text;
-use crate::engine::schema::{Applied, fits};
+use crate::engine::schema::{AppliedMigration, fits};
 use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -50,7 +50,7 @@ pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), Error
         other => other,
     })?;
     let applied = |row: SqliteRow| {
-        Ok(Applied {
+        Ok(AppliedMigration {
             version: row.try_get("version").map_err(classify)?,
             description: row.try_get("description").map_err(classify)?,
             done: row.try_get("success").map_err(classify)?,

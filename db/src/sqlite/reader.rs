@@ -8,7 +8,7 @@ use super::error::classify;
 use super::text;
 use crate::engine::ReadSession;
 use crate::engine::columns::entry;
-use crate::engine::shapes::{Texts, padded};
+use crate::engine::shapes::{StatementTexts, padded};
 use crate::entry::{Entry, Key};
 use crate::error::Error;
 
@@ -16,12 +16,12 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct SqliteReader {
     connection: SqliteConnection,
-    get: Texts,
+    get: StatementTexts,
 }
 
 impl SqliteReader {
     pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self { connection, get: Texts::new(text::get) }
+        Self { connection, get: StatementTexts::new(text::get) }
     }
 }
 

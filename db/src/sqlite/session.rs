@@ -6,11 +6,11 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::arguments::{bind, bind_instant, hint_list, key_list, signed, unsigned};
 use super::error::classify;
 use super::text;
-use crate::engine::shapes::{KEYS_PER_SELECT_MAX, Texts, filled, padded};
+use crate::engine::shapes::{KEYS_PER_SELECT_MAX, StatementTexts, filled, padded};
 use crate::engine::{WriteSession, clock};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
-use crate::plan::run::{Held, Row, Stored};
+use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
 
 /// One connection for writes.
@@ -19,12 +19,12 @@ pub(crate) struct SqliteSession {
     connection: SqliteConnection,
     /// Whether a transaction was begun and neither committed nor rolled back.
     is_in_transaction: bool,
-    read_for_update: Texts,
-    insert: Texts,
-    insert_expiring: Texts,
-    upsert: Texts,
-    upsert_expiring: Texts,
-    add_hints: Texts,
+    read_for_update: StatementTexts,
+    insert: StatementTexts,
+    insert_expiring: StatementTexts,
+    upsert: StatementTexts,
+    upsert_expiring: StatementTexts,
+    add_hints: StatementTexts,
 }
 
 impl SqliteSession {
@@ -32,12 +32,12 @@ impl SqliteSession {
         Self {
             connection,
             is_in_transaction: false,
-            read_for_update: Texts::new(text::read_for_update),
-            insert: Texts::new(text::insert),
-            insert_expiring: Texts::new(text::insert_expiring),
-            upsert: Texts::new(text::upsert),
-            upsert_expiring: Texts::new(text::upsert_expiring),
-            add_hints: Texts::new(text::add_hints),
+            read_for_update: StatementTexts::new(text::read_for_update),
+            insert: StatementTexts::new(text::insert),
+            insert_expiring: StatementTexts::new(text::insert_expiring),
+            upsert: StatementTexts::new(text::upsert),
+            upsert_expiring: StatementTexts::new(text::upsert_expiring),
+            add_hints: StatementTexts::new(text::add_hints),
         }
     }
 
@@ -45,7 +45,7 @@ impl SqliteSession {
         sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
-    async fn write(&mut self, upsert: bool, rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+    async fn write(&mut self, upsert: bool, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
         let may_expire = rows.iter().any(|row| row.expiry.ends());
         let texts = match (upsert, may_expire) {
             (false, false) => &mut self.insert,
@@ -66,9 +66,9 @@ impl SqliteSession {
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
         let returned = query.fetch_all(&mut self.connection).await.map_err(classify)?;
         // The order of RETURNING is not promised; that of the keys is known.
-        let mut found: Vec<(&[u8], Stored)> = Vec::with_capacity(returned.len());
+        let mut found: Vec<(&[u8], UpsertResult)> = Vec::with_capacity(returned.len());
         for row in &returned {
-            let stored = Stored {
+            let stored = UpsertResult {
                 rev: unsigned(row.try_get_unchecked(1).map_err(classify)?)?,
                 created: row.try_get_unchecked(2).map_err(classify)?,
             };
@@ -108,7 +108,7 @@ impl WriteSession for SqliteSession {
         read.await.map_err(classify)?.map(unsigned).transpose()
     }
 
-    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<Held>, Error> {
+    async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {
         let mut held = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
@@ -121,7 +121,7 @@ impl WriteSession for SqliteSession {
                 Ok((key, unsigned(row.try_get_unchecked(1).map_err(classify)?)?, live))
             };
             let found = found.iter().map(state).collect::<Result<_, Error>>()?;
-            held.extend(Held::of(keys, found));
+            held.extend(CurrentRow::of(keys, found));
         }
         Ok(held)
     }
@@ -139,7 +139,7 @@ impl WriteSession for SqliteSession {
         self.upsert(rows).await.map(drop)
     }
 
-    async fn upsert(&mut self, mut rows: &[Row<'_>]) -> Result<Vec<Stored>, Error> {
+    async fn upsert(&mut self, mut rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
         let mut all = Vec::with_capacity(rows.len());
         while !rows.is_empty() {
             let part = &rows[..filled(rows.len())];

@@ -8,7 +8,7 @@ use super::error::classify;
 use super::text;
 use crate::engine::shapes::{pad, padded};
 use crate::error::Error;
-use crate::sweeper::hint::{Found, HINTS_PER_SWEEP_MAX, Hint, Sweep, keys_of, ripe};
+use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, HintedEntry, Sweep, keys_of, ripe};
 use crate::timeouts::{QUERY_TIMEOUT, within};
 
 /// Sweeps until nothing is ripe. Returns how many entries were removed.
@@ -55,12 +55,12 @@ async fn ripe_hints(connection: &mut SqliteConnection, ripe: u64) -> Result<Vec<
 }
 
 /// The entries of `keys` that exist, in key order.
-async fn read_entries(connection: &mut SqliteConnection, keys: &[&[u8]]) -> Result<Vec<Found>, Error> {
+async fn read_entries(connection: &mut SqliteConnection, keys: &[&[u8]]) -> Result<Vec<HintedEntry>, Error> {
     let sql = AssertSqlSafe(text::read_entries(padded(keys.len())));
     let query = sqlx::query_with(sql, key_list(keys.iter().copied())?);
     let entry = |row: SqliteRow| {
         let expires_at: Option<i64> = row.try_get_unchecked(2).map_err(classify)?;
-        Ok(Found {
+        Ok(HintedEntry {
             key: row.try_get_unchecked(0).map_err(classify)?,
             rev: unsigned(row.try_get_unchecked(1).map_err(classify)?)?,
             expires_at: expires_at.map(unsigned).transpose()?,

@@ -49,7 +49,7 @@ impl Hint {
 
 /// What is there, under lock.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct HintedEntry {
     pub(crate) key: Vec<u8>,
     pub(crate) rev: u64,
     pub(crate) expires_at: Option<u64>,
@@ -80,9 +80,9 @@ pub(crate) fn ripe(now: u64) -> u64 {
 
 impl Sweep {
     /// Judges the entries `found` where hints led; the hints have then done their work.
-    pub(crate) fn of(found: Vec<Found>, now: u64) -> Self {
+    pub(crate) fn of(found: Vec<HintedEntry>, now: u64) -> Self {
         let mut sweep = Self::default();
-        for Found { key, rev, expires_at } in found {
+        for HintedEntry { key, rev, expires_at } in found {
             // What never expires needs no hint any more.
             let Some(expires_at) = expires_at else { continue };
             let end = expires_at.max(rev);
@@ -106,7 +106,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000_000_000;
 
     fn judged(rev: u64, expires_at: Option<u64>) -> Sweep {
-        Sweep::of(vec![Found { key: b"k".to_vec(), rev, expires_at }], NOW)
+        Sweep::of(vec![HintedEntry { key: b"k".to_vec(), rev, expires_at }], NOW)
     }
 
     #[test]

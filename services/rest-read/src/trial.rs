@@ -54,7 +54,7 @@ impl Trial {
             let change = Change::Set(value, Expiry::Never);
             let set = Op { key: a_key(key), change, if_rev: None, asks_rev: false };
             let ticket = writer
-                .submit(Write::One(set), db::Place::Front, tracing::Span::none(), writer.deadline())
+                .submit(Write::One(set), db::Priority::High, tracing::Span::none(), writer.deadline())
                 .await
                 .expect("there is room");
             ticket.await.expect("it is committed");

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use chassis::access::Caller;
-use db::{Place, Refusal, Submitted, Ticket, Write, Writer};
+use db::{Priority, Refusal, Submitted, Ticket, Write, Writer};
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 
@@ -114,17 +114,17 @@ impl Intake {
 
     fn submit(&mut self, write: Write, envelope: Envelope, deadline: Instant, replies: &mut Replies) {
         let bytes = write.bytes();
-        let place = if replies.is_empty() { Place::Front } else { Place::Back };
+        let priority = if replies.is_empty() { Priority::High } else { Priority::Normal };
         let span = if self.spans {
             info_span!("message", otel.kind = "server", bytes, ops = write.ops().len())
         } else {
             Span::none()
         };
-        match self.writer.try_submit(write, place, span, deadline) {
+        match self.writer.try_submit(write, priority, span, deadline) {
             Submitted::Queued(ticket) => replies.wait_for(ticket, envelope, bytes),
             Submitted::Returned(write, span) => {
                 let writer = self.writer.clone();
-                let submit = Box::pin(async move { writer.submit(write, place, span, deadline).await });
+                let submit = Box::pin(async move { writer.submit(write, priority, span, deadline).await });
                 self.blocked = Some(Blocked { submit, envelope, bytes });
             }
         }

@@ -81,7 +81,7 @@ impl Service for Ingest {
 
     /// Ready if every lane has its connection.
     fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
-        let writer = self.context.writer.gauge();
+        let writer = self.context.writer.health();
         move || writer.ready()
     }
 

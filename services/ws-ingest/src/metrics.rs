@@ -100,7 +100,7 @@ pub(crate) fn watch(meter: &Meter, writer: &Writer, room: &Arc<Semaphore>) {
         .with_unit("By")
         .with_callback(move |observer| observer.observe((all - room.available_permits()) as u64, &[]))
         .build();
-    let lanes = writer.gauge();
+    let lanes = writer.health();
     meter
         .u64_observable_gauge("keywire.queue.depth")
         .with_description("Writes waiting for a transaction.")

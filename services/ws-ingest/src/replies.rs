@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use chassis::problem::Code;
-use db::{Outcome, Refusal, Settled, Ticket};
+use db::{Outcome, Refusal, Ticket, WriteOutcome};
 use futures_util::FutureExt;
 
 use crate::protocol::{self, Envelope};
@@ -84,7 +84,7 @@ impl Replies {
     }
 
     /// Puts the answer to the first reply in its place.
-    fn know(&mut self, answer: Result<Settled, Refusal>) {
+    fn know(&mut self, answer: Result<WriteOutcome, Refusal>) {
         match self.queue.pop_front() {
             Some(Reply::Waiting { envelope, bytes, .. }) => {
                 self.bytes -= bytes;
@@ -95,7 +95,7 @@ impl Replies {
     }
 }
 
-fn known(envelope: Envelope, answer: Result<Settled, Refusal>) -> Reply {
+fn known(envelope: Envelope, answer: Result<WriteOutcome, Refusal>) -> Reply {
     match answer {
         Ok(settled) => {
             Reply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
@@ -108,13 +108,12 @@ fn known(envelope: Envelope, answer: Result<Settled, Refusal>) -> Reply {
 }
 
 /// The outcome as metrics name it.
-fn label(settled: &Settled) -> &'static str {
+fn label(settled: &WriteOutcome) -> &'static str {
     match settled {
-        Settled::One(Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_)) | Settled::All(_) => {
-            COMMITTED
-        }
-        Settled::One(Outcome::Absent) => "not_found",
-        Settled::One(Outcome::Mismatch(_)) | Settled::Failed { .. } => Code::RevMismatch.as_str(),
+        WriteOutcome::One(Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_))
+        | WriteOutcome::All(_) => COMMITTED,
+        WriteOutcome::One(Outcome::Absent) => "not_found",
+        WriteOutcome::One(Outcome::Mismatch(_)) | WriteOutcome::Failed { .. } => Code::RevMismatch.as_str(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use db::{Change, Expiry, Op, Outcome, Refusal, Rev, Settled, Write};
+use db::{Change, Expiry, Op, Outcome, Refusal, Rev, WriteOutcome, Write};
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -61,8 +61,8 @@ fn accepted(text: &str, asked: Asked) {
         let reply = read(&reply);
         assert_eq!(reply.id.map(RawValue::get), id.map(RawValue::get));
         match settled {
-            Settled::One(outcome) => answers(&reply, &ops[0], outcome),
-            Settled::All(outcomes) => {
+            WriteOutcome::One(outcome) => answers(&reply, &ops[0], outcome),
+            WriteOutcome::All(outcomes) => {
                 let results = reply.results.expect("a batch has results");
                 assert_eq!((reply.status, results.len(), ops.len()), (200, outcomes.len(), outcomes.len()));
                 assert_eq!(reply.rev, results.iter().filter_map(|result| result.rev).max());
@@ -71,7 +71,7 @@ fn accepted(text: &str, asked: Asked) {
                     .zip(results)
                     .for_each(|((op, outcome), result)| answers(&result, op, outcome));
             }
-            Settled::Failed { index, rev: Rev(rev) } => {
+            WriteOutcome::Failed { index, rev: Rev(rev) } => {
                 assert_eq!((reply.status, reply.index, reply.rev), (412, Some(index), Some(rev)));
                 assert_eq!(reply.key.as_deref(), Some(ops[index].key.as_str()));
             }
@@ -112,7 +112,7 @@ fn one(op: &Op) -> Value {
 }
 
 /// What can become of a write, one of each kind.
-fn outcomes(write: &Write) -> Vec<Settled> {
+fn outcomes(write: &Write) -> Vec<WriteOutcome> {
     let rev = write.shows_rev().then_some(Rev(7));
     let done = |op: &Op, created: bool| match &op.change {
         Change::Delete if created => Outcome::Absent,
@@ -123,11 +123,11 @@ fn outcomes(write: &Write) -> Vec<Settled> {
     match write {
         Write::One(op) => vec![done(op, true), done(op, false), Outcome::Mismatch(Rev(0))]
             .into_iter()
-            .map(Settled::One)
+            .map(WriteOutcome::One)
             .collect(),
         Write::Atomic(ops) => {
-            let all = |created| Settled::All(ops.iter().map(|op| done(op, created)).collect());
-            vec![all(true), all(false), Settled::Failed { index: ops.len() - 1, rev: Rev(8) }]
+            let all = |created| WriteOutcome::All(ops.iter().map(|op| done(op, created)).collect());
+            vec![all(true), all(false), WriteOutcome::Failed { index: ops.len() - 1, rev: Rev(8) }]
         }
     }
 }

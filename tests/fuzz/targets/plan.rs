@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use db::plan_model::{Model, Record, means_the_same, revs_grow};
+use db::plan_model::{Model, ModelRow, means_the_same, revs_grow};
 use db::{Change, Expiry, Key, Op, Rev, Value, Write};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -59,7 +59,7 @@ fuzz_target!(|input: Input| {
         .map(|(key, was)| {
             let expiry = was.life.expiry();
             let value = if expiry == Expiry::At(0) { String::new() } else { "old".into() };
-            (name(key), Record { value, rev: near(first, was.rev), expiry })
+            (name(key), ModelRow { value, rev: near(first, was.rev), expiry })
         })
         .collect();
     let writes: Vec<Write> = input.writes.into_iter().filter_map(|ask| ask.write(first)).collect();

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::entry::{Outcome, Rev};
 use crate::lane::pending::Ticket;
-use crate::lane::trial::{atomic, config, due};
+use crate::lane::samples::{atomic, config, due};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,12 +21,12 @@ fn batch(due_after: &[u64]) -> (Batch, Vec<Ticket>) {
     (batch, tickets)
 }
 
-fn settled(number: usize) -> Vec<Settled> {
-    vec![Settled::One(Outcome::Absent); number]
+fn settled(number: usize) -> Vec<WriteOutcome> {
+    vec![WriteOutcome::One(Outcome::Absent); number]
 }
 
 /// What each of `tickets` was told so far.
-fn told(tickets: &mut [Ticket]) -> Vec<Option<Result<Settled, Refusal>>> {
+fn told(tickets: &mut [Ticket]) -> Vec<Option<Result<WriteOutcome, Refusal>>> {
     tickets.iter_mut().map(FutureExt::now_or_never).collect()
 }
 
@@ -83,7 +83,8 @@ async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
     assert!(batch.commit_sent());
     batch.clear_outcomes();
     assert!(!batch.commit_sent());
-    let again = vec![Settled::One(Outcome::Deleted(Rev(7))), Settled::One(Outcome::Deleted(Rev(8)))];
+    let again =
+        vec![WriteOutcome::One(Outcome::Deleted(Rev(7))), WriteOutcome::One(Outcome::Deleted(Rev(8)))];
     batch.record_outcomes(0, again.clone());
     batch.acknowledge();
     assert_eq!(told(&mut tickets), [Some(Ok(again[0].clone())), Some(Ok(again[1].clone()))]);
@@ -97,9 +98,10 @@ async fn later_parts_are_settled_behind_the_first() {
     tickets.push(ticket);
     batch.add(pending);
     assert_eq!(batch.writes_from(1).count(), 1);
-    batch.record_outcomes(1, vec![Settled::One(Outcome::Deleted(Rev(7)))]);
+    batch.record_outcomes(1, vec![WriteOutcome::One(Outcome::Deleted(Rev(7)))]);
     batch.acknowledge();
-    let expected = [Outcome::Absent, Outcome::Deleted(Rev(7))].map(|outcome| Some(Ok(Settled::One(outcome))));
+    let expected =
+        [Outcome::Absent, Outcome::Deleted(Rev(7))].map(|outcome| Some(Ok(WriteOutcome::One(outcome))));
     assert_eq!(told(&mut tickets), expected);
 }
 

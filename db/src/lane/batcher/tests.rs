@@ -1,23 +1,23 @@
-//! Who gets into a batch, and who is refused on the way.
+//! Which writes get into a batch, and which are refused.
 
 use futures_util::FutureExt;
 
 use super::*;
-use crate::lane::outbox::{Outbox, Place};
 use crate::lane::pending::Ticket;
-use crate::lane::trial::{config, due, name};
+use crate::lane::samples::{config, due, name};
+use crate::lane::sender::{Priority, QueueSender};
 
-/// A batcher for batches of up to three writes that each have two seconds, and where to put them in.
-fn feed() -> (Outbox, Batcher) {
-    let (outbox, inbox) = Inbox::new(10, 3);
+/// A batcher for batches of up to three writes with two seconds each, and the sender of its queue.
+fn feed() -> (QueueSender, Batcher) {
+    let (sender, receiver) = QueueReceiver::new(10, 3);
     let state = LaneState::new();
     state.set(Ok(()));
-    (outbox, Batcher::new(inbox, config(3, 1 << 20, Duration::from_secs(2)), state))
+    (sender, Batcher::new(receiver, config(3, 1 << 20, Duration::from_secs(2)), state))
 }
 
-fn put(outbox: &Outbox, name: &str, millis: u64) -> Ticket {
+fn put(sender: &QueueSender, name: &str, millis: u64) -> Ticket {
     let (pending, ticket) = due(name, millis);
-    outbox.at(Place::Back).try_reserve().expect("there is room").send(pending);
+    sender.channel(Priority::Normal).try_reserve().expect("there is room").send(pending);
     ticket
 }
 
@@ -27,9 +27,9 @@ fn names(batch: &Batch) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_takes_what_is_there_up_to_its_limit() {
-    let (outbox, mut batcher) = feed();
+    let (sender, mut batcher) = feed();
     assert!(batcher.is_empty());
-    let _tickets = ["a", "b", "c", "d"].map(|name| put(&outbox, name, 10));
+    let _tickets = ["a", "b", "c", "d"].map(|name| put(&sender, name, 10));
     assert!(!batcher.is_empty());
     assert_eq!(names(&batcher.next_batch()), ["a", "b", "c"]);
     assert_eq!(names(&batcher.next_batch()), ["d"]);
@@ -38,14 +38,14 @@ async fn a_batch_takes_what_is_there_up_to_its_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_first_attempt_takes_along_what_comes_up_to_a_key_that_is_written() {
-    let (outbox, mut batcher) = feed();
-    let _a = put(&outbox, "a", 10);
+    let (sender, mut batcher) = feed();
+    let _a = put(&sender, "a", 10);
     let mut batch = batcher.next_batch();
-    let _b = put(&outbox, "b", 10);
+    let _b = put(&sender, "b", 10);
     batcher.add_waiting(&mut batch, 0);
     assert_eq!(names(&batch), ["a"], "before its first attempt a batch is not under way");
     batch.begin_attempt();
-    let _more = ["a", "c"].map(|name| put(&outbox, name, 10));
+    let _more = ["a", "c"].map(|name| put(&sender, name, 10));
     batcher.add_waiting(&mut batch, 1);
     assert_eq!(names(&batch), ["a", "b"]);
     batcher.add_waiting(&mut batch, 0);
@@ -54,17 +54,17 @@ async fn a_first_attempt_takes_along_what_comes_up_to_a_key_that_is_written() {
     let mut second = batcher.next_batch();
     second.begin_attempt();
     second.begin_attempt();
-    let _d = put(&outbox, "d", 10);
+    let _d = put(&sender, "d", 10);
     batcher.add_waiting(&mut second, 0);
     assert_eq!(names(&second), ["c"], "an attempt carries what the one before it carried, or less");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_has_less_time_than_a_commit_takes_is_refused() {
-    let (outbox, mut batcher) = feed();
+    let (sender, mut batcher) = feed();
     batcher.committed(Duration::from_millis(700));
-    let mut late = put(&outbox, "late", 700);
-    let _in_time = put(&outbox, "in time", 701);
+    let mut late = put(&sender, "late", 700);
+    let _in_time = put(&sender, "in time", 701);
     assert_eq!(names(&batcher.next_batch()), ["in time"]);
     assert_eq!((&mut late).now_or_never(), Some(Err(Refusal::Overloaded)));
     assert_eq!((batcher.take_refused(), batcher.take_refused()), (1, 0));
@@ -72,16 +72,16 @@ async fn who_has_less_time_than_a_commit_takes_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn no_commit_is_so_slow_that_fresh_writes_are_refused() {
-    let (outbox, mut batcher) = feed();
+    let (sender, mut batcher) = feed();
     batcher.committed(Duration::from_mins(1));
-    let _ticket = put(&outbox, "fresh", 1001);
+    let _ticket = put(&sender, "fresh", 1001);
     assert_eq!(names(&batcher.next_batch()), ["fresh"], "half of the two seconds that a write has is left");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_falls_due_is_refused_while_it_waits() {
-    let (outbox, mut batcher) = feed();
-    let mut tickets = [("a", 1000), ("b", 900), ("c", 1500)].map(|(name, millis)| put(&outbox, name, millis));
+    let (sender, mut batcher) = feed();
+    let mut tickets = [("a", 1000), ("b", 900), ("c", 1500)].map(|(name, millis)| put(&sender, name, millis));
     assert_eq!(batcher.deadline(), Some(Instant::now() + Duration::from_millis(900)));
     tokio::time::advance(Duration::from_secs(1)).await;
     batcher.refuse_late();

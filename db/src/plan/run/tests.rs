@@ -1,4 +1,4 @@
-//! What the store holds of each key asked for, and what a run of ops needs to know of it.
+//! What the store holds of each key that is read, and when a run needs to know it.
 
 use super::*;
 use crate::entry::{Expiry, Value};
@@ -16,35 +16,35 @@ fn row(name: &str, rev: u64) -> (Vec<u8>, u64, bool) {
     (name.into(), rev, true)
 }
 
-fn held(keys: [&str; 3], found: Vec<(Vec<u8>, u64, bool)>) -> Vec<Held> {
+fn current(keys: [&str; 3], found: Vec<(Vec<u8>, u64, bool)>) -> Vec<CurrentRow> {
     let keys = keys.map(key);
-    Held::of(&keys.iter().collect::<Vec<_>>(), found)
+    CurrentRow::of(&keys.iter().collect::<Vec<_>>(), found)
 }
 
 #[test]
 fn a_key_without_a_row_is_absent() {
-    let present = |rev| Held::Present { rev, live: true };
-    assert_eq!(held(["a", "b", "c"], vec![]), [Held::Absent; 3]);
+    let present = |rev| CurrentRow::Present { rev, live: true };
+    assert_eq!(current(["a", "b", "c"], vec![]), [CurrentRow::Absent; 3]);
     let found = vec![row("a", 1), row("c", 3)];
-    assert_eq!(held(["a", "b", "c"], found), [present(1), Held::Absent, present(3)]);
+    assert_eq!(current(["a", "b", "c"], found), [present(1), CurrentRow::Absent, present(3)]);
 }
 
 #[test]
 #[should_panic(expected = "a row of a key that it was not asked for")]
 fn a_row_of_another_key_is_not_overlooked() {
-    held(["a", "b", "c"], vec![row("a", 1), row("bb", 2)]);
+    current(["a", "b", "c"], vec![row("a", 1), row("bb", 2)]);
 }
 
 #[test]
 #[should_panic(expected = "a row of a key that it was not asked for")]
 fn rows_out_of_order_are_not_overlooked() {
-    held(["a", "b", "c"], vec![row("b", 2), row("a", 1)]);
+    current(["a", "b", "c"], vec![row("b", 2), row("a", 1)]);
 }
 
 #[test]
 #[should_panic(expected = "a row of a key that it was not asked for")]
 fn a_key_has_no_second_row() {
-    held(["a", "b", "c"], vec![row("c", 1), row("c", 2)]);
+    current(["a", "b", "c"], vec![row("c", 1), row("c", 2)]);
 }
 
 #[test]
@@ -52,22 +52,25 @@ fn a_run_asks_for_what_an_op_does_or_shows() {
     let delete = Op { change: Change::Delete, ..set() };
     let wanting = Op { if_rev: Some(Rev(0)), ..set() };
     let (first, second) = (set(), set());
-    let asks = |ops: &[(&Op, bool)]| {
+    let needs_read = |ops: &[(&Op, bool)]| {
         let [(first, shows_rev), others @ ..] = ops else { panic!("a run is not empty") };
         let mut run = Run::new(first, *shows_rev);
         for (op, shows_rev) in others {
             run.add(op, *shows_rev);
         }
         assert_eq!(run.ops(), ops.len() as u64);
-        run.asks()
+        run.needs_read()
     };
-    assert!(asks(&[(&delete, true)]));
-    assert!(asks(&[(&wanting, true)]));
+    assert!(needs_read(&[(&delete, true)]));
+    assert!(needs_read(&[(&wanting, true)]));
     for dependent in [&delete, &wanting] {
-        assert!(asks(&[(&first, false), (dependent, false), (&second, false)]), "even if nothing is shown");
+        assert!(
+            needs_read(&[(&first, false), (dependent, false), (&second, false)]),
+            "even if nothing is shown"
+        );
     }
-    assert!(!asks(&[(&first, true)]), "the store tells the only revision");
-    assert!(!asks(&[(&first, false), (&second, false)]), "nothing is shown");
-    assert!(asks(&[(&first, false), (&second, true)]));
-    assert!(asks(&[(&first, true), (&second, false)]));
+    assert!(!needs_read(&[(&first, true)]), "the store tells the only revision");
+    assert!(!needs_read(&[(&first, false), (&second, false)]), "nothing is shown");
+    assert!(needs_read(&[(&first, false), (&second, true)]));
+    assert!(needs_read(&[(&first, true), (&second, false)]));
 }

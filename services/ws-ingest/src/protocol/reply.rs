@@ -1,7 +1,7 @@
 //! What a client is answered, byte for byte: the members in the contract's order, no blanks.
 
 use chassis::problem::{Code, Problem};
-use db::{Outcome, Refusal, Rev, Settled};
+use db::{Outcome, Refusal, Rev, WriteOutcome};
 use serde_json::value::RawValue;
 
 use super::{About, Envelope, Name, Refused};
@@ -14,23 +14,23 @@ pub(super) const RESULT_BYTES: usize = 128;
 /// # Panics
 /// If `settled` is not the answer to the message of `envelope`: a reply made of it would be about something else.
 #[must_use]
-pub fn written(envelope: &Envelope, settled: &Settled) -> String {
+pub fn written(envelope: &Envelope, settled: &WriteOutcome) -> String {
     let id = envelope.id.as_deref();
     let mut reply = String::with_capacity(envelope.reply_bytes());
     match (&envelope.about, settled) {
-        (About::One(name), Settled::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
-        (About::Batch(names), Settled::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
-        (About::Batch(names), Settled::Failed { index, rev }) => {
+        (About::One(name), WriteOutcome::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
+        (About::Batch(names), WriteOutcome::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
+        (About::Batch(names), WriteOutcome::Failed { index, rev }) => {
             let (name, _) = &names[*index];
             push_mismatch(&mut reply, name, id, *rev);
             reply.pop();
             push_op(&mut reply, *index, Some(name));
             reply.push('}');
         }
-        (About::One(_), Settled::All(_) | Settled::Failed { .. }) => {
+        (About::One(_), WriteOutcome::All(_) | WriteOutcome::Failed { .. }) => {
             panic!("a message of one op got the answer to a batch")
         }
-        (About::Batch(_), Settled::One(_)) => panic!("a batch got the answer to a message of one op"),
+        (About::Batch(_), WriteOutcome::One(_)) => panic!("a batch got the answer to a message of one op"),
     }
     reply
 }

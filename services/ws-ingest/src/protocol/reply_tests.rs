@@ -14,25 +14,25 @@ const BATCH: &str = r#"{"op":"batch","ops":[{"key":"a","value":""},{"key":"b","v
 #[test]
 #[should_panic(expected = "a message of one op got the answer to a batch")]
 fn one_op_does_not_get_the_outcomes_of_a_batch() {
-    let _ = written(&asked(ONE).envelope, &Settled::All(vec![Outcome::Absent]));
+    let _ = written(&asked(ONE).envelope, &WriteOutcome::All(vec![Outcome::Absent]));
 }
 
 #[test]
 #[should_panic(expected = "a message of one op got the answer to a batch")]
 fn one_op_does_not_get_the_failure_of_a_batch() {
-    let _ = written(&asked(ONE).envelope, &Settled::Failed { index: 0, rev: Rev(1) });
+    let _ = written(&asked(ONE).envelope, &WriteOutcome::Failed { index: 0, rev: Rev(1) });
 }
 
 #[test]
 #[should_panic(expected = "a batch got the answer to a message of one op")]
 fn a_batch_does_not_get_the_outcome_of_one_op() {
-    let _ = written(&asked(BATCH).envelope, &Settled::One(Outcome::Absent));
+    let _ = written(&asked(BATCH).envelope, &WriteOutcome::One(Outcome::Absent));
 }
 
 #[test]
 #[should_panic(expected = "every op of a batch has one outcome")]
 fn a_batch_does_not_get_the_outcomes_of_another() {
-    let _ = written(&asked(BATCH).envelope, &Settled::All(vec![Outcome::Absent]));
+    let _ = written(&asked(BATCH).envelope, &WriteOutcome::All(vec![Outcome::Absent]));
 }
 
 #[test]

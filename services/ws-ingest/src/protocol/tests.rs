@@ -1,6 +1,6 @@
 //! What each message means, byte for byte.
 
-use db::{Change, Expiry, Op, Outcome, Rev, Settled, Value};
+use db::{Change, Expiry, Op, Outcome, Rev, Value, WriteOutcome};
 use proptest::prelude::*;
 
 use super::*;
@@ -34,7 +34,7 @@ fn refused(text: &str) -> (u16, &'static str, String) {
 fn reply(text: &str, outcome: fn(Option<Rev>) -> Outcome) -> String {
     let asked = accepted(text);
     let rev = asked.write.shows_rev().then_some(Rev(9));
-    written(&asked.envelope, &Settled::One(outcome(rev)))
+    written(&asked.envelope, &WriteOutcome::One(outcome(rev)))
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_batch_is_answered_op_by_op() {
     let text = r#"{"id":9,"op":"batch","ops":[{"key":"a","value":"1"},{"op":"delete","key":"b","id":"in"}]}"#;
     let asked = accepted(text);
     assert!(asked.write.shows_rev());
-    let all = |outcomes: &[Outcome]| written(&asked.envelope, &Settled::All(outcomes.to_vec()));
+    let all = |outcomes: &[Outcome]| written(&asked.envelope, &WriteOutcome::All(outcomes.to_vec()));
     assert_eq!(
         all(&[Outcome::Created(Some(Rev(1045))), Outcome::Deleted(Rev(1046))]),
         r#"{"message":"2 ops committed","status":200,"id":9,"rev":1046,"results":[{"message":"a created","status":200,"rev":1045},{"message":"b deleted","status":200,"id":"in","rev":1046}]}"#
@@ -192,7 +192,7 @@ fn a_batch_is_answered_op_by_op() {
         r#"{"message":"2 ops committed","status":200,"id":9,"results":[{"message":"No value found for key a","status":404},{"message":"No value found for key b","status":404,"id":"in"}]}"#
     );
     assert_eq!(
-        written(&asked.envelope, &Settled::Failed { index: 1, rev: Rev(7) }),
+        written(&asked.envelope, &WriteOutcome::Failed { index: 1, rev: Rev(7) }),
         r#"{"message":"rev mismatch for key b","status":412,"code":"rev_mismatch","id":9,"rev":7,"key":"b","index":1}"#
     );
 }

@@ -1,4 +1,4 @@
-//! Clients: what they write and read, and what they hear of it.
+//! A client of a run: writes, reads, and records the outcomes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,48 +8,48 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 use tracing::{Span, debug};
 
-use super::record::Record;
-use super::sent::{About, EXPIRING, GROUP, Sent, TOGETHER, key, plain, read, rev_of};
-use super::server::Server;
+use super::journal::Journal;
+use super::sent::{EXPIRING, GROUP, SentWrite, TOGETHER, WriteKind, key, plain, read, rev_of};
+use super::server::ScriptedServer;
 use crate::entry::{Change, Expiry, Op, Rev, Value, Write};
-use crate::lane::outbox::Place;
+use crate::lane::sender::Priority;
 use crate::lane::writer::{Submitted, Writer};
 
-/// One client, on a connection of its own to one process.
-pub(super) struct Client {
+/// One client of one process.
+pub(super) struct SimulatedClient {
     writer: Writer,
-    server: Server,
-    record: Record,
+    server: ScriptedServer,
+    journal: Journal,
     random: SmallRng,
-    /// Keys that are written one by one.
+    /// How many keys are written one by one.
     keys: u64,
-    /// The last revision that this client heard of, of any key.
+    /// The last revision in an outcome, of any key.
     rev: u64,
-    /// The probability that it waits for long between two steps, in thousandths.
+    /// The probability of a long pause between two steps, in thousandths.
     pauses: u32,
 }
 
-impl Client {
+impl SimulatedClient {
     pub(super) fn new(
         writer: Writer,
-        server: Server,
-        record: Record,
+        server: ScriptedServer,
+        journal: Journal,
         random: &mut SmallRng,
         keys: u64,
     ) -> Self {
         let pauses = if random.random_bool(0.3) { 100 } else { 0 };
         let random = SmallRng::from_rng(random);
-        Self { writer, server, record, random, keys, rev: 0, pauses }
+        Self { writer, server, journal, random, keys, rev: 0, pauses }
     }
 
-    /// Does so many things, one after another.
+    /// Takes `steps` steps, one after another.
     pub(super) async fn work(mut self, steps: u64) {
         for _ in 0..steps {
             match self.random.random_range(0..10) {
                 0..6 => {
                     let burst = if self.random.random_bool(0.3) { self.random.random_range(2..9) } else { 1 };
                     let sent = self.send_burst(burst).await;
-                    self.hear_burst(sent).await;
+                    self.await_burst(sent).await;
                 }
                 6 => {
                     let burst = if self.random.random_bool(0.3) { self.random.random_range(1..4) } else { 0 };
@@ -70,56 +70,56 @@ impl Client {
         sleep(Duration::from_millis(millis)).await;
     }
 
-    /// Sends so many writes ahead.
-    async fn send_burst(&mut self, burst: usize) -> Vec<Sent> {
+    /// Sends `burst` writes without waiting for their outcomes.
+    async fn send_burst(&mut self, burst: usize) -> Vec<SentWrite> {
         let mut sent = Vec::with_capacity(burst);
         for _ in 0..burst {
-            let (about, op) = self.an_op();
-            let place = if sent.is_empty() { Place::Front } else { Place::Back };
+            let (kind, op) = self.an_op();
+            let priority = if sent.is_empty() { Priority::High } else { Priority::Normal };
             let deadline = self.writer.deadline();
-            sent.push(self.send(about, Write::One(op), place, deadline).await);
+            sent.push(self.send(kind, Write::One(op), priority, deadline).await);
         }
         sent
     }
 
-    /// Hears the answers in the order of the writes.
-    async fn hear_burst(&mut self, sent: Vec<Sent>) {
+    /// Waits for the outcomes in the order of the writes.
+    async fn await_burst(&mut self, sent: Vec<SentWrite>) {
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
         for sent in sent {
-            let about = sent.about;
-            let rev = self.hear(sent).await;
+            let kind = sent.kind;
+            let rev = self.await_outcome(sent).await;
             // The writes of one client to one key are applied in the order in which it sent them.
-            if let (Some(rev), About::Set { key, .. } | About::Delete { key }) = (rev, about)
+            if let (Some(rev), WriteKind::Set { key, .. } | WriteKind::Delete { key }) = (rev, kind)
                 && let Some(before) = last.insert(key, rev)
                 && before >= rev
             {
-                self.record
-                    .violation(format!("{about:?} has rev {rev}, and the write before it has {before}"));
+                self.journal
+                    .violation(format!("{kind:?} has rev {rev}, and the write before it has {before}"));
             }
         }
     }
 
-    fn an_op(&mut self) -> (About, Op) {
-        let value = self.record.value();
+    fn an_op(&mut self) -> (WriteKind, Op) {
+        let value = self.journal.value();
         if self.random.random_bool(0.05) {
             let expiry =
                 if self.random.random() { Expiry::After(2) } else { Expiry::At(1_800_000_001_000_000) };
             let op = Op { key: key(EXPIRING), change: set(value, expiry), if_rev: None, asks_rev: false };
-            return (About::Expiring { value }, op);
+            return (WriteKind::Expiring { value }, op);
         }
         let number = self.random.random_range(0..self.keys);
         let is_delete = self.random.random_bool(0.2);
         let if_rev = self.a_condition();
-        let (about, change) = if is_delete {
-            (About::Delete { key: number }, Change::Delete)
+        let (kind, change) = if is_delete {
+            (WriteKind::Delete { key: number }, Change::Delete)
         } else {
-            (About::Set { key: number, value }, set(value, Expiry::Never))
+            (WriteKind::Set { key: number, value }, set(value, Expiry::Never))
         };
         let asks_rev = self.random.random();
-        (about, Op { key: plain(number), change, if_rev: if_rev.map(Rev), asks_rev })
+        (kind, Op { key: plain(number), change, if_rev: if_rev.map(Rev), asks_rev })
     }
 
-    /// Absent, the revision heard of last, or none.
+    /// A condition: the key is absent, or has the last revision. `None`: no condition.
     fn a_condition(&mut self) -> Option<u64> {
         match self.random.random_range(0..10) {
             0 => Some(0),
@@ -128,16 +128,16 @@ impl Client {
         }
     }
 
-    /// Writes those that are only ever written together. The write waits for the answers to a burst before it, but its time
-    /// runs from when it came.
+    /// Writes the keys that are only written together. The write waits for the outcomes of a burst before it, but its deadline
+    /// counts from the start of the burst.
     async fn write_group(&mut self, burst: usize) {
         let before = self.send_burst(burst).await;
         let deadline = self.writer.deadline();
-        self.hear_burst(before).await;
-        let value = self.record.value();
+        self.await_burst(before).await;
+        let value = self.journal.value();
         let is_delete = self.random.random_bool(0.2);
         let if_rev = self.a_condition();
-        let about = if is_delete { About::DeleteGroup } else { About::SetGroup { value } };
+        let kind = if is_delete { WriteKind::DeleteGroup } else { WriteKind::SetGroup { value } };
         let change = || if is_delete { Change::Delete } else { set(value, Expiry::Never) };
         let op = |(index, name)| Op {
             key: key(name),
@@ -146,41 +146,47 @@ impl Client {
             asks_rev: false,
         };
         let ops = TOGETHER.into_iter().enumerate().map(op).collect();
-        let sent = self.send(about, Write::Atomic(ops), Place::Front, deadline).await;
-        self.hear(sent).await;
+        let sent = self.send(kind, Write::Atomic(ops), Priority::High, deadline).await;
+        self.await_outcome(sent).await;
     }
 
-    async fn send(&mut self, about: About, write: Write, place: Place, deadline: Instant) -> Sent {
+    async fn send(
+        &mut self,
+        kind: WriteKind,
+        write: Write,
+        priority: Priority,
+        deadline: Instant,
+    ) -> SentWrite {
         let first = &write.ops()[0];
         let (if_rev, shows_rev) = (first.if_rev.map(|rev| rev.0), write.shows_rev());
-        debug!(?about, if_rev, ?place, "sent");
-        let called = self.record.moment();
-        let ticket = match self.writer.try_submit(write, place, Span::none(), deadline) {
+        debug!(?kind, if_rev, ?priority, "sent");
+        let called = self.journal.moment();
+        let ticket = match self.writer.try_submit(write, priority, Span::none(), deadline) {
             Submitted::Queued(ticket) => Ok(ticket),
-            Submitted::Returned(write, span) => self.writer.submit(write, place, span, deadline).await,
+            Submitted::Returned(write, span) => self.writer.submit(write, priority, span, deadline).await,
         };
-        let (record, told) = (self.record.clone(), format!("{about:?}"));
+        let (journal, told) = (self.journal.clone(), format!("{kind:?}"));
         let answer = tokio::spawn(async move {
-            let heard = record.answer(ticket, deadline, &told).await;
+            let heard = journal.outcome(ticket, deadline, &told).await;
             debug!(told, if_rev, ?heard, "heard");
-            (heard, record.moment())
+            (heard, journal.moment())
         });
-        Sent { about, if_rev, shows_rev, called, answer }
+        SentWrite { kind, if_rev, shows_rev, called, answer }
     }
 
-    /// Hears of a write. The revision that it took, if that was shown.
-    async fn hear(&mut self, sent: Sent) -> Option<u64> {
-        let outcome = sent.hear(&self.server, &self.record).await?;
+    /// Waits for the outcome of a write. Returns the revision that it took, if the outcome shows one.
+    async fn await_outcome(&mut self, sent: SentWrite) -> Option<u64> {
+        let outcome = sent.await_outcome(&self.server, &self.journal).await?;
         let rev = rev_of(outcome)?;
         self.rev = rev;
         outcome.rev().map(|rev| rev.0)
     }
 
-    /// Reads one key, or those that are written together.
+    /// Reads one key, or the keys that are written together.
     pub(super) fn read(&mut self) {
         let number = self.random.random_range(0..=self.keys);
         let key = if number == self.keys { GROUP } else { number };
-        read(&self.server, &self.record, key);
+        read(&self.server, &self.journal, key);
     }
 }
 
