@@ -1,14 +1,14 @@
-//! The vocabulary of the store: keys, values, revisions, what is written and what became of it.
+//! The vocabulary of the store: keys, values, revisions, writes and their outcomes.
 
 use std::fmt;
 
-/// The most bytes a key may have; the width of its column.
+/// The most bytes of a key: the width of its column.
 pub const KEY_BYTES_MAX: usize = 512;
 
-/// The most bytes a value may have.
+/// The most bytes of a value.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A key that fits its column: 1 to [`KEY_BYTES_MAX`] bytes of UTF-8, compared byte for byte.
+/// A key that fits its column: 1 to [`KEY_BYTES_MAX`] bytes of UTF-8. Keys are compared byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
@@ -30,7 +30,7 @@ pub enum KeyError {
     },
 }
 
-/// Why a text is not a [`Value`]: it has `len` bytes where `max` are allowed.
+/// A text is too long for a [`Value`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueTooLong {
     /// Its length in bytes.
@@ -39,13 +39,13 @@ pub struct ValueTooLong {
     pub max: usize,
 }
 
-/// The revision of a key: grows with every committed write of it and is never used twice.
+/// The revision of a key: it grows with every committed write of the key, and is never used twice.
 ///
-/// Opaque but for its order; 0 means absent.
+/// Only the order of revisions has a meaning. 0 means absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rev(pub u64);
 
-/// A live key with its value and revision, as one SELECT saw it.
+/// A live key with its value and revision, as one SELECT read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
@@ -56,88 +56,88 @@ pub struct Entry {
     pub rev: Rev,
 }
 
-/// A row as a snapshot shows it.
+/// A row of a scan, live or dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'r> {
     /// The key.
     pub key: &'r str,
-    /// The value; none if the entry is deleted or expired by the database's clock when the row is read.
+    /// The value. `None` if the entry is deleted, or expired by the clock of the database when the row is read.
     pub value: Option<&'r str>,
     /// The revision.
     pub rev: Rev,
-    /// When it expires, in microseconds UTC, if ever.
+    /// When the entry expires, in microseconds since 1970 UTC. `None`: never.
     pub expires_at: Option<u64>,
 }
 
 /// How long a value lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// Until it is overwritten or deleted.
+    /// Until the key is overwritten or deleted.
     Never,
-    /// So many seconds from the write on, by the database's clock.
+    /// This number of seconds after the write, by the clock of the database.
     After(u64),
-    /// Until this instant: microseconds since 1970 UTC, below 2^63.
+    /// Until this instant: microseconds since 1970 UTC, less than 2^63.
     At(u64),
 }
 
-/// What is done to a key.
+/// A change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It shall hold this value for this long.
+    /// Store this value for this long.
     Set(Value, Expiry),
-    /// It shall hold nothing.
+    /// Remove the value.
     Delete,
 }
 
-/// One change of one key, perhaps under a condition.
+/// One change of one key, with or without a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Op {
     /// The key to change.
     pub key: Key,
-    /// What shall become of it.
+    /// The change.
     pub change: Change,
-    /// Only if this is the key's revision; 0 = only if it is absent.
+    /// Change the key only if it has this revision. 0: only if it is absent.
     pub if_rev: Option<Rev>,
-    /// The sender asks for the revision. [`Write::shows_rev`] tells which replies show it unasked.
+    /// The outcome must show the revision. [`Write::shows_rev`] says which outcomes show it in any case.
     pub asks_rev: bool,
 }
 
-/// What travels and is answered as one.
+/// One or several ops that get one outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// One op.
     One(Op),
-    /// Ops of different keys, of which all take effect at one instant, or none.
+    /// Ops of different keys. All of them take effect at one instant, or none does.
     Atomic(Vec<Op>),
 }
 
-/// What became of an [`Op`] of a committed transaction.
+/// The outcome of an [`Op`] of a committed transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Set; the key was absent. The revision is given if and only if [`Write::shows_rev`].
+    /// Set; the key was absent. There is a revision if and only if [`Write::shows_rev`].
     Created(Option<Rev>),
-    /// Set; the key was there.
+    /// Set; the key existed.
     Updated(Option<Rev>),
     /// Deleted; the revision of the deletion.
     Deleted(Rev),
     /// There was nothing to delete.
     Absent,
-    /// Not applied: the key has this revision (0: it is absent), not the one asked for.
+    /// Not applied, because the condition is false: the key has this revision (0: it is absent).
     Mismatch(Rev),
 }
 
-/// What became of a [`Write`].
+/// The outcome of a [`Write`] of a committed transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// Of its only op.
+    /// The outcome of the only op.
     One(Outcome),
-    /// Of each op, none of them [`Outcome::Mismatch`]: all took effect.
+    /// All ops took effect. The outcome of each, none of them [`Outcome::Mismatch`].
     All(Vec<Outcome>),
-    /// Nothing took effect, because the condition of this op is false.
+    /// No op took effect, because the condition of this op is false.
     Failed {
-        /// The place of the op among those of the write, from 0.
+        /// The index of the op in the write, from 0.
         index: usize,
-        /// The revision its key has; 0: it is absent.
+        /// The revision of its key. 0: it is absent.
         rev: Rev,
     },
 }
@@ -145,22 +145,22 @@ pub enum WriteOutcome {
 /// Why a write was not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not applied: the database cannot be reached or refuses.
+    /// Not applied: the database cannot be reached, or refuses.
     #[error("the database is not available")]
     Unavailable,
-    /// Not applied: there was not enough time left to commit it, though the database works.
+    /// Not applied: the database works, but there was not enough time left to commit the write.
     #[error("too many writes are waiting")]
     Overloaded,
-    /// Perhaps applied: a COMMIT with it was sent, and its outcome could not be found out in time.
+    /// Perhaps applied: a COMMIT with the write was sent, and its outcome could not be found out in time.
     #[error("the outcome of the write is not known")]
     OutcomeUnknown,
 }
 
 impl Key {
-    /// Makes a key of `text` if it has 1 to `max` bytes (never more than [`KEY_BYTES_MAX`]).
+    /// Makes a key of `text`, which must have 1 to `max` bytes. A larger `max` than [`KEY_BYTES_MAX`] counts as [`KEY_BYTES_MAX`].
     ///
     /// # Errors
-    /// [`KeyError`] says which bound is broken.
+    /// [`KeyError`] says which limit is broken.
     pub fn new(text: String, max: usize) -> Result<Self, KeyError> {
         let (len, max) = (text.len(), max.min(KEY_BYTES_MAX));
         match len {
@@ -182,10 +182,11 @@ impl Key {
 }
 
 impl Value {
-    /// Makes a value of `text` if it has at most `max` bytes (never more than [`VALUE_BYTES_MAX`]).
+    /// Makes a value of `text`, which must have at most `max` bytes. A larger `max` than [`VALUE_BYTES_MAX`] counts as
+    /// [`VALUE_BYTES_MAX`].
     ///
     /// # Errors
-    /// [`ValueTooLong`] with its length and the limit.
+    /// [`ValueTooLong`] has the length and the limit.
     pub fn new(text: String, max: usize) -> Result<Self, ValueTooLong> {
         let (len, max) = (text.len(), max.min(VALUE_BYTES_MAX));
         if len > max {
@@ -202,7 +203,7 @@ impl Value {
 }
 
 impl Expiry {
-    /// Whether there is an instant at which the value is gone.
+    /// Whether the value expires at some instant.
     pub(crate) fn ends(self) -> bool {
         match self {
             Self::Never => false,
@@ -212,7 +213,7 @@ impl Expiry {
 }
 
 impl Outcome {
-    /// The revision that the op took, if it took one and its reply shows it.
+    /// The revision that the op took, if the outcome shows it. `None` for an op that took none.
     #[must_use]
     pub fn rev(self) -> Option<Rev> {
         match self {
@@ -223,11 +224,11 @@ impl Outcome {
     }
 }
 
-/// What an op takes in memory beside its key and its value, with what its reply needs; about that, in bytes.
+/// About the bytes of memory that an op and its reply take, without key and value.
 pub(crate) const OP_BYTES: usize = 256;
 
 impl Op {
-    /// What this op weighs in a queue or a batch, in bytes: key, value, and 256 for the rest.
+    /// The size of this op in a queue or a batch, in bytes: key, value, and 256 for the rest.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let value = match &self.change {
@@ -237,7 +238,7 @@ impl Op {
         self.key.0.len() + value + OP_BYTES
     }
 
-    /// Whether the reply shows the revision if the op travels alone.
+    /// Whether the outcome shows the revision if this is the only op of its write.
     fn shows_rev(&self) -> bool {
         let shows_unasked = match &self.change {
             Change::Set(_, expiry) => expiry.ends(),
@@ -248,7 +249,7 @@ impl Op {
 }
 
 impl Write {
-    /// Its ops, in the order given.
+    /// The ops, in the order given.
     #[must_use]
     pub fn ops(&self) -> &[Op] {
         match self {
@@ -257,7 +258,7 @@ impl Write {
         }
     }
 
-    /// Whether its ops take effect at one instant, or none of them.
+    /// Whether this is a [`Write::Atomic`].
     #[must_use]
     pub fn is_atomic(&self) -> bool {
         match self {
@@ -266,10 +267,10 @@ impl Write {
         }
     }
 
-    /// Whether the reply shows the revisions that the ops take; knowing them can cost a read.
+    /// Whether the outcome shows the revisions that the ops take. To know them can cost a read.
     ///
-    /// A set without a condition that never expires shows its revision only if the sender asks for it. Every other op shows
-    /// it always, and so does every op of an atomic write.
+    /// A single set that has no condition and never expires shows its revision only if [`Op::asks_rev`]. Every other op, and every op
+    /// of an atomic write, always shows it.
     #[must_use]
     pub fn shows_rev(&self) -> bool {
         match self {
@@ -278,7 +279,7 @@ impl Write {
         }
     }
 
-    /// What it weighs in a queue or a batch, in bytes.
+    /// The size of the write in a queue or a batch, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.ops().iter().map(Op::bytes).sum()

@@ -1,12 +1,12 @@
-//! The protocol that decides what became of a COMMIT: one attempt to commit a batch.
+//! One attempt to commit a batch, by a protocol that finds out whether an earlier COMMIT took effect.
 //!
-//! Every batch of a lane has a number, its seq, and keeps it until all its writes are answered. Every transaction begins with
-//! the fence: an UPDATE that sets the lane's row in `writers` to this seq if a lower seq is there. When the answer to a COMMIT
-//! is lost, the fence of the next attempt tells what became of it:
+//! Every batch of a lane has a number, its seq, and keeps it until all its writes have outcomes. Every transaction begins with
+//! the fence: an UPDATE that sets the lane's row in `writers` to this seq if the row has a lower seq. When the answer to a COMMIT
+//! is lost, the fence of the next attempt tells whether it took effect:
 //!
-//! - The fence matches: no earlier attempt was committed, nor will be. The batch is planned and written again.
-//! - It does not match, a COMMIT was sent, and the row has exactly this seq: that COMMIT was carried out.
-//! - Anything else tells nothing: the row was deleted, restored or changed by somebody. No other lane knows its id.
+//! - The fence matches: no earlier attempt was committed or will be. The batch is planned and written again.
+//! - The fence does not match, a COMMIT was sent, and the row has exactly this seq: that COMMIT took effect.
+//! - Anything else proves nothing: somebody deleted, restored or changed the row. No other lane knows its id.
 
 mod limits;
 mod link;
@@ -25,21 +25,21 @@ use crate::lane::batch::Batch;
 use crate::lane::batcher::Batcher;
 use crate::plan::Plan;
 
-/// The most parts of a transaction. Writes that arrive while one part is written form the next part. Without a limit, writes that
-/// keep arriving would delay the COMMIT for ever.
+/// The most parts of a transaction. Writes that arrive while one part is written form the next part. Without a limit, a steady
+/// stream of writes would delay the COMMIT for ever.
 pub(crate) const PARTS_MAX: usize = 4;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attempt {
-    /// It is committed, or an earlier attempt is.
+    /// The batch is committed, by this attempt or an earlier one.
     Committed,
     /// The database failed. Nothing was applied, or the fence of the next attempt will tell.
     RetryAfterBackoff,
-    /// The database works, and nothing was applied: another transaction was in the way, a write of the batch was late, more
-    /// revisions are needed than were reserved, or the lane has a new id.
+    /// The database works, and nothing was applied: there was a conflict, a write of the batch was late, the batch needs more
+    /// revisions than were reserved, or the lane has a new id.
     RetrySoon,
-    /// A COMMIT was sent, and the fence row does not tell what became of it.
+    /// A COMMIT was sent, and the fence row does not tell whether it took effect.
     Lost,
 }
 
@@ -62,7 +62,7 @@ impl<E: WriteEngine> Link<E> {
             Err(ended) => return ended,
         };
         if batch.is_late() {
-            // Answered before the rollback, which takes time.
+            // Before the rollback, which takes time.
             batch.refuse_late(batcher.refusal());
             self.roll_back(transaction, None, &mut TimeLimits::for_batch(batch, batcher)).await;
             return Attempt::RetrySoon;
@@ -71,7 +71,7 @@ impl<E: WriteEngine> Link<E> {
         match self.commit(transaction, &mut TimeLimits::for_batch(batch, batcher)).await {
             Ok(()) => Attempt::Committed,
             Err(error) => {
-                // Any answer to COMMIT other than OK counts as a lost answer.
+                // Any answer to COMMIT but OK counts as a lost answer.
                 warn!(%error, lane = self.id(), "COMMIT got no answer; asking the fence");
                 Attempt::RetryAfterBackoff
             }
@@ -89,7 +89,7 @@ impl<E: WriteEngine> Link<E> {
             Ok(Begun::Missed(found)) => return self.missed(batch, found),
             Err(Failed(error)) => return Err(self.failed(&error)),
         };
-        // No earlier attempt of this batch was applied, nor ever will be.
+        // No earlier attempt of this batch took effect or will.
         batch.clear_outcomes();
         batcher.add_waiting(batch, 0);
         let mut written = 0;
@@ -119,7 +119,7 @@ impl<E: WriteEngine> Link<E> {
         Ok(Prepared::Written(transaction))
     }
 
-    /// The fence matched no row. `found` is the seq in the lane's row; `None` if the row is gone.
+    /// What follows if the fence matched no row. `found` is the seq in the lane's row; `None` if the row is gone.
     fn missed(&mut self, batch: &Batch, found: Option<u64>) -> Result<Prepared<E::Session>, Attempt> {
         if batch.commit_sent() && found == Some(self.seq()) {
             return Ok(Prepared::AlreadyCommitted);
@@ -128,13 +128,13 @@ impl<E: WriteEngine> Link<E> {
             lane = self.id(),
             expected = self.seq(),
             ?found,
-            "the fence row was changed by somebody else; the lane goes on under a fresh id"
+            "the fence row was changed by somebody else; the lane goes on under a new id"
         );
         self.renew_id();
         Err(if batch.commit_sent() { Attempt::Lost } else { Attempt::RetrySoon })
     }
 
-    /// How an attempt ends after `error`, which came before COMMIT.
+    /// The end of an attempt after an `error` before COMMIT.
     fn failed(&self, error: &Error) -> Attempt {
         match error {
             Error::Conflict(reason) => {

@@ -1,4 +1,4 @@
-//! A lane: takes what waits, commits it in one fenced transaction, answers each. Knows no SQL.
+//! A lane: takes the waiting writes, commits them in one transaction, and gives each its outcome. Contains no SQL.
 
 pub(crate) mod batch;
 pub(crate) mod batcher;
@@ -30,17 +30,17 @@ use crate::lane::state::LaneState;
 /// How often an idle lane sends a statement, so that the server does not close its connection (`wait_timeout`, 30 s).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long a fence that was passed ahead waits for its batch. Where writes come further apart, it is not passed ahead.
+/// How long a fence that was passed ahead waits for its batch. If writes come further apart, no fence is passed ahead.
 const FENCE_HOLD_MAX: Duration = Duration::from_millis(5);
 
-/// The first wait between attempts; it doubles up to [`BACKOFF_MAX`].
+/// The first wait between attempts. It doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(2);
 
 /// The longest wait between attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// The longest wait after a conflict: the other transaction is over soon. The wait is drawn at random, so that two lanes do not
-/// meet again and again.
+/// The longest wait after a conflict. The other transaction ends soon. The wait is random, so that two lanes do not meet again and
+/// again.
 const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(10);
 
 /// One queue, one task, one connection. All single writes of a key go through the same lane.
@@ -49,7 +49,7 @@ pub(crate) struct Lane<E: WriteEngine> {
     link: Link<E>,
     /// Its queue.
     batcher: Batcher,
-    /// Whether it is connected, for others to see.
+    /// Whether it has a connection, for readiness checks.
     state: LaneState,
     /// Called after each batch.
     observe: Arc<dyn Fn(BatchReport) + Send + Sync>,
@@ -57,7 +57,7 @@ pub(crate) struct Lane<E: WriteEngine> {
     backoff: Duration,
     /// For the wait after a conflict.
     random: StdRng,
-    /// The last batch came within [`FENCE_HOLD_MAX`] of the one before it.
+    /// Whether the last batch came within [`FENCE_HOLD_MAX`] after the one before it.
     is_busy: bool,
 }
 
@@ -81,14 +81,14 @@ impl<E: WriteEngine> Lane<E> {
         }
     }
 
-    /// Commits batch after batch until every writer is dropped and the queue is empty.
+    /// Commits batch after batch until every [`writer::Writer`] is dropped and the queue is empty.
     pub(crate) async fn run(mut self) {
         while let Some(batch) = self.take().await {
             self.commit(batch).await;
         }
     }
 
-    /// Waits for a write, then takes all that wait, up to the limits of a batch. `None`: every writer is gone.
+    /// Waits for a write, then takes all waiting writes, up to the limits of a batch. `None`: every writer is gone.
     async fn take(&mut self) -> Option<Batch> {
         self.link.next_batch();
         let free = Instant::now();
@@ -96,7 +96,7 @@ impl<E: WriteEngine> Lane<E> {
             if self.is_busy {
                 self.receive_fenced().await;
             } else {
-                // One is left where every write of a batch was late.
+                // There is one if every write of a batch was late.
                 self.link.release_fence(&mut TimeLimits::idle()).await;
             }
         }
@@ -116,7 +116,7 @@ impl<E: WriteEngine> Lane<E> {
         Some(self.batcher.next_batch())
     }
 
-    /// Passes the fence before there is a batch, so that a batch that comes soon need not wait for it.
+    /// Passes the fence before there is a batch, so that a batch that comes soon does not wait for the fence.
     async fn receive_fenced(&mut self) {
         let mut limits = TimeLimits::idle();
         self.link.fence_ahead(REVS_RESERVED, &mut limits).await;
@@ -125,8 +125,8 @@ impl<E: WriteEngine> Lane<E> {
         }
     }
 
-    /// Waits for a connection attempt, and for the backoff if that fails, or for a write. A write that comes has its own
-    /// deadline for the connection.
+    /// Waits for a write or for a connection, and for the backoff if the connection fails. A write that comes sets its own limit for
+    /// the connection.
     async fn connect_or_receive(&mut self) -> Waited {
         let mut limits = TimeLimits::idle();
         let connected = tokio::select! {
@@ -142,7 +142,7 @@ impl<E: WriteEngine> Lane<E> {
         Waited::of(received, Waited::Connection)
     }
 
-    /// Attempts to commit `batch` until each of its writes is answered.
+    /// Attempts to commit `batch` until each of its writes has an outcome.
     async fn commit(&mut self, mut batch: Batch) {
         loop {
             batch.refuse_late(self.batcher.refusal());
@@ -158,7 +158,7 @@ impl<E: WriteEngine> Lane<E> {
                     break;
                 }
                 Attempt::Lost => {
-                    batch.answer_unknown();
+                    batch.refuse_unknown();
                     break;
                 }
                 Attempt::RetryAfterBackoff => {
@@ -180,7 +180,7 @@ impl<E: WriteEngine> Lane<E> {
         wait
     }
 
-    /// Waits before the next attempt, but not past the first deadline of the batch and of the queue.
+    /// Waits before the next attempt, at most until the first deadline in the batch and in the queue.
     async fn pause(&mut self, wait: Duration, batch: &Batch) {
         let due = batch.deadline().into_iter().chain(self.batcher.deadline()).min();
         let end = Instant::now() + wait;
@@ -189,19 +189,19 @@ impl<E: WriteEngine> Lane<E> {
     }
 }
 
-/// What a lane without a batch has waited for.
+/// What has ended the wait of a lane without a batch.
 enum Waited {
     Writes,
-    /// There is a connection, or the next attempt to open one is due.
+    /// There is a connection, or it is time for the next attempt to open one.
     Connection,
-    /// For [`IDLE`] nothing came.
+    /// Nothing came for [`IDLE`].
     Idle,
     /// Every writer is gone, and the queue is empty.
     Closed,
 }
 
 impl Waited {
-    /// What was `received`; `otherwise` if nothing was.
+    /// The kind of `received`; `otherwise` if nothing was received.
     fn of(received: Option<Received>, otherwise: Self) -> Self {
         match received {
             Some(Received::Writes) => Self::Writes,
@@ -212,7 +212,7 @@ impl Waited {
 }
 
 impl<E: WriteEngine> Drop for Lane<E> {
-    /// A lane whose task panics is not ready any more: its writes are answered `OutcomeUnknown`, later ones `Unavailable`.
+    /// A lane whose task panics is no longer ready. Its writes get `OutcomeUnknown`, later writes `Unavailable`.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.state.set(Err("a lane has stopped because of a bug; restart this process".into()));

@@ -1,14 +1,18 @@
-//! The durable map of Keywire: what waits together is committed together, on `MySQL`, `MariaDB` or `SQLite`.
+//! The store of Keywire: keys with values on `MySQL`, `MariaDB` or `SQLite`. Writes that wait at the same time are committed
+//! together.
 //!
-//! Promises of the store, whatever the engine:
-//! - An [`Outcome`] is given only after its COMMIT succeeded on a database whose durability was
-//!   checked when the connection was opened.
-//! - [`Refusal::Unavailable`] and [`Refusal::Overloaded`] mean certainly not applied.
-//! - A write whose COMMIT got no answer is never repeated without asking the fence whether it was
-//!   applied; if that cannot be found out in time it is [`Refusal::OutcomeUnknown`].
+//! Promises, with every engine:
+//! - A [`WriteOutcome`] is given only after COMMIT succeeded. The durability of the database was checked when the connection was
+//!   opened.
+//! - After [`Refusal::Unavailable`] and [`Refusal::Overloaded`] the write is certainly not applied.
+//! - After a COMMIT without an answer, the fence tells whether the write was applied, before the write is tried again. If this cannot
+//!   be found out in time, the outcome is [`Refusal::OutcomeUnknown`].
 //! - A [`Reader`] sees every write that was acknowledged before its SELECT was sent.
-//! - A [`Snapshot`] shows the store as it was at one instant, every write acknowledged before it included.
-//! - Keys and values are bytes: nothing is folded, padded or cut.
+//! - A [`Snapshot`] shows the store as it was at one instant, with every write that was acknowledged before.
+//! - Keys and values are compared and stored byte for byte: nothing is folded, padded or cut.
+//!
+//! A write goes from [`Writer`] through the queue of a lane (`lane`) into a transaction (`plan`, `fence`) of an engine (`engine`,
+//! `mysql`, `sqlite`). Reads go from [`Reader`] or [`Scanner`] to an engine.
 
 mod engine;
 mod entry;

@@ -1,4 +1,4 @@
-//! The sweeper: removes what has been dead for long, a little at a time, one sweeper at a time.
+//! The sweeper: removes entries that have been dead for long, in small transactions, by one process at a time.
 
 pub(crate) mod hint;
 
@@ -12,20 +12,20 @@ use tracing::{debug, warn};
 use crate::error::Error;
 use crate::store::Store;
 
-/// How a round of the sweeper ended.
+/// The result of a round of the sweeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
-    /// Nothing is ripe any more; so many entries were removed.
+    /// Nothing is ripe any more. The number of removed entries.
     Swept(u64),
-    /// Another process sweeps.
+    /// Another process is sweeping.
     Elsewhere,
-    /// The database could not be reached, or somebody held a row for too long.
+    /// The database could not be reached, or a row was locked for too long.
     Failed,
 }
 
-/// Sweeps `store` every `every` in a task of `tracker`, until `stop`; `observe` is told of each round.
+/// Starts a task of `tracker` that sweeps `store` at the interval `every` until `stop`, and calls `observe` after each round.
 ///
-/// However many processes sweep a store, one does at a time: a round that finds another under way does nothing.
+/// Several processes may sweep one store: a round does nothing while another process is sweeping.
 pub fn sweep(
     store: &Store,
     every: Duration,
@@ -38,19 +38,19 @@ pub fn sweep(
         stop.run_until_cancelled(async {
             let mut due = interval(every);
             due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            // The first tick comes at once: a store just opened has other things to do.
+            // The first tick comes at once, when a process that just started has other work.
             due.tick().await;
             let mut is_failing = false;
             loop {
                 due.tick().await;
-                // A round is a large future, and rare.
+                // Boxed, because the future of a round is large and rare.
                 observe(match Box::pin(store.engine.sweep()).await {
                     Ok(removed) => {
                         is_failing = false;
                         removed.map_or(Round::Elsewhere, Round::Swept)
                     }
                     Err(Error::Conflict(reason)) => {
-                        debug!(%reason, "a sweep was in the way of a writer");
+                        debug!(%reason, "the sweeper and a writer were in conflict; trying again");
                         Round::Failed
                     }
                     Err(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {

@@ -1,4 +1,4 @@
-//! Time as columns hold it: whole microseconds, by the clock of this machine since 1970.
+//! Time in the unit of the columns: microseconds since 1970.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,15 +6,15 @@ use crate::error::Error;
 
 /// The clock of this machine, in microseconds since 1970.
 ///
-/// Revisions and expiries are made of such numbers. Where the clock has none, nothing may be written: a tombstone, which
-/// expired in 1970, would come to life.
+/// Revisions and expiries are such numbers. While the clock is before 1970, nothing may be written: a tombstone, which expired in
+/// 1970, would be live.
 pub(crate) fn now() -> Result<u64, Error> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = since.ok().and_then(|since| u64::try_from(since.as_micros()).ok());
-    micros.ok_or_else(|| Error::NotReady("the clock of this machine shows no time since 1970".into()))
+    micros.ok_or_else(|| Error::NotReady("the clock of this machine is before 1970".into()))
 }
 
-/// So many seconds in microseconds.
+/// `seconds` in microseconds.
 pub(crate) fn micros(seconds: u64) -> Result<u64, Error> {
     let micros = seconds.checked_mul(1_000_000);
     micros.ok_or_else(|| Error::Internal(format!("{seconds} seconds do not fit a column").into()))

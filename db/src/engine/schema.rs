@@ -1,22 +1,22 @@
-//! Whether the schema in a database fits this program; the rule is the same for both engines.
+//! Whether the schema of a database fits this program. Both engines have the same rule.
 
 use sqlx::migrate::Migrator;
 
 use crate::error::Error;
 
-/// A newer schema fits an older program if each migration it lacks begins its name with this.
+/// A newer schema fits an older program if the names of all migrations that the program lacks begin with this word.
 const COMPATIBLE: &str = "compatible";
 
-/// A migration as the database remembers it.
+/// A migration in the list of the database.
 #[derive(Debug)]
 pub(crate) struct AppliedMigration {
     pub(crate) version: i64,
     pub(crate) description: String,
-    /// False while it runs, and for ever if it failed.
+    /// False while the migration runs, and after it failed.
     pub(crate) done: bool,
 }
 
-/// Whether a program that has `needed` can work on a schema that has `applied`.
+/// Checks whether a program with the migrations `needed` can work on a schema with the migrations `applied`.
 pub(crate) fn fits(needed: &Migrator, applied: &[AppliedMigration]) -> Result<(), Error> {
     for migration in needed.iter() {
         if !applied.iter().any(|a| a.version == migration.version && a.done) {
@@ -28,8 +28,9 @@ pub(crate) fn fits(needed: &Migrator, applied: &[AppliedMigration]) -> Result<()
         applied.iter().find(|a| !needed.version_exists(a.version) && !a.description.starts_with(COMPATIBLE));
     match newer {
         Some(AppliedMigration { version, .. }) => {
-            let reason =
-                format!("the schema has migration {version}, which this version does not know: upgrade it");
+            let reason = format!(
+                "the schema has migration {version}, which this program does not know: upgrade the program"
+            );
             Err(Error::NotReady(reason.into()))
         }
         None => Ok(()),

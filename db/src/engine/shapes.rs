@@ -1,34 +1,36 @@
-//! The few sizes a statement comes in, so that each is prepared once and cached.
+//! The few sizes of a statement. Each size is prepared once and cached.
 
 use std::sync::Arc;
 
-/// Up to this many rows there is a statement for every number.
+use crate::plan::run::Row;
+
+/// Up to this number of rows, there is a statement for every number.
 const EXACT_MAX: usize = 16;
 
-/// The sizes above that; more rows are several statements.
+/// The larger sizes. More rows take several statements.
 const LARGE: [usize; 8] = [24, 32, 48, 64, 96, 128, 192, 256];
 
-/// The most keys of one SELECT, and so of one [`Reader::get`].
+/// The most keys of one SELECT, and so of one [`crate::Reader::get`].
 pub(crate) const KEYS_PER_SELECT_MAX: usize = 128;
 
-/// How many statement texts one kind of statement can have.
+/// How many sizes a statement with rows can have.
 pub(crate) const SHAPES: usize = EXACT_MAX + LARGE.len();
 
-/// The largest size that `rows` fill. Rows of an upsert are never padded: a repeat would be counted.
+/// The largest size that `rows` rows fill. Rows of an upsert are never padded, because a repeated row would be counted.
 pub(crate) fn filled(rows: usize) -> usize {
     if rows <= EXACT_MAX {
         return rows;
     }
-    // Too few for the smallest of these, they fill the largest exact size.
+    // Too few rows for the smallest of these sizes fill the largest exact size.
     LARGE.iter().rev().copied().find(|&size| size <= rows).unwrap_or(EXACT_MAX)
 }
 
-/// The smallest power of two that holds `keys`: an IN list is padded by repeating its last key.
+/// The size of a list of `keys` keys: the next power of two. A list is padded by repeating its last key.
 pub(crate) fn padded(keys: usize) -> usize {
     keys.next_power_of_two()
 }
 
-/// `items`, the last one repeated until a prepared size is full.
+/// `items`, padded to a prepared size by repeating the last one.
 pub(crate) fn pad<T>(items: impl ExactSizeIterator<Item = T> + Clone) -> impl Iterator<Item = T>
 where
     T: Copy,
@@ -38,7 +40,7 @@ where
     items.chain(std::iter::repeat_n(last, padding).flatten())
 }
 
-/// Texts of one kind of statement, each made when its size is first needed.
+/// The texts of one statement for each size. A text is made when its size is first needed.
 #[derive(Debug)]
 pub(crate) struct StatementTexts {
     text: fn(usize) -> String,
@@ -59,12 +61,36 @@ impl StatementTexts {
     }
 }
 
-/// `condition` repeated `count` times, of which one must hold.
+/// A statement that writes rows, with texts for rows that never expire and texts for rows that may.
+#[derive(Debug)]
+pub(crate) struct RowStatement {
+    plain: StatementTexts,
+    expiring: StatementTexts,
+}
+
+impl RowStatement {
+    pub(crate) fn new(plain: fn(usize) -> String, expiring: fn(usize) -> String) -> Self {
+        Self { plain: StatementTexts::new(plain), expiring: StatementTexts::new(expiring) }
+    }
+
+    /// The text for `rows`.
+    pub(crate) fn of(&mut self, rows: &[Row<'_>]) -> Arc<str> {
+        let texts = if may_expire(rows) { &mut self.expiring } else { &mut self.plain };
+        texts.of(rows.len())
+    }
+}
+
+/// Whether one of `rows` may expire, so that the statement has arguments for it.
+pub(crate) fn may_expire(rows: &[Row<'_>]) -> bool {
+    rows.iter().any(|row| row.expiry.ends())
+}
+
+/// `condition` repeated `count` times, joined by `or`.
 pub(crate) fn either(condition: &str, count: usize) -> String {
     vec![condition; count].join(" or ")
 }
 
-/// `part` repeated `count` times, with commas between.
+/// `part` repeated `count` times, joined by commas.
 pub(crate) fn list(part: &str, count: usize) -> String {
     vec![part; count].join(", ")
 }

@@ -1,4 +1,4 @@
-//! What a key and a value may be, and what an op shows of its revision.
+//! Limits of keys and values, and which outcomes show revisions.
 
 use super::*;
 

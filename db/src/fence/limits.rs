@@ -24,14 +24,14 @@ pub(crate) struct TimeLimits<'b> {
 }
 
 impl<'b> TimeLimits<'b> {
-    /// For a lane without a batch. A write that arrives meanwhile waits for the end of a statement, so there is [`GRACE`].
+    /// For a lane without a batch. A write that arrives meanwhile waits until the statement ends, so the limit is [`GRACE`].
     pub(crate) fn idle() -> Self {
         let now = Instant::now();
         Self { connect_by: now + CONNECT_TIMEOUT, end_by: now + GRACE, batcher: None }
     }
 
-    /// For an attempt to commit `batch`: a connection must be there at its first deadline, and a statement must have ended
-    /// [`GRACE`] later. A batch whose writes are all answered counts as due now.
+    /// For an attempt to commit `batch`: a connection must be open at its first deadline, and a statement must end at most [`GRACE`]
+    /// later. A batch without writes counts as due now.
     pub(crate) fn for_batch(batch: &Batch, batcher: &'b mut Batcher) -> Self {
         let deadline = batch.deadline().unwrap_or_else(Instant::now);
         Self { connect_by: deadline, end_by: deadline + GRACE, batcher: Some(batcher) }

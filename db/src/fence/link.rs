@@ -1,4 +1,4 @@
-//! The connection of a lane, and its row in `writers`.
+//! The connection of a lane, and the lane's row in `writers`.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::error::Error;
 use crate::lane::state::LaneState;
 use crate::timeouts::{CONNECT_TIMEOUT, within};
 
-/// After this time without a write a lane takes a new id, long before the sweeper deletes its row (after a day).
+/// A lane that wrote nothing for this long takes a new id, long before the sweeper deletes its row (after a day).
 const ROW_AGE_MAX: Duration = Duration::from_hours(6);
 
-/// A connection attempt. It goes on when the future that waits for it is dropped.
+/// A connection attempt. It goes on when the future that awaits it is dropped.
 type Connecting<S> = BoxFuture<'static, Result<S, Error>>;
 
 /// The connection of a lane, one at a time, and its row in `writers`.
@@ -28,25 +28,25 @@ pub(crate) struct Link<E: WriteEngine> {
     state: LaneState,
     /// For new ids.
     random: StdRng,
-    /// The key of the lane's row: new at each start, and when the row cannot be trusted.
+    /// The key of the lane's row. A new one is taken at each start, and when the row cannot be trusted.
     id: u64,
     is_registered: bool,
-    /// The number of the batch under way, or of the next one if its fence is passed.
+    /// The number of the present batch, or of the next batch if its fence is passed.
     seq: u64,
-    /// When the fence was last tried, or this id was made.
+    /// When the fence was last tried, or when the id was made.
     fenced: Instant,
     connection: ConnectionState<E::Session>,
-    /// The connection before this one, which may still hold a lock on the row. `None` if it must not be killed.
+    /// The previous connection, which may still lock the row. `None` if it must not be killed.
     previous: Option<E::Identity>,
 }
 
-/// The connection of a lane. While a batch uses it, the batch has it.
+/// The state of a lane's connection. While a transaction uses the connection, it is not here.
 enum ConnectionState<S> {
-    /// There is none here.
+    /// There is no connection here.
     Closed,
-    /// It is being opened, as long as somebody waits for that.
+    /// The connection is being opened, but only while somebody waits for it.
     Opening(Connecting<S>),
-    /// It is open, without a transaction.
+    /// The connection is open, without a transaction.
     Idle(S),
     /// The fence of the next batch is passed.
     Fenced(FencedTransaction<S>),
@@ -54,13 +54,13 @@ enum ConnectionState<S> {
 
 /// How the transaction of a batch began.
 pub(super) enum Begun<S> {
-    /// The fence matched: no earlier attempt under this number was applied, nor will be.
+    /// The fence matched: no earlier attempt with this seq took effect or will.
     Passed(FencedTransaction<S>),
-    /// The fence matched no row. This seq is in the lane's row; `None`: the row is gone.
+    /// The fence matched no row. The seq in the lane's row; `None`: the row is gone.
     Missed(Option<u64>),
 }
 
-/// Why no transaction began. The connection is already rolled back or given up.
+/// Why no transaction began. The connection is rolled back or given up already.
 #[derive(Debug)]
 pub(super) struct Failed(pub(super) Error);
 
@@ -97,14 +97,14 @@ impl<E: WriteEngine> Link<E> {
     /// Gives the next batch its own seq.
     pub(crate) fn next_batch(&mut self) {
         match self.connection {
-            // A fence that no batch has used is the fence of the next one.
+            // The passed fence has no batch yet, so it belongs to the next batch.
             ConnectionState::Fenced(_) => {}
             ConnectionState::Closed | ConnectionState::Opening(_) | ConnectionState::Idle(_) => self.seq += 1,
         }
     }
 
-    /// Opens a connection unless there is one. The log says once why there is none, however often this is tried. Dropping the
-    /// future does not end the attempt.
+    /// Opens a connection unless there is one. Logs each reason for a failure once. Dropping the future does not end the connection
+    /// attempt.
     pub(crate) async fn open(&mut self, limits: &mut TimeLimits<'_>) -> Result<(), Error> {
         if matches!(self.connection, ConnectionState::Closed) {
             let connecting = connect(self.engine.clone(), self.id, self.is_registered).boxed();
@@ -133,7 +133,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Begins the transaction of a batch: connects if needed, and passes the fence unless that was done ahead.
+    /// Begins the transaction of a batch: connects if needed, and passes the fence unless it is passed already.
     pub(super) async fn begin(
         &mut self,
         revs: u64,
@@ -150,8 +150,8 @@ impl<E: WriteEngine> Link<E> {
         self.fence(revs, limits).await
     }
 
-    /// Passes the fence of the next batch before that comes, where this saves a round trip. Locks nothing but the lane's own
-    /// row, until the batch ends or [`Link::release_fence`].
+    /// Passes the fence of the next batch before the batch comes, if this saves a round trip. Locks only the lane's own row, until
+    /// the batch ends or [`Link::release_fence`].
     pub(crate) async fn fence_ahead(&mut self, revs: u64, limits: &mut TimeLimits<'_>) {
         match self.connection {
             ConnectionState::Idle(_) if E::ROUND_TRIPS => {}
@@ -162,14 +162,14 @@ impl<E: WriteEngine> Link<E> {
                 return;
             }
         }
-        // On failure nothing is kept: the next batch passes the fence itself.
+        // After a failure, the next batch passes the fence itself.
         if let Ok(Begun::Passed(transaction)) = self.fence(revs, limits).await {
             self.connection = ConnectionState::Fenced(transaction);
         }
     }
 
-    /// Passes the fence on the idle connection. Before that, kills the earlier connection of this lane that may still lock the
-    /// row: to wait for its lock would take as long as a write has, or longer.
+    /// Passes the fence on the idle connection. First kills the previous connection of this lane, which may still lock the row: waiting
+    /// for the lock could take longer than the writes have.
     async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> Result<Begun<E::Session>, Failed> {
         let mut session = match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
             ConnectionState::Idle(session) => session,
@@ -200,10 +200,10 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Sends COMMIT and waits for its answer. After an error nobody knows whether it was carried out.
+    /// Sends COMMIT and waits for its answer. After an error it is unknown whether COMMIT took effect.
     ///
-    /// After an error the next connection does not kill this one: to kill a connection whose COMMIT waits for disk space stops
-    /// all of `MySQL`. If COMMIT never arrived, the server closes the connection by itself (`wait_timeout`).
+    /// The next connection does not kill one whose COMMIT failed: if COMMIT waits for disk space, killing its connection stops all of
+    /// `MySQL`. If COMMIT never arrived, the server closes the connection by itself (`wait_timeout`).
     pub(super) async fn commit(
         &mut self,
         mut transaction: FencedTransaction<E::Session>,
@@ -220,7 +220,7 @@ impl<E: WriteEngine> Link<E> {
         committed
     }
 
-    /// Ends a transaction that will not be committed, perhaps because of `error`.
+    /// Ends a transaction without COMMIT. `error` is the reason, if there is one.
     pub(super) async fn roll_back(
         &mut self,
         transaction: FencedTransaction<E::Session>,
@@ -243,7 +243,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Ends the transaction of a fence that was passed ahead, if there is one.
+    /// Ends the transaction of a fence that was passed ahead, if there is such a transaction.
     pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
         match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
             ConnectionState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
@@ -253,7 +253,7 @@ impl<E: WriteEngine> Link<E> {
 
     /// Sends a statement on an idle connection, so that the server keeps it open, and finds out whether it still works.
     pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
-        // The statement may commit: a fence that is committed without its batch protects nothing.
+        // The statement may commit, and a fence that is committed without its batch protects nothing.
         self.release_fence(limits).await;
         if self.fenced.elapsed() > ROW_AGE_MAX {
             return self.renew_id();
@@ -267,15 +267,15 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Notes that `session` failed with `error` and will be dropped.
+    /// Notes that `session` failed with `error`. The caller drops it.
     fn give_up(&mut self, session: &E::Session, error: &Error) {
         warn!(%error, lane = self.id, "database connection given up");
-        // The first one that was given up is the one that may hold the row: those after it only waited for it.
+        // The first connection that was given up may lock the row. Later ones only waited for that lock.
         self.previous.get_or_insert_with(|| E::identity(session));
         self.state.set(Err(error.to_string()));
     }
 
-    /// Takes a new id and a new connection: from now on the old row means nothing for this lane.
+    /// Takes a new id and a new connection. The old row no longer matters to this lane.
     pub(super) fn renew_id(&mut self) {
         (self.id, self.is_registered, self.seq) = (fresh_id(&mut self.random), false, 1);
         (self.connection, self.previous) = (ConnectionState::Closed, None);
@@ -283,11 +283,11 @@ impl<E: WriteEngine> Link<E> {
     }
 }
 
-/// Opens a connection, and adds the lane's row unless it is there. At most [`CONNECT_TIMEOUT`].
-async fn connect<E: WriteEngine>(engine: E, lane: u64, registered: bool) -> Result<E::Session, Error> {
+/// Opens a connection, and adds the lane's row unless `is_registered`. Takes at most [`CONNECT_TIMEOUT`].
+async fn connect<E: WriteEngine>(engine: E, lane: u64, is_registered: bool) -> Result<E::Session, Error> {
     within(CONNECT_TIMEOUT, async {
         let mut session = engine.connect().await?;
-        if !registered {
+        if !is_registered {
             session.register(lane).await?;
         }
         Ok(session)
@@ -295,7 +295,7 @@ async fn connect<E: WriteEngine>(engine: E, lane: u64, registered: bool) -> Resu
     .await
 }
 
-/// A random id, so that no other lane has it; of 63 bits, to fit the signed column of `SQLite`.
+/// A random id, which no other lane has. It has 63 bits, to fit the signed column of `SQLite`.
 fn fresh_id(random: &mut StdRng) -> u64 {
     random.random::<u64>() >> 1
 }

@@ -1,4 +1,4 @@
-//! A batch under way: the writes that one transaction carries, and what they are answered.
+//! A batch: the writes of one transaction, and their outcomes.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use crate::entry::{Refusal, Write, WriteOutcome};
 use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::pending::Pending;
 
-/// How far past its deadline a write may be answered because a statement is under way.
+/// How long after its deadline a write may get its outcome, because a statement is running.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// Revisions that the fence reserves before it is known how many the batch needs. Enough unless one key has more ops than that
-/// in a batch. Unused ones are skipped.
+/// How many revisions the fence reserves before the need of the batch is known. They are too few only if one key has more ops in the
+/// batch. Unused revisions are skipped.
 pub(crate) const REVS_RESERVED: u64 = 512;
 
-/// The writes of one batch that are not answered yet, and what was told of the others.
+/// The writes of a batch that have no outcome yet, and figures of the whole batch.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pending: Vec<Pending>,
-    /// A COMMIT with every write of the batch was sent, and its outcome is unknown.
+    /// Whether a COMMIT with every write of the batch was sent and its outcome is unknown.
     commit_sent: bool,
     /// Attempts, including those that got no connection.
     attempts: u32,
     /// Revisions that the fence reserves.
     pub(crate) revs: u64,
     begun: Instant,
-    /// The commit; linked to every message it carries.
+    /// The commit. Links to the message of every write.
     span: Span,
-    /// The bytes of all writes that were ever in it, see [`Write::bytes`].
+    /// The bytes of all writes, finished ones included, see [`Write::bytes`].
     bytes: usize,
-    /// The ops of all writes that were ever in it.
+    /// The ops of all writes, finished ones included.
     ops: usize,
     committed: usize,
     refused: usize,
@@ -59,7 +59,7 @@ impl Batch {
         }
     }
 
-    /// How many writes are not answered yet.
+    /// How many writes have no outcome yet.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
@@ -68,17 +68,17 @@ impl Batch {
         &self.pending
     }
 
-    /// The writes that are not answered yet, but for the first `written`.
+    /// The writes without an outcome, except the first `written`.
     pub(crate) fn writes_from(&self, written: usize) -> impl Iterator<Item = &Write> {
         self.pending[written..].iter().map(|pending| &pending.write)
     }
 
-    /// Whether nothing fits any more.
+    /// Whether the batch is full.
     pub(crate) fn is_full(&self, config: &WriterConfig) -> bool {
         self.ops >= config.batch_ops_max.get() || self.bytes >= config.batch_bytes_max
     }
 
-    /// Whether `write` fits; the first always does.
+    /// Whether `write` fits. The first write always does.
     pub(crate) fn has_room(&self, write: &Write, config: &WriterConfig) -> bool {
         let ops = self.ops + write.ops().len();
         self.pending.is_empty()
@@ -93,30 +93,30 @@ impl Batch {
         self.pending.push(pending);
     }
 
-    /// Counts another attempt, and gives the span that it belongs to.
+    /// Counts another attempt. Returns the span of the commit.
     pub(crate) fn begin_attempt(&mut self) -> Span {
         self.attempts += 1;
         self.span.clone()
     }
 
-    /// Whether no attempt but this one was ever begun.
+    /// Whether the present attempt is the first one.
     pub(crate) fn is_first_attempt(&self) -> bool {
         self.attempts == 1
     }
 
-    /// Records the outcomes of the writes after the first `written`. They count if the transaction under way commits.
-    pub(crate) fn record_outcomes(&mut self, written: usize, settled: Vec<WriteOutcome>) {
+    /// Records the outcomes of the writes after the first `written`. They are valid if the present transaction commits.
+    pub(crate) fn record_outcomes(&mut self, written: usize, outcomes: Vec<WriteOutcome>) {
         let pending = &mut self.pending[written..];
-        assert_eq!(pending.len(), settled.len(), "a plan settles each of its writes");
-        for (pending, settled) in pending.iter_mut().zip(settled) {
-            pending.settled = Some(settled);
+        assert_eq!(pending.len(), outcomes.len(), "a plan has an outcome for each of its writes");
+        for (pending, outcome) in pending.iter_mut().zip(outcomes) {
+            pending.outcome = Some(outcome);
         }
     }
 
     /// Notes that a COMMIT with every write of the batch is about to be sent.
     pub(crate) fn mark_commit_sent(&mut self) {
         assert!(
-            self.pending.iter().all(|pending| pending.settled.is_some()),
+            self.pending.iter().all(|pending| pending.outcome.is_some()),
             "outcomes are known before COMMIT"
         );
         self.commit_sent = true;
@@ -127,15 +127,15 @@ impl Batch {
         self.commit_sent
     }
 
-    /// No COMMIT so far had an effect, nor will have: forgets the outcomes of its attempt.
+    /// No COMMIT of an earlier attempt took effect or will: forgets its outcomes.
     pub(crate) fn clear_outcomes(&mut self) {
         self.commit_sent = false;
         for pending in &mut self.pending {
-            pending.settled = None;
+            pending.outcome = None;
         }
     }
 
-    /// The last attempt whose fence matched is committed: answers each write with its outcome.
+    /// The last attempt whose fence matched is committed: gives each write its outcome.
     pub(crate) fn acknowledge(&mut self) {
         self.committed += self.pending.len();
         for pending in self.pending.drain(..) {
@@ -143,33 +143,33 @@ impl Batch {
         }
     }
 
-    /// Answers the writes whose deadline has passed: with [`Refusal::OutcomeUnknown`] if a COMMIT may have applied them, otherwise
+    /// Refuses the writes whose deadline has passed: with [`Refusal::OutcomeUnknown`] if a COMMIT may have applied them, otherwise
     /// with `if_not_sent`.
     pub(crate) fn refuse_late(&mut self, if_not_sent: Refusal) {
         let now = Instant::now();
         let refusal = if self.commit_sent { Refusal::OutcomeUnknown } else { if_not_sent };
         for pending in self.pending.extract_if(.., |pending| pending.deadline <= now) {
             self.refused += 1;
-            pending.answer(Err(refusal));
+            pending.finish(Err(refusal));
         }
     }
 
-    /// Answers all writes with [`Refusal::OutcomeUnknown`].
-    pub(crate) fn answer_unknown(&mut self) {
+    /// Refuses all writes with [`Refusal::OutcomeUnknown`].
+    pub(crate) fn refuse_unknown(&mut self) {
         self.refused += self.pending.len();
         for pending in self.pending.drain(..) {
-            pending.answer(Err(Refusal::OutcomeUnknown));
+            pending.finish(Err(Refusal::OutcomeUnknown));
         }
     }
 
-    /// The time since it was taken out of the queue.
+    /// The time since the batch was taken out of the queue.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// What became of the batch. `refused_waiting` writes were refused in the queue meanwhile, and count too.
+    /// The report of the batch. Counts `refused_waiting` more refusals, of writes that were still in the queue.
     pub(crate) fn report(&self, refused_waiting: usize) -> BatchReport {
-        assert!(self.pending.is_empty(), "a batch is settled when each of its writes is answered");
+        assert!(self.pending.is_empty(), "a batch is finished when each of its writes is");
         self.span.record("attempts", self.attempts);
         self.span.record("db.operation.batch.size", self.committed + self.refused);
         let (attempts, elapsed) = (self.attempts, self.elapsed());
@@ -182,7 +182,7 @@ impl Batch {
         self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// The first deadline of its writes, if there are any.
+    /// The first deadline of its writes. `None` if there are no writes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.deadline).min()
     }

@@ -10,14 +10,14 @@ use crate::lane::config::WriterConfig;
 use crate::lane::receiver::{QueueReceiver, Received};
 use crate::lane::state::LaneState;
 
-/// The receiver of a lane and the limits of a batch.
+/// The queue of a lane and the limits of a batch.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     receiver: QueueReceiver,
     config: WriterConfig,
     state: LaneState,
-    /// The time that a commit is expected to take: that of the last committed batch, at most [`GRACE`] and at most half of
-    /// `op_timeout`. A write with less time left is refused before it costs a rollback.
+    /// The expected time of a commit: the time of the last committed batch, but at most [`GRACE`] and at most half of `op_timeout`. A
+    /// write with less time left is refused before it costs a rollback.
     lead: Duration,
     /// Writes refused in the queue since the last [`Batcher::take_refused`].
     refused: usize,
@@ -28,17 +28,17 @@ impl Batcher {
         Self { receiver, config, state, lead: Duration::ZERO, refused: 0 }
     }
 
-    /// Whether no write waits.
+    /// Whether the queue is empty.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.receiver.is_empty()
     }
 
-    /// Waits until a write comes. Dropping the future loses nothing. Only while no write waits.
+    /// Waits for a write. Cancel-safe. Only while the queue is empty.
     pub(crate) async fn receive(&mut self) -> Received {
         self.receiver.receive().await
     }
 
-    /// A batch of the writes that wait, up to its limits; it may be empty. Writes with too little time left are refused.
+    /// A batch of waiting writes, up to its limits. Refuses writes with too little time left, so the batch may be empty.
     pub(crate) fn next_batch(&mut self) -> Batch {
         let mut batch = Batch::new();
         self.receiver.begin_batch();
@@ -58,7 +58,7 @@ impl Batcher {
             let next = self.receiver.next().expect("it was there");
             if is_late {
                 self.refused += 1;
-                next.answer(Err(self.refusal()));
+                next.finish(Err(self.refusal()));
             } else {
                 batch.add(next);
             }
@@ -70,7 +70,7 @@ impl Batcher {
         let refusal = self.refusal();
         for late in self.receiver.take_late(Instant::now()) {
             self.refused += 1;
-            late.answer(Err(refusal));
+            late.finish(Err(refusal));
         }
     }
 
@@ -79,13 +79,13 @@ impl Batcher {
         std::mem::take(&mut self.refused)
     }
 
-    /// The first deadline of the waiting writes, as far as they are in the buffers.
+    /// The first deadline of the waiting writes in the buffers.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         self.receiver.deadline()
     }
 
-    /// In a first attempt, writes that arrived meanwhile join the batch: its COMMIT is not sent yet. Stops at the first write
-    /// that has a key of the first `written` writes of the batch, because a plan cannot build on rows of its own transaction.
+    /// Adds waiting writes to a batch in its first attempt, before its COMMIT is sent. Stops at the first write that shares a key with
+    /// the first `written` writes of the batch, because a plan cannot build on rows of its own transaction.
     pub(crate) fn add_waiting(&mut self, batch: &mut Batch, written: usize) {
         if batch.is_first_attempt() && !batch.is_full(&self.config) && !self.receiver.is_empty() {
             let most = self.receiver.count_before_keys_of(&batch.pending()[..written]);
@@ -93,14 +93,14 @@ impl Batcher {
         }
     }
 
-    /// Learns from a batch that was committed after `elapsed`, retries included.
+    /// Learns from a batch that was committed after `elapsed`, which includes retries.
     pub(crate) fn committed(&mut self, elapsed: Duration) {
         // At most half of `op_timeout`: with all of it, one slow commit would make the lane refuse every new write, and
         // there would never be another commit to learn from.
         self.lead = elapsed.min(GRACE).min(self.config.op_timeout / 2);
     }
 
-    /// What to answer a write that cannot be committed in time.
+    /// The refusal of a write that cannot be committed in time.
     pub(crate) fn refusal(&self) -> Refusal {
         self.state.refusal()
     }

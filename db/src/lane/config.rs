@@ -6,22 +6,22 @@ use std::time::Duration;
 /// Limits of the write side of one process.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterConfig {
-    /// Lanes of single ops; each has a queue, a task and a connection of its own, and atomic writes have one more.
-    /// `SQLite` has one writer: always one for both.
+    /// The number of lanes for single ops. Each lane has a queue, a task and a connection of its own. Atomic writes have one lane
+    /// more. `SQLite` always has one lane for all writes.
     pub lanes: NonZeroUsize,
     /// The most ops of one transaction. The first write of a batch is taken however many ops it has.
     pub batch_ops_max: NonZeroUsize,
     /// The most bytes of one transaction, see [`crate::Write::bytes`]. The first write of a batch is taken whatever its size.
     pub batch_bytes_max: usize,
-    /// The most writes that wait in each of the two channels of a lane, for the front and the back of its queue.
+    /// The most writes in each of the two channels of a lane, one for each priority.
     pub queue_ops_max: NonZeroUsize,
-    /// The most bytes of writes that are not answered yet, in the whole process, see [`crate::Write::bytes`]. At least one write must fit.
+    /// The most bytes of all writes in the process that have no outcome yet, see [`crate::Write::bytes`]. At least one write must fit.
     pub queue_bytes_max: u32,
-    /// The time limit of a write, from its receipt. Its answer comes at most a second later, if a statement is under way.
+    /// The time limit of a write, from its receipt. While a statement is running, the outcome may come up to a second later.
     pub op_timeout: Duration,
 }
 
-/// What is told of each settled batch, for metrics.
+/// The report of a finished batch, for metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchReport {
     /// Writes that were acknowledged.
@@ -30,6 +30,6 @@ pub struct BatchReport {
     pub refused: usize,
     /// Attempts, including those that got no connection.
     pub attempts: u32,
-    /// From taking the batch out of the queue to its last answer.
+    /// From taking the batch out of the queue to its last outcome.
     pub elapsed: Duration,
 }

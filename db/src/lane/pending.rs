@@ -1,4 +1,4 @@
-//! A write on its way through a lane, and its answer.
+//! A write in a lane, and its ticket.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,15 +14,16 @@ use crate::entry::{Refusal, Write, WriteOutcome};
 pub(crate) struct Pending {
     pub(crate) write: Write,
     pub(crate) deadline: Instant,
-    /// The message this write came in; the commit links to it.
+    /// The message of this write. The span of the commit links to it.
     pub(crate) span: Span,
-    /// Its outcome, if the transaction under way commits.
-    pub(crate) settled: Option<WriteOutcome>,
-    answer: oneshot::Sender<Result<WriteOutcome, Refusal>>,
-    _bytes: OwnedSemaphorePermit,
+    /// The outcome of this write if the present transaction commits.
+    pub(crate) outcome: Option<WriteOutcome>,
+    sender: oneshot::Sender<Result<WriteOutcome, Refusal>>,
+    /// Its bytes of the queue, until it is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
-/// The answer to one write, to be awaited. Dropping it does not undo the write.
+/// A future of the outcome of a queued write. Dropping it does not undo the write.
 #[derive(Debug)]
 pub struct Ticket(oneshot::Receiver<Result<WriteOutcome, Refusal>>);
 
@@ -30,24 +31,24 @@ impl Pending {
     pub(crate) fn new(
         write: Write,
         span: Span,
-        bytes: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         deadline: Instant,
     ) -> (Self, Ticket) {
-        let (answer, ticket) = oneshot::channel();
-        let pending = Self { write, deadline, span, settled: None, answer, _bytes: bytes };
+        let (sender, ticket) = oneshot::channel();
+        let pending = Self { write, deadline, span, outcome: None, sender, _permit: permit };
         (pending, Ticket(ticket))
     }
 
-    /// Answers with its outcome: the transaction is committed.
+    /// Gives the ticket its outcome: the transaction is committed.
     pub(crate) fn acknowledge(mut self) {
-        let settled = self.settled.take().expect("an attempt that was committed has settled what it carries");
-        self.answer(Ok(settled));
+        let outcome = self.outcome.take().expect("a committed attempt has an outcome for each write");
+        self.finish(Ok(outcome));
     }
 
-    /// Sends the answer. If the client is gone, the answer is dropped.
-    pub(crate) fn answer(self, answer: Result<WriteOutcome, Refusal>) {
-        if self.answer.send(answer).is_err() {
-            tracing::trace!("a write was settled after its client had gone");
+    /// Gives the ticket its result. If the ticket is dropped, the result is dropped too.
+    pub(crate) fn finish(self, result: Result<WriteOutcome, Refusal>) {
+        if self.sender.send(result).is_err() {
+            tracing::trace!("the client of a write was gone before its outcome");
         }
     }
 }
@@ -56,7 +57,7 @@ impl Future for Ticket {
     type Output = Result<WriteOutcome, Refusal>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A lane that dies without an answer may have died after COMMIT.
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(Refusal::OutcomeUnknown)))
+        // A lane that died without a result may have died after COMMIT.
+        Pin::new(&mut self.0).poll(cx).map(|result| result.unwrap_or(Err(Refusal::OutcomeUnknown)))
     }
 }

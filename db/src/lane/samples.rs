@@ -1,4 +1,4 @@
-//! Writes for the tests of what they travel through.
+//! Sample writes for tests.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::entry::{Change, Expiry, Key, Op, Value, Write};
 use crate::lane::config::WriterConfig;
 use crate::lane::pending::{Pending, Ticket};
 
-/// A delete of `name`: 256 bytes and those of its key.
+/// A delete of `name`. Its size is 256 bytes and those of its key.
 fn delete(name: &str) -> Op {
     let key = Key::new(name.to_owned(), 512).expect("a short key");
     Op { key, change: Change::Delete, if_rev: None, asks_rev: false }
 }
 
-/// A set of `name`, which never expires and shows no revision.
+/// A set of `name` that never expires and shows no revision.
 pub(crate) fn set(name: &str) -> Write {
     Write::One(Op { asks_rev: false, ..set_and_ask(name) })
 }
@@ -30,28 +30,28 @@ pub(crate) fn set_and_ask(name: &str) -> Op {
     Op { key, change: Change::Set(value, Expiry::Never), if_rev: None, asks_rev: true }
 }
 
-/// `write`, which falls due so many milliseconds from now, and its answer.
+/// `write` with a deadline in `millis` milliseconds, and its ticket.
 fn pending(write: Write, millis: u64) -> (Pending, Ticket) {
     let bytes = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is open");
     Pending::new(write, Span::none(), bytes, Instant::now() + Duration::from_millis(millis))
 }
 
-/// A delete of `name` that falls due so many milliseconds from now, and its answer.
+/// A delete of `name` with a deadline in `millis` milliseconds, and its ticket.
 pub(crate) fn due(name: &str, millis: u64) -> (Pending, Ticket) {
     pending(Write::One(delete(name)), millis)
 }
 
-/// One atomic write that deletes all `names`.
+/// One atomic write that deletes all `names`, with a deadline in `millis` milliseconds, and its ticket.
 pub(crate) fn atomic(names: &[&str], millis: u64) -> (Pending, Ticket) {
     pending(Write::Atomic(names.iter().map(|name| delete(name)).collect()), millis)
 }
 
-/// The keys of a write, one behind the other.
+/// The keys of a write, joined.
 pub(crate) fn name(pending: &Pending) -> String {
     pending.write.ops().iter().map(|op| op.key.as_str()).collect()
 }
 
-/// Limits of up to so many ops and bytes in a batch, for writes that have so much time.
+/// Limits of `ops` ops and `bytes` bytes in a batch, for writes with the time limit `op_timeout`.
 pub(crate) fn config(ops: usize, bytes: usize, op_timeout: Duration) -> WriterConfig {
     let some = |number| NonZeroUsize::new(number).expect("at least one");
     WriterConfig {

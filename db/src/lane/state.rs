@@ -1,10 +1,10 @@
-//! Whether a lane has a connection, for others to see.
+//! The state of a lane, for readiness checks and refusals.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::entry::Refusal;
 
-/// Whether a lane has a connection; the text says why not.
+/// Whether a lane has a connection. `Err`: why it has none.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneState(Arc<Mutex<Result<(), String>>>);
 
@@ -13,11 +13,11 @@ impl LaneState {
         Self(Arc::new(Mutex::new(Err("not connected yet".into()))))
     }
 
-    /// Takes the new state and answers whether it is another one than before.
+    /// Sets the state. Returns whether it changed.
     pub(crate) fn set(&self, state: Result<(), String>) -> bool {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *now != state;
-        *now = state;
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *current != state;
+        *current = state;
         changed
     }
 
@@ -25,7 +25,7 @@ impl LaneState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a write that must not wait any longer is told.
+    /// The refusal of a write that has no time left.
     pub(crate) fn refusal(&self) -> Refusal {
         match self.get() {
             Ok(()) => Refusal::Overloaded,

@@ -1,4 +1,4 @@
-//! What a lane sends when nothing goes wrong.
+//! The statements of a lane on a server without faults.
 
 use rand::SeedableRng as _;
 use tokio::time::sleep;
@@ -13,7 +13,7 @@ use crate::lane::sender::Priority;
 use crate::lane::writer::{Submitted, Writer};
 use crate::scripted::{FaultRates, Sabotage, Script, ScriptedEngine, ScriptedServer};
 
-/// A healthy server, and a writer of one lane on it.
+/// A server without faults, and a writer with one lane.
 struct Harness {
     server: ScriptedServer,
     writer: Writer,
@@ -27,7 +27,7 @@ impl Harness {
         harness
     }
 
-    /// Writes have so much time.
+    /// Writes have the time limit `op_timeout`.
     fn of<const ROUND_TRIPS: bool>(op_timeout: Duration) -> Self {
         Self::with::<ROUND_TRIPS>(op_timeout, Sabotage::None)
     }
@@ -40,7 +40,7 @@ impl Harness {
         Self { server, writer }
     }
 
-    /// Writes a key, and waits for the answer.
+    /// Writes a key, and waits for the outcome.
     async fn write(&self, name: &str) {
         self.try_write(name).await.expect("nothing goes wrong");
     }
@@ -51,7 +51,7 @@ impl Harness {
         ticket.expect("there is room").await
     }
 
-    /// The statements that the lane has sent since this was asked last.
+    /// The statements that the lane has sent since the last call.
     fn sent(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.server.state().statements)
     }
@@ -178,7 +178,7 @@ async fn a_lane_that_dies_is_not_ready() {
     assert_eq!(refused.err(), Some(Refusal::Unavailable));
 }
 
-/// Many sets of one key in one batch: how many fences that took, and the revisions.
+/// Sends `count` sets of one key in one batch. Returns the number of fences, and the revisions.
 async fn revisions_of_one_key(count: usize) -> (usize, Vec<u64>) {
     let harness = Harness::start::<true>().await;
     let submit = |_| {
@@ -188,14 +188,14 @@ async fn revisions_of_one_key(count: usize) -> (usize, Vec<u64>) {
             Submitted::Returned(..) => panic!("there is room"),
         }
     };
-    let settled = futures_util::future::join_all((0..count).map(submit)).await;
-    let rev = |settled: Result<WriteOutcome, Refusal>| match settled {
+    let outcomes = futures_util::future::join_all((0..count).map(submit)).await;
+    let rev = |outcome: Result<WriteOutcome, Refusal>| match outcome {
         Ok(WriteOutcome::One(Outcome::Created(Some(rev)) | Outcome::Updated(Some(rev)))) => rev.0,
         other => panic!("no set that shows its revision: {other:?}"),
     };
     let fences = harness.sent().iter().filter(|sent| **sent == "fence").count();
     assert_eq!(harness.server.state().tables.commits, 1);
-    (fences, settled.into_iter().map(rev).collect())
+    (fences, outcomes.into_iter().map(rev).collect())
 }
 
 #[tokio::test(start_paused = true)]

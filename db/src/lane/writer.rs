@@ -1,4 +1,4 @@
-//! The queue of writes: each goes to the lane of its key, waits there, and is answered after its commit.
+//! The write side of a process: each write goes into the queue of the lane of its key, and gets its outcome after the commit.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -23,18 +23,19 @@ use crate::lane::sender::{Priority, QueueDepth, QueueSender};
 use crate::lane::state::LaneState;
 use crate::store::Store;
 
-/// The write side of a process. Dropping every clone is the drain: what waits is still settled.
+/// The write side of a process. After the last clone is dropped, the writes that wait are still committed, and the lanes end.
 #[derive(Clone)]
 pub struct Writer {
-    /// By the hash of the key; the last is that of atomic writes, and on `SQLite` the only one.
+    /// The last one is the lane of atomic writes; on `SQLite` it is the only one.
     lanes: Arc<[LaneHandle]>,
+    /// The free bytes of the queues.
     bytes: Arc<Semaphore>,
-    /// What the hash of a key begins with, so that nobody can choose keys that all meet in one lane.
+    /// Random input of the hash of each key, so that nobody can choose keys that all belong to one lane.
     salt: u64,
     op_timeout: Duration,
 }
 
-/// How the lanes of a [`Writer`] are doing; holding it keeps nothing alive.
+/// The number of waiting writes and the state of each lane. Does not keep the lanes from ending.
 #[derive(Debug, Clone)]
 pub struct WriterHealth(Vec<(QueueDepth, LaneState)>);
 
@@ -43,20 +44,20 @@ struct LaneHandle {
     state: LaneState,
 }
 
-/// What became of a write that was offered to its queue.
+/// The result of [`Writer::try_submit`].
 #[derive(Debug)]
 pub enum Submitted {
-    /// It waits there for its answer.
+    /// The write is in the queue.
     Queued(Ticket),
-    /// It was not queued: the queue is full, or an atomic write is past its deadline. Hand it to [`Writer::submit`], which waits
-    /// or refuses.
+    /// The write is not in the queue: the queue is full, or an atomic write is past its deadline. Pass the write to [`Writer::submit`],
+    /// which waits or refuses.
     Returned(Write, Span),
 }
 
 impl Writer {
-    /// Starts the lanes on `tracker`; `observe` is called after each batch, in the lane's task.
+    /// Starts the lanes as tasks of `tracker`. Each lane calls `observe` after each batch.
     ///
-    /// The lanes end once every clone of the writer is dropped and all that waited is answered.
+    /// The lanes end once every clone of the writer is dropped and every waiting write has its outcome.
     pub fn start(
         store: &Store,
         config: WriterConfig,
@@ -76,7 +77,7 @@ impl Writer {
         Self::on(engine, E::lanes(config.lanes), config, tracker, random, observe)
     }
 
-    /// Starts so many `lanes` on `engine`. Whatever is left to chance is drawn from `random`.
+    /// Starts `lanes` lanes on `engine`. `random` is the source of every random choice.
     pub(crate) fn on<E: WriteEngine>(
         engine: &E,
         lanes: usize,
@@ -104,25 +105,25 @@ impl Writer {
         }
     }
 
-    /// The deadline of a write that is received now.
+    /// The deadline of a write that is received now: the present instant plus [`WriterConfig::op_timeout`].
     #[must_use]
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.op_timeout
     }
 
-    /// Queues `write` if there is room for it now.
+    /// Queues `write` if there is room for it now. `span` is the message of the write; the span of its commit links to it.
     #[must_use]
     pub fn try_submit(&self, write: Write, priority: Priority, span: Span, deadline: Instant) -> Submitted {
         if write.is_atomic() && deadline <= Instant::now() {
-            // It waited for the replies to what its sender sent before; `submit` refuses it.
+            // It waited for the replies to earlier writes of its sender. `submit` refuses it.
             return Submitted::Returned(write, span);
         }
-        let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
+        let Ok(permit) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
             return Submitted::Returned(write, span);
         };
         match self.lane(&write).queue.channel(priority).try_reserve() {
             Ok(room) => {
-                let (pending, ticket) = Pending::new(write, span, bytes, deadline);
+                let (pending, ticket) = Pending::new(write, span, permit, deadline);
                 room.send(pending);
                 Submitted::Queued(ticket)
             }
@@ -130,12 +131,12 @@ impl Writer {
         }
     }
 
-    /// Queues `write`, waiting while its queue is full. Writes of one task are queued in the order awaited.
+    /// Queues `write`, and waits while its queue is full.
     ///
-    /// Dropping the future before it is done means the write was not queued.
+    /// If the future is dropped before it is done, the write is not queued.
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] or [`Refusal::Unavailable`] if it did not get in before `deadline`.
+    /// [`Refusal::Overloaded`] or [`Refusal::Unavailable`] if there was no room before `deadline`.
     pub async fn submit(
         &self,
         write: Write,
@@ -148,10 +149,10 @@ impl Writer {
             return Err(lane.state.refusal());
         }
         let queued = async {
-            let bytes = self.reserve(weight(&write)).await;
+            let permit = self.reserve(weight(&write)).await;
             // A lane ends only when every writer is gone or its task died.
             let room = lane.queue.channel(priority).reserve().await.map_err(|_| Refusal::Unavailable)?;
-            let (pending, ticket) = Pending::new(write, span, bytes, deadline);
+            let (pending, ticket) = Pending::new(write, span, permit, deadline);
             room.send(pending);
             Ok(ticket)
         };
@@ -161,20 +162,20 @@ impl Writer {
         }
     }
 
-    /// A view of the lanes that does not keep them from ending.
+    /// A view of the lanes.
     #[must_use]
     pub fn health(&self) -> WriterHealth {
         let lane = |lane: &LaneHandle| (lane.queue.depth(), lane.state.clone());
         WriterHealth(self.lanes.iter().map(lane).collect())
     }
 
-    /// So many bytes of the queue, once they are free.
+    /// Waits until `bytes` bytes of the queues are free, and takes them.
     async fn reserve(&self, bytes: u32) -> OwnedSemaphorePermit {
         let reserved = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
         reserved.expect("nobody closes the semaphore of a writer")
     }
 
-    /// The lane of a write: by the hash of its key; atomic writes have the last one.
+    /// The lane of a write, by the hash of its key. Atomic writes have the last lane.
     fn lane(&self, write: &Write) -> &LaneHandle {
         let last = self.lanes.len() - 1;
         let index = match write {
@@ -197,7 +198,7 @@ impl Writer {
 }
 
 impl WriterHealth {
-    /// How many writes are in the channels of the lanes. Those that a lane has taken out do not count.
+    /// How many writes are in the channels of the lanes. Writes that a lane has taken out do not count.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.0.iter().map(|(depth, _)| depth.get()).sum()
@@ -206,13 +207,13 @@ impl WriterHealth {
     /// Whether every lane has its connection.
     ///
     /// # Errors
-    /// Why one has not, for an operator.
+    /// Why a lane has none, for an operator.
     pub fn ready(&self) -> Result<(), String> {
         self.0.iter().try_for_each(|(_, state)| state.get())
     }
 }
 
-/// Bytes of `write` as the queue counts them; a message never has 4 GiB.
+/// The size of `write` in permits of the semaphore.
 fn weight(write: &Write) -> u32 {
     u32::try_from(write.bytes()).expect("a message never has 4 GiB")
 }

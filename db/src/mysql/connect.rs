@@ -14,35 +14,35 @@ use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::error::{BadUrl, Error};
 
-/// Statements a connection keeps prepared: every size of five kinds of writes, lists and the rest.
+/// How many statements a connection keeps prepared: every size of five kinds of writes, and the rest.
 const STATEMENTS_MAX: usize = 5 * SHAPES + 64;
 
-/// What fits one TLS record. The client library writes record by record with Nagle's algorithm on, so over TCP a statement
-/// of two waits 40 ms for the server's delayed acknowledgement.
+/// The longest statement over TCP, so that it fits one TLS record. The client library sends record by record with Nagle's algorithm
+/// on, so the second record of a statement waits 40 ms for a delayed acknowledgement of the server.
 const TLS_RECORD_BYTES: usize = 15 * 1024;
 
 const ACCESS_DENIED: u16 = 1045;
 
-/// A server of this family, by its URL.
+/// A server, by its URL.
 #[derive(Debug, Clone)]
 pub(crate) struct MySql {
     options: MySqlConnectOptions,
-    /// They go without TLS because they lead to a Unix socket: nobody can listen in, and encryption takes 7 % of
-    /// the rate of writes.
+    /// Whether connections go without TLS because they use a Unix socket. Nobody can listen in there, and encryption costs 7 % of the
+    /// rate of writes.
     is_plain: bool,
     unsafe_durability: bool,
 }
 
-/// One connection on one start of one server.
+/// A connection of one start of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) connection: u64,
     server_uuid: Option<String>,
-    /// Seconds since 1970, plus or minus one.
+    /// When the server started, in seconds since 1970, exact to one second.
     server_started: i64,
 }
 
-/// What a new connection found out about its server.
+/// What the checks of a new connection found.
 pub(crate) struct ServerFacts {
     pub(crate) identity: Identity,
     pub(crate) statement_bytes_max: usize,
@@ -56,7 +56,7 @@ impl MySql {
     ) -> Result<Self, BadUrl> {
         let url = Url::parse(url).map_err(|e| BadUrl(format!("is not a URL: {e}")))?;
         if url.path().trim_matches('/').is_empty() {
-            return Err(BadUrl("names no schema: mysql://user@host:port/schema".into()));
+            return Err(BadUrl("must name a schema, as in mysql://user@host:port/schema".into()));
         }
         let mut options = MySqlConnectOptions::from_url(&url)
             .map_err(|e| BadUrl(format!("cannot be used: {e}")))?
@@ -76,7 +76,7 @@ impl MySql {
         Ok(Self { options, is_plain, unsafe_durability })
     }
 
-    /// A connection with nothing but its settings, for migrations.
+    /// A connection with its settings but without checks, for migrations.
     pub(crate) async fn open_unchecked(&self) -> Result<MySqlConnection, Error> {
         let mut connection = self.login().await.map_err(classify)?;
         for setting in [text::SETTINGS, text::READ_COMMITTED] {
@@ -85,14 +85,14 @@ impl MySql {
         Ok(connection)
     }
 
-    /// Without TLS this client library can only show a password that the server has seen since its start, so a login
-    /// that is denied is tried once with TLS.
+    /// Logs in. Without TLS, the client library can log in only if the server has the password in its cache, since an earlier login
+    /// with TLS. So a login that is denied is tried once with TLS.
     async fn login(&self) -> sqlx::Result<MySqlConnection> {
         match self.options.connect().await {
             Err(denied) if self.is_plain && number(&denied) == Some(ACCESS_DENIED) => {
                 let encrypted = self.options.clone().ssl_mode(MySqlSslMode::Required);
                 let encrypted = match encrypted.connect().await {
-                    // A server without TLS: what it said first is the reason.
+                    // The server has no TLS: the first error is the reason.
                     Err(sqlx::Error::Tls(_)) => return Err(denied),
                     encrypted => encrypted?,
                 };
@@ -101,7 +101,7 @@ impl MySql {
                         close(encrypted).await;
                         Ok(plain)
                     }
-                    // An account that requires TLS.
+                    // The account requires TLS.
                     Err(_) => Ok(encrypted),
                 }
             }
@@ -109,7 +109,7 @@ impl MySql {
         }
     }
 
-    /// A connection whose server was found durable and whose schema fits.
+    /// A connection to a server that is durable and whose schema fits.
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
         let mut connection = self.open_unchecked().await?;
         migrate::check(&mut connection).await?;
@@ -125,7 +125,9 @@ impl MySql {
         let number = |at: usize| {
             let number: i64 = row.try_get_unchecked(at).map_err(classify)?;
             u64::try_from(number).map_err(|_| {
-                Error::Internal(format!("the server gave {number} for a number of things").into())
+                Error::Internal(
+                    format!("the server returned {number} for a number that cannot be negative").into(),
+                )
             })
         };
 
@@ -133,25 +135,28 @@ impl MySql {
         self.judge(durable, "it may lose acknowledged writes: log_bin, sync_binlog and innodb_flush_log_at_trx_commit must all be 1")?;
         self.judge(number(6)? == 1, "it runs with --sysdate-is-now, which makes expiry inexact")?;
 
-        // Saturates where a usize has 32 bits: a packet of 4 GiB is as good as a larger one.
+        // Saturates where usize has 32 bits: a packet of 4 GiB is as good as a larger one.
         let packet = usize::try_from(number(4)?).unwrap_or(usize::MAX);
         if packet / 4 < KEY_BYTES_MAX + VALUE_BYTES_MAX + 4096 {
             let reason = format!("max_allowed_packet is {packet} bytes; at least 8 MiB are needed");
             return Err(Error::NotReady(reason.into()));
         }
-        // A row by itself may be longer, up to what was just checked.
+        // A statement of one row may be longer: `max_allowed_packet` has room for the largest row.
         let over_tcp = self.options.get_socket().is_none();
         let statement_bytes_max = if over_tcp { TLS_RECORD_BYTES } else { packet / 4 };
         let identity = Identity::read(connection, number(5)?).await?;
         Ok(ServerFacts { identity, statement_bytes_max })
     }
 
-    fn judge(&self, fine: bool, otherwise: &'static str) -> Result<(), Error> {
-        if fine {
+    /// An error with the text `otherwise` unless `is_fine`; only a warning if unsafe durability is allowed.
+    fn judge(&self, is_fine: bool, otherwise: &'static str) -> Result<(), Error> {
+        if is_fine {
             return Ok(());
         }
         if self.unsafe_durability {
-            tracing::warn!("THE DATABASE IS NOT SAFE AND IS USED ALL THE SAME: {otherwise}");
+            tracing::warn!(
+                "THE DATABASE IS NOT SAFE, BUT IS USED BECAUSE UNSAFE DURABILITY IS ALLOWED: {otherwise}"
+            );
             return Ok(());
         }
         Err(Error::NotReady(otherwise.into()))
@@ -166,7 +171,7 @@ impl Identity {
             .try_get_unchecked::<String, _>(1)
             .map_err(classify)?
             .parse()
-            .map_err(|_| Error::Internal("an uptime that is no number".into()))?;
+            .map_err(|_| Error::Internal("the uptime of the server is not a number".into()))?;
         let now = i64::try_from(clock::now()? / 1_000_000).expect("a millionth of 64 bits fits 63");
         Ok(Self {
             connection: id,
@@ -175,7 +180,7 @@ impl Identity {
         })
     }
 
-    /// Whether `previous` was another connection on this very start of this very server.
+    /// Whether `previous` was another connection of the same start of the same server.
     pub(crate) fn is_successor_of(&self, previous: &Self) -> bool {
         self.connection != previous.connection
             && self.server_uuid == previous.server_uuid
@@ -183,10 +188,10 @@ impl Identity {
     }
 }
 
-/// Closes a connection politely; that it fails is no matter, the server notices.
+/// Closes a connection and tells the server. A failure does not matter, because the server notices the end by itself.
 pub(crate) async fn close(connection: MySqlConnection) {
     let closed = tokio::time::timeout(Duration::from_secs(1), connection.close()).await;
     if !matches!(closed, Ok(Ok(()))) {
-        tracing::debug!("the server did not wait for the goodbye");
+        tracing::debug!("the connection could not be closed properly");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection for writes: every statement of a lane.
+//! The connection of a lane to `MySQL` or `MariaDB`.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use super::connect::Identity;
 use super::error::classify;
 use super::text;
 use crate::engine::WriteSession;
-use crate::engine::shapes::{KEYS_PER_SELECT_MAX, StatementTexts, filled, padded};
+use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
 use crate::entry::{KEY_BYTES_MAX, Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
 
-/// The bytes of a row beside key and value in an upsert.
+/// The bytes of a row in an upsert, without key and value.
 const ROW_BYTES: usize = 48;
 
-/// One connection for writes: autocommit off, so the fence opens the transaction.
+/// One connection for writes. Autocommit is off, so the fence opens the transaction.
 #[derive(Debug)]
 pub(crate) struct MySqlSession {
     pub(super) connection: MySqlConnection,
     pub(super) identity: Identity,
-    /// What a statement of several rows holds at most.
+    /// The most bytes of a statement with several rows.
     statement_bytes_max: usize,
     read_for_update: StatementTexts,
     read_upserted: StatementTexts,
@@ -33,43 +33,21 @@ pub(crate) struct MySqlSession {
     add_hints: StatementTexts,
 }
 
-/// A statement that writes rows: none of them expires, or some may.
-#[derive(Debug)]
-struct RowStatement {
-    plain: StatementTexts,
-    expiring: StatementTexts,
-}
-
-impl RowStatement {
-    fn of(&mut self, rows: &[Row<'_>]) -> Arc<str> {
-        let texts = if may_expire(rows) { &mut self.expiring } else { &mut self.plain };
-        texts.of(rows.len())
-    }
-}
-
-fn may_expire(rows: &[Row<'_>]) -> bool {
-    rows.iter().any(|row| row.expiry.ends())
-}
-
 impl MySqlSession {
     pub(super) fn new(connection: MySqlConnection, identity: Identity, statement_bytes_max: usize) -> Self {
-        let writing = |plain, expiring| RowStatement {
-            plain: StatementTexts::new(plain),
-            expiring: StatementTexts::new(expiring),
-        };
         Self {
             connection,
             identity,
             statement_bytes_max,
             read_for_update: StatementTexts::new(text::read_for_update),
             read_upserted: StatementTexts::new(text::read_upserted),
-            insert: writing(text::insert, text::insert_expiring),
-            upsert: writing(text::upsert, text::upsert_expiring),
+            insert: RowStatement::new(text::insert, text::insert_expiring),
+            upsert: RowStatement::new(text::upsert, text::upsert_expiring),
             add_hints: StatementTexts::new(text::add_hints),
         }
     }
 
-    /// The largest part of `rows` that is one statement: of a prepared size, within the bytes.
+    /// The first rows that fit one statement: of a prepared size, within the limit of bytes.
     fn one_statement<'r, 'a>(&self, rows: &'r [Row<'a>]) -> &'r [Row<'a>] {
         let mut bytes = 0;
         let fits = |row: &&Row<'_>| {
@@ -99,7 +77,7 @@ impl MySqlSession {
         self.execute(sql, arguments).await
     }
 
-    /// What became of rows of which some were there and some were not.
+    /// The results of an upsert after which some rows are new and some are not.
     async fn read_upserted(&mut self, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
         let sql = self.read_upserted.of(padded(rows.len()));
         let keys = rows.iter().map(|row| row.key.as_bytes());
@@ -108,19 +86,19 @@ impl MySqlSession {
         if found.len() != rows.len() {
             return Err(Error::Internal("a row just written cannot be read".into()));
         }
-        let stored = |row: &sqlx::mysql::MySqlRow| {
+        let result = |row: &sqlx::mysql::MySqlRow| {
             Ok(UpsertResult {
                 rev: row.try_get_unchecked(0).map_err(classify)?,
                 created: row.try_get_unchecked::<i64, _>(1).map_err(classify)? != 0,
             })
         };
-        found.iter().map(stored).collect()
+        found.iter().map(result).collect()
     }
 }
 
 impl WriteSession for MySqlSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
-        // The answer to an earlier try may have been lost: the row may be there.
+        // The row may exist, if the answer to an earlier attempt was lost.
         sqlx::query(text::REGISTER).bind(lane).execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
@@ -137,21 +115,21 @@ impl WriteSession for MySqlSession {
     }
 
     async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {
-        let mut held = Vec::with_capacity(keys.len());
+        let mut current = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
             let query =
                 sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
             let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
-            let state = |row: &sqlx::mysql::MySqlRow| {
+            let columns = |row: &sqlx::mysql::MySqlRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
                 let live = row.try_get_unchecked::<i64, _>(2).map_err(classify)? != 0;
                 Ok((key, row.try_get_unchecked(1).map_err(classify)?, live))
             };
-            let found = found.iter().map(state).collect::<Result<_, Error>>()?;
-            held.extend(CurrentRow::of(keys, found));
+            let found = found.iter().map(columns).collect::<Result<_, Error>>()?;
+            current.extend(CurrentRow::of(keys, found));
         }
-        Ok(held)
+        Ok(current)
     }
 
     async fn insert(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
@@ -180,15 +158,15 @@ impl WriteSession for MySqlSession {
             let part = self.one_statement(rows);
             let sql = self.upsert.of(part);
             let done = self.write(sql, part).await?;
-            // An insert counts 1 and an update 2. A last_insert_id tells that a row had expired or
-            // that its revision was ahead of the batch's.
+            // An insert counts 1 and an update 2. A last_insert_id says that a row had expired, or that its stored revision was
+            // not lower.
             let as_planned = done.last_insert_id() == 0;
             let (affected, rows_written) = (done.rows_affected(), part.len() as u64);
-            let stored = |created| part.iter().map(move |row| UpsertResult { rev: row.rev, created });
+            let results = |created| part.iter().map(move |row| UpsertResult { rev: row.rev, created });
             if as_planned && affected == rows_written {
-                all.extend(stored(true));
+                all.extend(results(true));
             } else if as_planned && affected == 2 * rows_written {
-                all.extend(stored(false));
+                all.extend(results(false));
             } else {
                 all.extend(self.read_upserted(part).await?);
             }
@@ -199,7 +177,7 @@ impl WriteSession for MySqlSession {
 
     async fn add_hints(&mut self, mut hints: &[Hint]) -> Result<(), Error> {
         while !hints.is_empty() {
-            // A statement of the longest keys is as long as may be, and not longer.
+            // Even a statement of the longest keys must fit.
             let most = (self.statement_bytes_max / (KEY_BYTES_MAX + ROW_BYTES)).max(1);
             let part = &hints[..filled(hints.len().min(most))];
             let sql = self.add_hints.of(part.len());

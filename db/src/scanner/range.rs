@@ -1,4 +1,4 @@
-//! A part of the keys, in byte order: those with a prefix, or what is left of them after a key.
+//! The keys with a prefix, in byte order, all of them or only those after a key.
 
 /// The keys that begin with a prefix; all keys if it is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,26 +15,26 @@ impl Range {
         Self { prefix, after: None }
     }
 
-    /// The same without `key` and what comes before it.
+    /// The range without `key` and the keys before it.
     #[must_use]
     pub fn after(self, key: String) -> Self {
         Self { after: Some(key), ..self }
     }
 
-    /// Goes on after `key`.
+    /// Removes `key` and the keys before it from the range.
     pub fn advance(&mut self, key: &str) {
         let after = self.after.get_or_insert_default();
         after.clear();
         after.push_str(key);
     }
 
-    /// What its keys begin with.
+    /// The prefix of all its keys.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The first key that could be in it, and the first one behind it, if any key can be.
+    /// The lower bound (inclusive) and the upper bound (exclusive) of the range. `None`: there is no upper bound.
     pub(crate) fn bounds(&self) -> (Vec<u8>, Option<Vec<u8>>) {
         let prefix = self.prefix.as_bytes();
         // The smallest key after another is that key and a zero byte.
@@ -61,7 +61,7 @@ mod tests {
         key >= start.as_slice() && end.is_none_or(|end| key < end.as_slice())
     }
 
-    /// Texts that are prefixes of each other more often than not, with the first and the last character there is.
+    /// Texts that are often prefixes of each other, with the first and the last character of Unicode.
     fn text() -> impl Strategy<Value = String> {
         proptest::collection::vec(
             prop_oneof![Just('\0'), Just('a'), Just('b'), Just('é'), Just(char::MAX)],

@@ -55,5 +55,6 @@ pub(super) fn signed(number: u64) -> Result<i64, Error> {
 
 /// A number of a column.
 pub(super) fn unsigned(number: i64) -> Result<u64, Error> {
-    u64::try_from(number).map_err(|_| Error::Internal(format!("{number} in a column of revisions").into()))
+    u64::try_from(number)
+        .map_err(|_| Error::Internal(format!("{number} in a column that is never negative").into()))
 }

@@ -23,7 +23,7 @@ impl Sqlite {
         let path = url.trim_start_matches("sqlite://");
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         if path.is_empty() || path.contains(":memory:") {
-            return Err(BadUrl("names no file: sqlite://path/to/file.db".into()));
+            return Err(BadUrl("must name a file, as in sqlite://path/to/file.db".into()));
         }
         let options = SqliteConnectOptions::new()
             .filename(path)

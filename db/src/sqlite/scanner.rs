@@ -69,7 +69,7 @@ impl ScanSession for SqliteScanner {
 
     async fn close(self) {
         if let Err(error) = self.connection.close().await {
-            tracing::debug!(%error, "the file was closed all the same");
+            tracing::debug!(%error, "the connection could not be closed properly");
         }
     }
 }

@@ -1,4 +1,6 @@
-//! A connection for writes: every statement of the lane.
+//! The connection of a lane to `SQLite`.
+
+use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
@@ -6,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::arguments::{bind, bind_instant, hint_list, key_list, signed, unsigned};
 use super::error::classify;
 use super::text;
-use crate::engine::shapes::{KEYS_PER_SELECT_MAX, StatementTexts, filled, padded};
+use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
 use crate::engine::{WriteSession, clock};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
@@ -20,10 +22,8 @@ pub(crate) struct SqliteSession {
     /// Whether a transaction was begun and neither committed nor rolled back.
     is_in_transaction: bool,
     read_for_update: StatementTexts,
-    insert: StatementTexts,
-    insert_expiring: StatementTexts,
-    upsert: StatementTexts,
-    upsert_expiring: StatementTexts,
+    insert: RowStatement,
+    upsert: RowStatement,
     add_hints: StatementTexts,
 }
 
@@ -33,10 +33,8 @@ impl SqliteSession {
             connection,
             is_in_transaction: false,
             read_for_update: StatementTexts::new(text::read_for_update),
-            insert: StatementTexts::new(text::insert),
-            insert_expiring: StatementTexts::new(text::insert_expiring),
-            upsert: StatementTexts::new(text::upsert),
-            upsert_expiring: StatementTexts::new(text::upsert_expiring),
+            insert: RowStatement::new(text::insert, text::insert_expiring),
+            upsert: RowStatement::new(text::upsert, text::upsert_expiring),
             add_hints: StatementTexts::new(text::add_hints),
         }
     }
@@ -45,15 +43,9 @@ impl SqliteSession {
         sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
-    async fn write(&mut self, upsert: bool, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
-        let may_expire = rows.iter().any(|row| row.expiry.ends());
-        let texts = match (upsert, may_expire) {
-            (false, false) => &mut self.insert,
-            (false, true) => &mut self.insert_expiring,
-            (true, false) => &mut self.upsert,
-            (true, true) => &mut self.upsert_expiring,
-        };
-        let sql = texts.of(rows.len());
+    /// Runs an insert or an upsert, whose text is `sql`, and returns its results in key order.
+    async fn write(&mut self, sql: Arc<str>, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
+        let may_expire = may_expire(rows);
         let mut arguments = SqliteArguments::default();
         for row in rows {
             bind(&mut arguments, row.key.as_bytes().to_vec())?;
@@ -65,7 +57,7 @@ impl SqliteSession {
         }
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
         let returned = query.fetch_all(&mut self.connection).await.map_err(classify)?;
-        // The order of RETURNING is not promised; that of the keys is known.
+        // RETURNING promises no order, but the order of the keys is known.
         let mut found: Vec<(&[u8], UpsertResult)> = Vec::with_capacity(returned.len());
         for row in &returned {
             let stored = UpsertResult {
@@ -109,27 +101,28 @@ impl WriteSession for SqliteSession {
     }
 
     async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {
-        let mut held = Vec::with_capacity(keys.len());
+        let mut current = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
             let query =
                 sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
             let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
-            let state = |row: &sqlx::sqlite::SqliteRow| {
+            let columns = |row: &sqlx::sqlite::SqliteRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
                 let live = row.try_get_unchecked(2).map_err(classify)?;
                 Ok((key, unsigned(row.try_get_unchecked(1).map_err(classify)?)?, live))
             };
-            let found = found.iter().map(state).collect::<Result<_, Error>>()?;
-            held.extend(CurrentRow::of(keys, found));
+            let found = found.iter().map(columns).collect::<Result<_, Error>>()?;
+            current.extend(CurrentRow::of(keys, found));
         }
-        Ok(held)
+        Ok(current)
     }
 
     async fn insert(&mut self, mut rows: &[Row<'_>]) -> Result<(), Error> {
         while !rows.is_empty() {
             let part = &rows[..filled(rows.len())];
-            self.write(false, part).await?;
+            let sql = self.insert.of(part);
+            self.write(sql, part).await?;
             rows = &rows[part.len()..];
         }
         Ok(())
@@ -143,7 +136,8 @@ impl WriteSession for SqliteSession {
         let mut all = Vec::with_capacity(rows.len());
         while !rows.is_empty() {
             let part = &rows[..filled(rows.len())];
-            all.extend(self.write(true, part).await?);
+            let sql = self.upsert.of(part);
+            all.extend(self.write(sql, part).await?);
             rows = &rows[part.len()..];
         }
         Ok(all)

@@ -1,18 +1,18 @@
-//! When the sweeper looks at a key, and what it does with what it finds there. Pure.
+//! When the sweeper looks at a key, and which entries it removes. Pure.
 
 use crate::entry::Expiry;
 use crate::plan::run::Row;
 
-/// How long an entry is kept after it expired, and how far its revision must be behind the database's clock, in microseconds.
+/// How long an entry is kept after it expired, and how far its revision must be behind the clock of the database, in microseconds.
 ///
-/// A key whose row is gone goes on from the clock, so its revisions only grow if the removed one lies well behind it. No
-/// transaction lives that long, nor does a clock go back by as much.
+/// The next revision of a key without a row comes from the clock. So revisions grow only if the removed one is well behind the
+/// clock. No transaction lasts this long, and no clock goes back this far.
 const MARGIN: u64 = 10 * 60 * 1_000_000;
 
-/// The most hints of one transaction: what it locks, writers wait for.
+/// The most hints of one transaction. Writers wait for the rows that it locks.
 pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
 
-/// A place where something was to be found at some time.
+/// When the sweeper is to look at a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hint {
     /// Microseconds since 1970.
@@ -20,34 +20,34 @@ pub(crate) struct Hint {
     pub(crate) key: Vec<u8>,
 }
 
-/// The farthest a hint is ahead: an entry that is to live longer is looked at then, and gets another.
+/// A hint lies at most this far ahead, in microseconds. An entry that lives longer gets another hint when the sweeper looks at it.
 const AHEAD: u64 = 60 * 60 * 1_000_000;
 
-/// Hints stand at whole multiples of this, so that a key whose expiry is put off over and over has few of them.
+/// Hints lie at multiples of this, in microseconds, so that a key whose expiry is put off again and again has few hints.
 const SLOT: u64 = 10 * 60 * 1_000_000;
 
 impl Hint {
-    /// When the sweeper is to look at a row just written, if ever.
+    /// The hint of a row that was just written. `None` if the row never expires.
     pub(crate) fn of(row: &Row<'_>) -> Option<Self> {
-        // The revision is the database's clock at the start of the transaction, or ahead of it.
+        // The revision is the clock of the database at the start of the transaction, or ahead of it.
         let now = row.rev;
         let end = match row.expiry {
             Expiry::Never => return None,
-            // However far away it is: the hint stands an hour ahead at most.
+            // Saturates, because the hint lies at most an hour ahead anyway.
             Expiry::After(seconds) => now.saturating_add(seconds.saturating_mul(1_000_000)),
             Expiry::At(at) => at,
         };
         Some(Self::at(end.max(now), now, row.key.as_str().as_bytes().to_vec()))
     }
 
-    /// Where `key`, which may be ripe at `end` and not before, is looked at.
+    /// The hint of `key`, which is not ripe before `end`.
     fn at(end: u64, now: u64, key: Vec<u8>) -> Self {
         let at = end.min(now.saturating_add(AHEAD));
         Self { at: at.div_ceil(SLOT) * SLOT, key }
     }
 }
 
-/// What is there, under lock.
+/// An entry that a hint led to, locked.
 #[derive(Debug, Clone)]
 pub(crate) struct HintedEntry {
     pub(crate) key: Vec<u8>,
@@ -55,16 +55,16 @@ pub(crate) struct HintedEntry {
     pub(crate) expires_at: Option<u64>,
 }
 
-/// What one transaction is to do.
+/// The work of one transaction.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sweep {
     /// Entries to remove, in key order.
     pub(crate) dead: Vec<Vec<u8>>,
-    /// Hints that take the place of those looked at.
+    /// Hints that replace the processed ones.
     pub(crate) later: Vec<Hint>,
 }
 
-/// The keys of `hints`, each once and in order.
+/// The keys of `hints`, each once, in order.
 pub(crate) fn keys_of(hints: &[Hint]) -> Vec<&[u8]> {
     let mut keys: Vec<&[u8]> = hints.iter().map(|hint| hint.key.as_slice()).collect();
     keys.sort_unstable();
@@ -72,18 +72,18 @@ pub(crate) fn keys_of(hints: &[Hint]) -> Vec<&[u8]> {
     keys
 }
 
-/// Hints up to this instant can be ripe at the instant `now`, both in microseconds since 1970.
+/// The last instant whose hints can be ripe at the instant `now`. Both are microseconds since 1970.
 pub(crate) fn ripe(now: u64) -> u64 {
     // In the first minutes of 1970 nothing is ripe.
     now.saturating_sub(MARGIN)
 }
 
 impl Sweep {
-    /// Judges the entries `found` where hints led; the hints have then done their work.
+    /// Decides about the entries that hints led to. The hints are used up.
     pub(crate) fn of(found: Vec<HintedEntry>, now: u64) -> Self {
         let mut sweep = Self::default();
         for HintedEntry { key, rev, expires_at } in found {
-            // What never expires needs no hint any more.
+            // An entry that never expires needs no hint.
             let Some(expires_at) = expires_at else { continue };
             let end = expires_at.max(rev);
             if end <= ripe(now) {

@@ -1,4 +1,4 @@
-//! The bounds of a batch, and what its writes are told.
+//! The limits of a batch, and the outcomes of its writes.
 
 use futures_util::FutureExt;
 
@@ -9,7 +9,7 @@ use crate::lane::samples::{atomic, config, due};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A batch of deletes that fall due after so many milliseconds, and their answers.
+/// A batch of deletes with deadlines after `due_after` milliseconds, and their tickets.
 fn batch(due_after: &[u64]) -> (Batch, Vec<Ticket>) {
     let mut batch = Batch::new();
     let add = |millis: &u64| {
@@ -21,11 +21,11 @@ fn batch(due_after: &[u64]) -> (Batch, Vec<Ticket>) {
     (batch, tickets)
 }
 
-fn settled(number: usize) -> Vec<WriteOutcome> {
+fn absent(number: usize) -> Vec<WriteOutcome> {
     vec![WriteOutcome::One(Outcome::Absent); number]
 }
 
-/// What each of `tickets` was told so far.
+/// The result of each of `tickets`, if there is one.
 fn told(tickets: &mut [Ticket]) -> Vec<Option<Result<WriteOutcome, Refusal>>> {
     tickets.iter_mut().map(FutureExt::now_or_never).collect()
 }
@@ -64,7 +64,7 @@ async fn who_is_late_is_told_what_is_known() {
         assert_eq!(batch.deadline(), Some(Instant::now() + Duration::from_millis(1)));
         assert!(!batch.is_late());
         if commit_sent {
-            batch.record_outcomes(0, settled(3));
+            batch.record_outcomes(0, absent(3));
             batch.mark_commit_sent();
         }
         tokio::time::advance(Duration::from_millis(2)).await;
@@ -78,7 +78,7 @@ async fn who_is_late_is_told_what_is_known() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
-    batch.record_outcomes(0, settled(2));
+    batch.record_outcomes(0, absent(2));
     batch.mark_commit_sent();
     assert!(batch.commit_sent());
     batch.clear_outcomes();
@@ -93,7 +93,7 @@ async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
 #[tokio::test(start_paused = true)]
 async fn later_parts_are_settled_behind_the_first() {
     let (mut batch, mut tickets) = batch(&[1]);
-    batch.record_outcomes(0, settled(1));
+    batch.record_outcomes(0, absent(1));
     let (pending, ticket) = due("k", 1);
     tickets.push(ticket);
     batch.add(pending);
@@ -115,7 +115,7 @@ async fn a_report_counts_every_answer() {
     assert!(!batch.is_first_attempt());
     tokio::time::advance(Duration::from_millis(3)).await;
     batch.refuse_late(Refusal::Unavailable);
-    batch.record_outcomes(0, settled(3));
+    batch.record_outcomes(0, absent(3));
     batch.acknowledge();
     let report = batch.report(10);
     assert_eq!((report.committed, report.refused, report.attempts), (3, 11, 2));
@@ -126,15 +126,15 @@ async fn a_report_counts_every_answer() {
 #[tokio::test(start_paused = true)]
 async fn who_is_lost_is_told_that_nobody_knows() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
-    batch.answer_unknown();
+    batch.refuse_unknown();
     assert_eq!(told(&mut tickets), [Some(Err(Refusal::OutcomeUnknown)), Some(Err(Refusal::OutcomeUnknown))]);
     assert_eq!(batch.report(0).refused, 2);
 }
 
 #[tokio::test]
-#[should_panic(expected = "a plan settles each of its writes")]
+#[should_panic(expected = "a plan has an outcome for each of its writes")]
 async fn a_plan_that_settles_too_little_is_a_fault() {
-    batch(&[1, 1]).0.record_outcomes(0, settled(1));
+    batch(&[1, 1]).0.record_outcomes(0, absent(1));
 }
 
 #[tokio::test]
@@ -147,19 +147,19 @@ async fn a_commit_without_outcomes_is_a_fault() {
 #[should_panic(expected = "carries every write of its batch")]
 async fn a_write_that_joins_behind_commit_is_a_fault() {
     let (mut batch, _tickets) = batch(&[1]);
-    batch.record_outcomes(0, settled(1));
+    batch.record_outcomes(0, absent(1));
     batch.mark_commit_sent();
     batch.add(due("k", 1).0);
 }
 
 #[tokio::test]
-#[should_panic(expected = "has settled what it carries")]
+#[should_panic(expected = "has an outcome for each write")]
 async fn an_acknowledgement_without_an_outcome_is_a_fault() {
     batch(&[1]).0.acknowledge();
 }
 
 #[tokio::test]
-#[should_panic(expected = "a batch is settled when each of its writes is answered")]
+#[should_panic(expected = "a batch is finished when each of its writes is")]
 async fn a_batch_that_leaves_writes_unanswered_is_a_fault() {
     batch(&[1]).0.report(0);
 }
