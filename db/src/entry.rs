@@ -269,8 +269,8 @@ impl Write {
 
     /// Whether the outcome shows the revisions that the ops take. To know them can cost a read.
     ///
-    /// A single set that has no condition and never expires shows its revision only if [`Op::asks_rev`]. Every other op, and every op
-    /// of an atomic write, always shows it.
+    /// A single set that has no condition and never expires shows its revision only if [`Op::asks_rev`]. Every other op, and
+    /// every op of an atomic write, always shows it.
     #[must_use]
     pub fn shows_rev(&self) -> bool {
         match self {

@@ -125,8 +125,8 @@ impl<E: WriteEngine> Lane<E> {
         }
     }
 
-    /// Waits for a write or for a connection, and for the backoff if the connection fails. A write that comes sets its own limit for
-    /// the connection.
+    /// Waits for a write or for a connection, and for the backoff if the connection fails. A write that comes sets its own limit
+    /// for the connection.
     async fn connect_or_receive(&mut self) -> Waited {
         let mut limits = TimeLimits::idle();
         let connected = tokio::select! {

@@ -5,7 +5,8 @@
 //! - A [`WriteOutcome`] is given only after COMMIT succeeded. The durability of the database was checked when the connection was
 //!   opened.
 //! - After [`Refusal::Unavailable`] and [`Refusal::Overloaded`] the write is certainly not applied.
-//! - After a COMMIT without an answer, the fence tells whether the write was applied, before the write is tried again. If this cannot
+//! - After a COMMIT without an answer, the fence tells whether the write was applied, before the write is tried again. If this
+//!   cannot
 //!   be found out in time, the outcome is [`Refusal::OutcomeUnknown`].
 //! - A [`Reader`] sees every write that was acknowledged before its SELECT was sent.
 //! - A [`Snapshot`] shows the store as it was at one instant, with every write that was acknowledged before.

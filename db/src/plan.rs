@@ -60,8 +60,8 @@ impl<'a> Plan<'a> {
         Self { writes, runs, run_of, needs_read, outcomes: Vec::new() }
     }
 
-    /// How many revisions the batch must reserve: one for each op of its longest run. If no outcome depends on what the store holds,
-    /// one is enough, which all keys share.
+    /// How many revisions the batch must reserve: one for each op of its longest run. If no outcome depends on what the store
+    /// holds, one is enough, which all keys share.
     pub(crate) fn revs(&self) -> u64 {
         let longest = self.runs.iter().map(Run::ops).max();
         if self.needs_read { longest.expect("a plan without runs reads nothing") } else { 1 }

@@ -11,7 +11,8 @@ use crate::scanner::range::Range;
 use crate::store::Store;
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// One connection that reads in key order, from one [`Snapshot`] at a time. Drop it after an error, and if a snapshot was not ended.
+/// One connection that reads in key order, from one [`Snapshot`] at a time. Drop it after an error, and if a snapshot was not
+/// ended.
 #[derive(Debug)]
 pub struct Scanner(AnyScanner);
 
@@ -51,8 +52,8 @@ impl Snapshot<'_> {
     /// Reads the first `limit` rows of `range` in key order by one statement, dead rows included, and calls `on_record` for each as
     /// it arrives, until it breaks. The rest is then fetched in vain, because a statement cannot be cut short.
     ///
-    /// Returns how many rows there were; fewer than `limit` means that the range ends there. Ends within 5 seconds. Not cancel-safe:
-    /// after the future is dropped, the scanner must be dropped too.
+    /// Returns how many rows there were; fewer than `limit` means that the range ends there. Ends within 5 seconds. Not
+    /// cancel-safe: after the future is dropped, the scanner must be dropped too.
     ///
     /// # Errors
     /// After any error the scanner must be dropped. Records that were given before the error are valid.

@@ -15,8 +15,8 @@
 //! To run many seeds, or to replay one seed with a log:
 //!
 //! ```sh
-//! SCRIPTED_SEEDS=0..1000000 cargo test --release -p db --lib what_was_promised -- --nocapture
-//! SCRIPTED_SEEDS=17 cargo test -p db --lib what_was_promised -- --nocapture
+//! SCRIPTED_SEEDS=0..1000000 cargo test --release -p db --lib every_promise_holds -- --nocapture
+//! SCRIPTED_SEEDS=17 cargo test -p db --lib every_promise_holds -- --nocapture
 //! ```
 //!
 //! Not simulated: expiry (only that every expiring row has a hint for the sweeper), the sweeper, reads of anything but committed

@@ -26,7 +26,7 @@ impl Store {
     /// acknowledged writes when its machine fails; every such connection is logged as a warning.
     ///
     /// # Errors
-    /// [`BadUrl`] names what is wrong, without the password.
+    /// [`BadUrl`] says why the URL cannot be used, without the password.
     pub fn new(url: &str, password: Option<&SecretString>, unsafe_durability: bool) -> Result<Self, BadUrl> {
         Ok(Self { engine: AnyEngine::new(url, password, unsafe_durability)? })
     }

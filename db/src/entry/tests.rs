@@ -28,7 +28,7 @@ fn set(expiry: Expiry) -> Change {
 }
 
 #[test]
-fn only_a_set_that_nothing_was_added_to_hides_its_revision() {
+fn only_a_set_without_condition_and_expiry_hides_its_revision() {
     let plain = op(set(Expiry::Never), None, false);
     assert!(!Write::One(plain.clone()).shows_rev());
     for shows in [

@@ -30,8 +30,8 @@ impl<'b> TimeLimits<'b> {
         Self { connect_by: now + CONNECT_TIMEOUT, end_by: now + GRACE, batcher: None }
     }
 
-    /// For an attempt to commit `batch`: a connection must be open at its first deadline, and a statement must end at most [`GRACE`]
-    /// later. A batch without writes counts as due now.
+    /// For an attempt to commit `batch`: a connection must be open at its first deadline, and a statement must end at most
+    /// [`GRACE`] later. A batch without writes counts as due now.
     pub(crate) fn for_batch(batch: &Batch, batcher: &'b mut Batcher) -> Self {
         let deadline = batch.deadline().unwrap_or_else(Instant::now);
         Self { connect_by: deadline, end_by: deadline + GRACE, batcher: Some(batcher) }

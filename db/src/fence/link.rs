@@ -168,8 +168,8 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Passes the fence on the idle connection. First kills the previous connection of this lane, which may still lock the row: waiting
-    /// for the lock could take longer than the writes have.
+    /// Passes the fence on the idle connection. First kills the previous connection of this lane, which may still lock the row:
+    /// waiting for the lock could take longer than the writes have.
     async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> Result<Begun<E::Session>, Failed> {
         let mut session = match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
             ConnectionState::Idle(session) => session,
@@ -202,8 +202,8 @@ impl<E: WriteEngine> Link<E> {
 
     /// Sends COMMIT and waits for its answer. After an error it is unknown whether COMMIT took effect.
     ///
-    /// The next connection does not kill one whose COMMIT failed: if COMMIT waits for disk space, killing its connection stops all of
-    /// `MySQL`. If COMMIT never arrived, the server closes the connection by itself (`wait_timeout`).
+    /// The next connection does not kill one whose COMMIT failed: if COMMIT waits for disk space, killing its connection stops
+    /// all of `MySQL`. If COMMIT never arrived, the server closes the connection by itself (`wait_timeout`).
     pub(super) async fn commit(
         &mut self,
         mut transaction: FencedTransaction<E::Session>,

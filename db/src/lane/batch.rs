@@ -12,8 +12,8 @@ use crate::lane::pending::Pending;
 /// How long after its deadline a write may get its outcome, because a statement is running.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// How many revisions the fence reserves before the need of the batch is known. They are too few only if one key has more ops in the
-/// batch. Unused revisions are skipped.
+/// How many revisions the fence reserves before the need of the batch is known. They are too few only if one key has more ops in
+/// the batch. Unused revisions are skipped.
 pub(crate) const REVS_RESERVED: u64 = 512;
 
 /// The writes of a batch that have no outcome yet, and figures of the whole batch.

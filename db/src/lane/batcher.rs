@@ -16,8 +16,8 @@ pub(crate) struct Batcher {
     receiver: QueueReceiver,
     config: WriterConfig,
     state: LaneState,
-    /// The expected time of a commit: the time of the last committed batch, but at most [`GRACE`] and at most half of `op_timeout`. A
-    /// write with less time left is refused before it costs a rollback.
+    /// The expected time of a commit: the time of the last committed batch, but at most [`GRACE`] and at most half of
+    /// `op_timeout`. A write with less time left is refused before it costs a rollback.
     lead: Duration,
     /// Writes refused in the queue since the last [`Batcher::take_refused`].
     refused: usize,
@@ -84,8 +84,8 @@ impl Batcher {
         self.receiver.deadline()
     }
 
-    /// Adds waiting writes to a batch in its first attempt, before its COMMIT is sent. Stops at the first write that shares a key with
-    /// the first `written` writes of the batch, because a plan cannot build on rows of its own transaction.
+    /// Adds waiting writes to a batch in its first attempt, before its COMMIT is sent. Stops at the first write that shares a key
+    /// with the first `written` writes of the batch, because a plan cannot build on rows of its own transaction.
     pub(crate) fn add_waiting(&mut self, batch: &mut Batch, written: usize) {
         if batch.is_first_attempt() && !batch.is_full(&self.config) && !self.receiver.is_empty() {
             let most = self.receiver.count_before_keys_of(&batch.pending()[..written]);

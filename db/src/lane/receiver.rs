@@ -98,8 +98,8 @@ impl QueueReceiver {
         self.high.refill(self.high.buffer_max);
     }
 
-    /// The priority of the next write: high while there is credit, otherwise that of the oldest write. So a write of normal priority
-    /// never overtakes an earlier write of its sender, and writes of normal priority get at least half of the work done.
+    /// The priority of the next write: high while there is credit, otherwise that of the oldest write. So a write of normal
+    /// priority never overtakes an earlier write of its sender, and writes of normal priority get at least half of the work done.
     fn next_priority(&mut self) -> Option<Priority> {
         let (high, normal) = (self.high.buffer.front(), self.normal.buffer.front());
         if must_refill(high, normal, self.high.may_have_more, self.credit) {
@@ -127,8 +127,8 @@ impl QueueReceiver {
         }
     }
 
-    /// Takes out the writes whose deadline has passed. Looks beyond the next batch: a write that waited for room, or an atomic write
-    /// that waited for replies, may be behind younger writes.
+    /// Takes out the writes whose deadline has passed. Looks beyond the next batch: a write that waited for room, or an atomic
+    /// write that waited for replies, may be behind younger writes.
     pub(crate) fn take_late(&mut self, now: Instant) -> Vec<Pending> {
         let mut late = Vec::new();
         loop {
@@ -218,8 +218,8 @@ fn priority_of_next(high: Option<&Pending>, normal: Option<&Pending>, credit: i6
     }
 }
 
-/// The credit after the next write is taken. A write of high priority that goes before an older write lowers the credit by its cost;
-/// a write of normal priority raises it by its cost.
+/// The credit after the next write is taken. A write of high priority that goes before an older write lowers the credit by its
+/// cost; a write of normal priority raises it by its cost.
 fn credit_after(
     credit: i64,
     credit_max: i64,

@@ -112,7 +112,7 @@ async fn writes_that_come_meanwhile_join_the_transaction() {
     let harness = Harness::start::<true>().await;
     let (first, second) = tokio::join!(
         harness.write("a"),
-        // Comes while the fence of the first is under way, which takes a millisecond at least with this seed.
+        // Comes while the fence of the first runs, which takes at least a millisecond with this seed.
         harness.write("b"),
     );
     assert_eq!((first, second), ((), ()));

@@ -49,8 +49,8 @@ struct LaneHandle {
 pub enum Submitted {
     /// The write is in the queue.
     Queued(Ticket),
-    /// The write is not in the queue: the queue is full, or an atomic write is past its deadline. Pass the write to [`Writer::submit`],
-    /// which waits or refuses.
+    /// The write is not in the queue: the queue is full, or an atomic write is past its deadline. Pass the write to
+    /// [`Writer::submit`], which waits or refuses.
     Returned(Write, Span),
 }
 

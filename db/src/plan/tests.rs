@@ -69,7 +69,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_batch_means_what_the_same_writes_one_by_one_mean(
+    fn a_batch_means_the_same_as_its_writes_one_by_one(
         start in a_start(),
         writes in prop::collection::vec(a_write(), 1..24),
     ) {
@@ -118,7 +118,7 @@ fn rows_come_in_key_order_and_hold_the_last_value() {
 }
 
 #[test]
-fn if_anything_depends_on_what_is_there_all_keys_are_asked_for_in_one_order() {
+fn if_an_outcome_depends_on_a_row_all_keys_are_read_in_one_order() {
     let writes = [set(2, "a"), Write::One(delete(4)), set(1, "b")];
     let asked: Vec<&str> = Plan::new(writes.iter()).keys_to_read().iter().map(|key| key.as_str()).collect();
     assert_eq!(asked, ["k1", "k2", "k4"]);
@@ -178,19 +178,19 @@ fn no_revision_is_given_that_was_not_reserved() {
 
 #[test]
 #[should_panic(expected = "every key that is read has one state")]
-fn a_key_that_is_asked_for_has_a_state() {
+fn each_key_that_is_read_has_a_row() {
     Plan::new([Write::One(delete(1)), set(2, "a")].iter()).decide(Rev(FIRST), &[CURRENT]);
 }
 
 #[test]
 #[should_panic(expected = "rows of keys that were not to be read")]
-fn no_key_has_a_state_if_none_is_asked_for() {
+fn no_key_has_a_row_if_none_is_read() {
     Plan::new([set(1, "a")].iter()).decide(Rev(FIRST), &[CURRENT]);
 }
 
 #[test]
 #[should_panic(expected = "every key has one row that was upserted")]
-fn what_became_of_a_row_is_not_guessed() {
+fn each_upserted_row_has_a_result() {
     let writes = [set(1, "a"), set(2, "b")];
     let mut plan = Plan::new(writes.iter());
     plan.decide(Rev(FIRST), &[]);
@@ -199,7 +199,7 @@ fn what_became_of_a_row_is_not_guessed() {
 
 #[test]
 #[should_panic(expected = "every key was read")]
-fn what_was_decided_is_not_stored_as_free_rows() {
+fn a_plan_that_reads_its_keys_has_no_upserts() {
     let writes = [Write::One(delete(1))];
     let mut plan = Plan::new(writes.iter());
     plan.decide(Rev(FIRST), &[CURRENT]);
@@ -208,6 +208,6 @@ fn what_was_decided_is_not_stored_as_free_rows() {
 
 #[test]
 #[should_panic(expected = "every write was decided on before it is answered")]
-fn nothing_is_settled_before_it_was_decided() {
+fn there_are_no_outcomes_before_the_decision() {
     Plan::new([Write::One(delete(1))].iter()).outcomes(&[]);
 }

@@ -165,11 +165,11 @@ impl SimulatedClient {
             Submitted::Queued(ticket) => Ok(ticket),
             Submitted::Returned(write, span) => self.writer.submit(write, priority, span, deadline).await,
         };
-        let (journal, told) = (self.journal.clone(), format!("{kind:?}"));
+        let (journal, what) = (self.journal.clone(), format!("{kind:?}"));
         let answer = tokio::spawn(async move {
-            let heard = journal.outcome(ticket, deadline, &told).await;
-            debug!(told, if_rev, ?heard, "heard");
-            (heard, journal.moment())
+            let outcome = journal.outcome(ticket, deadline, &what).await;
+            debug!(what, if_rev, ?outcome, "answered");
+            (outcome, journal.moment())
         });
         SentWrite { kind, if_rev, shows_rev, called, answer }
     }

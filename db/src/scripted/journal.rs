@@ -123,12 +123,12 @@ impl Journal {
             let mut ops: Vec<&history::Op> = entries.ops.iter().filter(|op| op.key == key).collect();
             ops.sort_by_key(|op| op.called);
             let begun = entries.ops.iter().map(|op| op.called).min().expect("there are ops");
-            let tell = |op: &&history::Op| {
+            let line = |op: &&history::Op| {
                 let answered = op.answered.map(|at| at - begun);
                 format!("\n  {:?} .. {answered:?} {:?}", op.called - begun, op.did)
             };
-            let told: String = ops.iter().map(tell).collect();
-            wrong.push(format!("key {key} is not linearizable:{told}"));
+            let lines: String = ops.iter().map(line).collect();
+            wrong.push(format!("key {key} is not linearizable:{lines}"));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }

@@ -23,8 +23,8 @@ pub(super) struct SentWrite {
     pub(super) if_rev: Option<u64>,
     pub(super) shows_rev: bool,
     pub(super) called: std::time::Instant,
-    /// The outcome and its moment. A task of its own waits for the outcome, because the outcome must be in time even while the client
-    /// is busy.
+    /// The outcome and its moment. A task of its own waits for the outcome, because the outcome must be in time even while the
+    /// client is busy.
     pub(super) answer: JoinHandle<(Result<WriteOutcome, Refusal>, std::time::Instant)>,
 }
 
@@ -56,11 +56,11 @@ impl SentWrite {
     /// Waits for the outcome, records it and returns it, if it is known.
     pub(super) async fn await_outcome(self, server: &ScriptedServer, journal: &Journal) -> Option<Outcome> {
         let Self { kind, if_rev, shows_rev, called, answer: task } = self;
-        let (mut heard, answered) = task.await.expect("it only waits");
+        let (mut result, answered) = task.await.expect("it only waits");
         if server.sabotage() == Sabotage::UnknownTakenForRefused {
-            heard = heard.map_err(|_| Refusal::Unavailable);
+            result = result.map_err(|_| Refusal::Unavailable);
         }
-        let outcome = match heard {
+        let outcome = match result {
             Ok(outcome) => Some(first_outcome(journal, kind, outcome, shows_rev)),
             Err(Refusal::Unavailable | Refusal::Overloaded) => {
                 journal.refused(kind.value());
@@ -68,12 +68,12 @@ impl SentWrite {
             }
             Err(Refusal::OutcomeUnknown) => None,
         };
-        let told = outcome.map(answer);
+        let known = outcome.map(answer);
         let (key, did) = match kind {
-            WriteKind::Set { key, value } => (key, Did::Set { value, if_rev, answer: told }),
-            WriteKind::Delete { key } => (key, Did::Delete { if_rev, answer: told }),
-            WriteKind::SetGroup { value } => (GROUP, Did::Set { value, if_rev, answer: told }),
-            WriteKind::DeleteGroup => (GROUP, Did::Delete { if_rev, answer: told }),
+            WriteKind::Set { key, value } => (key, Did::Set { value, if_rev, answer: known }),
+            WriteKind::Delete { key } => (key, Did::Delete { if_rev, answer: known }),
+            WriteKind::SetGroup { value } => (GROUP, Did::Set { value, if_rev, answer: known }),
+            WriteKind::DeleteGroup => (GROUP, Did::Delete { if_rev, answer: known }),
             WriteKind::Expiring { .. } => return outcome,
         };
         journal.op(key, called, outcome.map(|_| answered), did);

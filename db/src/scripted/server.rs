@@ -74,8 +74,8 @@ impl ScriptedServer {
         Ok((state.connect(), state.generation))
     }
 
-    /// Runs a statement and returns its result, with the faults of the script. Spawn it as a task, so that it goes on when the client
-    /// no longer waits.
+    /// Runs a statement and returns its result, with the faults of the script. Spawn it as a task, so that it goes on when the
+    /// client no longer waits.
     pub(super) async fn run(
         self,
         id: ConnectionId,
@@ -97,10 +97,10 @@ impl ScriptedServer {
         sleep_until(stalled_until).await;
         let lane = self.state().lane(id);
         // Only a replay prints it.
-        let told = tracing::enabled!(tracing::Level::DEBUG).then(|| format!("{statement:?}"));
+        let text = tracing::enabled!(tracing::Level::DEBUG).then(|| format!("{statement:?}"));
         let result =
             if fate.takes_effect { self.execute(id, statement).await } else { Ok(StatementResult::Done) };
-        debug!(id, fate.takes_effect, ?result, after = ?fate.after, ending = ?fate.ending, "{}", told.unwrap_or_default());
+        debug!(id, fate.takes_effect, ?result, after = ?fate.after, ending = ?fate.ending, "{}", text.unwrap_or_default());
         sleep(fate.after).await;
         if let (true, Some(lane)) = (is_commit && fate.ending != Ending::Result, lane) {
             let fault = self.state().script.row_fault();

@@ -20,7 +20,7 @@ const FOUND_WITHIN: u64 = 1000;
 /// Seeds that found a fault of the lane, and the fault. If you change what a seed draws, they no longer find it: then take the fix
 /// out for a moment and note the new seed.
 const FAILED_ONCE: [(u64, &str); 7] = [
-    (92, "a second write of a client overtook its first, which waited at the front behind many others"),
+    (92, "a second write of a client overtook its first, which waited at high priority behind many others"),
     (3, "each statement of an attempt had its own time limit, so a write was answered seconds late"),
     (72, "a commit took longer than half of the time that a write has, so every write was refused for ever"),
     (9, "writes behind a statement that hung were refused when that ended, not at their deadline"),
@@ -33,7 +33,7 @@ const FAILED_ONCE: [(u64, &str); 7] = [
 ];
 
 /// The command that runs the seeds of the environment.
-const REPLAY: &str = "cargo test -p db --lib what_was_promised -- --nocapture";
+const REPLAY: &str = "cargo test -p db --lib every_promise_holds -- --nocapture";
 
 /// The seeds of `SCRIPTED_SEEDS`, like `17` or `0..1000`, if it is set.
 fn seeds_of_environment() -> Option<Range<u64>> {
@@ -56,13 +56,13 @@ impl FormatTime for RunClock {
 
 /// Runs a seed and prints its log.
 fn replay(seed: u64) -> Result<RunStats, String> {
-    let told = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_timer(RunClock(tokio::time::Instant::now()))
         .with_ansi(false)
         .with_test_writer()
         .finish();
-    tracing::subscriber::with_default(told, || simulate(seed, Sabotage::None))
+    tracing::subscriber::with_default(log, || simulate(seed, Sabotage::None))
 }
 
 /// Runs every seed on all cores. Returns the sum of their figures, or the first failure.
@@ -92,14 +92,14 @@ fn run_all(seeds: Range<u64>) -> Result<RunStats, String> {
 }
 
 #[test]
-fn what_was_promised_holds_whatever_goes_wrong() {
+fn every_promise_holds_with_every_fault() {
     let seeds = seeds_of_environment().unwrap_or(SEEDS);
     let (begun, count) = (Instant::now(), seeds.end - seeds.start);
     let ran = if count == 1 { replay(seeds.start) } else { run_all(seeds) };
     let stats = ran.unwrap_or_else(|wrong| panic!("{wrong}\nto see it: SCRIPTED_SEEDS=N {REPLAY}"));
     let seconds = begun.elapsed().as_secs_f64();
-    let told = tracing_subscriber::fmt().with_ansi(false).with_test_writer().finish();
-    tracing::subscriber::with_default(told, || {
+    let log = tracing_subscriber::fmt().with_ansi(false).with_test_writer().finish();
+    tracing::subscriber::with_default(log, || {
         tracing::info!(count, seconds, ?stats, "every run kept its promises");
     });
 }
@@ -120,10 +120,10 @@ fn runs_that_once_failed_do_so_no_more() {
 }
 
 /// Tests the judge: it must find `sabotage` soon.
-fn is_found_soon(sabotage: Sabotage, told: &[&str]) {
+fn is_found_soon(sabotage: Sabotage, texts: &[&str]) {
     let found = (0..FOUND_WITHIN).find_map(|seed| simulate(seed, sabotage).err());
     let found = found.unwrap_or_else(|| panic!("{sabotage:?} is not found within {FOUND_WITHIN} runs"));
-    assert!(told.iter().any(|told| found.contains(told)), "{sabotage:?} is told as {found}");
+    assert!(texts.iter().any(|text| found.contains(text)), "{sabotage:?} is reported as {found}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lives_is_left_alone_and_looked_at_again_if_it_is_to_expire() {
+    fn a_live_entry_is_kept_and_has_another_hint_if_it_expires() {
         assert_eq!(judged(1, None), Sweep::default());
         for (end, at) in [(NOW + 1, NOW + SLOT), (NOW + AHEAD, NOW + AHEAD), (u64::MAX >> 1, NOW + AHEAD)] {
             let later = vec![Hint { at, key: b"k".to_vec() }];
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_go_ten_minutes_after_both_their_end_and_their_revision() {
+    fn a_dead_entry_is_removed_ten_minutes_after_its_expiry_and_its_revision() {
         let (ripe, unripe) = (NOW - 600_000_000, NOW - 599_999_999);
         let gone = Sweep { dead: vec![b"k".to_vec()], later: Vec::new() };
         assert_eq!(judged(1, Some(ripe)), gone);

@@ -26,7 +26,7 @@ fn absent(number: usize) -> Vec<WriteOutcome> {
 }
 
 /// The result of each of `tickets`, if there is one.
-fn told(tickets: &mut [Ticket]) -> Vec<Option<Result<WriteOutcome, Refusal>>> {
+fn results(tickets: &mut [Ticket]) -> Vec<Option<Result<WriteOutcome, Refusal>>> {
     tickets.iter_mut().map(FutureExt::now_or_never).collect()
 }
 
@@ -58,7 +58,7 @@ async fn a_batch_has_room_up_to_its_ops_and_its_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_late_is_told_what_is_known() {
+async fn an_overdue_write_is_unknown_only_after_a_commit_was_sent() {
     for (commit_sent, expected) in [(false, Refusal::Overloaded), (true, Refusal::OutcomeUnknown)] {
         let (mut batch, mut tickets) = batch(&[2, 1, 3]);
         assert_eq!(batch.deadline(), Some(Instant::now() + Duration::from_millis(1)));
@@ -70,7 +70,7 @@ async fn who_is_late_is_told_what_is_known() {
         tokio::time::advance(Duration::from_millis(2)).await;
         assert!(batch.is_late());
         batch.refuse_late(Refusal::Overloaded);
-        assert_eq!(told(&mut tickets), [Some(Err(expected)), Some(Err(expected)), None]);
+        assert_eq!(results(&mut tickets), [Some(Err(expected)), Some(Err(expected)), None]);
         assert_eq!((batch.len(), batch.is_late()), (1, false));
     }
 }
@@ -87,11 +87,11 @@ async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
         vec![WriteOutcome::One(Outcome::Deleted(Rev(7))), WriteOutcome::One(Outcome::Deleted(Rev(8)))];
     batch.record_outcomes(0, again.clone());
     batch.acknowledge();
-    assert_eq!(told(&mut tickets), [Some(Ok(again[0].clone())), Some(Ok(again[1].clone()))]);
+    assert_eq!(results(&mut tickets), [Some(Ok(again[0].clone())), Some(Ok(again[1].clone()))]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn later_parts_are_settled_behind_the_first() {
+async fn outcomes_of_later_parts_follow_those_of_the_first() {
     let (mut batch, mut tickets) = batch(&[1]);
     batch.record_outcomes(0, absent(1));
     let (pending, ticket) = due("k", 1);
@@ -102,7 +102,7 @@ async fn later_parts_are_settled_behind_the_first() {
     batch.acknowledge();
     let expected =
         [Outcome::Absent, Outcome::Deleted(Rev(7))].map(|outcome| Some(Ok(WriteOutcome::One(outcome))));
-    assert_eq!(told(&mut tickets), expected);
+    assert_eq!(results(&mut tickets), expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,14 +120,17 @@ async fn a_report_counts_every_answer() {
     let report = batch.report(10);
     assert_eq!((report.committed, report.refused, report.attempts), (3, 11, 2));
     assert_eq!(report.elapsed, Duration::from_millis(3));
-    assert_eq!(told(&mut tickets)[0], Some(Err(Refusal::Unavailable)));
+    assert_eq!(results(&mut tickets)[0], Some(Err(Refusal::Unavailable)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_lost_is_told_that_nobody_knows() {
+async fn writes_of_a_lost_batch_are_unknown() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
     batch.refuse_unknown();
-    assert_eq!(told(&mut tickets), [Some(Err(Refusal::OutcomeUnknown)), Some(Err(Refusal::OutcomeUnknown))]);
+    assert_eq!(
+        results(&mut tickets),
+        [Some(Err(Refusal::OutcomeUnknown)), Some(Err(Refusal::OutcomeUnknown))]
+    );
     assert_eq!(batch.report(0).refused, 2);
 }
 

@@ -26,7 +26,7 @@ fn names(batch: &Batch) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_takes_what_is_there_up_to_its_limit() {
+async fn a_batch_takes_waiting_writes_up_to_its_limit() {
     let (sender, mut batcher) = feed();
     assert!(batcher.is_empty());
     let _tickets = ["a", "b", "c", "d"].map(|name| put(&sender, name, 10));
@@ -37,13 +37,13 @@ async fn a_batch_takes_what_is_there_up_to_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_attempt_takes_along_what_comes_up_to_a_key_that_is_written() {
+async fn a_first_attempt_takes_new_writes_up_to_a_key_that_is_written() {
     let (sender, mut batcher) = feed();
     let _a = put(&sender, "a", 10);
     let mut batch = batcher.next_batch();
     let _b = put(&sender, "b", 10);
     batcher.add_waiting(&mut batch, 0);
-    assert_eq!(names(&batch), ["a"], "before its first attempt a batch is not under way");
+    assert_eq!(names(&batch), ["a"], "before its first attempt a batch takes no more writes");
     batch.begin_attempt();
     let _more = ["a", "c"].map(|name| put(&sender, name, 10));
     batcher.add_waiting(&mut batch, 1);
@@ -60,7 +60,7 @@ async fn a_first_attempt_takes_along_what_comes_up_to_a_key_that_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_less_time_than_a_commit_takes_is_refused() {
+async fn a_write_with_less_time_than_a_commit_takes_is_refused() {
     let (sender, mut batcher) = feed();
     batcher.committed(Duration::from_millis(700));
     let mut late = put(&sender, "late", 700);
@@ -79,14 +79,14 @@ async fn no_commit_is_so_slow_that_fresh_writes_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_falls_due_is_refused_while_it_waits() {
+async fn an_overdue_write_is_refused_while_it_waits() {
     let (sender, mut batcher) = feed();
     let mut tickets = [("a", 1000), ("b", 900), ("c", 1500)].map(|(name, millis)| put(&sender, name, millis));
     assert_eq!(batcher.deadline(), Some(Instant::now() + Duration::from_millis(900)));
     tokio::time::advance(Duration::from_secs(1)).await;
     batcher.refuse_late();
-    let told = tickets.each_mut().map(FutureExt::now_or_never);
-    assert_eq!(told, [Some(Err(Refusal::Overloaded)), Some(Err(Refusal::Overloaded)), None]);
+    let results = tickets.each_mut().map(FutureExt::now_or_never);
+    assert_eq!(results, [Some(Err(Refusal::Overloaded)), Some(Err(Refusal::Overloaded)), None]);
     assert_eq!(batcher.take_refused(), 2);
     assert_eq!(names(&batcher.next_batch()), ["c"]);
 }

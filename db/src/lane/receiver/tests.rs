@@ -6,12 +6,12 @@ use super::*;
 use crate::lane::samples;
 use crate::lane::samples::{atomic, name};
 
-/// A write that falls due so many milliseconds from now.
+/// A write with a deadline in `millis` milliseconds.
 fn due(name: &str, millis: u64) -> Pending {
     samples::due(name, millis).0
 }
 
-/// Sends a write; the larger `arrival`, the younger it is.
+/// Sends a write. The larger `arrival` is, the younger the write.
 fn put(sender: &QueueSender, priority: Priority, name: &str, arrival: u64) {
     sender.channel(priority).try_reserve().expect("there is room").send(due(name, 1000 + arrival));
 }
@@ -26,8 +26,8 @@ fn next(receiver: &mut QueueReceiver, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_front_goes_ahead_as_long_as_the_back_gets_as_much_done() {
-    // The credit of the front is three ops at most.
+async fn high_priority_gets_at_most_half_of_the_work() {
+    // The credit is at most three ops.
     let (sender, mut receiver) = QueueReceiver::new(20, 5);
     for number in 0..9 {
         put(&sender, Priority::Normal, &format!("b{number}"), number);
@@ -47,8 +47,8 @@ async fn the_front_goes_ahead_as_long_as_the_back_gets_as_much_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_writes_of_the_front_do_not_keep_the_back_waiting() {
-    // Each write of the front is twice as large as a whole batch.
+async fn large_writes_of_high_priority_do_not_keep_others_waiting() {
+    // Each write of high priority is twice as large as a whole batch.
     let (sender, mut receiver) = QueueReceiver::new(20, 2);
     for number in 0..5 {
         put(&sender, Priority::Normal, &format!("b{number}"), number);
@@ -64,8 +64,8 @@ async fn large_writes_of_the_front_do_not_keep_the_back_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_later_never_goes_before_what_waits_at_the_front() {
-    // A batch of two: one at the front goes ahead, the others wait, and one sender's next write is at the back.
+async fn a_later_write_never_overtakes_a_waiting_write_of_high_priority() {
+    // A batch of two: one write of high priority goes ahead, the others wait, and the next write of a sender has normal priority.
     let (sender, mut receiver) = QueueReceiver::new(10, 2);
     for (age, name) in ["f1", "f2", "f3", "f4"].into_iter().enumerate() {
         put(&sender, Priority::High, name, age as u64);
@@ -81,7 +81,7 @@ async fn what_came_later_never_goes_before_what_waits_at_the_front() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_put_in_before_the_end_comes_out() {
+async fn a_closed_queue_still_gives_out_its_writes() {
     let (sender, mut receiver) = QueueReceiver::new(10, 4);
     put(&sender, Priority::Normal, "b1", 0);
     assert_eq!(receiver.receive().await, Received::Writes);
@@ -94,7 +94,7 @@ async fn what_is_put_in_before_the_end_comes_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_falls_due_is_taken_out_wherever_it_waits() {
+async fn an_overdue_write_is_taken_out_wherever_it_waits() {
     let (sender, mut receiver) = QueueReceiver::new(5, 1);
     for (name, millis) in [("b1", 2000), ("b2", 1000), ("b3", 999), ("b4", 3000)] {
         sender.channel(Priority::Normal).try_reserve().expect("there is room").send(due(name, millis));
@@ -121,7 +121,7 @@ async fn what_falls_due_is_taken_out_wherever_it_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_write_of_the_back_is_found_once_the_credit_is_spent() {
+async fn an_older_write_of_normal_priority_is_found_once_the_credit_is_spent() {
     let (sender, mut receiver) = QueueReceiver::new(10, 2);
     put(&sender, Priority::Normal, "b1", 1);
     sender.channel(Priority::High).try_reserve().expect("there is room").send(atomic(&["x"; 4], 1005).0);
@@ -133,8 +133,8 @@ async fn an_older_write_of_the_back_is_found_once_the_credit_is_spent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_of_the_back_waits_until_the_front_is_known() {
-    // The buffer of the front holds two, and three are older than the one at the back.
+async fn a_write_of_normal_priority_waits_until_high_priority_is_known() {
+    // The buffer of high priority holds two, and three writes are older than the one of normal priority.
     let (sender, mut receiver) = QueueReceiver::new(10, 2);
     for (arrival, name) in ["f1", "f2", "f3"].into_iter().enumerate() {
         put(&sender, Priority::High, name, arrival as u64);
@@ -142,6 +142,6 @@ async fn a_write_of_the_back_waits_until_the_front_is_known() {
     put(&sender, Priority::Normal, "b1", 5);
     put(&sender, Priority::Normal, "b2", 6);
     assert_eq!(receiver.receive().await, Received::Writes);
-    assert_eq!(receiver.count_before_keys_of(&[]), 2, "the third of the front is not in the buffer");
+    assert_eq!(receiver.count_before_keys_of(&[]), 2, "the third of high priority is not in the buffer");
     assert_eq!(names(&mut receiver), ["f1", "f2", "f3", "b1", "b2"]);
 }

@@ -48,7 +48,7 @@ fn a_key_has_no_second_row() {
 }
 
 #[test]
-fn a_run_asks_for_what_an_op_does_or_shows() {
+fn a_run_reads_if_an_outcome_depends_on_the_row() {
     let delete = Op { change: Change::Delete, ..set() };
     let wanting = Op { if_rev: Some(Rev(0)), ..set() };
     let (first, second) = (set(), set());
