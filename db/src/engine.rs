@@ -21,7 +21,7 @@ use crate::entry::{Entry, Key, Record, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::scanner::range::Range;
-use crate::sweeper::hint::Hint;
+use crate::sweeper::hint::{Hint, HintedEntry, Sweep};
 
 /// The database users that [`crate::Store::migrate`] gives exactly the rights that their service needs.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +108,8 @@ pub(crate) trait Engine: WriteEngine {
     type Reader: ReadSession;
     /// One connection for reads in key order.
     type Scanner: ScanSession;
+    /// One connection of the sweeper.
+    type Sweeper: SweepSession;
 
     /// The name of the engine as `OpenTelemetry` spells it.
     const SYSTEM: &'static str;
@@ -124,8 +126,8 @@ pub(crate) trait Engine: WriteEngine {
     /// Brings the schema up to date, then grants. Several processes may do so at once.
     fn migrate(&self, grants: &Grants) -> impl Future<Output = Result<(), Error>>;
 
-    /// Removes entries until nothing is ripe. Returns how many were removed; `None` if another process is sweeping.
-    fn sweep(&self) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+    /// Opens a connection for the sweeper, and checks durability and schema.
+    fn open_sweeper(&self) -> impl Future<Output = Result<Self::Sweeper, Error>> + Send;
 }
 
 /// One connection for gets. After any error it must be dropped.
@@ -154,6 +156,33 @@ pub(crate) trait ScanSession: Send {
 
     /// Gives the snapshot up.
     fn end(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Closes the connection.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// One connection of the sweeper. After any error it must be dropped.
+pub(crate) trait SweepSession: Send {
+    /// Takes the lock of the sweeper until the connection ends. Returns `false` if another process has the lock.
+    fn lock(&mut self) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// The clock of the database, in microseconds since 1970.
+    fn now(&mut self) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// The first hints up to the instant `ripe`, at most [`HINTS_PER_SWEEP_MAX`](crate::sweeper::hint::HINTS_PER_SWEEP_MAX).
+    fn read_hints(&mut self, ripe: u64) -> impl Future<Output = Result<Vec<Hint>, Error>> + Send;
+
+    /// Begins a transaction. Returns the entries of `keys` that exist, locked, in key order.
+    fn lock_entries(
+        &mut self,
+        keys: &[&[u8]],
+    ) -> impl Future<Output = Result<Vec<HintedEntry>, Error>> + Send;
+
+    /// Removes `hints`, does the work of `sweep`, and commits.
+    fn apply(&mut self, sweep: &Sweep, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes fence rows that no lane is likely to need any more.
+    fn delete_old_fences(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Closes the connection.
     fn close(self) -> impl Future<Output = ()> + Send;

@@ -16,12 +16,12 @@ use sqlx::AssertSqlSafe;
 
 use crate::engine::{Engine, Grants, WriteEngine};
 use crate::error::Error;
-use crate::timeouts::{CONNECT_TIMEOUT, within};
 use connect::{Identity, MySql, close};
 use error::classify;
 use reader::MySqlReader;
 use scanner::MySqlScanner;
 use session::MySqlSession;
+use sweeper::MySqlSweeper;
 
 impl WriteEngine for MySql {
     type Session = MySqlSession;
@@ -54,6 +54,7 @@ impl WriteEngine for MySql {
 impl Engine for MySql {
     type Reader = MySqlReader;
     type Scanner = MySqlScanner;
+    type Sweeper = MySqlSweeper;
     const SYSTEM: &'static str = "mysql";
 
     /// One more for atomic writes, whose keys may belong to any of the others.
@@ -76,10 +77,7 @@ impl Engine for MySql {
         Ok(())
     }
 
-    async fn sweep(&self) -> Result<Option<u64>, Error> {
-        let (mut connection, _) = within(CONNECT_TIMEOUT, self.open(true)).await?;
-        let removed = sweeper::sweep(&mut connection).await?;
-        close(connection).await;
-        Ok(removed)
+    async fn open_sweeper(&self) -> Result<MySqlSweeper, Error> {
+        Ok(MySqlSweeper::new(self.open(true).await?.0))
     }
 }

@@ -16,12 +16,12 @@ use sqlx::Connection as _;
 
 use crate::engine::{Engine, Grants, WriteEngine};
 use crate::error::Error;
-use crate::timeouts::{CONNECT_TIMEOUT, within};
 use connect::Sqlite;
 use error::classify;
 use reader::SqliteReader;
 use scanner::SqliteScanner;
 use session::SqliteSession;
+use sweeper::SqliteSweeper;
 
 impl WriteEngine for Sqlite {
     type Session = SqliteSession;
@@ -43,6 +43,7 @@ impl WriteEngine for Sqlite {
 impl Engine for Sqlite {
     type Reader = SqliteReader;
     type Scanner = SqliteScanner;
+    type Sweeper = SqliteSweeper;
     const SYSTEM: &'static str = "sqlite";
 
     /// One for all writes, because a file has one writer at a time.
@@ -67,9 +68,7 @@ impl Engine for Sqlite {
         Ok(())
     }
 
-    /// Several processes may sweep: a file has one writer at a time.
-    async fn sweep(&self) -> Result<Option<u64>, Error> {
-        let mut connection = within(CONNECT_TIMEOUT, self.open()).await?;
-        sweeper::sweep(&mut connection).await.map(Some)
+    async fn open_sweeper(&self) -> Result<SqliteSweeper, Error> {
+        Ok(SqliteSweeper::new(self.open().await?))
     }
 }

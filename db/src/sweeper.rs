@@ -1,6 +1,7 @@
 //! The sweeper: removes entries that have been dead for long, in small transactions, by one process at a time.
 
 pub(crate) mod hint;
+mod round;
 
 use std::time::Duration;
 
@@ -9,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::engine::Engine as _;
+use crate::engine::any::each;
 use crate::error::Error;
 use crate::store::Store;
+use crate::sweeper::round::round;
 
 /// The result of a round of the sweeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +48,7 @@ pub fn sweep(
             loop {
                 due.tick().await;
                 // Boxed, because the future of a round is large and rare.
-                observe(match Box::pin(store.engine.sweep()).await {
+                observe(match each!(&store.engine, engine => Box::pin(round(engine.open_sweeper())).await) {
                     Ok(removed) => {
                         is_failing = false;
                         removed.map_or(Round::Elsewhere, Round::Swept)

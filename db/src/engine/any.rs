@@ -70,10 +70,6 @@ impl AnyEngine {
     pub(crate) async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
         each!(self, engine => engine.migrate(grants).await)
     }
-
-    pub(crate) async fn sweep(&self) -> Result<Option<u64>, Error> {
-        each!(self, engine => engine.sweep().await)
-    }
 }
 
 impl AnyReader {

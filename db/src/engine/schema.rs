@@ -16,6 +16,14 @@ pub(crate) struct AppliedMigration {
     pub(crate) done: bool,
 }
 
+/// The migrations `own`, for a database that may have newer ones: that is no error here, because the services decide whether a
+/// newer schema fits.
+pub(crate) fn migrator(own: &Migrator) -> Migrator {
+    let mut migrator = Migrator::with_migrations(own.iter().cloned().collect());
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
 /// Checks whether a program with the migrations `needed` can work on a schema with the migrations `applied`.
 pub(crate) fn fits(needed: &Migrator, applied: &[AppliedMigration]) -> Result<(), Error> {
     for migration in needed.iter() {

@@ -27,8 +27,8 @@ const ACCESS_DENIED: u16 = 1045;
 #[derive(Debug, Clone)]
 pub(crate) struct MySql {
     options: MySqlConnectOptions,
-    /// Whether connections go without TLS because they use a Unix socket. Nobody can listen in there, and encryption costs 7 % of the
-    /// rate of writes.
+    /// Whether connections go without TLS because they use a Unix socket. Nobody can listen in there, and encryption costs 7 % of
+    /// the rate of writes.
     is_plain: bool,
     unsafe_durability: bool,
 }

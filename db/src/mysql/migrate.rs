@@ -7,17 +7,14 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::error::classify;
 use super::text;
 use crate::engine::Grants;
-use crate::engine::schema::{AppliedMigration, fits};
+use crate::engine::schema::{AppliedMigration, fits, migrator};
 use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
 /// Brings the schema up to date, then grants.
 pub(super) async fn migrate(connection: &mut MySqlConnection, grants: &Grants) -> Result<(), Error> {
-    let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
-    // A schema that is newer than this program is no error here: the services decide whether it fits.
-    migrations.set_ignore_missing(true);
-    migrations.run(&mut *connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))?;
+    migrator(&MIGRATIONS).run(&mut *connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))?;
     grant(connection, &text::WRITER_RIGHTS, grants.writer.as_deref()).await?;
     grant(connection, &text::READER_RIGHTS, grants.reader.as_deref()).await
 }

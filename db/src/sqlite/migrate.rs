@@ -9,7 +9,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::error::classify;
 use super::text;
-use crate::engine::schema::{AppliedMigration, fits};
+use crate::engine::schema::{AppliedMigration, fits, migrator};
 use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -35,10 +35,7 @@ pub(super) async fn lock(file: &Path) -> Result<File, Error> {
 
 /// Brings the schema up to date.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
-    // A schema that is newer than this program is no error here: the services decide whether it fits.
-    migrations.set_ignore_missing(true);
-    migrations.run(connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))
+    migrator(&MIGRATIONS).run(connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))
 }
 
 /// Checks whether this program can work on the schema.

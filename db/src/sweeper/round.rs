@@ -1,0 +1,69 @@
+//! One round of the sweeper.
+
+use crate::engine::SweepSession;
+use crate::error::Error;
+use crate::sweeper::hint::{Sweep, keys_of, ripe};
+use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
+
+/// Opens a session and sweeps until nothing is ripe. Returns how many entries were removed; `None` if another process is sweeping.
+pub(super) async fn round<S: SweepSession>(
+    open: impl Future<Output = Result<S, Error>>,
+) -> Result<Option<u64>, Error> {
+    let mut session = within(CONNECT_TIMEOUT, open).await?;
+    let is_ours = within(QUERY_TIMEOUT, session.lock()).await?;
+    let mut removed = 0;
+    if is_ours {
+        while let Some(dead) = within(QUERY_TIMEOUT, transaction(&mut session)).await? {
+            removed += dead;
+        }
+        within(QUERY_TIMEOUT, session.delete_old_fences()).await?;
+    }
+    session.close().await;
+    Ok(is_ours.then_some(removed))
+}
+
+/// One transaction. Returns how many entries it removed; `None` if no hint was ripe.
+async fn transaction<S: SweepSession>(session: &mut S) -> Result<Option<u64>, Error> {
+    let now = session.now().await?;
+    let hints = session.read_hints(ripe(now)).await?;
+    if hints.is_empty() {
+        return Ok(None);
+    }
+    let sweep = Sweep::of(session.lock_entries(&keys_of(&hints)).await?, now);
+    session.apply(&sweep, &hints).await?;
+    Ok(Some(sweep.dead.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, SqliteConnection};
+
+    use super::*;
+    use crate::engine::{Engine as _, Grants};
+    use crate::sqlite::connect::Sqlite;
+
+    #[tokio::test]
+    async fn a_round_removes_dead_entries_and_looks_at_others_again() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let url = format!("sqlite://{}", folder.path().join("sweep.db").display());
+        let engine = Sqlite::new(&url).expect("the URL is valid");
+        engine.migrate(&Grants::default()).await.expect("the schema can be made");
+        let mut connection = SqliteConnection::connect(&url).await.expect("it opens");
+        let far = i64::MAX;
+        for (key, expires_at) in [("dead", 1), ("live", far)] {
+            let entry =
+                sqlx::query("insert into entries (k, v, rev, born, expires_at) values (?, x'', 1, 1, ?)");
+            entry.bind(key.as_bytes()).bind(expires_at).execute(&mut connection).await.expect("it is valid");
+            let hint = sqlx::query("insert into expiries (at, k) values (1, ?)").bind(key.as_bytes());
+            hint.execute(&mut connection).await.expect("it is valid");
+        }
+        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(1)));
+        let left =
+            sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries").fetch_all(&mut connection);
+        let left = left.await.expect("it can be read");
+        assert!(matches!(&left[..], [(key, at)] if key == b"live" && *at > 1), "{left:?}");
+        let left = sqlx::query_scalar::<_, Vec<u8>>("select k from entries").fetch_all(&mut connection);
+        assert_eq!(left.await.expect("it can be read"), [b"live"]);
+        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(0)));
+    }
+}
