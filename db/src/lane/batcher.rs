@@ -55,7 +55,7 @@ impl Batcher {
             if !is_late && !batch.has_room(&next.write, &self.config) {
                 return;
             }
-            let next = self.receiver.next().expect("it was there");
+            let next = self.receiver.next().expect("the queue was just seen to have a write");
             if is_late {
                 self.refused += 1;
                 next.finish(Err(self.refusal()));

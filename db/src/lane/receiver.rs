@@ -56,7 +56,7 @@ impl QueueReceiver {
         let ((high, high_channel), (normal, normal_channel)) = (mpsc::channel(max), mpsc::channel(max));
         let buffered =
             |channel| Buffered { channel, buffer: VecDeque::new(), may_have_more: false, buffer_max: batch };
-        let credit_max = i64::try_from(batch.div_ceil(2)).expect("a batch has far less ops");
+        let credit_max = i64::try_from(batch.div_ceil(2)).expect("the ops of a batch fit 63 bits");
         let receiver = Self {
             high: buffered(high_channel),
             normal: buffered(normal_channel),
@@ -236,7 +236,7 @@ fn credit_after(
 
 /// The work of a write: about 1 for an op with a small value, and 1 for each 256 bytes of a large value.
 fn cost(pending: &Pending) -> i64 {
-    i64::try_from(pending.write.bytes() / OP_BYTES).expect("a write has far less bytes")
+    i64::try_from(pending.write.bytes() / OP_BYTES).expect("the bytes of a write fit 63 bits")
 }
 
 fn keys_of(write: &Write) -> impl Iterator<Item = &Key> {

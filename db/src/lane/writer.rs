@@ -182,7 +182,7 @@ impl Writer {
             Write::One(op) => {
                 // The remainder is below the number of lanes, which is a usize.
                 let index = self.hash(&op.key) % last.max(1) as u64;
-                usize::try_from(index).expect("a lane has an index")
+                usize::try_from(index).expect("the index is below the number of lanes")
             }
             Write::Atomic(_) => last,
         };

@@ -7,7 +7,7 @@ use crate::error::{Cause, Error};
 /// What an error of the client library means for the caller.
 pub(super) fn classify(error: sqlx::Error) -> Error {
     let class: fn(Cause) -> Error = match number(&error) {
-        // A duplicate of a row found absent, a lock wait that ended, a deadlock, no such thread to kill.
+        // A row that was absent and has appeared, a lock wait that reached its limit, a deadlock, no such connection to kill.
         Some(1062 | 1205 | 1213 | 1094) => Error::Conflict,
         Some(_) | None => match error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {

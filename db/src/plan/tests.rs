@@ -29,7 +29,7 @@ fn a_change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// An op with any condition: absent, a revision that a start can hold, or one that the batch may just have given.
+/// An op with any condition: absent, a revision that a start can have, or a revision that the batch itself can give.
 fn an_op() -> impl Strategy<Value = Op> {
     let if_rev = prop_oneof![6 => Just(None), 2 => Just(Some(0)), 2 => (FIRST - 3..FIRST + 6).prop_map(Some)];
     (0u8..5, a_change(), if_rev, any::<bool>()).prop_map(|(number, change, if_rev, asks_rev)| Op {
@@ -48,7 +48,7 @@ fn a_write() -> impl Strategy<Value = Write> {
     prop_oneof![3 => an_op().prop_map(Write::One), 1 => atomic]
 }
 
-/// Keys that live, have expired or were deleted, some with revisions ahead of the batch's.
+/// Live, expired and deleted keys, some with higher revisions than the batch.
 fn a_start() -> impl Strategy<Value = Model> {
     let record = (FIRST - 4..FIRST + 9, prop_oneof![2 => an_expiry(), 1 => Just(TOMBSTONE)]);
     prop::collection::btree_map(0u8..5, record, 0..5).prop_map(|start| {
@@ -59,7 +59,7 @@ fn a_start() -> impl Strategy<Value = Model> {
     })
 }
 
-/// `PROPTEST_CASES` asks for more.
+/// `PROPTEST_CASES` can raise the number of cases.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: default.cases.max(3000), ..default }

@@ -78,7 +78,7 @@ impl RunSetup {
         Self {
             is_one_writer,
             processes: random.random_range(1..=2),
-            // One run of ten has a crowd.
+            // One run of ten has many clients.
             clients: random.random_range(1..=5) * if seed % 10 == 5 { 6 } else { 1 },
             steps: random.random_range(4..=10),
             keys: random.random_range(2..=4),

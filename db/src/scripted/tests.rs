@@ -1,4 +1,4 @@
-//! The runs of every test run, and the seeds that once failed.
+//! Runs of many seeds, and of the seeds that once failed.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;

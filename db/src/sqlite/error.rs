@@ -9,7 +9,7 @@ pub(super) fn classify(error: sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(DatabaseError::code);
     let code = code.and_then(|code| code.parse::<i32>().ok());
     let class: fn(Cause) -> Error = match code.map(|extended| extended & 0xff) {
-        // Busy or locked by another process; an entry that appeared.
+        // Busy or locked by another process; a row that was absent and has appeared.
         Some(5 | 6 | 19) => Error::Conflict,
         Some(1) => Error::Internal,
         // Any other code, or an error outside of the database, which has no code.
