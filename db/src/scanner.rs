@@ -4,7 +4,8 @@ pub(crate) mod range;
 
 use std::ops::ControlFlow;
 
-use crate::engine::any::AnyScanner;
+use crate::engine::ScanSession as _;
+use crate::engine::any::{AnyScanner, each};
 use crate::entry::Record;
 use crate::error::Error;
 use crate::scanner::range::Range;
@@ -38,13 +39,13 @@ impl Scanner {
     /// # Errors
     /// After any error the scanner must be dropped.
     pub async fn snapshot(&mut self) -> Result<Snapshot<'_>, Error> {
-        within(QUERY_TIMEOUT, self.0.begin()).await?;
+        each!(&mut self.0, scanner => within(QUERY_TIMEOUT, scanner.begin()).await?);
         Ok(Snapshot(&mut self.0))
     }
 
     /// Closes the connection and tells the server, which would otherwise log a client that vanished.
     pub async fn close(self) {
-        self.0.close().await;
+        each!(self.0, scanner => scanner.close().await);
     }
 }
 
@@ -63,7 +64,7 @@ impl Snapshot<'_> {
         limit: usize,
         on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
-        within(QUERY_TIMEOUT, self.0.records(range, limit, on_record)).await
+        each!(self.0, scanner => within(QUERY_TIMEOUT, scanner.records(range, limit, on_record)).await)
     }
 
     /// Gives the snapshot up, so that the connection can take another.
@@ -71,6 +72,6 @@ impl Snapshot<'_> {
     /// # Errors
     /// After any error the scanner must be dropped.
     pub async fn end(self) -> Result<(), Error> {
-        within(QUERY_TIMEOUT, self.0.end()).await
+        each!(self.0, scanner => within(QUERY_TIMEOUT, scanner.end()).await)
     }
 }

@@ -2,9 +2,9 @@
 
 use secrecy::SecretString;
 
-use crate::engine::Grants;
-use crate::engine::any::{AnyEngine, AnyReader};
+use crate::engine::any::{AnyEngine, AnyReader, each};
 use crate::engine::shapes::KEYS_PER_SELECT_MAX;
+use crate::engine::{Engine as _, Grants, ReadSession as _};
 use crate::entry::{Entry, Key};
 use crate::error::{BadUrl, Error};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
@@ -42,7 +42,7 @@ impl Store {
     /// # Errors
     /// [`Error`] if the database cannot be reached or refuses.
     pub async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
-        self.engine.migrate(grants).await
+        each!(&self.engine, engine => engine.migrate(grants).await)
     }
 
     /// Opens one connection for gets within 3 seconds. Checks durability and schema.
@@ -66,7 +66,7 @@ impl Reader {
     /// If there are more than 128 keys.
     pub async fn get(&mut self, keys: &[Key], on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
         assert!(keys.len() <= KEYS_PER_SELECT_MAX, "more keys than one SELECT takes");
-        within(QUERY_TIMEOUT, self.0.get(keys, on_entry)).await
+        each!(&mut self.0, reader => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await)
     }
 }
 

@@ -1,14 +1,10 @@
 //! The engine that a URL names. The only place that tells engines apart.
 
-use std::ops::ControlFlow;
-
 use secrecy::SecretString;
 
-use crate::engine::{Engine, Grants, ReadSession, ScanSession};
-use crate::entry::{Entry, Key, Record};
+use crate::engine::Engine;
 use crate::error::{BadUrl, Error};
 use crate::mysql::connect::MySql;
-use crate::scanner::range::Range;
 use crate::sqlite::connect::Sqlite;
 
 /// Something that each engine has a type of its own for.
@@ -65,42 +61,5 @@ impl AnyEngine {
             Self::MySql(engine) => Any::MySql(engine.open_scanner().await?),
             Self::Sqlite(engine) => Any::Sqlite(engine.open_scanner().await?),
         })
-    }
-
-    pub(crate) async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
-        each!(self, engine => engine.migrate(grants).await)
-    }
-}
-
-impl AnyReader {
-    pub(crate) async fn get(
-        &mut self,
-        keys: &[Key],
-        on_entry: impl FnMut(Entry) + Send,
-    ) -> Result<(), Error> {
-        each!(self, reader => reader.get(keys, on_entry).await)
-    }
-}
-
-impl AnyScanner {
-    pub(crate) async fn begin(&mut self) -> Result<(), Error> {
-        each!(self, scanner => scanner.begin().await)
-    }
-
-    pub(crate) async fn records(
-        &mut self,
-        range: &Range,
-        limit: usize,
-        on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
-    ) -> Result<usize, Error> {
-        each!(self, scanner => scanner.records(range, limit, on_record).await)
-    }
-
-    pub(crate) async fn end(&mut self) -> Result<(), Error> {
-        each!(self, scanner => scanner.end().await)
-    }
-
-    pub(crate) async fn close(self) {
-        each!(self, scanner => scanner.close().await);
     }
 }

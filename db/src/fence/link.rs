@@ -35,13 +35,13 @@ pub(crate) struct Link<E: WriteEngine> {
     seq: u64,
     /// When the fence was last tried, or when the id was made.
     fenced: Instant,
-    connection: ConnectionState<E::Session>,
+    connection: LinkState<E::Session>,
     /// The previous connection, which may still lock the row. `None` if it must not be killed.
     previous: Option<E::Identity>,
 }
 
 /// The state of a lane's connection. While a transaction uses the connection, it is not here.
-enum ConnectionState<S> {
+enum LinkState<S> {
     /// There is no connection here.
     Closed,
     /// The connection is being opened, but only while somebody waits for it.
@@ -74,7 +74,7 @@ impl<E: WriteEngine> Link<E> {
             is_registered: false,
             seq: 0,
             fenced: Instant::now(),
-            connection: ConnectionState::Closed,
+            connection: LinkState::Closed,
             previous: None,
         }
     }
@@ -89,8 +89,8 @@ impl<E: WriteEngine> Link<E> {
 
     pub(crate) fn is_open(&self) -> bool {
         match self.connection {
-            ConnectionState::Idle(_) | ConnectionState::Fenced(_) => true,
-            ConnectionState::Closed | ConnectionState::Opening(_) => false,
+            LinkState::Idle(_) | LinkState::Fenced(_) => true,
+            LinkState::Closed | LinkState::Opening(_) => false,
         }
     }
 
@@ -98,25 +98,25 @@ impl<E: WriteEngine> Link<E> {
     pub(crate) fn next_batch(&mut self) {
         match self.connection {
             // The passed fence has no batch yet, so it belongs to the next batch.
-            ConnectionState::Fenced(_) => {}
-            ConnectionState::Closed | ConnectionState::Opening(_) | ConnectionState::Idle(_) => self.seq += 1,
+            LinkState::Fenced(_) => {}
+            LinkState::Closed | LinkState::Opening(_) | LinkState::Idle(_) => self.seq += 1,
         }
     }
 
     /// Opens a connection unless there is one. Logs each reason for a failure once. Dropping the future does not end the connection
     /// attempt.
     pub(crate) async fn open(&mut self, limits: &mut TimeLimits<'_>) -> Result<(), Error> {
-        if matches!(self.connection, ConnectionState::Closed) {
+        if matches!(self.connection, LinkState::Closed) {
             let connecting = connect(self.engine.clone(), self.id, self.is_registered).boxed();
-            self.connection = ConnectionState::Opening(connecting);
+            self.connection = LinkState::Opening(connecting);
         }
         let connected = match &mut self.connection {
-            ConnectionState::Opening(connecting) => limits.connection(async { Ok(connecting.await) }).await?,
-            ConnectionState::Closed | ConnectionState::Idle(_) | ConnectionState::Fenced(_) => return Ok(()),
+            LinkState::Opening(connecting) => limits.connection(async { Ok(connecting.await) }).await?,
+            LinkState::Closed | LinkState::Idle(_) | LinkState::Fenced(_) => return Ok(()),
         };
         match connected {
             Ok(session) => {
-                self.connection = ConnectionState::Idle(session);
+                self.connection = LinkState::Idle(session);
                 self.is_registered = true;
                 if self.state.set(Ok(())) {
                     info!(lane = self.id, "database connected");
@@ -124,7 +124,7 @@ impl<E: WriteEngine> Link<E> {
                 Ok(())
             }
             Err(error) => {
-                self.connection = ConnectionState::Closed;
+                self.connection = LinkState::Closed;
                 if self.state.set(Err(error.to_string())) {
                     warn!(%error, lane = self.id, "no database connection; trying again");
                 }
@@ -140,11 +140,11 @@ impl<E: WriteEngine> Link<E> {
         limits: &mut TimeLimits<'_>,
     ) -> Result<Begun<E::Session>, Failed> {
         self.open(limits).await.map_err(Failed)?;
-        match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
-            ConnectionState::Fenced(transaction) if transaction.reserved() >= revs => {
+        match std::mem::replace(&mut self.connection, LinkState::Closed) {
+            LinkState::Fenced(transaction) if transaction.reserved() >= revs => {
                 return Ok(Begun::Passed(transaction));
             }
-            ConnectionState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
+            LinkState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
             idle => self.connection = idle,
         }
         self.fence(revs, limits).await
@@ -154,26 +154,23 @@ impl<E: WriteEngine> Link<E> {
     /// the batch ends or [`Link::release_fence`].
     pub(crate) async fn fence_ahead(&mut self, revs: u64, limits: &mut TimeLimits<'_>) {
         match self.connection {
-            ConnectionState::Idle(_) if E::ROUND_TRIPS => {}
-            ConnectionState::Closed
-            | ConnectionState::Opening(_)
-            | ConnectionState::Idle(_)
-            | ConnectionState::Fenced(_) => {
+            LinkState::Idle(_) if E::ROUND_TRIPS => {}
+            LinkState::Closed | LinkState::Opening(_) | LinkState::Idle(_) | LinkState::Fenced(_) => {
                 return;
             }
         }
         // After a failure, the next batch passes the fence itself.
         if let Ok(Begun::Passed(transaction)) = self.fence(revs, limits).await {
-            self.connection = ConnectionState::Fenced(transaction);
+            self.connection = LinkState::Fenced(transaction);
         }
     }
 
     /// Passes the fence on the idle connection. First kills the previous connection of this lane, which may still lock the row:
     /// waiting for the lock could take longer than the writes have.
     async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> Result<Begun<E::Session>, Failed> {
-        let mut session = match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
-            ConnectionState::Idle(session) => session,
-            ConnectionState::Closed | ConnectionState::Opening(_) | ConnectionState::Fenced(_) => {
+        let mut session = match std::mem::replace(&mut self.connection, LinkState::Closed) {
+            LinkState::Idle(session) => session,
+            LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_) => {
                 return Err(Failed(Error::Unavailable("the connection was lost before the fence".into())));
             }
         };
@@ -211,7 +208,7 @@ impl<E: WriteEngine> Link<E> {
     ) -> Result<(), Error> {
         let committed = limits.statement(transaction.session.commit()).await;
         match &committed {
-            Ok(()) => self.connection = ConnectionState::Idle(transaction.session),
+            Ok(()) => self.connection = LinkState::Idle(transaction.session),
             Err(error) => {
                 self.give_up(&transaction.session, error);
                 self.previous = None;
@@ -234,7 +231,7 @@ impl<E: WriteEngine> Link<E> {
     async fn end(&mut self, mut session: E::Session, error: Option<&Error>, limits: &mut TimeLimits<'_>) {
         match error {
             None | Some(Error::Conflict(_)) => match limits.statement(session.rollback()).await {
-                Ok(()) => self.connection = ConnectionState::Idle(session),
+                Ok(()) => self.connection = LinkState::Idle(session),
                 Err(error) => self.give_up(&session, &error),
             },
             Some(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
@@ -245,8 +242,8 @@ impl<E: WriteEngine> Link<E> {
 
     /// Ends the transaction of a fence that was passed ahead, if there is such a transaction.
     pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
-        match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
-            ConnectionState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
+        match std::mem::replace(&mut self.connection, LinkState::Closed) {
+            LinkState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
             other => self.connection = other,
         }
     }
@@ -258,9 +255,9 @@ impl<E: WriteEngine> Link<E> {
         if self.fenced.elapsed() > ROW_AGE_MAX {
             return self.renew_id();
         }
-        match std::mem::replace(&mut self.connection, ConnectionState::Closed) {
-            ConnectionState::Idle(mut session) => match limits.statement(session.touch()).await {
-                Ok(()) => self.connection = ConnectionState::Idle(session),
+        match std::mem::replace(&mut self.connection, LinkState::Closed) {
+            LinkState::Idle(mut session) => match limits.statement(session.touch()).await {
+                Ok(()) => self.connection = LinkState::Idle(session),
                 Err(error) => self.give_up(&session, &error),
             },
             other => self.connection = other,
@@ -278,7 +275,7 @@ impl<E: WriteEngine> Link<E> {
     /// Takes a new id and a new connection. The old row no longer matters to this lane.
     pub(super) fn renew_id(&mut self) {
         (self.id, self.is_registered, self.seq) = (fresh_id(&mut self.random), false, 1);
-        (self.connection, self.previous) = (ConnectionState::Closed, None);
+        (self.connection, self.previous) = (LinkState::Closed, None);
         self.fenced = Instant::now();
     }
 }
