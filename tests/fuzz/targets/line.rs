@@ -3,7 +3,7 @@
 #![no_main]
 
 #[expect(dead_code, reason = "the target needs the reading only")]
-#[path = "../../../services/keywire/src/import/line.rs"]
+#[path = "../../../services/keywire/src/cli/import/line.rs"]
 mod line;
 
 use std::io::Cursor;

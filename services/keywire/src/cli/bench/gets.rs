@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::client::{Answer, Side, Stream, authority, dial, encoded};
+use crate::cli::client::{Answer, Side, Stream, authority, dial, encoded};
 
-use super::tally::{Answered, Kind, Outcome};
+use super::results::{Answered, Kind, Outcome};
 
 /// Headers of an answer, at most.
 const HEADERS_MAX: usize = 32;

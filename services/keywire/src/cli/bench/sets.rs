@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::client::{Answer, Side, Socket};
+use crate::cli::client::{Answer, Side, Socket};
 
-use super::tally::{Answered, Kind, Outcome};
+use super::results::{Answered, Kind, Outcome};
 
 /// A socket and when each of its writes under way fell due.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::client::{Failure, Place, Side, encoded, fetch, printed};
+use crate::cli::client::{Failure, Place, Side, encoded, fetch, printed};
 
 /// Which keys to list, and how.
 #[derive(Debug, Clone, clap::Args)]

@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
-use super::config::{BenchArgs, Distribution};
-use super::tally::Tally;
+use super::args::{BenchArgs, Distribution};
+use super::results::Tally;
 
 /// The percentiles that are shown.
 const PERCENTILES: [(&str, f64); 5] =

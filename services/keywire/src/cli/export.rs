@@ -1,6 +1,6 @@
 //! `keywire export`: everything there is, as it stood at one instant, one write message a line.
 
-mod target;
+mod output;
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use chassis::process::terminal::say;
 use indicatif::HumanBytes;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{Failure, Place, encoded, fetch, fetch_at_leisure};
-use crate::progress::{Progress, counted};
+use crate::cli::client::{Failure, Place, encoded, fetch, fetch_at_leisure};
+use crate::cli::progress::{Progress, counted};
 
-use target::Target;
-pub(crate) use target::beside;
+use output::Target;
+pub(crate) use output::beside;
 
 /// What to export where.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,7 +43,7 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let Some(file) = args.file.as_deref().filter(|file| file.as_os_str() != "-") else {
         return receive(args, Target::stdout()).await;
     };
-    if !target::is_replaced(file) {
+    if !output::is_replaced(file) {
         return receive(args, Target::open(file)?).await;
     }
     // Signals are caught only here, where something is to be taken away: they end whatever waits for a pipe.

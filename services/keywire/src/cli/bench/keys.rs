@@ -8,7 +8,7 @@ use rand::distr::{Alphanumeric, Distribution as _, SampleString as _};
 use rand::rngs::SmallRng;
 use rand_distr::Zipf;
 
-use super::config::{BenchArgs, Distribution};
+use super::args::{BenchArgs, Distribution};
 
 /// The exponent that the Yahoo Cloud Serving Benchmark made customary.
 const ZIPF_EXPONENT: f64 = 0.99;

@@ -7,10 +7,10 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::Run;
-use super::pace::Turn;
-use super::read::Reader;
-use super::tally::Answered;
-use super::write::Writer;
+use super::gets::Reader;
+use super::results::Answered;
+use super::schedule::Turn;
+use super::sets::Writer;
 
 /// A client with its connections open.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::client::{Answer, Ended, Failure, Side, Socket, one_line};
-use crate::progress::Progress;
+use crate::cli::client::{Answer, Ended, Failure, Side, Socket, one_line};
+use crate::cli::progress::Progress;
 
 use super::line::{Batch, Flaw, Line};
 use super::window::Window;

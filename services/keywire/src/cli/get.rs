@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde::Deserialize;
 
-use crate::client::{Failure, Place, encoded, fetch, printed};
+use crate::cli::client::{Failure, Place, encoded, fetch, printed};
 
 /// What to read.
 #[derive(Debug, Clone, clap::Args)]

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use chassis::process::terminal::say;
 use indicatif::HumanCount;
 
-use crate::client::{Failure, Pair};
-use crate::progress::{Progress, counted};
+use crate::cli::client::{Failure, Pair};
+use crate::cli::progress::{Progress, counted};
 
 use delivery::{Delivery, Tally};
 

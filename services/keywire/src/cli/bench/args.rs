@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use crate::client::Pair;
+use crate::cli::client::Pair;
 
 /// What load to put where, for how long.
 #[derive(Debug, Clone, clap::Args)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::client::{Failure, printed};
+use crate::cli::client::{Failure, printed};
 
 /// What is written to.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! `keywire bench`: puts load on a running pair and tells how fast it answers.
 
-mod client;
-mod config;
+mod args;
+mod gets;
 mod keys;
-mod pace;
-mod read;
+mod load_client;
 mod report;
-mod tally;
-mod write;
+mod results;
+mod schedule;
+mod sets;
 
 use std::io::Write as _;
 use std::num::NonZeroU64;
@@ -20,15 +20,15 @@ use chassis::process::terminal::say;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::progress::Progress;
+use crate::cli::progress::Progress;
 
-use client::{Client, End};
 use keys::Keys;
-use pace::Pace;
+use load_client::{Client, End};
 use report::Report;
-use tally::Tally;
+use results::Tally;
+use schedule::Pace;
 
-pub(crate) use config::BenchArgs;
+pub(crate) use args::BenchArgs;
 
 /// Clients that connect at the same time: a listening socket has a queue of its own, which is not to be flooded.
 const CONNECTING_MAX: usize = 64;

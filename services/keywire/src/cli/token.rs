@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::client::{Failure, printed};
+use crate::cli::client::{Failure, printed};
 
 /// The random bytes of a token: as many as its hash has.
 const RANDOM_BYTES: usize = 32;
@@ -76,7 +76,7 @@ fn added(path: &Path, folder: &Path, entry: Value) -> io::Result<NamedTempFile> 
     let mut tokens: Vec<Value> =
         if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text)? };
     tokens.push(entry);
-    let mut new = crate::export::beside(folder)?;
+    let mut new = crate::cli::export::beside(folder)?;
     if let Ok(old) = std::fs::metadata(path) {
         let made = new.as_file().metadata()?;
         if (made.uid(), made.gid()) != (old.uid(), old.gid()) {

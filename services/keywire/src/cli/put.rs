@@ -8,7 +8,7 @@ use db::VALUE_BYTES_MAX;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::client::{Answer, Failure, Pair, Socket, one_line, printed};
+use crate::cli::client::{Answer, Failure, Pair, Socket, one_line, printed};
 
 /// How long an answer may take; longer than the service gives itself.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
