@@ -1,4 +1,4 @@
-//! The command line: everything that `keywire` does besides serving.
+//! The commands of `keywire`. They are clients of a running server, except `check` and `token`.
 
 mod bench;
 mod client;
@@ -8,6 +8,7 @@ mod import;
 mod ls;
 mod progress;
 mod put;
+mod replacement;
 mod token;
 
 use std::net::SocketAddr;
@@ -24,10 +25,10 @@ use ls::LsArgs;
 use put::{DelArgs, PutArgs};
 use token::TokenArgs;
 
-/// What the help of every command of the client ends with.
+/// The end of the help of every client command.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 not found, refused or not read, 64 usage, 69 service unavailable, 74 a file failed";
 
-/// How a value is changed without losing somebody else's change.
+/// The end of the help of `put`: also how to change a value without losing a concurrent change.
 const EXAMPLE: &str = r#"Examples:
   keywire put motd "Back at noon" --ttl 3600
   keywire put page - < page.html
@@ -37,7 +38,7 @@ const EXAMPLE: &str = r#"Examples:
 
 Exit codes: 0 done, 1 not found, refused or not read, 64 usage, 69 service unavailable, 74 a file failed"#;
 
-/// What to do instead of serving.
+/// A command to run instead of serving.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub(crate) enum Command {
     /// Asks a running keywire on this machine whether it is ready
@@ -89,25 +90,25 @@ pub(crate) enum Command {
     Bench(Box<BenchArgs>),
 }
 
-/// Does what is not serving. `config_admin_addr` is the address of the admin port in the configuration.
-pub(crate) fn execute(command: &Command, config_admin_addr: SocketAddr) -> anyhow::Result<ExitCode> {
+/// Runs a command. `default_admin_addr` is the admin address of the configuration.
+pub(crate) fn execute(command: &Command, default_admin_addr: SocketAddr) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check { admin_addr } => {
-            Ok(chassis::process::check::check(admin_addr.unwrap_or(config_admin_addr)))
+            Ok(chassis::process::check::check(admin_addr.unwrap_or(default_admin_addr)))
         }
-        Command::Put(args) => finish(put::put(args)),
-        Command::Get(args) => finish(get::get(args)),
-        Command::Del(args) => finish(put::del(args)),
-        Command::Ls(args) => finish(ls::ls(args)),
-        Command::Export(args) => finish(export::export(args)),
-        Command::Import(args) => finish(import::import(args)),
+        Command::Put(args) => run(put::put(args)),
+        Command::Get(args) => run(get::get(args)),
+        Command::Del(args) => run(put::del(args)),
+        Command::Ls(args) => run(ls::ls(args)),
+        Command::Export(args) => run(export::export(args)),
+        Command::Import(args) => run(import::import(args)),
         Command::Token(args) => Ok(client::finish(token::token(args))),
         Command::Bench(args) => Ok(bench::bench(args)),
     }
 }
 
-/// Carries out a command of the client, to its exit code.
-fn finish(command: impl Future<Output = Result<(), Failure>>) -> anyhow::Result<ExitCode> {
+/// Runs a client command in a runtime of one thread, and returns its exit code.
+fn run(command: impl Future<Output = Result<(), Failure>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(client::finish(runtime.context("cannot start the runtime")?.block_on(command)))
 }

@@ -1,4 +1,4 @@
-//! `keywire`: both services in one process on one port, over a file of its own.
+//! `keywire`: serves both services in one process, or runs a command of the client.
 
 mod cli;
 mod config;
@@ -36,6 +36,7 @@ fn run() -> anyhow::Result<ExitCode> {
     runtime.block_on(serve::serve(&config, public, store))
 }
 
+/// The store of the configuration. The error is one line without the password.
 fn store(config: &Config) -> Result<Store, String> {
     let password = chassis::config::database_password(config.database_password_file.as_deref())?;
     Store::new(&config.database_url, password.as_ref(), config.allow_unsafe_durability)

@@ -15,10 +15,11 @@ use ws_ingest::Ingest;
 
 use crate::config::Config;
 
+/// Migrates the database, opens the ports and serves until a signal. Returns the exit code.
 pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
     let is_tls = public.tls.is_some();
     let process = Process::start("keywire", public)?;
-    // The ports open when the store is ready: a client that can connect can write.
+    // Before the ports open: a client that can connect can write.
     store.migrate(&Grants::default()).await.context("cannot prepare the database")?;
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
     greet(config, process.local_addr()?, is_tls)?;
@@ -26,7 +27,7 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     let ingest = Ingest::start(&store, &config.write, telemetry, stop);
     let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
     let reads = Reads::start(&store, &limits, telemetry);
-    Ok(process.serve(Both { ingest, reads }).await?)
+    Ok(process.serve(BothServices { ingest, reads }).await?)
 }
 
 /// Prints the first steps for a new user.
@@ -45,14 +46,14 @@ fn greet(config: &Config, addr: SocketAddr, is_tls: bool) -> anyhow::Result<()> 
 }
 
 /// Both services in one process, on one port.
-struct Both {
+struct BothServices {
     ingest: Ingest,
     reads: Reads,
 }
 
-impl Service for Both {
+impl Service for BothServices {
     fn app(&self) -> impl Endpoint<Output = Response> + 'static {
-        Router { write: self.ingest.app(), read: self.reads.app() }
+        PathRouter { write: self.ingest.app(), read: self.reads.app() }
     }
 
     fn fast_path(&self) -> impl FastPath {
@@ -70,13 +71,13 @@ impl Service for Both {
     }
 }
 
-/// Routes requests to the two services as the gateway does.
-struct Router<W, R> {
+/// Passes requests to the two services by path, as the gateway does.
+struct PathRouter<W, R> {
     write: W,
     read: R,
 }
 
-impl<W, R> Endpoint for Router<W, R>
+impl<W, R> Endpoint for PathRouter<W, R>
 where
     W: Endpoint<Output = Response>,
     R: Endpoint<Output = Response>,

@@ -1,18 +1,17 @@
-//! `keywire bench`: puts load on a running pair and tells how fast it answers.
+//! `keywire bench`: puts load on a running server and measures its throughput and latency.
 
 mod args;
 mod gets;
 mod keys;
 mod load_client;
+mod load_run;
 mod report;
 mod results;
 mod schedule;
 mod sets;
 
 use std::io::Write as _;
-use std::num::NonZeroU64;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -20,63 +19,26 @@ use chassis::process::terminal::say;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cli::progress::Progress;
-
 use keys::Keys;
-use load_client::{Client, End};
+use load_client::LoadClient;
+use load_run::LoadRun;
 use report::Report;
-use results::Tally;
-use schedule::Pace;
+use results::Results;
+use schedule::Schedule;
 
 pub(crate) use args::BenchArgs;
 
-/// Clients that connect at the same time: a listening socket has a queue of its own, which is not to be flooded.
+/// The most clients that connect at the same time: more could overflow the accept queue of the server.
 const CONNECTING_MAX: usize = 64;
 
-/// Operations a filling socket has under way.
+/// Operations in flight on each socket that fills the store.
 const FILL_PIPELINE: usize = 64;
 
-/// Sockets that fill the store, at most.
+/// The most sockets that fill the store.
 const FILL_CLIENTS: usize = 32;
 
-/// What every client of a run shares.
-#[derive(Debug, Clone)]
-struct Run {
-    args: Arc<BenchArgs>,
-    keys: Arc<Keys>,
-    pace: Arc<Pace>,
-    tally: Arc<Mutex<Tally>>,
-}
-
-impl Run {
-    fn new(args: BenchArgs, keys: Keys, pace: Pace) -> Self {
-        let tally = Arc::new(Mutex::new(Tally::new()));
-        Self { args: Arc::new(args), keys: Arc::new(keys), pace: Arc::new(pace), tally }
-    }
-
-    fn tally<T>(&self, look: impl FnOnce(&mut Tally) -> T) -> T {
-        look(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What there is to do: so many operations, or so many milliseconds.
-    fn progress(&self) -> Progress {
-        if self.args.json {
-            return Progress::hidden();
-        }
-        let millis = Duration::from_secs_f64(self.args.seconds).as_millis();
-        let total = self.args.count.map_or(u64::try_from(millis).unwrap_or(u64::MAX), NonZeroU64::get);
-        Progress::new(Some(total))
-    }
-
-    fn show(&self, progress: &Progress, elapsed: Duration) {
-        let (done, told) = self.tally(|tally| (tally.answered(), report::so_far(tally, elapsed)));
-        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        progress.at(if self.args.count.is_some() { done } else { millis }, || told);
-    }
-}
-
-/// Runs the load and prints its table, or JSON. A client that cannot connect, a connection that breaks or an answer
-/// that is none ends it: one line on stderr, exit code 1.
+/// Runs the load and prints the report as a table or as JSON. The run fails if a client cannot connect, a connection breaks, or
+/// a reply is not from Keywire: one line on stderr, exit code 1.
 pub(crate) fn bench(args: &BenchArgs) -> ExitCode {
     let done = run(args).and_then(|report| {
         let mut out = std::io::stdout();
@@ -108,42 +70,43 @@ fn run(args: &BenchArgs) -> anyhow::Result<Report> {
     })
 }
 
-/// Writes every key once, so that reads find something.
+/// Writes every key once, so that reads find it.
 async fn fill(args: &BenchArgs) -> anyhow::Result<()> {
     let mut filling = args.clone();
     let most = usize::try_from(args.keys.get()).unwrap_or(usize::MAX).div_ceil(FILL_PIPELINE);
     filling.clients = FILL_CLIENTS.min(most).try_into().context("there is a key")?;
     filling.pipeline = FILL_PIPELINE.try_into().context("a pipeline")?;
     (filling.reads, filling.rate, filling.count) = (0, None, Some(args.keys));
-    let run = Run::new(filling, Keys::in_turn(args), Pace::closed(None, Some(args.keys)));
+    let run = LoadRun::new(filling, Keys::in_turn(args), Schedule::closed_loop(None, Some(args.keys)));
     let (clients, _) = connect(&run).await?;
     drive(&run, clients, Instant::now()).await?;
-    let refused = run.tally(|tally| tally.refused.clone());
+    let refused = run.results(|results| results.refused.clone());
     anyhow::ensure!(refused.is_empty(), "some were refused: {refused:?}");
     Ok(())
 }
 
+/// Runs the measured load.
 async fn measure(args: &BenchArgs) -> anyhow::Result<Report> {
     let keys = Keys::drawn(args)?;
     let count = args.count;
     let span = if count.is_some() { None } else { Some(Duration::from_secs_f64(args.seconds)) };
-    let pace = match args.rate {
-        Some(rate) => Pace::fixed(rate.get(), args.clients.get(), span, count),
-        None => Pace::closed(span, count),
+    let schedule = match args.rate {
+        Some(rate) => Schedule::fixed_rate(rate.get(), args.clients.get(), span, count),
+        None => Schedule::closed_loop(span, count),
     };
-    let run = Run::new(args.clone(), keys, pace);
+    let run = LoadRun::new(args.clone(), keys, schedule);
     let (clients, connecting) = connect(&run).await?;
     let cpu = report::cpu_time();
     let begun = Instant::now();
     let unsent = drive(&run, clients, begun).await?;
     let elapsed = begun.elapsed();
     let cpu = cpu.zip(report::cpu_time()).map(|(before, after)| after.saturating_sub(before));
-    let tally = run.tally(|tally| std::mem::replace(tally, Tally::new()));
-    Ok(Report { args: args.clone(), tally, elapsed, connecting, unsent, cpu })
+    let results = run.results(|results| std::mem::replace(results, Results::new()));
+    Ok(Report { args: args.clone(), results, elapsed, connecting, unsent, cpu })
 }
 
-/// Opens every client's connections; how long that took.
-async fn connect(run: &Run) -> anyhow::Result<(Vec<Client>, Duration)> {
+/// Opens the connections of all clients. Also returns how long that took.
+async fn connect(run: &LoadRun) -> anyhow::Result<(Vec<LoadClient>, Duration)> {
     let begun = Instant::now();
     let total = run.args.clients.get();
     let mut opening = JoinSet::new();
@@ -154,7 +117,7 @@ async fn connect(run: &Run) -> anyhow::Result<(Vec<Client>, Duration)> {
         {
             clients.push(opened??);
         }
-        opening.spawn(Client::connect(run.clone(), number));
+        opening.spawn(LoadClient::connect(run.clone(), number));
     }
     while let Some(opened) = opening.join_next().await {
         clients.push(opened??);
@@ -162,21 +125,21 @@ async fn connect(run: &Run) -> anyhow::Result<(Vec<Client>, Duration)> {
     Ok((clients, begun.elapsed()))
 }
 
-/// Lets the clients work until each is done; how many operations fell due and were never sent.
-async fn drive(run: &Run, clients: Vec<Client>, begun: Instant) -> anyhow::Result<u64> {
-    run.pace.begin(begun);
-    let mut working: JoinSet<anyhow::Result<End>> = clients.into_iter().map(|c| c.run(begun)).collect();
+/// Runs the clients until all have finished. Returns how many operations fell due and were never sent.
+async fn drive(run: &LoadRun, clients: Vec<LoadClient>, begun: Instant) -> anyhow::Result<u64> {
+    run.schedule.begin(begun);
+    let mut running: JoinSet<anyhow::Result<u64>> = clients.into_iter().map(|c| c.run(begun)).collect();
     let progress = run.progress();
-    let mut moment = interval(Duration::from_millis(200));
-    moment.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = interval(Duration::from_millis(200));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unsent = 0;
     loop {
         tokio::select! {
-            ended = working.join_next() => match ended {
-                Some(ended) => unsent += ended??.unsent,
+            ended = running.join_next() => match ended {
+                Some(ended) => unsent += ended??,
                 None => break,
             },
-            _ = moment.tick(), if progress.is_shown() => run.show(&progress, begun.elapsed()),
+            _ = tick.tick(), if progress.is_shown() => run.show(&progress, begun.elapsed()),
         }
     }
     Ok(unsent)

@@ -1,4 +1,4 @@
-//! What the command line has of a running pair: where it is, a socket to write, requests to read.
+//! The client that the commands share: it connects to a running server, sends writes over the WebSocket and reads over HTTP.
 
 mod dial;
 mod failure;
@@ -9,10 +9,10 @@ mod roots;
 mod socket;
 mod target;
 
-pub(crate) use dial::{Stream, authority, dial};
-pub(crate) use failure::{Failure, finish};
-pub(crate) use fetch::{encoded, fetch, fetch_at_leisure};
-pub(crate) use output::{one_line, printed};
-pub(crate) use reply::Answer;
-pub(crate) use socket::{Ended, Socket};
-pub(crate) use target::{Pair, Place, Side};
+pub(crate) use dial::{Connection, authority, dial};
+pub(crate) use failure::Failure;
+pub(crate) use fetch::{encoded, fetch, fetch_slowly};
+pub(crate) use output::{finish, one_line, printed};
+pub(crate) use reply::Reply;
+pub(crate) use socket::{Socket, SocketError};
+pub(crate) use target::{ReadTargetArgs, Target, TargetArgs};

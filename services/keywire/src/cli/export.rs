@@ -1,4 +1,4 @@
-//! `keywire export`: everything there is, as it stood at one instant, one write message a line.
+//! `keywire export`: all entries at one instant, one write message per line.
 
 mod output;
 
@@ -9,13 +9,12 @@ use chassis::process::terminal::say;
 use indicatif::HumanBytes;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::client::{Failure, Place, encoded, fetch, fetch_at_leisure};
+use crate::cli::client::{Failure, ReadTargetArgs, encoded, fetch, fetch_slowly};
 use crate::cli::progress::{Progress, counted};
 
-use output::Target;
-pub(crate) use output::beside;
+use output::Output;
 
-/// What to export where.
+/// Options of `export`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ExportArgs {
     /// Where to; the file is there when it is whole, until then what was there stays. Stdout if not given
@@ -26,70 +25,70 @@ pub(crate) struct ExportArgs {
     prefix: String,
 
     #[command(flatten)]
-    place: Place,
+    target: ReadTargetArgs,
 }
 
-/// What has come.
+/// The part of the export that has arrived.
 #[derive(Debug, Default)]
-struct Tally {
+struct Received {
     lines: u64,
     bytes: u64,
-    /// Whether the last line has its end.
-    ends: bool,
+    /// Whether the last line is complete.
+    is_line_end: bool,
 }
 
-/// Exports to the file or to stdout, in constant memory. An export that breaks off is a failure and leaves no file.
+/// Exports to a file or to stdout, in constant memory. An incomplete export is a failure and leaves no file.
 pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let Some(file) = args.file.as_deref().filter(|file| file.as_os_str() != "-") else {
-        return receive(args, Target::stdout()).await;
+        return receive(args, Output::stdout()).await;
     };
     if !output::is_replaced(file) {
-        return receive(args, Target::open(file)?).await;
+        return receive(args, Output::open(file)?).await;
     }
-    // Signals are caught only here, where something is to be taken away: they end whatever waits for a pipe.
+    // Only here a signal must be caught, to remove the unfinished file. While the command waits for a pipe, a signal ends it.
     let failed = |error| Failure::File("cannot catch signals".into(), error);
     let mut signals = Signals::listen().map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-    let target = Target::open(file)?;
+    let output = Output::open(file)?;
     tokio::select! {
-        done = receive(args, target) => done,
+        done = receive(args, output) => done,
         signal = signals.next() => Err(Failure::Interrupted("exported", signal)),
         _ = hangup.recv() => Err(Failure::Interrupted("exported", SignalKind::hangup())),
     }
 }
 
-async fn receive(args: &ExportArgs, mut target: Target) -> Result<(), Failure> {
+async fn receive(args: &ExportArgs, mut output: Output) -> Result<(), Failure> {
     let query =
         if args.prefix.is_empty() { String::new() } else { format!("?prefix={}", encoded(&args.prefix)) };
-    let (side, from) = (args.place.side(), format!("/export{query}"));
+    let (target, path) = (args.target.read_target(), format!("/export{query}"));
     let mut body =
-        if target.is_file() { fetch(side, &from).await? } else { fetch_at_leisure(side, &from).await? };
+        if output.is_file() { fetch(target, &path).await? } else { fetch_slowly(target, &path).await? };
     if !body.has_end {
         return Err(Failure::Unavailable("something in between hides where the export ends".into()));
     }
-    let progress = if target.is_terminal() { Progress::hidden() } else { Progress::new(None) };
-    let mut tally = Tally::default();
-    while let Some(piece) = body.next().await.map_err(|why| tally.incomplete(&why.to_string()))? {
-        target.write(&piece)?;
-        tally.add(&piece);
-        progress.at_lines(tally.bytes, tally.lines);
+    let progress = if output.is_terminal() { Progress::hidden() } else { Progress::new(None) };
+    let mut received = Received::default();
+    while let Some(piece) = body.next().await.map_err(|why| received.incomplete(&why.to_string()))? {
+        output.write(&piece)?;
+        received.add(&piece);
+        progress.at_lines(received.bytes, received.lines);
     }
-    if tally.bytes > 0 && !tally.ends {
-        return Err(tally.incomplete("the last line has no end"));
+    if received.bytes > 0 && !received.is_line_end {
+        return Err(received.incomplete("the last line has no end"));
     }
-    target.finish()?;
+    output.finish()?;
     let took = progress.elapsed();
     drop(progress);
-    let (lines, bytes) = (counted(tally.lines), HumanBytes(tally.bytes));
+    let (lines, bytes) = (counted(received.lines), HumanBytes(received.bytes));
     say(format_args!("keywire: {lines} exported, {bytes} in {:.1} s", took.as_secs_f64()));
     Ok(())
 }
 
-impl Tally {
+impl Received {
     fn add(&mut self, piece: &[u8]) {
         self.lines += piece.split(|byte| *byte == b'\n').skip(1).count() as u64;
         self.bytes += piece.len() as u64;
-        self.ends = piece.last().map_or(self.ends, |byte| *byte == b'\n');
+        self.is_line_end = piece.last().map_or(self.is_line_end, |byte| *byte == b'\n');
     }
 
     fn incomplete(&self, why: &str) -> Failure {

@@ -4,9 +4,9 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde::Deserialize;
 
-use crate::cli::client::{Failure, Place, encoded, fetch, printed};
+use crate::cli::client::{Failure, ReadTargetArgs, encoded, fetch, printed};
 
-/// What to read.
+/// Options of `get`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct GetArgs {
     /// The key
@@ -17,40 +17,40 @@ pub(crate) struct GetArgs {
     rev: bool,
 
     #[command(flatten)]
-    place: Place,
+    target: ReadTargetArgs,
 }
 
-/// The answer to a get of several keys, here of one.
+/// The reply to a multi-get, here of one key.
 #[derive(Deserialize)]
-struct Items {
-    items: Vec<Item>,
+struct MultiGet {
+    items: Vec<FoundValue>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct FoundValue {
     value: String,
     rev: u64,
 }
 
-/// Prints the value of a key; one that is not there is a failure.
+/// Prints the value of a key. A missing key is a failure.
 pub(crate) async fn get(args: &GetArgs) -> Result<(), Failure> {
-    // Not the path: `.` and `..` in it mean something else to what is in between.
-    let body =
-        fetch(args.place.side(), &format!("/storage?key={}", encoded(&args.key))).await?.whole().await?;
-    let found: Items = serde_json::from_slice(&body)
+    // The key is a parameter, because proxies resolve the keys `.` and `..` in a path.
+    let path = format!("/storage?key={}", encoded(&args.key));
+    let body = fetch(args.target.read_target(), &path).await?.whole().await?;
+    let reply: MultiGet = serde_json::from_slice(&body)
         .map_err(|error| Failure::Unavailable(format!("not an answer of Keywire: {error}")))?;
-    let Some(item) = found.items.first() else {
+    let Some(found) = reply.items.first() else {
         return Err(Failure::Refused(format!("No value found for key {}", args.key)));
     };
-    printed(print(item, args.rev))
+    printed(print(found, args.rev))
 }
 
-fn print(item: &Item, shows_rev: bool) -> std::io::Result<()> {
+fn print(found: &FoundValue, shows_rev: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if shows_rev {
-        writeln!(out, "{}", item.rev)?;
+        writeln!(out, "{}", found.rev)?;
     }
-    out.write_all(item.value.as_bytes())?;
+    out.write_all(found.value.as_bytes())?;
     if out.is_terminal() {
         writeln!(out)?;
     }

@@ -1,4 +1,4 @@
-//! `keywire ls`: the keys there are, one a line, in the order of their bytes.
+//! `keywire ls`: lists keys in byte order, one per line.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,9 +7,9 @@ use std::io::{BufWriter, Write};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::cli::client::{Failure, Place, Side, encoded, fetch, printed};
+use crate::cli::client::{Failure, ReadTargetArgs, Target, encoded, fetch, printed};
 
-/// Which keys to list, and how.
+/// Options of `ls`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LsArgs {
     /// What the keys begin with; all keys if not given
@@ -21,25 +21,25 @@ pub(crate) struct LsArgs {
     long: bool,
 
     #[command(flatten)]
-    place: Place,
+    target: ReadTargetArgs,
 }
 
 /// A page of a list.
 #[derive(Deserialize)]
 struct Page {
-    items: Vec<Item>,
-    /// Where the next page begins; none after the last.
+    items: Vec<PageItem>,
+    /// The cursor of the next page; `None` on the last page.
     next: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct PageItem {
     key: String,
     value: Size,
     rev: u64,
 }
 
-/// The bytes of a string that is not kept.
+/// The length in bytes of a string. The string itself is dropped.
 struct Size(usize);
 
 /// Prints the keys, page by page.
@@ -47,7 +47,7 @@ pub(crate) async fn ls(args: &LsArgs) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut after = None;
     loop {
-        let page = page(args.place.side(), &args.prefix, after.as_deref()).await?;
+        let page = page(args.target.read_target(), &args.prefix, after.as_deref()).await?;
         for item in &page.items {
             printed(print(&mut out, item, args.long))?;
         }
@@ -59,32 +59,33 @@ pub(crate) async fn ls(args: &LsArgs) -> Result<(), Failure> {
     }
 }
 
-async fn page(side: Side<'_>, prefix: &str, after: Option<&str>) -> Result<Page, Failure> {
-    let mut target = "/storage?limit=1000".to_owned();
+async fn page(target: Target<'_>, prefix: &str, after: Option<&str>) -> Result<Page, Failure> {
+    let mut path = "/storage?limit=1000".to_owned();
     if !prefix.is_empty() {
-        target.extend(["&prefix="].into_iter().chain(encoded(prefix)));
+        path.extend(["&prefix="].into_iter().chain(encoded(prefix)));
     }
     if let Some(after) = after {
-        target.extend(["&after="].into_iter().chain(encoded(after)));
+        path.extend(["&after="].into_iter().chain(encoded(after)));
     }
-    let body = fetch(side, &target).await?.whole().await?;
+    let body = fetch(target, &path).await?.whole().await?;
     serde_json::from_slice(&body)
         .map_err(|error| Failure::Unavailable(format!("not an answer of Keywire: {error}")))
 }
 
-fn print(out: &mut impl Write, item: &Item, long: bool) -> std::io::Result<()> {
+fn print(out: &mut impl Write, item: &PageItem, long: bool) -> std::io::Result<()> {
     if long {
         write!(out, "{:>16} {:>7} ", item.rev, item.value.0)?;
     }
     writeln!(out, "{}", shown(&item.key))
 }
 
-/// A key that would not stay on its line, or looks like one of those, is shown as a JSON string.
+/// The key as one line. A key with control characters is shown as a JSON string, and so is a key that begins with a quote:
+/// otherwise it could be taken for a JSON string.
 fn shown(key: &str) -> Cow<'_, str> {
     if !key.starts_with('"') && !key.contains(char::is_control) {
         return Cow::Borrowed(key);
     }
-    // JSON leaves the control characters above ASCII as they are.
+    // JSON does not escape the control characters above ASCII.
     let json = serde_json::Value::from(key).to_string();
     let chars = json.chars().map(|char| match char {
         char if char.is_control() => format!("\\u{:04x}", u32::from(char)),

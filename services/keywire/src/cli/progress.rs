@@ -1,4 +1,4 @@
-//! How far a long command is: a line on a terminal that changes, and nothing anywhere else.
+//! The progress of a long command: one line on a terminal. Nothing is shown where stderr is not a terminal.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -6,24 +6,25 @@ use std::time::{Duration, Instant};
 use chassis::process::terminal::say;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-/// What is known to have an end shows a bar and the time left.
+/// With a known total: a bar and the time left.
 const BOUNDED: &str = "  {bar:24} {percent:>3} %  {msg}  {eta} left";
+/// Without a known total.
 const UNBOUNDED: &str = "  {spinner} {elapsed}  {msg}";
 
-/// How often the line changes at least.
+/// The longest time between two updates of the line.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A line on stderr, gone when this is dropped.
+/// The progress line on stderr. Dropping it removes the line.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
-    /// Asked once: the answer is a call of the system.
+    /// Kept, because finding out is a system call.
     shown: bool,
     begun: Instant,
 }
 
 impl Progress {
-    /// Begins now. `total` is what there is to do, in a unit of the caller's; none if nobody knows.
+    /// Starts the clock. `total` is the amount of work in any unit; `None` if it is unknown.
     pub(crate) fn new(total: Option<u64>) -> Self {
         let (bar, style) = match total {
             Some(total) => (ProgressBar::new(total), BOUNDED),
@@ -37,35 +38,35 @@ impl Progress {
         Self { bar, shown, begun: Instant::now() }
     }
 
-    /// Shows nothing, wherever it is.
+    /// Measures time and shows nothing.
     pub(crate) fn hidden() -> Self {
         Self { bar: ProgressBar::hidden(), shown: false, begun: Instant::now() }
     }
 
-    /// Whether anybody sees it.
+    /// Whether the line is shown.
     pub(crate) fn is_shown(&self) -> bool {
         self.shown
     }
 
-    /// `done` of the total is done; `told` says it in words, which cost nothing where they are not shown.
-    pub(crate) fn at<T: Display>(&self, done: u64, told: impl FnOnce() -> T) {
+    /// Updates the line: `done` of the total, and a text. `text` is called only if the line is shown.
+    pub(crate) fn at<T: Display>(&self, done: u64, text: impl FnOnce() -> T) {
         if self.shown {
             self.bar.set_position(done);
-            self.bar.set_message(told().to_string());
+            self.bar.set_message(text().to_string());
         }
     }
 
-    /// The same for commands whose work is lines.
+    /// Updates the line of a command that processes lines.
     pub(crate) fn at_lines(&self, done: u64, lines: u64) {
         self.at(done, || format!("{}  {}/s", counted(lines), HumanCount(self.per_second(lines))));
     }
 
-    /// Says one line on stderr that stays.
+    /// Prints a line on stderr that stays.
     pub(crate) fn say(&self, line: &str) {
         self.bar.suspend(|| say(line));
     }
 
-    /// How long it has taken.
+    /// The time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
@@ -82,7 +83,7 @@ impl Drop for Progress {
     }
 }
 
-/// So many lines, as one says it.
+/// A number of lines in words: "1 line", "2,500 lines".
 pub(crate) fn counted(lines: u64) -> String {
     format!("{} line{}", HumanCount(lines), if lines == 1 { "" } else { "s" })
 }

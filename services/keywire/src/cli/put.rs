@@ -1,4 +1,4 @@
-//! `keywire put` and `keywire del`: one write, done when its answer is there.
+//! `keywire put` and `keywire del`: one write. The command ends when the reply has come.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use db::VALUE_BYTES_MAX;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::cli::client::{Answer, Failure, Pair, Socket, one_line, printed};
+use crate::cli::client::{Failure, Reply, Socket, TargetArgs, one_line, printed};
 
-/// How long an answer may take; longer than the service gives itself.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// Time limit of the reply. Longer than the time limit of the server.
+const REPLY_MAX: Duration = Duration::from_secs(30);
 
-/// What to write where.
+/// Options of `put`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PutArgs {
     /// The key, 1 to 512 bytes of any UTF-8
@@ -28,27 +28,28 @@ pub(crate) struct PutArgs {
     ttl: Option<u64>,
 
     #[command(flatten)]
-    condition: Condition,
+    options: WriteOptions,
 
     #[command(flatten)]
-    pair: Pair,
+    targets: TargetArgs,
 }
 
-/// What to delete.
+/// Options of `del`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DelArgs {
     /// The key
     key: String,
 
     #[command(flatten)]
-    condition: Condition,
+    options: WriteOptions,
 
     #[command(flatten)]
-    pair: Pair,
+    targets: TargetArgs,
 }
 
+/// Options of both commands.
 #[derive(Debug, Clone, clap::Args)]
-struct Condition {
+struct WriteOptions {
     /// Write only if the key has this rev; 0: only if it is not there
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(u64).range(..=9_223_372_036_854_775_807))]
     if_rev: Option<u64>,
@@ -58,7 +59,7 @@ struct Condition {
     rev: bool,
 }
 
-/// A message of the socket. `op` is always said: it makes the answer carry the rev.
+/// A message on the socket. It always has `op`, so that the reply has the rev.
 #[derive(Serialize)]
 struct Message<'a> {
     op: &'static str,
@@ -71,7 +72,7 @@ struct Message<'a> {
     if_rev: Option<u64>,
 }
 
-/// Writes a value. Done means committed and on disk.
+/// Writes a value. Success means that the write is committed and on disk.
 pub(crate) async fn put(args: &PutArgs) -> Result<(), Failure> {
     let piped;
     let value = match args.value.as_str() {
@@ -81,42 +82,43 @@ pub(crate) async fn put(args: &PutArgs) -> Result<(), Failure> {
         }
         value => value,
     };
-    let (ttl, if_rev) = (args.ttl, args.condition.if_rev);
+    let (ttl, if_rev) = (args.ttl, args.options.if_rev);
     let message = Message { op: "set", key: &args.key, value: Some(value), ttl, if_rev };
-    write(&args.pair, &message, args.condition.rev).await
+    write(&args.targets, &message, args.options.rev).await
 }
 
-/// Deletes a key; one that is not there is a failure.
+/// Deletes a key. A missing key is a failure.
 pub(crate) async fn del(args: &DelArgs) -> Result<(), Failure> {
-    let if_rev = args.condition.if_rev;
+    let if_rev = args.options.if_rev;
     let message = Message { op: "delete", key: &args.key, value: None, ttl: None, if_rev };
-    write(&args.pair, &message, args.condition.rev).await
+    write(&args.targets, &message, args.options.rev).await
 }
 
-async fn write(pair: &Pair, message: &Message<'_>, shows_rev: bool) -> Result<(), Failure> {
+async fn write(targets: &TargetArgs, message: &Message<'_>, shows_rev: bool) -> Result<(), Failure> {
     let text = serde_json::to_string(message).expect("strings and numbers are always JSON");
-    let mut socket = Socket::connect(pair.write_side()).await?;
-    let answered = timeout(ANSWER_MAX, async {
+    let mut socket = Socket::connect(targets.write_target()).await?;
+    let replied = timeout(REPLY_MAX, async {
         socket.feed(text).await?;
         socket.flush().await?;
-        socket.answer().await
+        socket.reply().await
     });
-    let Ok(answered) = answered.await else {
-        let wait = ANSWER_MAX.as_secs();
+    let Ok(replied) = replied.await else {
+        let wait = REPLY_MAX.as_secs();
         return Err(Failure::Unavailable(format!("no answer within {wait} s; it may or may not be written")));
     };
-    let answer = Answer::read(answered?.as_bytes())?;
+    let reply = Reply::parse(replied?.as_bytes())?;
     socket.close().await;
-    let answer = answer.done()?;
+    let reply = reply.into_success()?;
     if std::io::stderr().is_terminal() {
-        say(one_line(&answer.message));
+        say(one_line(&reply.message));
     }
-    match answer.rev.filter(|_| shows_rev) {
+    match reply.rev.filter(|_| shows_rev) {
         Some(rev) => printed(writeln!(std::io::stdout(), "{rev}")),
         None => Ok(()),
     }
 }
 
+/// Reads the value from stdin, to its end.
 fn stdin() -> Result<String, Failure> {
     let mut value = Vec::new();
     let most = VALUE_BYTES_MAX as u64;

@@ -1,4 +1,4 @@
-//! `keywire token`: a new token, and what it grants in the file that the services read.
+//! `keywire token`: makes a token and adds its grant to the file that the services read.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,11 +14,12 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::cli::client::{Failure, printed};
+use crate::cli::replacement::{beside, destination, folder};
 
-/// The random bytes of a token: as many as its hash has.
+/// The random bytes of a token: as many as the bytes of its hash.
 const RANDOM_BYTES: usize = 32;
 
-/// Whom to make a token for.
+/// Options of `token`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TokenArgs {
     /// Who will hold it; a name that the file does not have yet
@@ -41,34 +42,32 @@ pub(crate) struct TokenArgs {
     ops_per_second: Option<u32>,
 }
 
-/// Puts a new token into the file and prints it. This is the only time that it can be seen.
+/// Adds a new token to the file and prints it. Only the hash of the token is stored.
 pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
     let token = format!("kw_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>()));
     let mut hash = String::new();
     for byte in Sha256::digest(&token) {
-        write!(hash, "{byte:02x}").expect("a string takes it");
+        write!(hash, "{byte:02x}").expect("a String takes any text");
     }
     let mut entry = json!({ "name": args.name, "sha256": hash, "read": args.read, "write": args.write });
     if let Some(ops) = args.ops_per_second {
         entry["ops_per_second"] = ops.into();
     }
     let failed = |error| Failure::File(format!("cannot write {}", args.into.display()), error);
-    // A link stays one.
-    let path = args.into.canonicalize().unwrap_or_else(|_| args.into.clone());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Held until the new file has taken its place: two at a time would lose one token.
-    let lock = File::open(folder).map_err(failed)?;
+    let path = destination(&args.into);
+    // The lock is held until the new file has replaced the old one: two processes at the same time would lose a token.
+    let lock = File::open(folder(&path)).map_err(failed)?;
     lock.lock().map_err(failed)?;
-    let new = added(&path, folder, entry).map_err(failed)?;
-    // Read as the services read it, before it takes the place of what they read now.
+    let new = with_entry(&path, entry).map_err(failed)?;
+    // The services must be able to read the new file, so it is read as they read it before it replaces the old one.
     Access::read(new.path()).map_err(|bad| Failure::Refused(format!("{} {bad}", args.into.display())))?;
-    // Before it counts: a token that nobody has seen could not be taken back by who made it.
+    // Printed before it becomes valid: a token that cannot be printed must not be in the file.
     printed(writeln!(io::stdout(), "{token}"))?;
     new.persist(&path).map(drop).map_err(|error| failed(error.error))
 }
 
-/// A file beside `path` that holds what it holds, and `entry`.
-fn added(path: &Path, folder: &Path, entry: Value) -> io::Result<NamedTempFile> {
+/// A file beside `path` with the tokens of `path` and `entry`. Owner and permissions are those of `path`.
+fn with_entry(path: &Path, entry: Value) -> io::Result<NamedTempFile> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text?,
@@ -76,13 +75,12 @@ fn added(path: &Path, folder: &Path, entry: Value) -> io::Result<NamedTempFile> 
     let mut tokens: Vec<Value> =
         if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text)? };
     tokens.push(entry);
-    let mut new = crate::cli::export::beside(folder)?;
+    let mut new = beside(path)?;
     if let Ok(old) = std::fs::metadata(path) {
         let made = new.as_file().metadata()?;
         if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
             fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
         }
-        new.as_file().set_permissions(old.permissions())?;
     }
     serde_json::to_writer_pretty(&mut new, &tokens)?;
     new.write_all(b"\n")?;

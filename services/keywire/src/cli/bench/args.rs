@@ -2,13 +2,13 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use crate::cli::client::Pair;
+use crate::cli::client::TargetArgs;
 
-/// What load to put where, for how long.
+/// Options of `bench`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
-    pub(crate) pair: Pair,
+    pub(crate) targets: TargetArgs,
 
     /// Clients; each has a socket to write and a connection to read
     #[arg(short, long, default_value = "32")]
@@ -76,7 +76,7 @@ pub(crate) enum Distribution {
     Zipf,
 }
 
-/// More than 1024 a socket are not taken in anyway.
+/// The server accepts at most 1024 operations in flight on one socket.
 fn pipeline(text: &str) -> Result<NonZeroUsize, String> {
     let depth: NonZeroUsize = text.parse().map_err(|e| format!("{e}"))?;
     if depth.get() > 1024 { Err("1024 at most".into()) } else { Ok(depth) }

@@ -1,7 +1,7 @@
-//! The reading half of a client: an HTTP/1.1 connection whose answers come in the order of its requests.
+//! The connection of a load client for gets: HTTP/1.1, with responses in the order of the requests.
 //!
-//! A client library takes longer to read an answer than the service takes to give it, so this is the parser below such
-//! libraries and nothing else.
+//! An HTTP client library takes longer to read a response than the server takes to send it. So this file uses only the parser
+//! that such libraries use.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -11,84 +11,86 @@ use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::cli::client::{Answer, Side, Stream, authority, dial, encoded};
+use crate::cli::client::{Connection, Reply, Target, authority, dial, encoded};
 
-use super::results::{Answered, Kind, Outcome};
+use super::results::{FinishedOp, OpKind, OpResult};
 
-/// Headers of an answer, at most.
+/// The most headers of a response.
 const HEADERS_MAX: usize = 32;
 
-/// What a connection asks the kernel for at once.
+/// The bytes of one read from the connection.
 const READ_BYTES: usize = 4096;
 
-/// A connection and when each of its reads under way fell due.
+/// A connection, and when each of its gets in flight fell due.
 #[derive(Debug)]
-pub(super) struct Reader {
-    stream: Stream,
-    /// Header fields of every request.
-    fields: String,
+pub(super) struct GetConnection {
+    connection: Connection,
+    /// The headers of every request.
+    headers: String,
+    /// Requests that are not sent yet.
     requests: Vec<u8>,
-    /// What has come and not been understood yet.
-    answers: Vec<u8>,
-    under_way: VecDeque<Instant>,
+    /// Bytes that were received and not parsed yet.
+    received: Vec<u8>,
+    due: VecDeque<Instant>,
 }
 
-impl Reader {
-    pub(super) async fn connect(side: Side<'_>) -> anyhow::Result<Self> {
-        let stream = dial(side, None).await?;
-        let mut fields = format!("Host: {}\r\n", authority(side.url));
-        if let Some(bearer) = side.bearer {
-            write!(fields, "Authorization: {}\r\n", bearer.to_str()?)?;
+impl GetConnection {
+    pub(super) async fn connect(target: Target<'_>) -> anyhow::Result<Self> {
+        let connection = dial(target, None).await?;
+        let mut headers = format!("Host: {}\r\n", authority(target.url));
+        if let Some(bearer) = target.bearer {
+            write!(headers, "Authorization: {}\r\n", bearer.to_str()?)?;
         }
-        let (requests, answers, under_way) = (Vec::new(), Vec::new(), VecDeque::new());
-        Ok(Self { stream, fields, requests, answers, under_way })
+        let (requests, received, due) = (Vec::new(), Vec::new(), VecDeque::new());
+        Ok(Self { connection, headers, requests, received, due })
     }
 
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.len()
+    pub(super) fn in_flight(&self) -> usize {
+        self.due.len()
     }
 
+    /// Adds a get to the requests that the next flush sends.
     pub(super) fn send(&mut self, key: &str, due: Instant) {
-        let (key, fields) = (encoded(key), &self.fields);
-        let request = format!("GET /storage/{key} HTTP/1.1\r\n{fields}\r\n");
+        let (key, headers) = (encoded(key), &self.headers);
+        let request = format!("GET /storage/{key} HTTP/1.1\r\n{headers}\r\n");
         self.requests.extend_from_slice(request.as_bytes());
-        self.under_way.push_back(due);
+        self.due.push_back(due);
     }
 
     pub(super) async fn flush(&mut self) -> anyhow::Result<()> {
         if !self.requests.is_empty() {
-            self.stream.write_all(&self.requests).await.context("the connection broke")?;
+            self.connection.write_all(&self.requests).await.context("the connection broke")?;
             self.requests.clear();
         }
         Ok(())
     }
 
-    /// Waits for the next answer. Dropping the future loses none.
-    pub(super) async fn answer(&mut self) -> anyhow::Result<Answered> {
+    /// Waits for the next response. Cancel-safe.
+    pub(super) async fn next(&mut self) -> anyhow::Result<FinishedOp> {
         loop {
-            if let Some(answered) = self.take()? {
-                return Ok(answered);
+            if let Some(op) = self.finish()? {
+                return Ok(op);
             }
-            self.answers.reserve(READ_BYTES);
-            let read = self.stream.read_buf(&mut self.answers).await.context("the connection broke")?;
+            self.received.reserve(READ_BYTES);
+            let read = self.connection.read_buf(&mut self.received).await.context("the connection broke")?;
             anyhow::ensure!(read > 0, "the connection was closed");
         }
     }
 
-    /// The next answer, if it is there already.
-    pub(super) fn try_answer(&mut self) -> anyhow::Result<Option<Answered>> {
-        if self.under_way.is_empty() {
+    /// The next response, if it has arrived.
+    pub(super) fn try_next(&mut self) -> anyhow::Result<Option<FinishedOp>> {
+        if self.due.is_empty() {
             return Ok(None);
         }
-        self.answer().now_or_never().transpose()
+        self.next().now_or_never().transpose()
     }
 
-    /// The first answer of what has come, if it is complete.
-    fn take(&mut self) -> anyhow::Result<Option<Answered>> {
+    /// The first received response, if it is complete.
+    fn finish(&mut self) -> anyhow::Result<Option<FinishedOp>> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut head = httparse::Response::new(&mut headers);
         let httparse::Status::Complete(begin) =
-            head.parse(&self.answers).context("an answer that is not HTTP")?
+            head.parse(&self.received).context("an answer that is not HTTP")?
         else {
             return Ok(None);
         };
@@ -97,22 +99,22 @@ impl Reader {
         let length = length.context("an answer without a length")?.value;
         let end =
             begin + str::from_utf8(length)?.trim().parse::<usize>().context("a length that is no number")?;
-        let Some(body) = self.answers.get(begin..end) else { return Ok(None) };
-        let outcome = outcome(status, body)?;
-        self.answers.drain(..end);
-        let due = self.under_way.pop_front().context("an answer to nothing")?;
-        Ok(Some(Answered { kind: Kind::Read, took: due.elapsed(), outcome }))
+        let Some(body) = self.received.get(begin..end) else { return Ok(None) };
+        let result = result(status, body)?;
+        self.received.drain(..end);
+        let due = self.due.pop_front().context("an answer to nothing")?;
+        Ok(Some(FinishedOp { kind: OpKind::Get, latency: due.elapsed(), result }))
     }
 }
 
-fn outcome(status: u16, body: &[u8]) -> anyhow::Result<Outcome> {
+fn result(status: u16, body: &[u8]) -> anyhow::Result<OpResult> {
     if status == 200 {
-        return Ok(Outcome::Done);
+        return Ok(OpResult::Done);
     }
-    let answer = Answer::read(body)?;
-    match answer.code {
-        Some(code) => Ok(Outcome::Refused(code)),
-        None if status == 404 => Ok(Outcome::Missing),
-        None => anyhow::bail!("not an answer: {status} {}", answer.message),
+    let reply = Reply::parse(body)?;
+    match reply.code {
+        Some(code) => Ok(OpResult::Refused(code)),
+        None if status == 404 => Ok(OpResult::Missing),
+        None => anyhow::bail!("not an answer: {status} {}", reply.message),
     }
 }

@@ -1,4 +1,4 @@
-//! Which key comes next, and what it is to hold.
+//! Chooses the key of each operation, and the value of each set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,10 +10,10 @@ use rand_distr::Zipf;
 
 use super::args::{BenchArgs, Distribution};
 
-/// The exponent that the Yahoo Cloud Serving Benchmark made customary.
+/// The exponent of the Yahoo Cloud Serving Benchmark.
 const ZIPF_EXPONENT: f64 = 0.99;
 
-/// Values are cut from a text this much longer than they are, so that a write changes its row.
+/// Values are slices of a text that is this much longer than a value, so that each write changes its row.
 const SPARE_BYTES: usize = 1024;
 
 /// The keys of a run.
@@ -26,21 +26,22 @@ pub(super) struct Keys {
     value_bytes: usize,
 }
 
+/// How the next key is chosen.
 #[derive(Debug)]
 enum Choice {
-    /// Each once, whoever asks.
+    /// Each key in turn, across all clients.
     InTurn(AtomicU64),
     Uniform,
     Zipf(Zipf<f64>),
 }
 
 impl Keys {
-    /// Every key in turn.
+    /// Each key in turn.
     pub(super) fn in_turn(args: &BenchArgs) -> Self {
         Self::new(args, Choice::InTurn(AtomicU64::new(0)))
     }
 
-    /// Keys as the configured distribution has them.
+    /// Random keys of the configured distribution.
     pub(super) fn drawn(args: &BenchArgs) -> anyhow::Result<Self> {
         let choice = match args.distribution {
             Distribution::Uniform => Choice::Uniform,
@@ -62,7 +63,7 @@ impl Keys {
         Self { prefix: args.key_prefix.clone(), count: args.keys.get(), choice, text, value_bytes }
     }
 
-    /// Writes the next key to the end of `to`.
+    /// Appends the next key to `to`.
     pub(super) fn next(&self, rng: &mut SmallRng, to: &mut String) {
         use std::fmt::Write as _;
         let number = match &self.choice {
@@ -78,7 +79,7 @@ impl Keys {
         write!(to, "{}{number:08}", self.prefix).expect("a String takes any text");
     }
 
-    /// A value that is most probably not the one before.
+    /// A value. It probably differs from the value before.
     pub(super) fn value(&self, rng: &mut SmallRng) -> &str {
         let from = rng.random_range(0..SPARE_BYTES);
         &self.text[from..from + self.value_bytes]

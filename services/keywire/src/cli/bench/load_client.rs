@@ -1,4 +1,4 @@
-//! One client: keeps operations under way on its two connections and notes each answer.
+//! One client: keeps operations in flight on its two connections and counts the replies.
 
 use std::time::Instant;
 
@@ -6,82 +6,80 @@ use anyhow::Context as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::Run;
-use super::gets::Reader;
-use super::results::Answered;
-use super::schedule::Turn;
-use super::sets::Writer;
+use super::gets::GetConnection;
+use super::load_run::LoadRun;
+use super::results::FinishedOp;
+use super::schedule::NextSend;
+use super::sets::SetConnection;
 
 /// A client with its connections open.
 #[derive(Debug)]
-pub(super) struct Client {
-    run: Run,
+pub(super) struct LoadClient {
+    run: LoadRun,
     number: usize,
-    writer: Option<Writer>,
-    reader: Option<Reader>,
+    sets: Option<SetConnection>,
+    gets: Option<GetConnection>,
     rng: SmallRng,
     /// Operations sent.
     sent: u64,
+    /// The key of the next operation. Kept for its memory.
     key: String,
-    answers: Vec<Answered>,
+    /// Operations that are not in the results yet.
+    finished: Vec<FinishedOp>,
 }
 
-/// How a client ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    /// Operations that fell due and were not sent.
-    pub(super) unsent: u64,
-}
-
-impl Client {
-    pub(super) async fn connect(run: Run, number: usize) -> anyhow::Result<Self> {
+impl LoadClient {
+    /// Opens the connections that the share of reads needs.
+    pub(super) async fn connect(run: LoadRun, number: usize) -> anyhow::Result<Self> {
         let args = &run.args;
-        let writer = if args.reads == 100 {
+        let sets = if args.reads == 100 {
             None
         } else {
-            let side = args.pair.write_side();
-            let writer = Writer::connect(side, args.ids).await;
-            Some(writer.with_context(|| format!("cannot write at {}", side.url))?)
+            let target = args.targets.write_target();
+            let sets = SetConnection::connect(target, args.ids).await;
+            Some(sets.with_context(|| format!("cannot write at {}", target.url))?)
         };
-        let reader = if args.reads == 0 {
+        let gets = if args.reads == 0 {
             None
         } else {
-            let side = args.pair.read_side();
-            let reader = Reader::connect(side).await;
-            Some(reader.with_context(|| format!("cannot read at {}", side.url))?)
+            let target = args.targets.read_target();
+            let gets = GetConnection::connect(target).await;
+            Some(gets.with_context(|| format!("cannot read at {}", target.url))?)
         };
         let rng = SmallRng::seed_from_u64(number as u64);
-        Ok(Self { run, number, writer, reader, rng, sent: 0, key: String::new(), answers: Vec::new() })
+        Ok(Self { run, number, sets, gets, rng, sent: 0, key: String::new(), finished: Vec::new() })
     }
 
-    /// Works until the run is over and every answer is there. `begun` is when the run began.
-    pub(super) async fn run(mut self, begun: Instant) -> anyhow::Result<End> {
+    /// Sends operations until the run is over and every reply has come. `begun` is when the run began. Returns how many operations
+    /// fell due and were not sent.
+    pub(super) async fn run(mut self, begun: Instant) -> anyhow::Result<u64> {
         let mut over = false;
         loop {
-            while !over && self.under_way() < self.run.args.pipeline.get() {
-                match self.run.pace.may_send(self.number, self.sent) {
-                    Turn::Now(due) => self.send(due.max(begun)).await?,
-                    Turn::Later => break,
-                    Turn::Over => over = true,
+            while !over && self.in_flight() < self.run.args.pipeline.get() {
+                match self.run.schedule.may_send(self.number, self.sent) {
+                    NextSend::Now(due) => self.send(due.max(begun)).await?,
+                    NextSend::Later => break,
+                    NextSend::Never => over = true,
                 }
             }
             self.flush().await?;
-            if over && self.under_way() == 0 {
+            if over && self.in_flight() == 0 {
                 break;
             }
-            let waits = !over && self.under_way() < self.run.args.pipeline.get();
+            let may_send_later = !over && self.in_flight() < self.run.args.pipeline.get();
             tokio::select! {
-                answered = answer(self.writer.as_mut()) => self.answers.push(answered?),
-                answered = found(self.reader.as_mut()) => self.answers.push(answered?),
-                () = self.run.pace.due(self.number), if waits => {}
+                op = next_set(self.sets.as_mut()) => self.finished.push(op?),
+                op = next_get(self.gets.as_mut()) => self.finished.push(op?),
+                () = self.run.schedule.due(self.number), if may_send_later => {}
             }
             self.collect()?;
         }
-        Ok(End { unsent: self.run.pace.unsent(self.number, self.sent) })
+        Ok(self.run.schedule.unsent(self.number, self.sent))
     }
 
-    fn under_way(&self) -> usize {
-        self.writer.as_ref().map_or(0, Writer::under_way) + self.reader.as_ref().map_or(0, Reader::under_way)
+    fn in_flight(&self) -> usize {
+        let sets = self.sets.as_ref().map_or(0, SetConnection::in_flight);
+        sets + self.gets.as_ref().map_or(0, GetConnection::in_flight)
     }
 
     async fn send(&mut self, due: Instant) -> anyhow::Result<()> {
@@ -89,13 +87,13 @@ impl Client {
         self.run.keys.next(&mut self.rng, &mut self.key);
         self.sent += 1;
         let reads = self.rng.random_range(0..100) < self.run.args.reads;
-        match (&mut self.writer, &mut self.reader) {
-            (Some(writer), _) if !reads => {
+        match (&mut self.sets, &mut self.gets) {
+            (Some(sets), _) if !reads => {
                 let value = self.run.keys.value(&mut self.rng);
-                writer.send(&self.key, value, due).await
+                sets.send(&self.key, value, due).await
             }
-            (_, Some(reader)) => {
-                reader.send(&self.key, due);
+            (_, Some(gets)) => {
+                gets.send(&self.key, due);
                 Ok(())
             }
             _ => Ok(()),
@@ -103,44 +101,44 @@ impl Client {
     }
 
     async fn flush(&mut self) -> anyhow::Result<()> {
-        if let Some(writer) = &mut self.writer {
-            writer.flush().await?;
+        if let Some(sets) = &mut self.sets {
+            sets.flush().await?;
         }
-        if let Some(reader) = &mut self.reader {
-            reader.flush().await?;
+        if let Some(gets) = &mut self.gets {
+            gets.flush().await?;
         }
         Ok(())
     }
 
-    /// Takes the answers that are there already, and counts all.
+    /// Takes the replies that have arrived, and adds all finished operations to the results.
     fn collect(&mut self) -> anyhow::Result<()> {
-        if let Some(writer) = &mut self.writer {
-            while let Some(answered) = writer.try_answer()? {
-                self.answers.push(answered);
+        if let Some(sets) = &mut self.sets {
+            while let Some(op) = sets.try_next()? {
+                self.finished.push(op);
             }
         }
-        if let Some(reader) = &mut self.reader {
-            while let Some(answered) = reader.try_answer()? {
-                self.answers.push(answered);
+        if let Some(gets) = &mut self.gets {
+            while let Some(op) = gets.try_next()? {
+                self.finished.push(op);
             }
         }
-        self.run.tally(|tally| tally.add(&mut self.answers));
+        self.run.results(|results| results.add(&mut self.finished));
         Ok(())
     }
 }
 
-/// The next answer of the socket, if something is under way there.
-async fn answer(writer: Option<&mut Writer>) -> anyhow::Result<Answered> {
-    match writer.filter(|writer| writer.under_way() > 0) {
-        Some(writer) => writer.answer().await,
+/// Waits for the next reply to a set; for ever if no set is in flight.
+async fn next_set(sets: Option<&mut SetConnection>) -> anyhow::Result<FinishedOp> {
+    match sets.filter(|sets| sets.in_flight() > 0) {
+        Some(sets) => sets.next().await,
         None => std::future::pending().await,
     }
 }
 
-/// The next answer of the connection, if something is under way there.
-async fn found(reader: Option<&mut Reader>) -> anyhow::Result<Answered> {
-    match reader.filter(|reader| reader.under_way() > 0) {
-        Some(reader) => reader.answer().await,
+/// Waits for the next reply to a get; for ever if no get is in flight.
+async fn next_get(gets: Option<&mut GetConnection>) -> anyhow::Result<FinishedOp> {
+    match gets.filter(|gets| gets.in_flight() > 0) {
+        Some(gets) => gets.next().await,
         None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! What a run came to, as a table and as JSON.
+//! The report of a run, as a table and as JSON.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,34 +8,34 @@ use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::args::{BenchArgs, Distribution};
-use super::results::Tally;
+use super::results::Results;
 
-/// The percentiles that are shown.
+/// The percentiles of the report.
 const PERCENTILES: [(&str, f64); 5] =
     [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0)];
 
-/// A run that is over.
+/// A finished run.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) args: BenchArgs,
-    pub(super) tally: Tally,
-    /// From the first operation to the last answer.
+    pub(super) results: Results,
+    /// From the first operation to the last reply.
     pub(super) elapsed: Duration,
-    /// What opening the connections took.
+    /// How long it took to open the connections.
     pub(super) connecting: Duration,
     /// Operations that fell due and were never sent.
     pub(super) unsent: u64,
-    /// What this process used of the processors meanwhile, where that can be known.
+    /// The CPU time of this process during the run, if it is known.
     pub(super) cpu: Option<Duration>,
 }
 
 impl Report {
-    /// Whether anything was done as asked.
+    /// Whether at least one operation succeeded.
     pub(super) fn succeeded(&self) -> bool {
-        self.tally.writes.len() + self.tally.reads.len() > 0
+        self.results.writes.len() + self.results.reads.len() > 0
     }
 
-    /// All of it, latencies in microseconds.
+    /// The report as JSON. Latencies are in microseconds.
     pub(super) fn json(&self) -> Value {
         let kind = |latencies: &Histogram<u64>| {
             let at = |percent| micros(latencies.value_at_percentile(percent));
@@ -46,8 +46,8 @@ impl Report {
             all
         };
         json!({
-            "url": self.args.pair.read_side().url.as_str(),
-            "write_url": self.args.pair.write_side().url.as_str(),
+            "url": self.args.targets.read_target().url.as_str(),
+            "write_url": self.args.targets.write_target().url.as_str(),
             "clients": self.args.clients,
             "pipeline": self.args.pipeline,
             "reads_percent": self.args.reads,
@@ -57,10 +57,10 @@ impl Report {
             "rate": self.args.rate,
             "seconds": self.elapsed.as_secs_f64(),
             "connect_seconds": self.connecting.as_secs_f64(),
-            "writes": kind(&self.tally.writes),
-            "reads": kind(&self.tally.reads),
-            "missing": self.tally.missing,
-            "refused": self.tally.refused,
+            "writes": kind(&self.results.writes),
+            "reads": kind(&self.results.reads),
+            "missing": self.results.missing,
+            "refused": self.results.refused,
             "unsent": self.unsent,
             "generator_cores": self.cores(),
         })
@@ -101,7 +101,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "\n  {} · {} clients, {} under way each · {pace}",
-            args.pair.read_side().url,
+            args.targets.read_target().url,
             args.clients,
             args.pipeline
         )?;
@@ -119,13 +119,13 @@ impl fmt::Display for Report {
             write!(f, " {name:>9}")?;
         }
         writeln!(f)?;
-        self.row(f, "writes", &self.tally.writes)?;
-        self.row(f, "reads", &self.tally.reads)?;
+        self.row(f, "writes", &self.results.writes)?;
+        self.row(f, "reads", &self.results.reads)?;
         writeln!(f)?;
-        if self.tally.missing > 0 {
-            writeln!(f, "  {} reads found no key", HumanCount(self.tally.missing))?;
+        if self.results.missing > 0 {
+            writeln!(f, "  {} reads found no key", HumanCount(self.results.missing))?;
         }
-        for (code, count) in &self.tally.refused {
+        for (code, count) in &self.results.refused {
             writeln!(f, "  {} refused: {code}", HumanCount(*count))?;
         }
         if self.unsent > 0 {
@@ -142,15 +142,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// How fast it is so far.
-pub(super) fn so_far(tally: &Tally, elapsed: Duration) -> String {
+/// The rates and latencies so far, in one line.
+pub(super) fn so_far(results: &Results, elapsed: Duration) -> String {
     let part = |name: &str, latencies: &Histogram<u64>| {
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
         let rate = latencies.len() as f64 / elapsed.as_secs_f64().max(0.001);
         let p99 = time(latencies.value_at_percentile(99.0));
         if latencies.is_empty() { String::new() } else { format!("{name} {}/s, p99 {p99}  ", grouped(rate)) }
     };
-    part("writes", &tally.writes) + &part("reads", &tally.reads)
+    part("writes", &results.writes) + &part("reads", &results.reads)
 }
 
 fn distribution(distribution: Distribution) -> &'static str {
@@ -165,7 +165,7 @@ fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1000.0
 }
 
-/// A latency with three digits and its unit.
+/// A latency with three significant digits and its unit.
 fn time(nanos: u64) -> String {
     let (value, unit) = match micros(nanos) {
         us if us < 1000.0 => (us, "µs"),
@@ -176,6 +176,7 @@ fn time(nanos: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A rate as a whole number with separators.
 fn grouped(rate: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
@@ -186,10 +187,10 @@ fn grouped(rate: f64) -> String {
     HumanCount(whole).to_string()
 }
 
-/// What this process has used of the processors so far; Linux tells in hundredths of a second.
+/// The CPU time of this process so far. Linux counts it in hundredths of a second.
 pub(super) fn cpu_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name in parentheses may hold blanks; user and system time are the 12th and 13th field after it.
+    // The name in parentheses may contain blanks. User and system time are the 12th and 13th field after it.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: u64 =
         fields.split_ascii_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();

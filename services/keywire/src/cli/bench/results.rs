@@ -1,79 +1,80 @@
-//! What became of the operations.
+//! The results of a run: latencies of finished operations, and counts of refused ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Latencies are kept to three digits, up to this.
+/// The largest latency that is told from larger ones. Latencies have three significant digits.
 const LATENCY_MAX: Duration = Duration::from_mins(10);
 
-/// How an operation ended.
+/// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The write is committed, or the read found its key.
+pub(super) enum OpResult {
+    /// The set is committed, or the get found its key.
     Done,
-    /// The read found no key.
+    /// The get found no key.
     Missing,
-    /// The service said no, with this code.
+    /// The server refused the operation, with this code.
     Refused(String),
 }
 
-/// One answered operation.
+/// An operation whose reply has come.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) kind: Kind,
-    pub(super) took: Duration,
-    pub(super) outcome: Outcome,
+pub(super) struct FinishedOp {
+    pub(super) kind: OpKind,
+    /// From the moment it fell due to its reply.
+    pub(super) latency: Duration,
+    pub(super) result: OpResult,
 }
 
-/// What was asked for.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Write,
-    Read,
+pub(super) enum OpKind {
+    Set,
+    Get,
 }
 
-/// All answers so far.
+/// The results so far.
 #[derive(Debug)]
-pub(super) struct Tally {
-    /// Latencies in nanoseconds of what succeeded.
+pub(super) struct Results {
+    /// Latencies in nanoseconds of the operations that succeeded.
     pub(super) writes: Histogram<u64>,
     pub(super) reads: Histogram<u64>,
-    /// Reads that found no key; they count as reads too.
+    /// Reads that found no key. They count as reads too.
     pub(super) missing: u64,
-    /// Refused operations by code.
+    /// The number of refused operations for each code.
     pub(super) refused: BTreeMap<String, u64>,
 }
 
-impl Tally {
+impl Results {
     pub(super) fn new() -> Self {
         let most = u64::try_from(LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
         let empty = || Histogram::new_with_bounds(100, most, 3).expect("bounds in order and three digits");
         Self { writes: empty(), reads: empty(), missing: 0, refused: BTreeMap::new() }
     }
 
-    /// Operations that have an answer, whatever it is.
-    pub(super) fn answered(&self) -> u64 {
+    /// The number of replies.
+    pub(super) fn replies(&self) -> u64 {
         self.writes.len() + self.reads.len() + self.refused.values().sum::<u64>()
     }
 
-    /// Counts `answers` and leaves it empty.
-    pub(super) fn add(&mut self, answers: &mut Vec<Answered>) {
-        for Answered { kind, took, outcome } in answers.drain(..) {
-            match outcome {
-                Outcome::Done => {}
-                Outcome::Missing => self.missing += 1,
-                Outcome::Refused(code) => {
+    /// Adds `finished` and leaves it empty.
+    pub(super) fn add(&mut self, finished: &mut Vec<FinishedOp>) {
+        for FinishedOp { kind, latency, result } in finished.drain(..) {
+            match result {
+                OpResult::Done => {}
+                OpResult::Missing => self.missing += 1,
+                OpResult::Refused(code) => {
                     *self.refused.entry(code).or_default() += 1;
                     continue;
                 }
             }
             let histogram = match kind {
-                Kind::Write => &mut self.writes,
-                Kind::Read => &mut self.reads,
+                OpKind::Set => &mut self.writes,
+                OpKind::Get => &mut self.reads,
             };
-            histogram.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
         }
     }
 }

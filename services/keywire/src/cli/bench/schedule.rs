@@ -1,4 +1,4 @@
-//! When the next operation may be sent.
+//! The schedule of a run: when each client may send its next operation, and from which moment its latency counts.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,90 +6,92 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// A sleep shorter than this is not worth its wake-up.
-const NAP: Duration = Duration::from_micros(20);
+/// A shorter sleep costs more than waking the clients early.
+const SLEEP_MIN: Duration = Duration::from_micros(20);
 
-/// The schedule of a run: who may send how much, and from which moment its latency counts.
+/// The schedule of a run.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Schedule {
     begun: OnceLock<Instant>,
+    /// The duration of the run, if it is limited.
     span: Option<Duration>,
-    /// Operations not given out yet, if their number is limited.
+    /// Operations that no client has taken yet, if their number is limited.
     left: Option<AtomicU64>,
-    /// For a fixed rate.
-    schedule: Option<Schedule>,
+    /// `None` in a closed loop.
+    fixed_rate: Option<FixedRate>,
 }
 
 /// Operation `k` of client `c` falls due `(k * clients + c) / rate` seconds after the start.
 #[derive(Debug)]
-struct Schedule {
+struct FixedRate {
+    /// Operations per second, of all clients together.
     rate: u64,
-    /// One per client.
+    /// For each client: wakes it when an operation falls due.
     due: Box<[Notify]>,
 }
 
-impl Pace {
-    /// As fast as answers come.
-    pub(super) fn closed(span: Option<Duration>, count: Option<std::num::NonZeroU64>) -> Self {
+impl Schedule {
+    /// Each client sends its next operation when a reply has come.
+    pub(super) fn closed_loop(span: Option<Duration>, count: Option<std::num::NonZeroU64>) -> Self {
         let left = count.map(|count| AtomicU64::new(count.get()));
-        Self { begun: OnceLock::new(), span, left, schedule: None }
+        Self { begun: OnceLock::new(), span, left, fixed_rate: None }
     }
 
     /// `rate` operations fall due each second, spread evenly over `clients`.
-    pub(super) fn fixed(
+    pub(super) fn fixed_rate(
         rate: u64,
         clients: usize,
         span: Option<Duration>,
         count: Option<std::num::NonZeroU64>,
     ) -> Self {
         let due = (0..clients).map(|_| Notify::new()).collect();
-        Self { schedule: Some(Schedule { rate, due }), ..Self::closed(span, count) }
+        Self { fixed_rate: Some(FixedRate { rate, due }), ..Self::closed_loop(span, count) }
     }
 
     /// Starts the clock.
     pub(super) fn begin(self: &std::sync::Arc<Self>, begun: Instant) {
         self.begun.get_or_init(|| begun);
-        if self.schedule.is_some() {
-            // A thread of its own, because timers of the runtime have milliseconds.
-            let pace = std::sync::Arc::downgrade(self);
+        if self.fixed_rate.is_some() {
+            // A thread of its own, because the timers of the runtime have a resolution of a millisecond.
+            let schedule = std::sync::Arc::downgrade(self);
             std::thread::spawn(move || {
                 let mut next = 0;
-                while let Some(pace) = pace.upgrade() {
-                    let Some(wait) = pace.wake_due(&mut next) else { return };
-                    drop(pace);
+                while let Some(strong) = schedule.upgrade() {
+                    let Some(wait) = strong.wake_due(&mut next) else { return };
+                    drop(strong);
                     std::thread::sleep(wait);
                 }
             });
         }
     }
 
-    /// Wakes the clients whose operation has fallen due; how long until the next does.
+    /// Wakes the clients whose operation has fallen due. Returns the time until the next one, or `None` if the run is over.
     fn wake_due(&self, next: &mut u64) -> Option<Duration> {
-        let schedule = self.schedule.as_ref()?;
+        let fixed_rate = self.fixed_rate.as_ref()?;
         loop {
-            if self.is_over(schedule.due_at(*next)) {
-                schedule.due.iter().for_each(Notify::notify_one);
+            if self.is_over(fixed_rate.due_at(*next)) {
+                fixed_rate.due.iter().for_each(Notify::notify_one);
                 return None;
             }
-            let wait = schedule.due_at(*next).saturating_sub(self.elapsed());
-            if wait > NAP {
+            let wait = fixed_rate.due_at(*next).saturating_sub(self.elapsed());
+            if wait > SLEEP_MIN {
                 return Some(wait);
             }
-            let client = usize::try_from(*next).unwrap_or(usize::MAX) % schedule.due.len();
-            schedule.due[client].notify_one();
+            let client = usize::try_from(*next).unwrap_or(usize::MAX) % fixed_rate.due.len();
+            fixed_rate.due[client].notify_one();
             *next += 1;
         }
     }
 
-    /// Whether `client` may send its operation number `nth` now, and since when it might have.
-    pub(super) fn may_send(&self, client: usize, nth: u64) -> Turn {
+    /// Whether `client` may send its operation number `nth` now, and since when it was due.
+    pub(super) fn may_send(&self, client: usize, nth: u64) -> NextSend {
         let elapsed = self.elapsed();
-        let due = self.schedule.as_ref().map(|schedule| schedule.due_of(client, nth));
+        let due = self.fixed_rate.as_ref().map(|fixed_rate| fixed_rate.due_of(client, nth));
         if self.is_over(due.unwrap_or(elapsed)) || self.span.is_some_and(|span| elapsed >= span) {
-            return Turn::Over;
+            return NextSend::Never;
         }
         if due.is_some_and(|due| due > elapsed) {
-            return Turn::Later;
+            return NextSend::Later;
         }
         let take = |left: u64| left.checked_sub(1);
         if self
@@ -97,24 +99,24 @@ impl Pace {
             .as_ref()
             .is_some_and(|l| l.try_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err())
         {
-            return Turn::Over;
+            return NextSend::Never;
         }
         let begun = self.begun.get().copied().unwrap_or_else(Instant::now);
-        Turn::Now(begun + due.unwrap_or(elapsed))
+        NextSend::Now(begun + due.unwrap_or(elapsed))
     }
 
-    /// Waits until the next operation of `client` may have fallen due.
+    /// Waits until an operation of `client` falls due; for ever in a closed loop. May return early.
     pub(super) async fn due(&self, client: usize) {
-        match &self.schedule {
-            Some(schedule) => schedule.due[client].notified().await,
+        match &self.fixed_rate {
+            Some(fixed_rate) => fixed_rate.due[client].notified().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Operations of `client` that fell due when it had sent `sent`.
+    /// Operations of `client` that fell due and were not sent, given that it sent `sent`.
     pub(super) fn unsent(&self, client: usize, sent: u64) -> u64 {
-        let (Some(schedule), Some(span)) = (&self.schedule, self.span) else { return 0 };
-        schedule.due_before(span, client).saturating_sub(sent)
+        let (Some(fixed_rate), Some(span)) = (&self.fixed_rate, self.span) else { return 0 };
+        fixed_rate.due_before(span, client).saturating_sub(sent)
     }
 
     fn elapsed(&self) -> Duration {
@@ -127,7 +129,7 @@ impl Pace {
     }
 }
 
-impl Schedule {
+impl FixedRate {
     fn due_of(&self, client: usize, nth: u64) -> Duration {
         self.due_at(nth.saturating_mul(self.due.len() as u64).saturating_add(client as u64))
     }
@@ -145,15 +147,15 @@ impl Schedule {
     }
 }
 
-/// What a client may do next.
+/// When a client may send its next operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Send; latency counts from here.
+pub(super) enum NextSend {
+    /// Now; its latency counts from this moment.
     Now(Instant),
-    /// Nothing is due yet.
+    /// Not yet.
     Later,
-    /// No more.
-    Over,
+    /// Never: the run is over.
+    Never,
 }
 
 #[cfg(test)]
@@ -163,23 +165,23 @@ mod tests {
 
     #[test]
     fn operations_fall_due_evenly_and_latency_counts_from_then() {
-        let pace = Arc::new(Pace::fixed(1000, 4, Some(Duration::from_secs(10)), None));
+        let schedule = Arc::new(Schedule::fixed_rate(1000, 4, Some(Duration::from_secs(10)), None));
         let begun = Instant::now().checked_sub(Duration::from_millis(10)).expect("the machine is up");
-        pace.begin(begun);
+        schedule.begin(begun);
         // Client 3 is due at 3, 7, 11 ms; now it is 10 ms.
-        assert_eq!(pace.may_send(3, 0), Turn::Now(begun + Duration::from_millis(3)));
-        assert_eq!(pace.may_send(3, 1), Turn::Now(begun + Duration::from_millis(7)));
-        assert_eq!(pace.may_send(3, 1000), Turn::Later);
-        assert_eq!(pace.may_send(3, 2500), Turn::Over);
-        assert_eq!(pace.unsent(3, 2), 2498);
+        assert_eq!(schedule.may_send(3, 0), NextSend::Now(begun + Duration::from_millis(3)));
+        assert_eq!(schedule.may_send(3, 1), NextSend::Now(begun + Duration::from_millis(7)));
+        assert_eq!(schedule.may_send(3, 1000), NextSend::Later);
+        assert_eq!(schedule.may_send(3, 2500), NextSend::Never);
+        assert_eq!(schedule.unsent(3, 2), 2498);
     }
 
     #[test]
     fn a_limited_number_is_given_out_once() {
-        let pace = Arc::new(Pace::closed(None, std::num::NonZeroU64::new(2)));
-        pace.begin(Instant::now());
-        assert!(matches!(pace.may_send(0, 0), Turn::Now(_)));
-        assert!(matches!(pace.may_send(1, 0), Turn::Now(_)));
-        assert_eq!(pace.may_send(0, 1), Turn::Over);
+        let schedule = Arc::new(Schedule::closed_loop(None, std::num::NonZeroU64::new(2)));
+        schedule.begin(Instant::now());
+        assert!(matches!(schedule.may_send(0, 0), NextSend::Now(_)));
+        assert!(matches!(schedule.may_send(1, 0), NextSend::Now(_)));
+        assert_eq!(schedule.may_send(0, 1), NextSend::Never);
     }
 }

@@ -1,39 +1,39 @@
-//! The writing half of a client: a socket whose answers come in the order of its messages.
+//! The connection of a load client for sets: a WebSocket, whose replies come in the order of its messages.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::cli::client::{Answer, Side, Socket};
+use crate::cli::client::{Reply, Socket, Target};
 
-use super::results::{Answered, Kind, Outcome};
+use super::results::{FinishedOp, OpKind, OpResult};
 
-/// A socket and when each of its writes under way fell due.
+/// A socket, and when each of its sets in flight fell due.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct SetConnection {
     socket: Socket,
-    /// What messages begin with.
+    /// The start of every message.
     start: &'static str,
-    under_way: VecDeque<Instant>,
+    due: VecDeque<Instant>,
 }
 
-impl Writer {
-    /// `ids` says whether each write is to have one.
-    pub(super) async fn connect(side: Side<'_>, ids: bool) -> anyhow::Result<Self> {
+impl SetConnection {
+    /// Opens the socket. With `ids` every message has an id.
+    pub(super) async fn connect(target: Target<'_>, ids: bool) -> anyhow::Result<Self> {
         let start = if ids { r#"{"id":1,"key":""# } else { r#"{"key":""# };
-        Ok(Self { socket: Socket::connect(side).await?, start, under_way: VecDeque::new() })
+        Ok(Self { socket: Socket::connect(target).await?, start, due: VecDeque::new() })
     }
 
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.len()
+    pub(super) fn in_flight(&self) -> usize {
+        self.due.len()
     }
 
-    /// Keys and values must need no escape in JSON.
+    /// Sends a set. Key and value must not contain characters that JSON escapes.
     pub(super) async fn send(&mut self, key: &str, value: &str, due: Instant) -> anyhow::Result<()> {
         let text = [self.start, key, r#"","value":""#, value, r#""}"#].concat();
         self.socket.feed(text).await?;
-        self.under_way.push_back(due);
+        self.due.push_back(due);
         Ok(())
     }
 
@@ -41,31 +41,31 @@ impl Writer {
         Ok(self.socket.flush().await?)
     }
 
-    /// Waits for the next answer. Dropping the future loses none.
-    pub(super) async fn answer(&mut self) -> anyhow::Result<Answered> {
-        let answer = self.socket.answer().await?;
-        self.take(&answer)
+    /// Waits for the next reply. Cancel-safe.
+    pub(super) async fn next(&mut self) -> anyhow::Result<FinishedOp> {
+        let reply = self.socket.reply().await?;
+        self.finish(&reply)
     }
 
-    /// The next answer, if it is there already.
-    pub(super) fn try_answer(&mut self) -> anyhow::Result<Option<Answered>> {
-        if self.under_way.is_empty() {
+    /// The next reply, if it has arrived.
+    pub(super) fn try_next(&mut self) -> anyhow::Result<Option<FinishedOp>> {
+        if self.due.is_empty() {
             return Ok(None);
         }
-        self.socket.try_answer()?.map(|answer| self.take(&answer)).transpose()
+        self.socket.try_reply()?.map(|reply| self.finish(&reply)).transpose()
     }
 
-    fn take(&mut self, answer: &str) -> anyhow::Result<Answered> {
-        let due = self.under_way.pop_front().context("an answer to nothing")?;
-        Ok(Answered { kind: Kind::Write, took: due.elapsed(), outcome: outcome(answer)? })
+    fn finish(&mut self, reply: &str) -> anyhow::Result<FinishedOp> {
+        let due = self.due.pop_front().context("an answer to nothing")?;
+        Ok(FinishedOp { kind: OpKind::Set, latency: due.elapsed(), result: result(reply)? })
     }
 }
 
-/// An answer that says 200 after its message needs no parser: keys hold no quotes.
-fn outcome(text: &str) -> anyhow::Result<Outcome> {
+/// A reply of success is recognized without a parser, because keys contain no quotes.
+fn result(text: &str) -> anyhow::Result<OpResult> {
     if text.ends_with(r#","status":200}"#) || text.contains(r#"","status":200,"id":1,"rev":"#) {
-        return Ok(Outcome::Done);
+        return Ok(OpResult::Done);
     }
-    let answer = Answer::read(text.as_bytes())?;
-    Ok(Outcome::Refused(answer.code.with_context(|| format!("not an answer: {text}"))?))
+    let reply = Reply::parse(text.as_bytes())?;
+    Ok(OpResult::Refused(reply.code.with_context(|| format!("not an answer: {text}"))?))
 }

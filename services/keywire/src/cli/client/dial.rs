@@ -1,4 +1,4 @@
-//! One connection to where a URL points, over TLS if the URL says so.
+//! Opens one connection to a server, over TLS if the URL says so.
 
 use std::time::Duration;
 
@@ -10,18 +10,19 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::either::Either;
 use url::{Position, Url};
 
+use super::failure::Failure;
 use super::roots::Roots;
-use super::{Failure, Side};
+use super::target::Target;
 
-/// How long a connection may take to be there.
+/// Time limit of the TCP connection, and then of the TLS handshake.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// A connection.
-pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+/// A TCP connection, with TLS or without.
+pub(crate) type Connection = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// Connects to the host and port of `side`. The kernel keeps `kept` bytes for us, as many as it likes if not given.
-pub(crate) async fn dial(side: Side<'_>, kept: Option<usize>) -> Result<Stream, Failure> {
-    let url = side.url;
+/// Connects to `target`. The kernel buffers at most `receive_bytes` for the process; `None` leaves the size to the kernel.
+pub(crate) async fn dial(target: Target<'_>, receive_bytes: Option<usize>) -> Result<Connection, Failure> {
+    let url = target.url;
     let address = authority(url);
     let no_connection =
         |why: &dyn std::fmt::Display| Failure::Unavailable(format!("no connection to {address}: {why}"));
@@ -32,22 +33,22 @@ pub(crate) async fn dial(side: Side<'_>, kept: Option<usize>) -> Result<Stream, 
         .map_err(|_| no_connection(&format_args!("nobody answers within {} s", CONNECT_MAX.as_secs())))?
         .map_err(|error| no_connection(&error))?;
     stream.set_nodelay(true).map_err(|error| no_connection(&error))?;
-    if let Some(kept) = kept {
-        SockRef::from(&stream).set_recv_buffer_size(kept).map_err(|error| no_connection(&error))?;
+    if let Some(bytes) = receive_bytes {
+        SockRef::from(&stream).set_recv_buffer_size(bytes).map_err(|error| no_connection(&error))?;
     }
     if url.scheme() != "https" {
         return Ok(Either::Left(stream));
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|error| no_connection(&error))?;
-    let roots = side.roots.cloned().unwrap_or_else(Roots::public);
-    let shaken = timeout(CONNECT_MAX, roots.connector().connect(name, stream)).await;
-    let stream = shaken
+    let roots = target.roots.cloned().unwrap_or_else(Roots::public);
+    let handshake = timeout(CONNECT_MAX, roots.connector().connect(name, stream)).await;
+    let stream = handshake
         .map_err(|_| no_connection(&format_args!("no TLS within {} s", CONNECT_MAX.as_secs())))?
         .map_err(|error| no_connection(&error))?;
     Ok(Either::Right(Box::new(stream)))
 }
 
-/// The host and port of `url` as a request names them.
+/// Host and port of `url`, in the form of the header `Host`.
 pub(crate) fn authority(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
 }

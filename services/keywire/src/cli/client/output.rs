@@ -1,10 +1,13 @@
-//! What commands print: on stdout what was asked for, on stderr a line about it.
+//! What commands print: results on stdout, and one line about a failure on stderr.
 
 use std::io;
+use std::process::ExitCode;
 
-use super::Failure;
+use chassis::process::terminal::say;
 
-/// What came of writing to stdout.
+use super::failure::Failure;
+
+/// The result of printing on stdout.
 pub(crate) fn printed<T>(written: io::Result<T>) -> Result<T, Failure> {
     written.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Unread,
@@ -12,7 +15,19 @@ pub(crate) fn printed<T>(written: io::Result<T>) -> Result<T, Failure> {
     })
 }
 
-/// `text` with control characters spelled out: messages repeat keys, and a key may hold anything.
+/// The exit code of a command. A failure is printed in one line on stderr.
+pub(crate) fn finish(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure @ Failure::Unread) => failure.exit_code(),
+        Err(failure) => {
+            say(format_args!("keywire: {}", one_line(&failure.to_string())));
+            failure.exit_code()
+        }
+    }
+}
+
+/// `text` with its control characters escaped: messages repeat keys, and a key may contain any character.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,4 @@
-//! Whose certificates are believed.
+//! The certificate authorities that the client trusts.
 
 use std::fmt;
 use std::path::Path;
@@ -10,12 +10,12 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// The authorities that may vouch for a service.
+/// A set of trusted certificate authorities.
 #[derive(Clone)]
 pub(crate) struct Roots(Arc<RootCertStore>);
 
 impl Roots {
-    /// Those in a file, and no others.
+    /// Only the authorities of a file.
     pub(super) fn read(path: &str) -> Result<Self, String> {
         let bad = |why: &dyn fmt::Display| format!("{path}: {why}");
         let mut roots = RootCertStore::empty();
@@ -26,12 +26,12 @@ impl Roots {
         if roots.is_empty() { Err(bad(&"there is no certificate")) } else { Ok(Self(Arc::new(roots))) }
     }
 
-    /// Those that browsers believe.
+    /// The public authorities, which browsers trust too.
     pub(super) fn public() -> Self {
         Self(Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()))
     }
 
-    /// What checks a service by them.
+    /// Opens TLS connections to servers whose certificate these authorities have signed.
     pub(super) fn connector(&self) -> TlsConnector {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

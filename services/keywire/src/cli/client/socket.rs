@@ -1,4 +1,4 @@
-//! A socket to write at, whose answers come in the order of its messages.
+//! A WebSocket for writes. Its replies come in the order of its messages.
 
 use std::time::Duration;
 
@@ -10,50 +10,54 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::{Answer, Failure, Side, Stream, authority, dial};
+use super::dial::{Connection, authority, dial};
+use super::failure::Failure;
+use super::reply::Reply;
+use super::target::Target;
 
-/// How long the handshake may take.
+/// Time limit of the handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
-/// How long a goodbye may take to be on its way.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Time limit for sending the close frame.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// An open socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: WebSocketStream<Stream>,
+    stream: WebSocketStream<Connection>,
+    /// Whether a message was fed and not flushed.
     unflushed: bool,
 }
 
-/// Why no more answers come.
+/// Why no more replies come.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
-    /// The service said goodbye. Everything it had taken in was answered before.
+pub(crate) enum SocketError {
+    /// The server closed the socket. It had replied to every message that it took in.
     #[error("the socket was closed{}", reason(.0.as_ref()))]
     Closed(Option<CloseFrame>),
-    /// The connection is gone.
+    /// The connection broke.
     #[error("the socket broke: {0}")]
     Broken(#[source] Box<Error>),
 }
 
 impl Socket {
-    /// Opens the socket of the pair at `side`.
-    pub(crate) async fn connect(side: Side<'_>) -> Result<Self, Failure> {
-        let stream = dial(side, None).await?;
-        let address = format!("ws://{}/ws/storage/", authority(side.url));
+    /// Opens a socket to `target`.
+    pub(crate) async fn connect(target: Target<'_>) -> Result<Self, Failure> {
+        let stream = dial(target, None).await?;
+        let address = format!("ws://{}/ws/storage/", authority(target.url));
         let no_socket = |why: String| Failure::Unavailable(format!("no socket at {address}: {why}"));
         let mut request =
             address.as_str().into_client_request().map_err(|error| no_socket(error.to_string()))?;
-        if let Some(bearer) = side.bearer {
+        if let Some(bearer) = target.bearer {
             request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
         }
-        // One allocation per socket at once would be 128 KiB, which ten thousand of them feel.
+        // The default buffer of 128 KiB per socket is too large for ten thousand sockets.
         let config = WebSocketConfig::default().read_buffer_size(8 * 1024).write_buffer_size(32 * 1024);
         let handshake = client_async_with_config(request, stream, Some(config));
         match timeout(HANDSHAKE_MAX, handshake).await {
             Ok(Ok((stream, _))) => Ok(Self { stream, unflushed: false }),
             Ok(Err(Error::Http(response))) => match response.body() {
-                Some(body) if !body.is_empty() => Err(Answer::read_error(response.status().as_u16(), body)),
+                Some(body) if !body.is_empty() => Err(Reply::parse_error(response.status().as_u16(), body)),
                 _ => Err(no_socket(format!("status {}", response.status().as_u16()))),
             },
             Ok(Err(error)) => Err(no_socket(error.to_string())),
@@ -61,66 +65,66 @@ impl Socket {
         }
     }
 
-    /// Hands over one message, waiting while too much is unsent. It is on its way after the next flush.
-    pub(crate) async fn feed(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), Ended> {
+    /// Buffers one message, and waits while the buffer is full. The next flush sends it.
+    pub(crate) async fn feed(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), SocketError> {
         self.unflushed = true;
-        self.stream.feed(Message::Text(text.into())).await.map_err(Ended::broken)
+        self.stream.feed(Message::Text(text.into())).await.map_err(SocketError::broken)
     }
 
-    /// Sends what was handed over.
-    pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
+    /// Sends the buffered messages.
+    pub(crate) async fn flush(&mut self) -> Result<(), SocketError> {
         if std::mem::take(&mut self.unflushed) {
-            self.stream.flush().await.map_err(Ended::broken)?;
+            self.stream.flush().await.map_err(SocketError::broken)?;
         }
         Ok(())
     }
 
-    /// Waits for the next answer. Dropping the future loses none.
-    pub(crate) async fn answer(&mut self) -> Result<Utf8Bytes, Ended> {
+    /// Waits for the next reply. Cancel-safe.
+    pub(crate) async fn reply(&mut self) -> Result<Utf8Bytes, SocketError> {
         loop {
             let message = self.stream.next().await;
-            if let Some(answer) = understood(message)? {
-                return Ok(answer);
+            if let Some(reply) = reply_text(message)? {
+                return Ok(reply);
             }
         }
     }
 
-    /// The next answer, if it is there already.
-    pub(crate) fn try_answer(&mut self) -> Result<Option<Utf8Bytes>, Ended> {
+    /// The next reply, if it has arrived.
+    pub(crate) fn try_reply(&mut self) -> Result<Option<Utf8Bytes>, SocketError> {
         while let Some(message) = self.stream.next().now_or_never() {
-            if let Some(answer) = understood(message)? {
-                return Ok(Some(answer));
+            if let Some(reply) = reply_text(message)? {
+                return Ok(Some(reply));
             }
         }
         Ok(None)
     }
 
-    /// Says goodbye. Nothing is owed any more, so it does not matter whether that is heard.
+    /// Sends a close frame. Its success does not matter: every reply has come.
     pub(crate) async fn close(mut self) {
-        drop(timeout(GOODBYE_MAX, self.stream.close(None)).await);
+        drop(timeout(CLOSE_MAX, self.stream.close(None)).await);
     }
 }
 
-impl Ended {
+impl SocketError {
     fn broken(error: Error) -> Self {
         Self::Broken(Box::new(error))
     }
 }
 
-impl From<Ended> for Failure {
-    fn from(ended: Ended) -> Self {
-        Self::Unavailable(ended.to_string())
+impl From<SocketError> for Failure {
+    fn from(error: SocketError) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 
-/// The text of an answer; none for what keeps the connection alive.
-fn understood(message: Option<Result<Message, Error>>) -> Result<Option<Utf8Bytes>, Ended> {
+/// The text of a reply. `None` for a ping or a pong.
+fn reply_text(message: Option<Result<Message, Error>>) -> Result<Option<Utf8Bytes>, SocketError> {
     match message {
         Some(Ok(Message::Text(text))) => Ok(Some(text)),
-        Some(Ok(Message::Close(frame))) => Err(Ended::Closed(frame)),
+        Some(Ok(Message::Close(frame))) => Err(SocketError::Closed(frame)),
         Some(Ok(_)) => Ok(None),
-        Some(Err(error)) => Err(Ended::broken(error)),
-        None => Err(Ended::Closed(None)),
+        Some(Err(error)) => Err(SocketError::broken(error)),
+        None => Err(SocketError::Closed(None)),
     }
 }
 

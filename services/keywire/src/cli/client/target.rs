@@ -1,4 +1,4 @@
-//! Where a running pair is.
+//! The server that a command connects to, and the credentials for it.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use url::Url;
 
 use super::roots::Roots;
 
-/// Where to read.
+/// Options of a command that only reads.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Place {
+pub(crate) struct ReadTargetArgs {
     /// Where the pair is
     #[arg(long, env = "KEYWIRE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000", value_parser = origin)]
     url: Url,
@@ -25,48 +25,48 @@ pub(crate) struct Place {
     roots: Option<Roots>,
 }
 
-/// One side of a pair, and what lets us in there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Side<'a> {
-    pub(crate) url: &'a Url,
-    /// For the header field `Authorization`.
-    pub(crate) bearer: Option<&'a HeaderValue>,
-    /// Who vouches for it, if it is not who browsers believe.
-    pub(crate) roots: Option<&'a Roots>,
-}
-
-impl Place {
-    /// Where reads go.
-    pub(crate) fn side(&self) -> Side<'_> {
-        Side { url: &self.url, bearer: self.bearer.as_ref(), roots: self.roots.as_ref() }
-    }
-}
-
-/// Where to read and where to write.
+/// Options of a command that writes.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Pair {
+pub(crate) struct TargetArgs {
     #[command(flatten)]
-    read: Place,
+    read: ReadTargetArgs,
 
     /// Where to write, if that is another port
     #[arg(long, env = "KEYWIRE_WRITE_URL", value_name = "URL", value_parser = origin)]
     write_url: Option<Url>,
 }
 
-impl Pair {
-    /// Where reads go.
-    pub(crate) fn read_side(&self) -> Side<'_> {
-        self.read.side()
-    }
+/// A server to connect to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) url: &'a Url,
+    /// The value of the header `Authorization`.
+    pub(crate) bearer: Option<&'a HeaderValue>,
+    /// The CAs to trust; `None` means the public CAs.
+    pub(crate) roots: Option<&'a Roots>,
+}
 
-    /// Where writes go.
-    pub(crate) fn write_side(&self) -> Side<'_> {
-        let read = self.read.side();
-        Side { url: self.write_url.as_ref().unwrap_or(read.url), ..read }
+impl ReadTargetArgs {
+    /// The server of reads.
+    pub(crate) fn read_target(&self) -> Target<'_> {
+        Target { url: &self.url, bearer: self.bearer.as_ref(), roots: self.roots.as_ref() }
     }
 }
 
-/// The header field that shows the token in the file of this name, and is shown nowhere else.
+impl TargetArgs {
+    /// The server of reads.
+    pub(crate) fn read_target(&self) -> Target<'_> {
+        self.read.read_target()
+    }
+
+    /// The server of writes.
+    pub(crate) fn write_target(&self) -> Target<'_> {
+        let read = self.read.read_target();
+        Target { url: self.write_url.as_ref().unwrap_or(read.url), ..read }
+    }
+}
+
+/// The value of `Authorization` with the token in the file at `path`. Its debug form hides the token.
 fn bearer(path: &str) -> Result<HeaderValue, String> {
     let token = read_secret(Path::new(path)).map_err(|error| error.to_string())?;
     let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
@@ -75,6 +75,7 @@ fn bearer(path: &str) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
+/// Parses a URL that consists of scheme, host and port.
 fn origin(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();

@@ -1,51 +1,36 @@
-//! Where an export goes. A file of its name is there only when it is whole.
+//! The output of an export. A regular file appears under its name only when it is complete.
 
-use std::fs::{File, OpenOptions, Permissions, canonicalize, metadata};
+use std::fs::{File, OpenOptions, metadata};
 use std::io::{self, IsTerminal as _, Stdout, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use crate::cli::client::{Failure, printed};
+use crate::cli::replacement::{beside, destination};
 
-/// What is written to.
+/// An open output.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum Output {
     Stdout(Stdout),
-    /// A pipe or a device, which nothing may take the place of.
+    /// A pipe or a device, which cannot be replaced.
     Stream(File, PathBuf),
-    /// A new file beside the one of this name. Dropping it removes it.
+    /// A new file beside the file of this name. Dropping it removes it.
     File(NamedTempFile, PathBuf),
 }
 
-/// Whether an export to `path` takes the place of what is there; to a pipe or a device it is written as it comes.
+/// Whether an export to `path` replaces the file there. To a pipe or a device it is written directly.
 pub(super) fn is_replaced(path: &Path) -> bool {
     metadata(path).map_or(true, |found| found.is_file())
 }
 
-/// A new file in `folder` that is to take the place of another.
-pub(crate) fn beside(folder: &Path) -> io::Result<NamedTempFile> {
-    let new = tempfile::Builder::new()
-        .prefix(".keywire-")
-        // Less what the user's mask takes away, as for any file.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder);
-    new.map_err(|error| {
-        // Its text names the new file, which nobody asked for. What it was made of tells why.
-        let inner = error.get_ref().and_then(|inner| inner.source());
-        let why = inner.and_then(|why| why.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
-        why.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
-    })
-}
-
-impl Target {
+impl Output {
     pub(super) fn stdout() -> Self {
         Self::Stdout(io::stdout())
     }
 
-    /// Finds out whether `path` can be written before anything is.
+    /// Opens `path`. A path that cannot be written is a failure before anything is exported.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         Self::try_open(path).map_err(|error| failed(path, error))
     }
@@ -54,22 +39,14 @@ impl Target {
         if !is_replaced(path) {
             return Ok(Self::Stream(OpenOptions::new().write(true).open(path)?, path.into()));
         }
-        // A link stays one: what it points to is replaced.
-        let path = match canonicalize(path) {
-            Ok(path) => path,
-            Err(_) if path.is_symlink() => return Err(io::Error::other("it is a link that leads nowhere")),
-            Err(_) => path.into(),
-        };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let new = beside(folder)?;
-        if let Ok(old) = metadata(&path) {
-            // What only some may read is not for others now.
-            new.as_file().set_permissions(old.permissions())?;
+        let path = destination(path);
+        if path.is_symlink() {
+            return Err(io::Error::other("it is a link that leads nowhere"));
         }
-        Ok(Self::File(new, path))
+        Ok(Self::File(beside(&path)?, path))
     }
 
-    /// Whether nobody but a disk decides how fast it is written to.
+    /// Whether the output goes to a disk, and not to a reader that may be slow.
     pub(super) fn is_file(&self) -> bool {
         match self {
             Self::Stdout(out) => {
@@ -81,7 +58,6 @@ impl Target {
         }
     }
 
-    /// Whether somebody looks on.
     pub(super) fn is_terminal(&self) -> bool {
         match self {
             Self::Stdout(out) => out.is_terminal(),
@@ -98,7 +74,7 @@ impl Target {
         }
     }
 
-    /// Everything is written: the file is on disk and gets its name.
+    /// Ends a complete export: the file is synced to disk and gets its name.
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Stdout(mut out) => printed(out.flush()),
@@ -140,13 +116,13 @@ mod tests {
         let path = folder.path().join("all.ndjson");
         fs::write(&path, "old").expect("writable");
 
-        let mut broken = Target::open(&path).expect("writable");
+        let mut broken = Output::open(&path).expect("writable");
         broken.write(b"half").expect("writable");
         assert_eq!(fs::read_to_string(&path).expect("readable"), "old");
         drop(broken);
         assert_eq!(names(folder.path()), ["all.ndjson"], "nothing is left behind");
 
-        let mut whole = Target::open(&path).expect("writable");
+        let mut whole = Output::open(&path).expect("writable");
         whole.write(b"new").expect("writable");
         whole.finish().expect("writable");
         assert_eq!(fs::read_to_string(&path).expect("readable"), "new");
@@ -159,12 +135,12 @@ mod tests {
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "old").expect("writable");
         std::os::unix::fs::symlink(&file, &link).expect("links are possible");
-        let mut target = Target::open(&link).expect("writable");
-        target.write(b"new").expect("writable");
-        target.finish().expect("writable");
+        let mut output = Output::open(&link).expect("writable");
+        output.write(b"new").expect("writable");
+        output.finish().expect("writable");
         assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
         assert_eq!(fs::read_to_string(&file).expect("readable"), "new");
-        assert!(matches!(Target::open(Path::new("/dev/null")), Ok(Target::Stream(..))));
-        assert!(Target::open(&folder.path().join("no/such/folder")).is_err());
+        assert!(matches!(Output::open(Path::new("/dev/null")), Ok(Output::Stream(..))));
+        assert!(Output::open(&folder.path().join("no/such/folder")).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Lines go out over one socket and their answers come back; when it breaks, over another.
+//! Sends the lines over a socket and counts the replies. When the socket breaks, it opens another one and continues.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,68 +8,69 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::cli::client::{Answer, Ended, Failure, Side, Socket, one_line};
+use crate::cli::client::{Failure, Reply, Socket, SocketError, Target, one_line};
 use crate::cli::progress::Progress;
 
-use super::line::{Batch, Flaw, Line};
+use super::counts::LineCounts;
+use super::line::{BadLine, Chunk, ImportLine};
 use super::window::Window;
 
-/// How long the service may be silent while it owes answers or a socket takes nothing; longer than it gives itself.
+/// How long the server may send no reply, or the socket may accept nothing. Longer than the time limits of the server.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// After this long without a settled line it is given up.
-const STANDSTILL_MAX: Duration = Duration::from_mins(1);
+/// The import gives up after this time without a settled line.
+const STALL_MAX: Duration = Duration::from_mins(1);
 
-/// The pause between two sockets, doubled each time that brought nothing.
+/// The pause before the next socket. It doubles after each socket that settled no line.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How long what a broken socket left under way may still be written: a write has 10 s, and a second for the way.
-const AFTERLIFE: Duration = Duration::from_secs(11);
+/// How long the server may still write the lines that were in flight on a broken socket: a write has 10 s, and the network 1 s.
+const LATE_WRITE_MAX: Duration = Duration::from_secs(11);
 
-/// What became of the lines.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) written: u64,
-    pub(super) refused: u64,
-    /// Lines that would have written what has expired.
-    pub(super) expired: u64,
-}
-
-/// An import under way.
+/// A running import.
 #[derive(Debug)]
 pub(super) struct Delivery<'a> {
-    side: Side<'a>,
-    input: Receiver<Batch>,
+    target: Target<'a>,
+    input: Receiver<Chunk>,
     input_ended: bool,
-    /// Why the input could not be read to its end.
+    /// The error that ended the input.
     input_error: Option<io::Error>,
-    /// Read, and not under way yet.
-    read: VecDeque<Result<Line, Flaw>>,
+    /// Lines that were read and are not in flight yet.
+    read: VecDeque<Result<ImportLine, BadLine>>,
     window: Window,
     progress: &'a Progress,
-    pub(super) tally: Tally,
-    /// When it was last seen that it goes on.
-    moved: Instant,
-    /// Whether the last socket ended without a word about what it had under way. Until that is settled nothing is sent:
-    /// a line written late could undo a later one of the same key.
-    haunted: bool,
+    pub(super) counts: LineCounts,
+    /// When a line was last settled, or input arrived for which the import had waited.
+    last_progress: Instant,
+    /// Whether the last socket broke with lines in flight. The server may still write them, and so overwrite a later line of the
+    /// same key; nothing is sent until that can no longer happen.
+    may_write_late: bool,
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(side: Side<'a>, input: Receiver<Batch>, progress: &'a Progress) -> Self {
-        let (read, window, tally) = Default::default();
-        let (input_ended, input_error, moved, haunted) = (false, None, Instant::now(), false);
-        Self { side, input, input_ended, input_error, read, window, progress, tally, moved, haunted }
+    pub(super) fn new(target: Target<'a>, input: Receiver<Chunk>, progress: &'a Progress) -> Self {
+        Self {
+            target,
+            input,
+            input_ended: false,
+            input_error: None,
+            read: VecDeque::new(),
+            window: Window::default(),
+            progress,
+            counts: LineCounts::default(),
+            last_progress: Instant::now(),
+            may_write_late: false,
+        }
     }
 
-    /// Delivers every line, in order, over as many sockets as it takes. Without a service at the beginning, or without
-    /// a settled line for a minute, it gives up.
+    /// Sends every line, in order, over as many sockets as needed. It fails if the first socket cannot be opened, or if no line
+    /// is settled for a minute.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
-        let mut socket = Ok(Socket::connect(self.side).await?);
+        let mut socket = Ok(Socket::connect(self.target).await?);
         let mut pause = PAUSE_MIN;
         loop {
-            let before = self.moved;
+            let before = self.last_progress;
             let used = match socket {
                 Ok(socket) => self.use_up(socket).await,
                 Err(failure) => Err(failure),
@@ -81,11 +82,11 @@ impl<'a> Delivery<'a> {
                 Err(Failure::Unavailable(why)) => one_line(&why),
                 other => return other,
             };
-            if self.moved > before {
+            if self.last_progress > before {
                 pause = PAUSE_MIN;
             }
-            match self.next() {
-                Some(next) if self.moved.elapsed() > STANDSTILL_MAX => {
+            match self.next_number() {
+                Some(next) if self.last_progress.elapsed() > STALL_MAX => {
                     let gave_up = format!("gave up at line {next} after a minute without progress: {why}");
                     return Err(Failure::Unavailable(gave_up));
                 }
@@ -93,13 +94,13 @@ impl<'a> Delivery<'a> {
                     self.progress.say(&format!("keywire: {why}; going on with line {next}"));
                 }
                 Some(_) => {}
-                // Nothing is owed: whether there is a service matters when there is more to write.
+                // No line is waiting: the server is needed only when the input has more.
                 None => self.wait_for_input().await,
             }
-            sleep(if std::mem::take(&mut self.haunted) { AFTERLIFE } else { pause }).await;
+            sleep(if std::mem::take(&mut self.may_write_late) { LATE_WRITE_MAX } else { pause }).await;
             pause = PAUSE_MAX.min(pause * 2);
             self.window.rewind();
-            socket = Socket::connect(self.side).await;
+            socket = Socket::connect(self.target).await;
         }
     }
 
@@ -107,33 +108,32 @@ impl<'a> Delivery<'a> {
         self.window.is_empty() && self.read.is_empty() && self.input_ended
     }
 
-    /// The number of the first line that is not settled.
-    fn next(&self) -> Option<u64> {
-        let waiting = || {
-            self.read.front().map(|read| read.as_ref().map_or_else(|flaw| flaw.number, |line| line.number))
-        };
+    /// The number of the first line that is not settled yet.
+    fn next_number(&self) -> Option<u64> {
+        let waiting =
+            || self.read.front().map(|read| read.as_ref().map_or_else(|bad| bad.number, |line| line.number));
         self.window.first().map(|line| line.number).or_else(waiting)
     }
 
     async fn wait_for_input(&mut self) {
-        let batch = self.input.recv().await;
-        self.take(batch);
-        self.moved = Instant::now();
+        let chunk = self.input.recv().await;
+        self.take(chunk);
+        self.last_progress = Instant::now();
     }
 
-    /// Sends and settles lines until there are no more. `Unavailable` means that another socket may do better.
+    /// Sends and settles lines until the input ends. After `Unavailable`, another socket may succeed.
     async fn use_up(&mut self, mut socket: Socket) -> Result<(), Failure> {
-        // A socket that takes no more may still hold answers.
+        // A socket that accepts no more messages may still have replies.
         let mut broken = None;
         loop {
             if broken.is_none() {
                 broken = self.send(&mut socket).await.err();
             }
-            if !self.window.awaits_answers() {
+            if !self.window.awaits_replies() {
                 if let Some(why) = broken {
                     return Err(why);
                 }
-                if let Some(why) = self.window.stuck_by() {
+                if let Some(why) = self.window.retry_reason() {
                     return Err(Failure::Unavailable(why.to_owned()));
                 }
                 if self.is_done() {
@@ -142,29 +142,29 @@ impl<'a> Delivery<'a> {
                 }
             }
             let may_read = broken.is_none() && self.read.is_empty() && !self.input_ended;
-            let mut answer = tokio::select! {
-                answer = socket.answer() => Some(answer),
-                batch = self.input.recv(), if may_read => {
-                    self.take(batch);
+            let mut next_reply = tokio::select! {
+                reply = socket.reply() => Some(reply),
+                chunk = self.input.recv(), if may_read => {
+                    self.take(chunk);
                     None
                 }
-                () = sleep(SILENCE_MAX), if self.window.awaits_answers() => {
-                    self.haunted = true;
+                () = sleep(SILENCE_MAX), if self.window.awaits_replies() => {
+                    self.may_write_late = true;
                     let wait = SILENCE_MAX.as_secs();
                     return Err(Failure::Unavailable(format!("no answer within {wait} s")));
                 }
             };
-            while let Some(found) = answer {
-                match found {
-                    Ok(text) => self.answered(text.as_bytes())?,
-                    Err(ended) => return Err(self.ended(ended)),
+            while let Some(reply) = next_reply {
+                match reply {
+                    Ok(text) => self.replied(text.as_bytes())?,
+                    Err(error) => return Err(self.ended(error)),
                 }
-                answer = socket.try_answer().transpose();
+                next_reply = socket.try_reply().transpose();
             }
         }
     }
 
-    /// Sends what may be under way; what is wrong with the socket otherwise.
+    /// Sends as many lines as the window allows. An error means that the socket is broken.
     async fn send(&mut self, socket: &mut Socket) -> Result<(), Failure> {
         loop {
             while let Some(line) = self.window.send() {
@@ -177,7 +177,7 @@ impl<'a> Delivery<'a> {
         in_time(socket.flush()).await
     }
 
-    /// Lets the next line get under way, if there is one and it may.
+    /// Moves the next line into the window. Returns false if there is no line, or no room.
     fn enter_next(&mut self) -> bool {
         match self.read.front() {
             Some(Ok(line)) if !self.window.has_room(line) => return false,
@@ -185,77 +185,71 @@ impl<'a> Delivery<'a> {
             None => return false,
         }
         match self.read.pop_front() {
-            Some(Ok(line)) if line.has_expired() => self.tally.expired += 1,
+            Some(Ok(line)) if line.has_expired() => self.counts.expired += 1,
             Some(Ok(line)) => {
                 if self.window.is_empty() {
-                    // The input let us wait, not the service.
-                    self.moved = Instant::now();
+                    // Until now the import waited for its input, not for the server.
+                    self.last_progress = Instant::now();
                 }
                 self.window.push(line);
             }
-            Some(Err(flaw)) => self.refuse(flaw.number, &flaw.what),
+            Some(Err(bad)) => self.refuse(bad.number, &bad.why),
             None => {}
         }
         true
     }
 
-    fn take(&mut self, batch: Option<Batch>) {
-        match batch {
-            Some(Ok(batch)) => self.read.extend(batch),
+    fn take(&mut self, chunk: Option<Chunk>) {
+        match chunk {
+            Some(Ok(lines)) => self.read.extend(lines),
             Some(Err(error)) => (self.input_ended, self.input_error) = (true, Some(error)),
             None => self.input_ended = true,
         }
     }
 
-    fn answered(&mut self, text: &[u8]) -> Result<(), Failure> {
-        let answer = Answer::read(text)?;
-        if !self.window.awaits_answers() {
-            return Err(Failure::Unavailable(format!("an answer to nothing: {}", answer.message)));
+    fn replied(&mut self, text: &[u8]) -> Result<(), Failure> {
+        let reply = Reply::parse(text)?;
+        if !self.window.awaits_replies() {
+            return Err(Failure::Unavailable(format!("an answer to nothing: {}", reply.message)));
         }
-        let again = if answer.may_pass() { Some(answer.message.as_str()) } else { None };
-        let Some(line) = self.window.answer(again) else { return Ok(()) };
-        self.moved = Instant::now();
-        match (answer.status, answer.code.as_deref()) {
-            // A delete of what is not there leaves it as it was to be.
-            (200, _) | (404, None) => self.tally.written += 1,
-            (_, Some("bad_ttl")) if line.has_expired() => self.tally.expired += 1,
-            _ => self.refuse(line.number, &answer.message),
+        let retry_reason = if reply.is_transient() { Some(reply.message.as_str()) } else { None };
+        let Some(line) = self.window.reply(retry_reason) else { return Ok(()) };
+        self.last_progress = Instant::now();
+        match (reply.status, reply.code.as_deref()) {
+            // After a delete of a missing key the store is as the line wants it.
+            (200, _) | (404, None) => self.counts.written += 1,
+            (_, Some("bad_ttl")) if line.has_expired() => self.counts.expired += 1,
+            _ => self.refuse(line.number, &reply.message),
         }
-        self.progress.at_lines(line.end, self.tally.settled());
+        self.progress.at_lines(line.end, self.counts.settled());
         Ok(())
     }
 
     fn refuse(&mut self, number: u64, why: &str) {
-        self.tally.refused += 1;
-        // JSON counts lines too, and a message has but one.
+        self.counts.refused += 1;
+        // The parser of JSON counts lines within the message, which has only one.
         let why = one_line(why).replace(" at line 1 column ", " at column ");
         self.progress.say(&format!("keywire: line {number}: {why}"));
     }
 
-    /// The socket ended: if with a goodbye, after the answers to everything that the service had taken in.
-    fn ended(&mut self, ended: Ended) -> Failure {
-        self.haunted = matches!(ended, Ended::Broken(_)) && self.window.awaits_answers();
-        let too_long = matches!(&ended, Ended::Closed(Some(frame)) if frame.code == CloseCode::Size);
+    /// The socket ended. Before a close frame, the server has replied to every message that it took in. If the message was too
+    /// long, the first line without a reply is refused.
+    fn ended(&mut self, error: SocketError) -> Failure {
+        self.may_write_late = matches!(error, SocketError::Broken(_)) && self.window.awaits_replies();
+        let too_long = matches!(&error, SocketError::Closed(Some(frame)) if frame.code == CloseCode::Size);
         if too_long
-            && self.window.awaits_answers()
-            && self.window.stuck_by().is_none()
+            && self.window.awaits_replies()
+            && self.window.retry_reason().is_none()
             && let Some(line) = self.window.settle()
         {
-            self.moved = Instant::now();
+            self.last_progress = Instant::now();
             self.refuse(line.number, "longer than this service takes");
         }
-        ended.into()
+        error.into()
     }
 }
 
-impl Tally {
-    /// How many lines are done with.
-    pub(super) fn settled(&self) -> u64 {
-        self.written + self.refused + self.expired
-    }
-}
-
-async fn in_time(sending: impl Future<Output = Result<(), Ended>>) -> Result<(), Failure> {
+async fn in_time(sending: impl Future<Output = Result<(), SocketError>>) -> Result<(), Failure> {
     let Ok(sent) = timeout(SILENCE_MAX, sending).await else {
         let wait = SILENCE_MAX.as_secs();
         return Err(Failure::Unavailable(format!("the socket took nothing for {wait} s")));
@@ -280,12 +274,12 @@ mod tests {
         for (expires_at, refused, expired) in [(1_u64, 0, 1), (9_000_000_000_000_000, 1, 0)] {
             let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
             let mut delivery =
-                Delivery::new(Side { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
+                Delivery::new(Target { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
             let text = format!(r#"{{"key":"k","value":"v","expires_at":{expires_at}}}"#);
             delivery.window.push(line(1, &text));
             delivery.window.send().expect("it may go");
-            delivery.answered(late).expect("it is an answer");
-            assert_eq!((delivery.tally.refused, delivery.tally.expired), (refused, expired), "{text}");
+            delivery.replied(late).expect("it is a reply");
+            assert_eq!((delivery.counts.refused, delivery.counts.expired), (refused, expired), "{text}");
         }
     }
 
@@ -293,8 +287,8 @@ mod tests {
     fn an_answer_to_nothing_settles_nothing() {
         let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
         let mut delivery =
-            Delivery::new(Side { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
-        assert!(delivery.answered(br#"{"message":"k created","status":200}"#).is_err());
-        assert_eq!(delivery.tally.settled(), 0);
+            Delivery::new(Target { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
+        assert!(delivery.replied(br#"{"message":"k created","status":200}"#).is_err());
+        assert_eq!(delivery.counts.settled(), 0);
     }
 }

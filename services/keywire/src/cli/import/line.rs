@@ -1,4 +1,4 @@
-//! The lines of an input: numbered, bounded, each with what is to be known of it before it is sent.
+//! Reads the lines of an import: each has a number, a bounded length, and the expiry that is checked before it is sent.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -11,77 +11,76 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// The most bytes of a line: in JSON a control character takes six bytes. The socket takes no longer message.
+/// The most bytes of a line, which is also the limit of a message. In JSON a control character takes six bytes.
 const LINE_BYTES_MAX: usize = 6 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) + 4096;
 
 /// The most bytes of an `id`.
 const ID_BYTES_MAX: usize = 128;
 
-/// What editors of some systems put before the first line of a file.
+/// Some editors write it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Lines are handed over when they have this many bytes, or when no more are there yet.
-const BATCH_BYTES: usize = 256 * 1024;
+/// A chunk ends when it has this many bytes, or when no further line is available yet.
+const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A line that asks for a write.
+/// A line that can be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    /// Counted from 1, blank lines too.
+pub(super) struct ImportLine {
+    /// Counted from 1. Blank lines count.
     pub(super) number: u64,
     pub(super) text: Utf8Bytes,
-    /// When what it writes expires, in microseconds since 1970. Only of a set that nothing else is wrong with.
+    /// When the entry expires, in microseconds since 1970. Known only for a set that the server accepts otherwise.
     expires_at: Option<u64>,
-    /// Bytes of the input up to its end.
+    /// Where the line ends in the input, in bytes.
     pub(super) end: u64,
 }
 
 /// A line that cannot be sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Flaw {
+pub(super) struct BadLine {
     pub(super) number: u64,
-    pub(super) what: String,
+    pub(super) why: String,
     pub(super) end: u64,
 }
 
-/// Lines as they were read, or why reading ended too early.
-pub(super) type Batch = io::Result<Vec<Result<Line, Flaw>>>;
+/// Lines that were read together, or the error that ended reading.
+pub(super) type Chunk = io::Result<Vec<Result<ImportLine, BadLine>>>;
 
-/// Reads `input` in a thread of its own: an input that lets one wait does not keep the socket from being served.
-/// Little is read ahead.
-pub(super) fn read(input: impl io::Read + Send + 'static) -> Receiver<Batch> {
-    let (found, batches) = channel(1);
+/// Reads `input` in a thread of its own, because an input that blocks must not stop the socket. One chunk is read ahead.
+pub(super) fn read(input: impl io::Read + Send + 'static) -> Receiver<Chunk> {
+    let (sender, chunks) = channel(1);
     std::thread::spawn(move || {
-        let mut lines = Lines::new(input);
+        let mut lines = LineReader::new(input);
         loop {
-            let batch = lines.batch();
-            let last = match &batch {
+            let chunk = lines.chunk();
+            let is_last = match &chunk {
                 Ok(lines) if lines.is_empty() => return,
                 Ok(_) => false,
                 Err(_) => true,
             };
-            // Whoever wanted the lines may be gone.
-            if found.blocking_send(batch).is_err() || last {
+            // The receiver may have been dropped.
+            if sender.blocking_send(chunk).is_err() || is_last {
                 return;
             }
         }
     });
-    batches
+    chunks
 }
 
-impl Line {
+impl ImportLine {
     fn new(number: u64, text: String, end: u64) -> Self {
         Self { number, expires_at: expires_at(&text), text: text.into(), end }
     }
 
-    /// Whether what it writes has expired by now, by this machine's clock.
+    /// Whether the entry has expired, by the clock of this machine.
     pub(super) fn has_expired(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros());
         self.expires_at.is_some_and(|at| u128::from(at) <= now)
     }
 }
 
-/// When what a set writes expires, if nothing is wrong with it. All else is for the service to judge: a line it would refuse
-/// is not one that came too late.
+/// The expiry of a set that the server accepts otherwise. Every other line is left to the server: a line that it refuses for
+/// another reason must not count as expired.
 fn expires_at(text: &str) -> Option<u64> {
     #[derive(Deserialize)]
     struct Set<'a> {
@@ -114,45 +113,46 @@ fn expires_at(text: &str) -> Option<u64> {
     fits.then_some(set.expires_at)
 }
 
-struct Lines<R> {
+/// Reads lines one by one, and chunks of lines.
+struct LineReader<R> {
     input: BufReader<R>,
     number: u64,
     bytes: u64,
-    /// What comes after the lines that were read before it.
+    /// An error that is returned after the lines before it.
     error: Option<io::Error>,
 }
 
-impl<R: io::Read> Lines<R> {
+impl<R: io::Read> LineReader<R> {
     fn new(input: R) -> Self {
         Self { input: BufReader::with_capacity(64 * 1024, input), number: 0, bytes: 0, error: None }
     }
 
-    /// The lines that are there, at least one; none at the end.
-    fn batch(&mut self) -> Batch {
+    /// The available lines: at least one, or none at the end of the input.
+    fn chunk(&mut self) -> Chunk {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let (mut batch, from) = (Vec::new(), self.bytes);
+        let (mut chunk, from) = (Vec::new(), self.bytes);
         loop {
             match self.next() {
-                Ok(Some(line)) => batch.push(line),
+                Ok(Some(line)) => chunk.push(line),
                 Ok(None) => break,
-                Err(error) if batch.is_empty() => return Err(error),
+                Err(error) if chunk.is_empty() => return Err(error),
                 Err(error) => {
                     self.error = Some(error);
                     break;
                 }
             }
-            let is_full = self.bytes - from >= BATCH_BYTES as u64;
+            let is_full = self.bytes - from >= CHUNK_BYTES as u64;
             if is_full || !self.input.buffer().contains(&b'\n') {
                 break;
             }
         }
-        Ok(batch)
+        Ok(chunk)
     }
 
     /// The next line that is not blank.
-    fn next(&mut self) -> io::Result<Option<Result<Line, Flaw>>> {
+    fn next(&mut self) -> io::Result<Option<Result<ImportLine, BadLine>>> {
         loop {
             let mut text = Vec::new();
             let most = LINE_BYTES_MAX as u64 + 1;
@@ -170,29 +170,29 @@ impl<R: io::Read> Lines<R> {
             }
             if text.len() > LINE_BYTES_MAX {
                 self.bytes += self.input.skip_until(b'\n')? as u64;
-                return Ok(Some(Err(self.flaw(format!("longer than {LINE_BYTES_MAX} bytes")))));
+                return Ok(Some(Err(self.bad_line(format!("longer than {LINE_BYTES_MAX} bytes")))));
             }
             if text.trim_ascii().is_empty() {
                 continue;
             }
             return Ok(Some(match String::from_utf8(text) {
-                Ok(text) => Ok(Line::new(self.number, text, self.bytes)),
+                Ok(text) => Ok(ImportLine::new(self.number, text, self.bytes)),
                 Err(error) => {
                     let at = error.utf8_error().valid_up_to() + 1;
-                    Err(self.flaw(format!("not UTF-8 from its byte {at} on")))
+                    Err(self.bad_line(format!("not UTF-8 from its byte {at} on")))
                 }
             }));
         }
     }
 
-    fn flaw(&self, what: String) -> Flaw {
-        Flaw { number: self.number, what, end: self.bytes }
+    fn bad_line(&self, why: String) -> BadLine {
+        BadLine { number: self.number, why, end: self.bytes }
     }
 }
 
 #[cfg(test)]
-pub(super) fn line(number: u64, text: &str) -> Line {
-    Line::new(number, text.into(), 0)
+pub(super) fn line(number: u64, text: &str) -> ImportLine {
+    ImportLine::new(number, text.into(), 0)
 }
 
 #[cfg(test)]
@@ -200,12 +200,12 @@ mod tests {
     use super::*;
 
     fn all(input: &[u8]) -> Vec<(u64, Result<String, String>)> {
-        let mut lines = Lines::new(input);
+        let mut lines = LineReader::new(input);
         let mut all = Vec::new();
         while let Some(line) = lines.next().expect("bytes in memory can be read") {
             all.push(match line {
                 Ok(line) => (line.number, Ok(line.text.as_str().to_owned())),
-                Err(flaw) => (flaw.number, Err(flaw.what)),
+                Err(bad) => (bad.number, Err(bad.why)),
             });
         }
         assert_eq!(lines.bytes, input.len() as u64, "all of it was read");
@@ -253,7 +253,7 @@ mod tests {
                 true,
             ),
             (r#"{"id":null,"op":null,"key":"k","value":"","if_rev":null,"expires_at":1}"#, true),
-            // What the service refuses, or takes, whenever it comes.
+            // The server refuses or accepts these whatever the time is.
             (r#"{"op":"delete","key":"k","expires_at":1}"#, false),
             (r#"{"op":"put","key":"k","value":"v","expires_at":1}"#, false),
             (r#"{"key":"","value":"v","expires_at":1}"#, false),
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn lines_are_handed_over_when_no_more_are_there_yet() {
-        /// Gives what it has piece by piece, as a pipe does.
+        /// Returns its content piece by piece, as a pipe does.
         struct Pieces(Vec<&'static [u8]>);
         impl io::Read for Pieces {
             fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
@@ -282,10 +282,10 @@ mod tests {
                 Ok(piece.len())
             }
         }
-        let mut lines = Lines::new(Pieces(vec![b"1\n2\n3", b"\n4\n"]));
+        let mut lines = LineReader::new(Pieces(vec![b"1\n2\n3", b"\n4\n"]));
         let mut sizes = Vec::new();
         for _ in 0..3 {
-            sizes.push(lines.batch().expect("readable").len());
+            sizes.push(lines.chunk().expect("readable").len());
         }
         assert_eq!(sizes, [2, 2, 0]);
     }

@@ -1,54 +1,54 @@
-//! The lines under way: sent in order, settled in order. Pure.
+//! The lines in flight: sent in order, settled in order. A line is settled when its outcome is final. Pure.
 //!
-//! A line that was not applied goes again, and with it every line after it: were it sent alone, it could overwrite a later
-//! line of the same key. So nothing is settled past it, and nothing goes again before every answer has come.
+//! A line that was not applied is sent again, together with every line after it: alone it could overwrite a later line of the
+//! same key. So no later line is settled before it, and lines are sent again only when every reply has come.
 
 use std::collections::VecDeque;
 
-use super::line::Line;
+use super::line::ImportLine;
 
-/// Lines under way, at most. The service takes in twice as many, so it never waits for us to read its answers.
+/// The most lines in flight. The server accepts twice as many, so it never waits for the import to read replies.
 const LINES_MAX: usize = 512;
 
-/// Bytes under way, at most, unless it is a single line. The service takes in as many.
+/// The most bytes in flight; a single line may be longer. The server accepts as many.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The lines that are not settled.
+/// The lines that are not settled yet.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    lines: VecDeque<Line>,
+    lines: VecDeque<ImportLine>,
     bytes: usize,
-    /// How many of them are sent.
+    /// How many lines were sent.
     sent: usize,
-    /// How many of them have answers that settle nothing, because the first of them must go again.
-    void: usize,
-    /// Why the first must go again.
-    stuck_by: Option<String>,
+    /// How many replies came since the first line has to be sent again. They settle nothing.
+    ignored_replies: usize,
+    /// Why the first line has to be sent again.
+    retry_reason: Option<String>,
 }
 
 impl Window {
-    /// Whether `line` may join.
-    pub(super) fn has_room(&self, line: &Line) -> bool {
+    /// Whether `line` may be added.
+    pub(super) fn has_room(&self, line: &ImportLine) -> bool {
         let fits = self.lines.len() < LINES_MAX && self.bytes + line.text.len() <= BYTES_MAX;
         fits || self.lines.is_empty()
     }
 
-    /// Puts a line last.
-    pub(super) fn push(&mut self, line: Line) {
+    /// Adds a line at the end.
+    pub(super) fn push(&mut self, line: ImportLine) {
         self.bytes += line.text.len();
         self.lines.push_back(line);
     }
 
-    /// The next line to send, which counts as sent. None while the first has to go again.
-    pub(super) fn send(&mut self) -> Option<&Line> {
-        let line = if self.stuck_by.is_none() { self.lines.get(self.sent) } else { None };
+    /// The next line to send; it counts as sent. `None` while the first line has to be sent again.
+    pub(super) fn send(&mut self) -> Option<&ImportLine> {
+        let line = if self.retry_reason.is_none() { self.lines.get(self.sent) } else { None };
         self.sent += usize::from(line.is_some());
         line
     }
 
-    /// Whether answers are on their way.
-    pub(super) fn awaits_answers(&self) -> bool {
-        self.void < self.sent
+    /// Whether replies are still missing.
+    pub(super) fn awaits_replies(&self) -> bool {
+        self.ignored_replies < self.sent
     }
 
     /// Whether everything is settled.
@@ -56,39 +56,40 @@ impl Window {
         self.lines.is_empty()
     }
 
-    /// Why the first line has to go again, if it has to.
-    pub(super) fn stuck_by(&self) -> Option<&str> {
-        self.stuck_by.as_deref()
+    /// Why the first line has to be sent again, if it has to.
+    pub(super) fn retry_reason(&self) -> Option<&str> {
+        self.retry_reason.as_deref()
     }
 
-    /// The first line that is not settled.
-    pub(super) fn first(&self) -> Option<&Line> {
+    /// The first line that is not settled yet.
+    pub(super) fn first(&self) -> Option<&ImportLine> {
         self.lines.front()
     }
 
-    /// Takes the next answer: the line it settles, if any. `again` is why its line has to go again.
-    pub(super) fn answer(&mut self, again: Option<&str>) -> Option<Line> {
-        if self.stuck_by.is_none() {
-            self.stuck_by = again.map(str::to_owned);
+    /// Counts the next reply and returns the line that it settles, if any. `retry_reason` tells that the line has to be sent
+    /// again, and why.
+    pub(super) fn reply(&mut self, retry_reason: Option<&str>) -> Option<ImportLine> {
+        if self.retry_reason.is_none() {
+            self.retry_reason = retry_reason.map(str::to_owned);
         }
-        if self.stuck_by.is_none() {
+        if self.retry_reason.is_none() {
             return self.settle();
         }
-        self.void += 1;
+        self.ignored_replies += 1;
         None
     }
 
-    /// Takes away the first line, which is answered.
-    pub(super) fn settle(&mut self) -> Option<Line> {
+    /// Removes the first line: its outcome is final.
+    pub(super) fn settle(&mut self) -> Option<ImportLine> {
         let line = self.lines.pop_front()?;
         self.bytes -= line.text.len();
         self.sent -= 1;
         Some(line)
     }
 
-    /// No more answers come: every line that is not settled is to be sent again.
+    /// Every line that is not settled is sent again, because no more replies come.
     pub(super) fn rewind(&mut self) {
-        (self.sent, self.void, self.stuck_by) = (0, 0, None);
+        (self.sent, self.ignored_replies, self.retry_reason) = (0, 0, None);
     }
 }
 
@@ -111,24 +112,24 @@ mod tests {
     fn lines_are_settled_in_the_order_they_were_sent() {
         let mut window = window(3);
         assert_eq!(sent(&mut window), [1, 2, 3]);
-        let settled: Vec<u64> = (0..3).filter_map(|_| window.answer(None)).map(|line| line.number).collect();
+        let settled: Vec<u64> = (0..3).filter_map(|_| window.reply(None)).map(|line| line.number).collect();
         assert_eq!(settled, [1, 2, 3]);
-        assert!(window.is_empty() && !window.awaits_answers());
+        assert!(window.is_empty() && !window.awaits_replies());
     }
 
     #[test]
     fn a_line_that_was_not_applied_goes_again_with_all_after_it_once_every_answer_is_there() {
         let mut window = window(5);
         assert_eq!(sent(&mut window), [1, 2, 3, 4, 5]);
-        assert_eq!(window.answer(None).map(|line| line.number), Some(1));
-        assert_eq!(window.answer(Some("busy")), None);
+        assert_eq!(window.reply(None).map(|line| line.number), Some(1));
+        assert_eq!(window.reply(Some("busy")), None);
         window.push(line(6, "{}"));
         assert!(sent(&mut window).is_empty(), "nothing overtakes it");
         for _ in 3..=5 {
-            assert!(window.stuck_by().is_some() && window.awaits_answers());
-            assert_eq!(window.answer(None), None, "what came after it settles nothing");
+            assert!(window.retry_reason().is_some() && window.awaits_replies());
+            assert_eq!(window.reply(None), None, "what came after it settles nothing");
         }
-        assert!(window.stuck_by() == Some("busy") && !window.awaits_answers());
+        assert!(window.retry_reason() == Some("busy") && !window.awaits_replies());
         window.rewind();
         assert_eq!(sent(&mut window), [2, 3, 4, 5, 6]);
     }
@@ -146,7 +147,7 @@ mod tests {
         window.push(line(1, &large));
         assert!(!window.has_room(&line(2, "x")));
         sent(&mut window);
-        window.answer(None);
+        window.reply(None);
         assert!(window.has_room(&line(2, &large)));
     }
 }
