@@ -25,68 +25,75 @@ use ls::LsArgs;
 use put::{DelArgs, PutArgs};
 use token::TokenArgs;
 
-/// The end of the help of every client command.
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 not found, refused or not read, 64 usage, 69 service unavailable, 74 a file failed";
+/// The exit codes of the client commands, as their help lists them.
+macro_rules! exit_codes {
+    () => {
+        "Exit codes: 0 done, 1 not found, refused or stdout closed, 64 usage, 69 service unavailable, 74 file error"
+    };
+}
 
-/// The end of the help of `put`: also how to change a value without losing a concurrent change.
-const EXAMPLE: &str = r#"Examples:
+/// The end of the help of `put`. It also shows how to change a value without losing a concurrent change.
+const EXAMPLES: &str = concat!(
+    r#"Examples:
   keywire put motd "Back at noon" --ttl 3600
   keywire put page - < page.html
 
   { read -r rev; value=$(cat); } < <(keywire get --rev count)
   keywire put count "$((value + 1))" --if-rev "$rev"
 
-Exit codes: 0 done, 1 not found, refused or not read, 64 usage, 69 service unavailable, 74 a file failed"#;
+"#,
+    exit_codes!()
+);
 
 /// A command to run instead of serving.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Asks a running keywire on this machine whether it is ready
+    /// Checks whether a running keywire on this machine is ready
     Check {
-        /// Its admin address; `ADMIN_ADDR`, or 127.0.0.1:9000, if not given
+        /// Admin address of the running keywire; default: `ADMIN_ADDR`, or 127.0.0.1:9000
         #[arg(long, value_name = "ADMIN_ADDR")]
         admin_addr: Option<SocketAddr>,
     },
     /// Writes a value
     ///
-    /// Done means that it is committed and on disk.
-    #[command(after_help = EXAMPLE)]
+    /// Exit code 0 means that the write is committed and on disk.
+    #[command(after_help = EXAMPLES)]
     Put(PutArgs),
-    /// Prints a value, to the byte; on a terminal with a line end after it
-    #[command(after_help = EXIT_CODES)]
+    /// Prints the exact bytes of a value; on a terminal, followed by a line end
+    #[command(after_help = exit_codes!())]
     Get(GetArgs),
-    /// Deletes a key; one that is not there is exit code 1
-    #[command(after_help = EXIT_CODES)]
+    /// Deletes a key; exit code 1 if the key does not exist
+    #[command(after_help = exit_codes!())]
     Del(DelArgs),
-    /// Lists keys, one a line, in the order of their bytes
+    /// Lists keys in byte order, one per line
     ///
-    /// A key with control characters in it, or with a quote in front, is shown as a JSON string.
-    #[command(after_help = EXIT_CODES)]
+    /// A key that contains control characters, or begins with a quote, is shown as a JSON string.
+    #[command(after_help = exit_codes!())]
     Ls(LsArgs),
-    /// Writes everything to a file, as it stood at one instant
+    /// Writes all entries of one instant to a file
     ///
-    /// Each line is a message that writes one entry, with its expiry if it has one. An export that breaks off is exit
-    /// code 69 and leaves no file. The service ends an export of which nothing is taken for 10 s.
-    #[command(after_help = EXIT_CODES)]
+    /// Each line is a write message for one entry, with its expiry if it has one. If the export breaks off, the exit code is
+    /// 69 and no new file is left. The service ends an export when the client reads nothing for 10 s.
+    #[command(after_help = exit_codes!())]
     Export(ExportArgs),
-    /// Writes what an export holds
+    /// Writes the entries of an export
     ///
-    /// Lines are written in order; import again after an interruption and the end is the same. A line that is refused is
-    /// reported with its number and the rest goes on; the exit code is 1 then. What has expired is skipped.
+    /// Lines are written in order. After an interruption, import the file again: the result is the same. A refused line is
+    /// reported with its number, the import continues, and the exit code is 1. Entries that have expired are skipped.
     ///
-    /// While the service is away it waits and goes on where it was; after a minute without progress it gives up.
-    #[command(after_help = EXIT_CODES)]
+    /// During an outage of the service the import waits, and then continues. After a minute without progress it gives up.
+    #[command(after_help = exit_codes!())]
     Import(ImportArgs),
-    /// Makes a token that lets a client in, and prints it
+    /// Makes an access token for a client and prints it
     ///
-    /// What it grants stands in the file, for `TOKENS_FILE` of the services, which read it when they start; the token itself
-    /// is nowhere but in what is printed.
-    #[command(after_help = EXIT_CODES)]
+    /// The file stores the grants and a hash. The token is shown only once. The services read the file (`TOKENS_FILE`) when
+    /// they start.
+    #[command(after_help = exit_codes!())]
     Token(TokenArgs),
-    /// Puts load on a running pair and tells how fast it answers
+    /// Puts load on a running server and measures its throughput and latency
     ///
-    /// By default every client waits for an answer before it goes on (a closed loop). With --rate, operations fall due at
-    /// a steady rate whether or not answers come, and latency counts from the moment each fell due.
+    /// By default every client waits for a reply before its next operation (a closed loop). With --rate, operations fall due
+    /// at a steady rate whether or not replies come, and latency counts from the moment when an operation fell due.
     Bench(Box<BenchArgs>),
 }
 

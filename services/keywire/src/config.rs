@@ -9,12 +9,12 @@ use ws_ingest::config::WriteArgs;
 
 use crate::cli::Command;
 
-/// Keywire in one process: writes over the WebSocket, reads over HTTP, an `SQLite` file in between. The commands but
-/// `check` are clients of any running pair.
+/// Keywire in one process: writes over WebSocket, reads over HTTP, data in an `SQLite` file. All commands except `check` and
+/// `token` are clients of a running server.
 #[derive(Debug, clap::Parser)]
 #[command(name = "keywire", version)]
 pub(crate) struct Config {
-    /// What to do; serves if not given
+    /// Command to run; without a command, keywire serves
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
@@ -26,7 +26,7 @@ pub(crate) struct Config {
     #[arg(long, env, default_value = "127.0.0.1:9000")]
     pub(crate) admin_addr: SocketAddr,
 
-    /// Database, as `sqlite://path` or `mysql://user@host:3306/schema`; its schema is brought up to date
+    /// Database: `sqlite://path` or `mysql://user@host:3306/schema`; its schema is migrated at the start
     #[arg(long, env, default_value = "sqlite://data/keywire.db")]
     pub(crate) database_url: String,
 

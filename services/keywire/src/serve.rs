@@ -35,13 +35,13 @@ fn greet(config: &Config, addr: SocketAddr, is_tls: bool) -> anyhow::Result<()> 
     let data = config.database_url.rsplit_once('@').map_or(config.database_url.as_str(), |(_, host)| host);
     let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
     let mut out = std::io::stdout();
-    writeln!(out, "\n  Keywire: write over the WebSocket, read over HTTP.\n")?;
-    writeln!(out, "    try it   {http}://{addr}/")?;
+    writeln!(out, "\n  Keywire: write over WebSocket, read over HTTP.\n")?;
+    writeln!(out, "    console  {http}://{addr}/")?;
     writeln!(out, "    write    {ws}://{addr}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
     writeln!(out, "    read     curl {http}://{addr}/storage/hello")?;
     writeln!(out, "    docs     {http}://{addr}/docs")?;
     writeln!(out, "    data     {data}")?;
-    writeln!(out, "\n  Ctrl-C stops it; nothing acknowledged is lost.\n")?;
+    writeln!(out, "\n  Ctrl-C stops Keywire. No acknowledged write is lost.\n")?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ fn run(args: &BenchArgs) -> anyhow::Result<Report> {
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         if args.reads > 0 && !args.no_fill {
-            fill(args).await.context("cannot write the keys that are to be read")?;
+            fill(args).await.context("cannot write the keys for the reads")?;
         }
         measure(args).await
     })
@@ -74,14 +74,14 @@ fn run(args: &BenchArgs) -> anyhow::Result<Report> {
 async fn fill(args: &BenchArgs) -> anyhow::Result<()> {
     let mut filling = args.clone();
     let most = usize::try_from(args.keys.get()).unwrap_or(usize::MAX).div_ceil(FILL_PIPELINE);
-    filling.clients = FILL_CLIENTS.min(most).try_into().context("there is a key")?;
-    filling.pipeline = FILL_PIPELINE.try_into().context("a pipeline")?;
+    filling.clients = FILL_CLIENTS.min(most).try_into().expect("there is at least one key");
+    filling.pipeline = FILL_PIPELINE.try_into().expect("a pipeline is not empty");
     (filling.reads, filling.rate, filling.count) = (0, None, Some(args.keys));
     let run = LoadRun::new(filling, Keys::in_turn(args), Schedule::closed_loop(None, Some(args.keys)));
     let (clients, _) = connect(&run).await?;
     drive(&run, clients, Instant::now()).await?;
     let refused = run.results(|results| results.refused.clone());
-    anyhow::ensure!(refused.is_empty(), "some were refused: {refused:?}");
+    anyhow::ensure!(refused.is_empty(), "the server refused some writes: {refused:?}");
     Ok(())
 }
 

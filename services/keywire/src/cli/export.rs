@@ -17,10 +17,10 @@ use output::Output;
 /// Options of `export`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// Where to; the file is there when it is whole, until then what was there stays. Stdout if not given
+    /// File to write; it appears, or replaces the old file, when the export is complete. Default: stdout
     file: Option<PathBuf>,
 
-    /// Only keys that begin with this
+    /// Export only keys with this prefix
     #[arg(long, default_value = "", hide_default_value = true)]
     prefix: String,
 
@@ -64,7 +64,7 @@ async fn receive(args: &ExportArgs, mut output: Output) -> Result<(), Failure> {
     let mut body =
         if output.is_file() { fetch(target, &path).await? } else { fetch_slowly(target, &path).await? };
     if !body.has_end {
-        return Err(Failure::Unavailable("something in between hides where the export ends".into()));
+        return Err(Failure::Unavailable("a proxy hides where the export ends".into()));
     }
     let progress = if output.is_terminal() { Progress::hidden() } else { Progress::new(None) };
     let mut received = Received::default();
@@ -74,7 +74,7 @@ async fn receive(args: &ExportArgs, mut output: Output) -> Result<(), Failure> {
         progress.at_lines(received.bytes, received.lines);
     }
     if received.bytes > 0 && !received.is_line_end {
-        return Err(received.incomplete("the last line has no end"));
+        return Err(received.incomplete("the last line is incomplete"));
     }
     output.finish()?;
     let took = progress.elapsed();

@@ -12,7 +12,7 @@ pub(crate) struct GetArgs {
     /// The key
     key: String,
 
-    /// Print the rev first, on a line of its own
+    /// Print the rev on a line before the value
     #[arg(long)]
     rev: bool,
 
@@ -36,9 +36,7 @@ struct FoundValue {
 pub(crate) async fn get(args: &GetArgs) -> Result<(), Failure> {
     // The key is a parameter, because proxies resolve the keys `.` and `..` in a path.
     let path = format!("/storage?key={}", encoded(&args.key));
-    let body = fetch(args.target.read_target(), &path).await?.whole().await?;
-    let reply: MultiGet = serde_json::from_slice(&body)
-        .map_err(|error| Failure::Unavailable(format!("not an answer of Keywire: {error}")))?;
+    let reply: MultiGet = fetch(args.target.read_target(), &path).await?.json().await?;
     let Some(found) = reply.items.first() else {
         return Err(Failure::Refused(format!("No value found for key {}", args.key)));
     };

@@ -19,7 +19,7 @@ use delivery::Delivery;
 /// Options of `import`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// A file of write messages, one a line, as export makes it; stdin if not given
+    /// File with one write message per line, as an export has them; default: stdin
     file: Option<PathBuf>,
 
     #[command(flatten)]

@@ -12,11 +12,11 @@ use crate::cli::client::{Failure, ReadTargetArgs, Target, encoded, fetch, printe
 /// Options of `ls`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LsArgs {
-    /// What the keys begin with; all keys if not given
+    /// Prefix of the keys; default: all keys
     #[arg(default_value = "", hide_default_value = true)]
     prefix: String,
 
-    /// Show the rev and the bytes of the value before each key
+    /// Show the rev, and the size of the value in bytes, before each key
     #[arg(short, long)]
     long: bool,
 
@@ -67,9 +67,7 @@ async fn page(target: Target<'_>, prefix: &str, after: Option<&str>) -> Result<P
     if let Some(after) = after {
         path.extend(["&after="].into_iter().chain(encoded(after)));
     }
-    let body = fetch(target, &path).await?.whole().await?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Failure::Unavailable(format!("not an answer of Keywire: {error}")))
+    fetch(target, &path).await?.json().await
 }
 
 fn print(out: &mut impl Write, item: &PageItem, long: bool) -> std::io::Result<()> {

@@ -16,14 +16,14 @@ const REPLY_MAX: Duration = Duration::from_secs(30);
 /// Options of `put`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PutArgs {
-    /// The key, 1 to 512 bytes of any UTF-8
+    /// The key: 1 to 512 bytes of UTF-8
     key: String,
 
-    /// The value, up to 1 MiB of any UTF-8; `-` reads it from stdin to the byte
+    /// The value: up to 1 MiB of UTF-8; `-` reads it from stdin
     #[arg(allow_negative_numbers = true)]
     value: String,
 
-    /// Let it expire after so many seconds; without, it stays
+    /// Seconds until the entry expires; default: it never expires
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
     ttl: Option<u64>,
 
@@ -50,7 +50,7 @@ pub(crate) struct DelArgs {
 /// Options of both commands.
 #[derive(Debug, Clone, clap::Args)]
 struct WriteOptions {
-    /// Write only if the key has this rev; 0: only if it is not there
+    /// Write only if the key has this rev; 0: only if the key does not exist
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(u64).range(..=9_223_372_036_854_775_807))]
     if_rev: Option<u64>,
 
@@ -104,7 +104,9 @@ async fn write(targets: &TargetArgs, message: &Message<'_>, shows_rev: bool) -> 
     });
     let Ok(replied) = replied.await else {
         let wait = REPLY_MAX.as_secs();
-        return Err(Failure::Unavailable(format!("no answer within {wait} s; it may or may not be written")));
+        return Err(Failure::Unavailable(format!(
+            "no reply within {wait} s; the write may or may not be applied"
+        )));
     };
     let reply = Reply::parse(replied?.as_bytes())?;
     socket.close().await;

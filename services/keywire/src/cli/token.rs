@@ -22,22 +22,22 @@ const RANDOM_BYTES: usize = 32;
 /// Options of `token`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TokenArgs {
-    /// Who will hold it; a name that the file does not have yet
+    /// Name of the client; the file has each name once
     name: String,
 
-    /// The file of tokens, for `TOKENS_FILE`; made if it is not there. It holds hashes only
+    /// File to add the token to, for `TOKENS_FILE`; created if it does not exist. It stores hashes only
     #[arg(long, value_name = "FILE")]
     into: PathBuf,
 
-    /// What the keys begin with that it may read, several times if needed; '' is all keys
+    /// Prefix of keys that the client may read; '' means all keys. May be repeated
     #[arg(long, value_name = "PREFIX")]
     read: Vec<String>,
 
-    /// What the keys begin with that it may write
+    /// Prefix of keys that the client may write. May be repeated
     #[arg(long, value_name = "PREFIX")]
     write: Vec<String>,
 
-    /// How much all its holders may ask of one process in a second; as much as they can if not given
+    /// Rate limit in each process, in operations per second of all clients with this token; default: none
     #[arg(long, value_name = "OPS", value_parser = clap::value_parser!(u32).range(1..))]
     ops_per_second: Option<u32>,
 }

@@ -10,11 +10,11 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) targets: TargetArgs,
 
-    /// Clients; each has a socket to write and a connection to read
+    /// Number of clients; each has a WebSocket for writes and an HTTP connection for reads
     #[arg(short, long, default_value = "32")]
     pub(crate) clients: NonZeroUsize,
 
-    /// Operations each client has under way, 1 to 1024
+    /// Operations in flight per client, 1 to 1024
     #[arg(short, long, default_value = "1", value_parser = pipeline)]
     pub(crate) pipeline: NonZeroUsize,
 
@@ -22,39 +22,39 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) reads: u8,
 
-    /// Distinct keys
+    /// Number of distinct keys
     #[arg(short, long, default_value = "10000")]
     pub(crate) keys: NonZeroU64,
 
-    /// How often each key is chosen
+    /// Distribution of the keys
     #[arg(short, long, value_enum, default_value_t = Distribution::Uniform)]
     pub(crate) distribution: Distribution,
 
-    /// What the keys begin with
+    /// Prefix of the keys
     #[arg(long, default_value = "bench:")]
     pub(crate) key_prefix: String,
 
-    /// Bytes of a value
+    /// Size of a value in bytes
     #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
     pub(crate) value_bytes: u32,
 
-    /// Give each write an id, so that its answer tells the revision
+    /// Send an id with each write, so that the reply shows the rev
     #[arg(long)]
     pub(crate) ids: bool,
 
-    /// How long to measure
+    /// Seconds to measure
     #[arg(short, long, default_value_t = 10.0, value_parser = seconds)]
     pub(crate) seconds: f64,
 
-    /// How many operations to measure, however long they take
+    /// Number of operations to measure, instead of a time
     #[arg(short = 'n', long, conflicts_with = "seconds")]
     pub(crate) count: Option<NonZeroU64>,
 
-    /// Operations that fall due per second, of all clients together; as fast as answers come if not given
+    /// Operations that fall due per second, of all clients together; default: as fast as replies come
     #[arg(long)]
     pub(crate) rate: Option<NonZeroU64>,
 
-    /// Read without having written every key before
+    /// Do not write every key before the measurement
     #[arg(long)]
     pub(crate) no_fill: bool,
 
@@ -67,22 +67,22 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
-/// How often each key is chosen.
+/// How often each key is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Distribution {
-    /// All alike
+    /// Every key equally often
     Uniform,
-    /// Few very often, by Zipf's law with exponent 0.99
+    /// Few keys very often: Zipf's law with exponent 0.99
     Zipf,
 }
 
 /// The server accepts at most 1024 operations in flight on one socket.
 fn pipeline(text: &str) -> Result<NonZeroUsize, String> {
     let depth: NonZeroUsize = text.parse().map_err(|e| format!("{e}"))?;
-    if depth.get() > 1024 { Err("1024 at most".into()) } else { Ok(depth) }
+    if depth.get() > 1024 { Err("must be at most 1024".into()) } else { Ok(depth) }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|e| format!("{e}"))?;
-    if (0.1..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("0.1 to 86400".into()) }
+    if (0.1..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("must be from 0.1 to 86400".into()) }
 }

@@ -90,19 +90,19 @@ impl GetConnection {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut head = httparse::Response::new(&mut headers);
         let httparse::Status::Complete(begin) =
-            head.parse(&self.received).context("an answer that is not HTTP")?
+            head.parse(&self.received).context("the response is not HTTP")?
         else {
             return Ok(None);
         };
-        let status = head.code.context("an answer without a status")?;
+        let status = head.code.context("the response has no status")?;
         let length = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-        let length = length.context("an answer without a length")?.value;
+        let length = length.context("the response has no length")?.value;
         let end =
-            begin + str::from_utf8(length)?.trim().parse::<usize>().context("a length that is no number")?;
+            begin + str::from_utf8(length)?.trim().parse::<usize>().context("the length is not a number")?;
         let Some(body) = self.received.get(begin..end) else { return Ok(None) };
         let result = result(status, body)?;
         self.received.drain(..end);
-        let due = self.due.pop_front().context("an answer to nothing")?;
+        let due = self.due.pop_front().context("unexpected response")?;
         Ok(Some(FinishedOp { kind: OpKind::Get, latency: due.elapsed(), result }))
     }
 }
@@ -115,6 +115,6 @@ fn result(status: u16, body: &[u8]) -> anyhow::Result<OpResult> {
     match reply.code {
         Some(code) => Ok(OpResult::Refused(code)),
         None if status == 404 => Ok(OpResult::Missing),
-        None => anyhow::bail!("not an answer: {status} {}", reply.message),
+        None => anyhow::bail!("not a reply of Keywire: {status} {}", reply.message),
     }
 }

@@ -95,12 +95,12 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let args = &self.args;
-        let pace = args.rate.map_or("as fast as answers come".into(), |rate| {
+        let pace = args.rate.map_or("as fast as replies come".into(), |rate| {
             format!("{} due each second", HumanCount(rate.get()))
         });
         writeln!(
             f,
-            "\n  {} · {} clients, {} under way each · {pace}",
+            "\n  {} · {} clients, {} in flight each · {pace}",
             args.targets.read_target().url,
             args.clients,
             args.pipeline
@@ -131,7 +131,7 @@ impl fmt::Display for Report {
         if self.unsent > 0 {
             writeln!(
                 f,
-                "  {} fell due and were never sent: the answers came too slowly",
+                "  {} fell due and were never sent: the replies came too slowly",
                 HumanCount(self.unsent)
             )?;
         }

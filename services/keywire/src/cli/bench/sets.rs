@@ -56,7 +56,7 @@ impl SetConnection {
     }
 
     fn finish(&mut self, reply: &str) -> anyhow::Result<FinishedOp> {
-        let due = self.due.pop_front().context("an answer to nothing")?;
+        let due = self.due.pop_front().context("unexpected reply")?;
         Ok(FinishedOp { kind: OpKind::Set, latency: due.elapsed(), result: result(reply)? })
     }
 }
@@ -67,5 +67,5 @@ fn result(text: &str) -> anyhow::Result<OpResult> {
         return Ok(OpResult::Done);
     }
     let reply = Reply::parse(text.as_bytes())?;
-    Ok(OpResult::Refused(reply.code.with_context(|| format!("not an answer: {text}"))?))
+    Ok(OpResult::Refused(reply.code.with_context(|| format!("not a reply of Keywire: {text}"))?))
 }

@@ -30,7 +30,7 @@ pub(crate) async fn dial(target: Target<'_>, receive_bytes: Option<usize>) -> Re
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = timeout(CONNECT_MAX, TcpStream::connect((host, port)))
         .await
-        .map_err(|_| no_connection(&format_args!("nobody answers within {} s", CONNECT_MAX.as_secs())))?
+        .map_err(|_| no_connection(&format_args!("no answer within {} s", CONNECT_MAX.as_secs())))?
         .map_err(|error| no_connection(&error))?;
     stream.set_nodelay(true).map_err(|error| no_connection(&error))?;
     if let Some(bytes) = receive_bytes {
@@ -43,7 +43,7 @@ pub(crate) async fn dial(target: Target<'_>, receive_bytes: Option<usize>) -> Re
     let roots = target.roots.cloned().unwrap_or_else(Roots::public);
     let handshake = timeout(CONNECT_MAX, roots.connector().connect(name, stream)).await;
     let stream = handshake
-        .map_err(|_| no_connection(&format_args!("no TLS within {} s", CONNECT_MAX.as_secs())))?
+        .map_err(|_| no_connection(&format_args!("no TLS handshake within {} s", CONNECT_MAX.as_secs())))?
         .map_err(|error| no_connection(&error))?;
     Ok(Either::Right(Box::new(stream)))
 }

@@ -28,7 +28,7 @@ pub(crate) enum Failure {
     #[error("interrupted; nothing was {0}")]
     Interrupted(&'static str, SignalKind),
     /// The reader of stdout closed the pipe. Nothing is printed about it: the reader knows why.
-    #[error("nobody reads what is printed")]
+    #[error("stdout is closed")]
     Unread,
 }
 

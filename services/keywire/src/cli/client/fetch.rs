@@ -10,6 +10,7 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -62,7 +63,7 @@ async fn fetch_over(
     let mut request = Request::get(path)
         .header(header::HOST, authority(target.url))
         .body(String::new())
-        .map_err(|error| Failure::Refused(format!("this cannot be asked for: {error}")))?;
+        .map_err(|error| Failure::Refused(format!("not a valid request: {error}")))?;
     if let Some(bearer) = target.bearer {
         request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
     }
@@ -92,12 +93,18 @@ impl Fetched {
         }
     }
 
+    /// Reads the whole body into memory and parses it as JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.whole().await?)
+            .map_err(|error| Failure::Unavailable(format!("not a reply of Keywire: {error}")))
+    }
+
     /// Reads the whole body into memory.
-    pub(crate) async fn whole(mut self) -> Result<Vec<u8>, Failure> {
+    async fn whole(mut self) -> Result<Vec<u8>, Failure> {
         let mut whole = Vec::new();
         while let Some(piece) = self.next().await? {
             if whole.len() + piece.len() > BODY_BYTES_MAX {
-                return Err(Failure::Unavailable("an answer of more than 64 MiB".into()));
+                return Err(Failure::Unavailable("the reply is larger than 64 MiB".into()));
             }
             whole.extend_from_slice(&piece);
         }
@@ -117,7 +124,7 @@ async fn in_time<T>(part: impl Future<Output = hyper::Result<T>>) -> Result<T, F
         Ok(Err(error)) => {
             Err(Failure::Unavailable(format!("the connection broke: {:#}", anyhow::Error::new(error))))
         }
-        Err(_) => Err(Failure::Unavailable(format!("no answer within {} s", SILENCE_MAX.as_secs()))),
+        Err(_) => Err(Failure::Unavailable(format!("no reply within {} s", SILENCE_MAX.as_secs()))),
     }
 }
 

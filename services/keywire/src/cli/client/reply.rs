@@ -23,7 +23,7 @@ impl Reply {
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Failure> {
         serde_json::from_slice(text).map_err(|_| {
             let shown: String = String::from_utf8_lossy(text).chars().take(SHOWN_CHARS_MAX).collect();
-            Failure::Unavailable(format!("not an answer of Keywire: {shown}"))
+            Failure::Unavailable(format!("not a reply of Keywire: {shown}"))
         })
     }
 
@@ -31,7 +31,7 @@ impl Reply {
     pub(crate) fn parse_error(status: u16, body: &[u8]) -> Failure {
         match Self::parse(body) {
             Ok(reply) => reply.into_failure(),
-            Err(_) => Failure::Unavailable(format!("not an answer of Keywire: status {status}")),
+            Err(_) => Failure::Unavailable(format!("not a reply of Keywire: status {status}")),
         }
     }
 
@@ -48,9 +48,10 @@ impl Reply {
     fn into_failure(self) -> Failure {
         match self.code.as_deref() {
             _ if self.is_transient() => Failure::Unavailable(self.message),
-            Some("no_route" | "bad_method") => {
-                Failure::Unavailable(format!("{}: this is not where it is served, see --help", self.message))
-            }
+            Some("no_route" | "bad_method") => Failure::Unavailable(format!(
+                "{}: this port does not serve the request, see --help",
+                self.message
+            )),
             _ => Failure::Refused(self.message),
         }
     }

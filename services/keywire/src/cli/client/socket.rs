@@ -61,7 +61,7 @@ impl Socket {
                 _ => Err(no_socket(format!("status {}", response.status().as_u16()))),
             },
             Ok(Err(error)) => Err(no_socket(error.to_string())),
-            Err(_) => Err(no_socket(format!("no answer within {} s", HANDSHAKE_MAX.as_secs()))),
+            Err(_) => Err(no_socket(format!("no reply within {} s", HANDSHAKE_MAX.as_secs()))),
         }
     }
 

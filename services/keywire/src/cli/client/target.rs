@@ -12,15 +12,15 @@ use super::roots::Roots;
 /// Options of a command that only reads.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReadTargetArgs {
-    /// Where the pair is
+    /// Base URL of the server
     #[arg(long, env = "KEYWIRE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000", value_parser = origin)]
     url: Url,
 
-    /// File that holds the token to come in with, where one is needed
+    /// File with the access token, if the server requires one
     #[arg(long = "token-file", env = "KEYWIRE_TOKEN_FILE", value_name = "FILE", value_parser = bearer)]
     bearer: Option<HeaderValue>,
 
-    /// File with the certificates, in PEM, that are to vouch for an https URL; if not given, those that browsers believe
+    /// CA certificates to trust (PEM); default: the public CAs
     #[arg(long = "ca-file", env = "KEYWIRE_CA_FILE", value_name = "FILE", value_parser = Roots::read)]
     roots: Option<Roots>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct TargetArgs {
     #[command(flatten)]
     read: ReadTargetArgs,
 
-    /// Where to write, if that is another port
+    /// Base URL for writes, if it differs from the URL for reads
     #[arg(long, env = "KEYWIRE_WRITE_URL", value_name = "URL", value_parser = origin)]
     write_url: Option<Url>,
 }
@@ -70,7 +70,7 @@ impl TargetArgs {
 fn bearer(path: &str) -> Result<HeaderValue, String> {
     let token = read_secret(Path::new(path)).map_err(|error| error.to_string())?;
     let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
-    let mut value = value.map_err(|_| format!("{path} holds no token"))?;
+    let mut value = value.map_err(|_| format!("{path} does not contain a token"))?;
     value.set_sensitive(true);
     Ok(value)
 }

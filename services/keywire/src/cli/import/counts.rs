@@ -22,7 +22,7 @@ impl LineCounts {
     /// The counts and the duration in words.
     pub(super) fn summary(&self, seconds: f64) -> String {
         let mut parts = vec![format!("{} written", counted(self.written))];
-        for (count, what) in [(self.refused, "refused"), (self.expired, "expired before")] {
+        for (count, what) in [(self.refused, "refused"), (self.expired, "expired")] {
             if count > 0 {
                 parts.push(format!("{} {what}", HumanCount(count)));
             }

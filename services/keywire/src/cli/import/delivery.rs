@@ -151,7 +151,7 @@ impl<'a> Delivery<'a> {
                 () = sleep(SILENCE_MAX), if self.window.awaits_replies() => {
                     self.may_write_late = true;
                     let wait = SILENCE_MAX.as_secs();
-                    return Err(Failure::Unavailable(format!("no answer within {wait} s")));
+                    return Err(Failure::Unavailable(format!("no reply within {wait} s")));
                 }
             };
             while let Some(reply) = next_reply {
@@ -210,7 +210,7 @@ impl<'a> Delivery<'a> {
     fn replied(&mut self, text: &[u8]) -> Result<(), Failure> {
         let reply = Reply::parse(text)?;
         if !self.window.awaits_replies() {
-            return Err(Failure::Unavailable(format!("an answer to nothing: {}", reply.message)));
+            return Err(Failure::Unavailable(format!("unexpected reply: {}", reply.message)));
         }
         let retry_reason = if reply.is_transient() { Some(reply.message.as_str()) } else { None };
         let Some(line) = self.window.reply(retry_reason) else { return Ok(()) };
@@ -243,7 +243,7 @@ impl<'a> Delivery<'a> {
             && let Some(line) = self.window.settle()
         {
             self.last_progress = Instant::now();
-            self.refuse(line.number, "longer than this service takes");
+            self.refuse(line.number, "longer than the service accepts");
         }
         error.into()
     }
@@ -252,7 +252,7 @@ impl<'a> Delivery<'a> {
 async fn in_time(sending: impl Future<Output = Result<(), SocketError>>) -> Result<(), Failure> {
     let Ok(sent) = timeout(SILENCE_MAX, sending).await else {
         let wait = SILENCE_MAX.as_secs();
-        return Err(Failure::Unavailable(format!("the socket took nothing for {wait} s")));
+        return Err(Failure::Unavailable(format!("the socket accepted nothing for {wait} s")));
     };
     Ok(sent?)
 }

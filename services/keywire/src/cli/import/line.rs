@@ -179,7 +179,7 @@ impl<R: io::Read> LineReader<R> {
                 Ok(text) => Ok(ImportLine::new(self.number, text, self.bytes)),
                 Err(error) => {
                     let at = error.utf8_error().valid_up_to() + 1;
-                    Err(self.bad_line(format!("not UTF-8 from its byte {at} on")))
+                    Err(self.bad_line(format!("not UTF-8 from byte {at} on")))
                 }
             }));
         }
@@ -232,7 +232,7 @@ mod tests {
         let lines = all(&input);
         assert_eq!(lines[0].1.as_ref().map(String::len), Ok(LINE_BYTES_MAX));
         assert_eq!(lines[1], (2, Err(format!("longer than {LINE_BYTES_MAX} bytes"))));
-        assert_eq!(lines[2], (3, Err("not UTF-8 from its byte 3 on".into())));
+        assert_eq!(lines[2], (3, Err("not UTF-8 from byte 3 on".into())));
         assert_eq!(lines[3], (4, Ok("{}".into())));
     }
 
