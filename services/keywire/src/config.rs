@@ -35,7 +35,7 @@ pub(crate) struct Config {
     pub(crate) database_password_file: Option<PathBuf>,
 
     /// Use a database that may lose acknowledged writes
-    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(crate) allow_unsafe_durability: bool,
 
@@ -47,4 +47,24 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) public: PublicArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_not_the_value_of_the_flag_before_it() {
+        for (args, allowed) in [
+            (&["keywire", "--allow-unsafe-durability", "put", "k", "v"][..], true),
+            (&["keywire", "--allow-unsafe-durability=false", "put", "k", "v"], false),
+            (&["keywire", "put", "k", "v"], false),
+        ] {
+            let config = Config::try_parse_from(args).expect("a valid command line");
+            assert!(matches!(config.command, Some(Command::Put(_))), "{args:?}");
+            assert_eq!(config.allow_unsafe_durability, allowed, "{args:?}");
+        }
+    }
 }
