@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_always_one_line_and_can_be_told_from_any_other() {
+    fn every_key_has_one_line_of_its_own() {
         let keys = ["a b", "a\nb", "\"a\\nb\"", "\u{1b}[2J", "é \u{1f600}", "\u{85}"];
         let lines = keys.map(|key| shown(key).into_owned());
         assert_eq!(lines[0], "a b");

@@ -22,7 +22,7 @@ pub(super) struct LoadClient {
     rng: SmallRng,
     /// Operations sent.
     sent: u64,
-    /// The key of the next operation. Kept for its memory.
+    /// The key of the next operation. Reused to avoid an allocation.
     key: String,
     /// Operations that are not in the results yet.
     finished: Vec<FinishedOp>,

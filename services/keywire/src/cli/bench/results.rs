@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The largest latency that is told from larger ones. Latencies have three significant digits.
+/// A larger latency counts as this one. Latencies have three significant digits.
 const LATENCY_MAX: Duration = Duration::from_mins(10);
 
 /// The result of an operation.

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_there_when_it_is_whole_and_not_before() {
+    fn an_export_appears_only_when_it_is_complete() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("all.ndjson");
         fs::write(&path, "old").expect("writable");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_one_and_a_device_too() {
+    fn links_and_devices_are_not_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "old").expect("writable");

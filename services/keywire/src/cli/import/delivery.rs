@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_expired_on_its_way_is_no_refusal() {
+    fn a_line_that_expires_in_flight_is_not_refused() {
         let late = br#"{"message":"expires_at is not in the future","status":422,"code":"bad_ttl"}"#;
         for (expires_at, refused, expired) in [(1_u64, 0, 1), (9_000_000_000_000_000, 1, 0)] {
             let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_nothing_settles_nothing() {
+    fn an_unexpected_reply_settles_nothing() {
         let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
         let mut delivery =
             Delivery::new(Target { url: &url, bearer: None, roots: None }, channel(1).1, &progress);

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_count_and_are_skipped_and_the_last_needs_no_end() {
+    fn blank_lines_are_counted_and_skipped_and_the_last_line_needs_no_end() {
         let lines = all(b"{}\n\n \t\r\n{\"a\":1}\r\nx");
         assert_eq!(lines, [(1, Ok("{}".into())), (4, Ok("{\"a\":1}\r".into())), (5, Ok("x".into()))]);
         assert_eq!(all(b""), []);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_sent_is_told_from_the_next() {
+    fn a_bad_line_does_not_affect_the_next() {
         let mut input = vec![b'x'; LINE_BYTES_MAX];
         input.push(b'\n');
         input.extend(vec![b'y'; LINE_BYTES_MAX + 100_000]);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_is_known_and_what_is_no_time_is_not_judged() {
+    fn only_a_valid_set_with_a_past_expiry_has_expired() {
         for (text, expired) in [
             (r#"{"key":"k","value":"v","expires_at":1}"#, true),
             (r#"{"expires_at":1,"key":"k","value":"expires_at"}"#, true),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_handed_over_when_no_more_are_there_yet() {
+    fn a_chunk_ends_when_no_further_line_is_available() {
         /// Returns its content piece by piece, as a pipe does.
         struct Pieces(Vec<&'static [u8]>);
         impl io::Read for Pieces {

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_not_applied_goes_again_with_all_after_it_once_every_answer_is_there() {
+    fn a_line_that_was_not_applied_is_sent_again_with_all_after_it_once_every_reply_has_come() {
         let mut window = window(5);
         assert_eq!(sent(&mut window), [1, 2, 3, 4, 5]);
         assert_eq!(window.reply(None).map(|line| line.number), Some(1));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_is_bounded_but_a_single_line_always_goes() {
+    fn lines_in_flight_are_bounded_but_a_single_line_may_be_longer() {
         let mut window = window(LINES_MAX as u64 - 1);
         assert!(window.has_room(&line(1, "{}")));
         window.push(line(2, "{}"));
