@@ -87,17 +87,14 @@ impl LoadClient {
         self.run.keys.next(&mut self.rng, &mut self.key);
         self.sent += 1;
         let reads = self.rng.random_range(0..100) < self.run.args.reads;
-        match (&mut self.sets, &mut self.gets) {
-            (Some(sets), _) if !reads => {
-                let value = self.run.keys.value(&mut self.rng);
-                sets.send(&self.key, value, due).await
-            }
-            (_, Some(gets)) => {
-                gets.send(&self.key, due);
-                Ok(())
-            }
-            _ => Ok(()),
+        if reads {
+            let gets = self.gets.as_mut().expect("a share of reads above 0 opens this connection");
+            gets.send(&self.key, due);
+            return Ok(());
         }
+        let value = self.run.keys.value(&mut self.rng);
+        let sets = self.sets.as_mut().expect("a share of reads below 100 opens this connection");
+        sets.send(&self.key, value, due).await
     }
 
     async fn flush(&mut self) -> anyhow::Result<()> {

@@ -101,8 +101,7 @@ impl Schedule {
         {
             return NextSend::Never;
         }
-        let begun = self.begun.get().copied().unwrap_or_else(Instant::now);
-        NextSend::Now(begun + due.unwrap_or(elapsed))
+        NextSend::Now(self.begun() + due.unwrap_or(elapsed))
     }
 
     /// Waits until an operation of `client` falls due; for ever in a closed loop. May return early.
@@ -119,8 +118,12 @@ impl Schedule {
         fixed_rate.due_before(span, client).saturating_sub(sent)
     }
 
+    fn begun(&self) -> Instant {
+        *self.begun.get().expect("clients send, and the clock wakes them, only after the run has begun")
+    }
+
     fn elapsed(&self) -> Duration {
-        self.begun.get().map(Instant::elapsed).unwrap_or_default()
+        self.begun().elapsed()
     }
 
     fn is_over(&self, due: Duration) -> bool {

@@ -26,8 +26,8 @@ pub(crate) async fn dial(target: Target<'_>, receive_bytes: Option<usize>) -> Re
     let address = authority(url);
     let no_connection =
         |why: &dyn std::fmt::Display| Failure::Unavailable(format!("no connection to {address}: {why}"));
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_or_known_default().unwrap_or(80);
+    let host = url.host_str().expect("the URL of a target has a host").trim_matches(['[', ']']);
+    let port = url.port_or_known_default().expect("http and https have a default port");
     let stream = timeout(CONNECT_MAX, TcpStream::connect((host, port)))
         .await
         .map_err(|_| no_connection(&format_args!("no answer within {} s", CONNECT_MAX.as_secs())))?

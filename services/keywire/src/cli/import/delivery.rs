@@ -184,17 +184,16 @@ impl<'a> Delivery<'a> {
             Some(_) => {}
             None => return false,
         }
-        match self.read.pop_front() {
-            Some(Ok(line)) if line.has_expired() => self.counts.expired += 1,
-            Some(Ok(line)) => {
+        match self.read.pop_front().expect("the queue has a front") {
+            Ok(line) if line.has_expired() => self.counts.expired += 1,
+            Ok(line) => {
                 if self.window.is_empty() {
                     // Until now the import waited for its input, not for the server.
                     self.last_progress = Instant::now();
                 }
                 self.window.push(line);
             }
-            Some(Err(bad)) => self.refuse(bad.number, &bad.why),
-            None => {}
+            Err(bad) => self.refuse(bad.number, &bad.why),
         }
         true
     }
