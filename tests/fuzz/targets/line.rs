@@ -2,7 +2,6 @@
 
 #![no_main]
 
-#[expect(dead_code, reason = "the target needs the reading only")]
 #[path = "../../../services/keywire/src/cli/import/line.rs"]
 mod line;
 
