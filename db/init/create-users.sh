@@ -1,8 +1,8 @@
 #!/bin/bash
-# Creates the schema and its users when the server starts for the first time. Run again, it sets the passwords of the
-# users to what the secrets say now; MYSQL_PWD is root's present one, if that is not what its secret says.
+# Creates the schema and its users at the first start of the server. Run again, it sets the passwords of the users to those in
+# the secrets. MYSQL_PWD is the current password of root, if it differs from the secret.
 #
-# The mysql image may source this file instead of running it: the subshell keeps it from changing the image's script.
+# The script runs in a subshell, because the mysql image may source this file instead of running it.
 (
     set -euo pipefail
 
@@ -17,7 +17,7 @@
     export MYSQL_PWD
     {
         echo "create database if not exists keywire;"
-        # The services' users get their rights from `ws-ingest migrate`, table by table.
+        # `ws-ingest migrate` grants the users of the services their rights, table by table.
         for name in migrate writer reader binlog; do
             echo "create user if not exists keywire_$name@'%';"
             echo "alter user keywire_$name@'%' identified by $(literal $name);"
@@ -27,7 +27,7 @@
         echo "alter user root@localhost identified by $(literal root);"
     } | mysql --protocol=socket --user=root --default-character-set=utf8mb4
 
-    # See start-mysql.sh. On disk before anyone can connect: it must not come back.
+    # See start-mysql.sh. Synced before a client can connect: after a crash the mark must not be there again.
     rm -f /var/lib/mysql/.unfinished
     sync /var/lib/mysql
 )

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Deletes the oldest binary logs while all of them together exceed BINLOG_BYTES_MAX.
+# Deletes the oldest binary logs while their total size exceeds BINLOG_BYTES_MAX.
 set -uo pipefail
 if ! [[ $BINLOG_BYTES_MAX =~ ^[0-9]{1,18}$ ]]; then
     echo "KEYWIRE_BINLOG_BYTES_MAX: '$BINLOG_BYTES_MAX' is not a number of bytes" >&2
@@ -12,7 +12,7 @@ query() {
         --batch --skip-column-names --execute="$1"
 }
 
-# The oldest log to keep, if there are older ones. The newest is always kept.
+# Prints the oldest log to keep, if older ones exist. The newest log is always kept.
 first_to_keep() {
     awk -v max="$BINLOG_BYTES_MAX" '
         { name[NR] = $1; bytes[NR] = $2 }
@@ -24,11 +24,11 @@ first_to_keep() {
 }
 
 while :; do
-    # A server that cannot be reached is asked again next time.
+    # If the server cannot be reached, the next round tries again.
     if keep=$(query 'show binary logs' | first_to_keep) && [ -n "$keep" ]; then
         query "purge binary logs to '$keep'" && echo "deleted the binary logs before $keep"
     fi
-    # In the background, because bash handles a signal only between commands.
+    # In the background, because bash handles signals only between commands.
     sleep 20 &
     wait $!
 done

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Makes the passwords: those that are missing, and those named as arguments (create-users.sh then tells the server).
+# Makes the missing passwords, and replaces those that the arguments name. Then create-users.sh sets them in the server.
 set -euo pipefail
 cd "${SECRETS_DIR:-/secrets}"
 
-password() { # NAME UID: readable by that user, and by the group of mysqld, which has to set it
+password() { # NAME UID: the user can read it, and so can the group of mysqld, which sets it in the server
     [ -s "$1" ] && return
-    # Renamed when complete: a file that is there is whole. No newline, no character that needs quoting.
+    # Renamed when complete, so that a file is never incomplete. It has no newline and no character that needs quoting.
     (umask 0227 && head -c 33 /dev/urandom | base64 -w 0 | tr '+/' '-_' >".$1.new")
     chown "$2:999" ".$1.new"
     mv -f ".$1.new" "$1"

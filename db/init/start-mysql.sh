@@ -1,13 +1,13 @@
 #!/bin/bash
-# Starts mysqld. A first start that was cut short, by a crash or an error, is begun anew: it leaves a data directory that
-# counts as initialised and is not.
+# Starts mysqld. A first start that a crash or an error interrupted is repeated from the beginning: it leaves a data directory
+# that looks initialised and is not.
 set -euo pipefail
 data=/var/lib/mysql
 
-# There from before the first file until create-users.sh is done. So long no client can connect: there is nothing to lose.
+# The mark exists from before the first file until create-users.sh ends. Until then no client can connect, so no data is lost.
 unfinished=$data/.unfinished
 if [ -e "$unfinished" ]; then
-    echo "the first start did not come to its end: beginning anew"
+    echo "the first start was interrupted: beginning again"
     find "$data" -mindepth 1 ! -path "$unfinished" -delete
 elif [ -z "$(ls -A "$data")" ]; then
     touch "$unfinished"

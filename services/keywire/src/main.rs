@@ -1,31 +1,16 @@
-//! `keywire`: both services in one process on one port, over a file of its own.
+//! `keywire`: serves both services in one process, or runs a command of the client.
 
-mod bench;
-mod client;
+mod cli;
 mod config;
-mod export;
-mod get;
-mod import;
-mod ls;
-mod progress;
-mod put;
-mod token;
+mod serve;
 
-use std::io::Write as _;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use chassis::config::{Public, parse, usage_error};
-use chassis::edge::fast_path::FastPath;
-use chassis::process::{Process, Service};
-use db::{Grants, Store};
-use poem::{Endpoint, Request, Response};
-use rest_read::Reads;
-use ws_ingest::Ingest;
+use chassis::config::{parse, usage_error};
+use db::Store;
 
-use crate::client::Failure;
-use crate::config::{Command, Config};
+use crate::config::Config;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| chassis::process::stop::failure(format_args!("{error:#}")))
@@ -37,7 +22,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(exit) => return Ok(exit),
     };
     if let Some(command) = &config.command {
-        return execute(command, &config);
+        return cli::execute(command, config.admin_addr);
     }
     let store = match store(&config) {
         Ok(store) => store,
@@ -48,111 +33,12 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage_error(error)),
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(&config, public, store))
+    runtime.block_on(serve::serve(&config, public, store))
 }
 
-/// Does what is not serving.
-fn execute(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Check { admin_addr } => {
-            Ok(chassis::process::check::check(admin_addr.unwrap_or(config.admin_addr)))
-        }
-        Command::Put(args) => finish(put::put(args)),
-        Command::Get(args) => finish(get::get(args)),
-        Command::Del(args) => finish(put::del(args)),
-        Command::Ls(args) => finish(ls::ls(args)),
-        Command::Export(args) => finish(export::export(args)),
-        Command::Import(args) => finish(import::import(args)),
-        Command::Token(args) => Ok(client::finish(token::token(args))),
-        Command::Bench(args) => Ok(bench::bench(args)),
-    }
-}
-
-/// Carries out a command of the client, to its exit code.
-fn finish(command: impl Future<Output = Result<(), Failure>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(client::finish(runtime.context("cannot start the runtime")?.block_on(command)))
-}
-
+/// The store of the configuration. The error is one line without the password.
 fn store(config: &Config) -> Result<Store, String> {
     let password = chassis::config::database_password(config.database_password_file.as_deref())?;
     Store::new(&config.database_url, password.as_ref(), config.allow_unsafe_durability)
         .map_err(|e| e.to_string())
-}
-
-async fn serve(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
-    let is_tls = public.tls.is_some();
-    let process = Process::start("keywire", public)?;
-    // The ports open when the store is ready: a client that can connect can write.
-    store.migrate(&Grants::default()).await.context("cannot prepare the database")?;
-    let process = process.bind(config.listen_addr, config.admin_addr).await?;
-    greet(config, process.local_addr()?, is_tls)?;
-    let (telemetry, stop) = (process.telemetry(), process.stop());
-    let ingest = Ingest::start(&store, &config.write, telemetry, stop);
-    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
-    let reads = Reads::start(&store, &limits, telemetry);
-    Ok(process.serve(Both { ingest, reads }).await?)
-}
-
-/// Prints the first steps for a new user.
-fn greet(config: &Config, addr: SocketAddr, is_tls: bool) -> anyhow::Result<()> {
-    let data = config.database_url.rsplit_once('@').map_or(config.database_url.as_str(), |(_, host)| host);
-    let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
-    let mut out = std::io::stdout();
-    writeln!(out, "\n  Keywire: write over the WebSocket, read over HTTP.\n")?;
-    writeln!(out, "    try it   {http}://{addr}/")?;
-    writeln!(out, "    write    {ws}://{addr}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
-    writeln!(out, "    read     curl {http}://{addr}/storage/hello")?;
-    writeln!(out, "    docs     {http}://{addr}/docs")?;
-    writeln!(out, "    data     {data}")?;
-    writeln!(out, "\n  Ctrl-C stops it; nothing acknowledged is lost.\n")?;
-    Ok(())
-}
-
-/// Both services in one process, on one port.
-struct Both {
-    ingest: Ingest,
-    reads: Reads,
-}
-
-impl Service for Both {
-    fn app(&self) -> impl Endpoint<Output = Response> + 'static {
-        Router { write: self.ingest.app(), read: self.reads.app() }
-    }
-
-    fn fast_path(&self) -> impl FastPath {
-        self.reads.fast_path()
-    }
-
-    fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
-        let (can_write, can_read) = (self.ingest.readiness(), self.reads.readiness());
-        move || can_write().and_then(|()| can_read())
-    }
-
-    async fn drain(self) {
-        self.ingest.drain().await;
-        self.reads.drain().await;
-    }
-}
-
-/// Routes requests to the two services as the gateway does.
-struct Router<W, R> {
-    write: W,
-    read: R,
-}
-
-impl<W, R> Endpoint for Router<W, R>
-where
-    W: Endpoint<Output = Response>,
-    R: Endpoint<Output = Response>,
-{
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        if request.uri().path().starts_with("/ws/") {
-            self.write.call(request).await
-        } else {
-            self.read.call(request).await
-        }
-    }
 }

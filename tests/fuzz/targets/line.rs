@@ -2,25 +2,24 @@
 
 #![no_main]
 
-#[expect(dead_code, reason = "the target needs the reading only")]
-#[path = "../../../services/keywire/src/import/line.rs"]
+#[path = "../../../services/keywire/src/cli/import/line.rs"]
 mod line;
 
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use line::{Flaw, Line};
+use line::{BadLine, ImportLine};
 use ws_ingest::protocol::{Limits, parse};
 
 const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
 fuzz_target!(|input: Vec<u8>| {
-    let mut batches = line::read(Cursor::new(input.clone()));
+    let mut chunks = line::read(Cursor::new(input.clone()));
     let mut before = 0;
-    while let Some(batch) = batches.blocking_recv() {
-        for line in batch.expect("bytes in memory can be read") {
+    while let Some(chunk) = chunks.blocking_recv() {
+        for line in chunk.expect("bytes in memory can be read") {
             let (number, end) = match &line {
-                Ok(Line { number, end, .. }) | Err(Flaw { number, end, .. }) => (*number, *end),
+                Ok(ImportLine { number, end, .. }) | Err(BadLine { number, end, .. }) => (*number, *end),
             };
             assert!(before < number && number > 0);
             before = number;
@@ -40,7 +39,7 @@ fuzz_target!(|input: Vec<u8>| {
 });
 
 /// Nothing else is wrong with what has expired.
-fn expired(line: &Line) {
+fn expired(line: &ImportLine) {
     if line.has_expired() {
         let refused = parse(line.text.as_str(), LIMITS, || u64::MAX).map(|asked| asked.write);
         let why = refused.map_err(|refused| refused.problem.message).expect_err("it has expired");

@@ -65,7 +65,7 @@ async fn what_has_expired_is_skipped_and_counted_apart(engine: Engine) {
     let expired = r#"{"key":"key/1","value":"old","expires_at":1700000000000000}"#;
     let output = import(&system, &(lines(0..2, "v") + expired + "\n"));
     assert!(output.status.success(), "{output:?}");
-    assert!(heard(&output).starts_with("keywire: 2 lines written, 1 expired before in "), "{output:?}");
+    assert!(heard(&output).starts_with("keywire: 2 lines written, 1 expired in "), "{output:?}");
     assert_eq!(system.read("key/1").await.json()["value"], "v");
 }
 

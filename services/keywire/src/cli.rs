@@ -1,0 +1,121 @@
+//! The commands of `keywire`. They are clients of a running server, except `check` and `token`.
+
+mod bench;
+mod client;
+mod export;
+mod get;
+mod import;
+mod ls;
+mod progress;
+mod put;
+mod replacement;
+mod token;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use bench::BenchArgs;
+use client::Failure;
+use export::ExportArgs;
+use get::GetArgs;
+use import::ImportArgs;
+use ls::LsArgs;
+use put::{DelArgs, PutArgs};
+use token::TokenArgs;
+
+/// The exit codes of the client commands, as their help lists them.
+macro_rules! exit_codes {
+    () => {
+        "Exit codes: 0 done, 1 not found, refused or stdout closed, 64 usage, 69 service unavailable, 74 file error"
+    };
+}
+
+/// The end of the help of `put`. It also shows how to change a value without losing a concurrent change.
+const EXAMPLES: &str = concat!(
+    r#"Examples:
+  keywire put motd "Back at noon" --ttl 3600
+  keywire put page - < page.html
+
+  { read -r rev; value=$(cat); } < <(keywire get --rev count)
+  keywire put count "$((value + 1))" --if-rev "$rev"
+
+"#,
+    exit_codes!()
+);
+
+/// A command to run instead of serving.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Checks whether a running keywire on this machine is ready
+    Check {
+        /// Admin address of the running keywire; default: `ADMIN_ADDR`, or 127.0.0.1:9000
+        #[arg(long, value_name = "ADMIN_ADDR")]
+        admin_addr: Option<SocketAddr>,
+    },
+    /// Writes a value
+    ///
+    /// Exit code 0 means that the write is committed and on disk.
+    #[command(after_help = EXAMPLES)]
+    Put(PutArgs),
+    /// Prints the exact bytes of a value; on a terminal, followed by a line end
+    #[command(after_help = exit_codes!())]
+    Get(GetArgs),
+    /// Deletes a key; exit code 1 if the key does not exist
+    #[command(after_help = exit_codes!())]
+    Del(DelArgs),
+    /// Lists keys in byte order, one per line
+    ///
+    /// A key that contains control characters, or begins with a quote, is shown as a JSON string.
+    #[command(after_help = exit_codes!())]
+    Ls(LsArgs),
+    /// Writes all entries of one instant to a file
+    ///
+    /// Each line is a write message for one entry, with its expiry if it has one. If the export breaks off, the exit code is
+    /// 69 and no new file is left. The service ends an export when the client reads nothing for 10 s.
+    #[command(after_help = exit_codes!())]
+    Export(ExportArgs),
+    /// Writes the entries of an export
+    ///
+    /// Lines are written in order. After an interruption, import the file again: the result is the same. A refused line is
+    /// reported with its number, the import continues, and the exit code is 1. Entries that have expired are skipped.
+    ///
+    /// During an outage of the service the import waits, and then continues. After a minute without progress it gives up.
+    #[command(after_help = exit_codes!())]
+    Import(ImportArgs),
+    /// Makes an access token for a client and prints it
+    ///
+    /// The file stores the grants and a hash. The token is shown only once. The services read the file (`TOKENS_FILE`) when
+    /// they start.
+    #[command(after_help = exit_codes!())]
+    Token(TokenArgs),
+    /// Puts load on a running server and measures its throughput and latency
+    ///
+    /// By default every client waits for a reply before its next operation (a closed loop). With --rate, operations fall due
+    /// at a steady rate whether or not replies come, and latency counts from the moment when an operation fell due.
+    Bench(Box<BenchArgs>),
+}
+
+/// Runs a command. `default_admin_addr` is the admin address of the configuration.
+pub(crate) fn execute(command: &Command, default_admin_addr: SocketAddr) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check { admin_addr } => {
+            Ok(chassis::process::check::check(admin_addr.unwrap_or(default_admin_addr)))
+        }
+        Command::Put(args) => run(put::put(args)),
+        Command::Get(args) => run(get::get(args)),
+        Command::Del(args) => run(put::del(args)),
+        Command::Ls(args) => run(ls::ls(args)),
+        Command::Export(args) => run(export::export(args)),
+        Command::Import(args) => run(import::import(args)),
+        Command::Token(args) => Ok(client::finish(token::token(args))),
+        Command::Bench(args) => Ok(bench::bench(args)),
+    }
+}
+
+/// Runs a client command in a runtime of one thread, and returns its exit code.
+fn run(command: impl Future<Output = Result<(), Failure>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(client::finish(runtime.context("cannot start the runtime")?.block_on(command)))
+}

@@ -1,0 +1,18 @@
+//! The client that the commands share: it connects to a running server, sends writes over the WebSocket and reads over HTTP.
+
+mod dial;
+mod failure;
+mod fetch;
+mod output;
+mod reply;
+mod roots;
+mod socket;
+mod target;
+
+pub(crate) use dial::{Connection, authority, dial};
+pub(crate) use failure::Failure;
+pub(crate) use fetch::{encoded, fetch, fetch_slowly};
+pub(crate) use output::{finish, one_line, printed};
+pub(crate) use reply::Reply;
+pub(crate) use socket::{Socket, SocketError};
+pub(crate) use target::{ReadTargetArgs, Target, TargetArgs};

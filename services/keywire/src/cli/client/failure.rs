@@ -1,0 +1,45 @@
+//! Why a command failed, and the exit code for it.
+
+use std::io;
+use std::process::ExitCode;
+
+use tokio::signal::unix::SignalKind;
+
+/// `EX_UNAVAILABLE` of sysexits.
+const UNAVAILABLE: u8 = 69;
+/// `EX_IOERR` of sysexits.
+const IO_ERROR: u8 = 74;
+/// A shell adds this to the number of the signal that ended a command.
+const SIGNALED: u8 = 128;
+
+/// Why a command failed. The text has one line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The key does not exist, or the server refused the request. The same request would fail again.
+    #[error("{0}")]
+    Refused(String),
+    /// The server cannot be reached, does not answer, or is overloaded. The same request may succeed later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A file or a pipe of the caller failed.
+    #[error("{0}: {1}")]
+    File(String, #[source] io::Error),
+    /// A signal ended the command, and the unfinished file was removed. The text names what was not done.
+    #[error("interrupted; nothing was {0}")]
+    Interrupted(&'static str, SignalKind),
+    /// The reader of stdout closed the pipe. Nothing is printed about it: the reader knows why.
+    #[error("stdout is closed")]
+    Unread,
+}
+
+impl Failure {
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Refused(_) | Self::Unread => ExitCode::FAILURE,
+            Self::Unavailable(_) => UNAVAILABLE.into(),
+            Self::File(..) => IO_ERROR.into(),
+            Self::Interrupted(_, signal) => u8::try_from(signal.as_raw_value())
+                .map_or(ExitCode::FAILURE, |signal| (SIGNALED + signal).into()),
+        }
+    }
+}

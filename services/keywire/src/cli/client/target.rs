@@ -1,0 +1,87 @@
+//! The server that a command connects to, and the credentials for it.
+
+use std::path::Path;
+
+use chassis::config::read_secret;
+use hyper::header::HeaderValue;
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use super::roots::Roots;
+
+/// Options of a command that only reads.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ReadTargetArgs {
+    /// Base URL of the server
+    #[arg(long, env = "KEYWIRE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000", value_parser = origin)]
+    url: Url,
+
+    /// File with the access token, if the server requires one
+    #[arg(long = "token-file", env = "KEYWIRE_TOKEN_FILE", value_name = "FILE", value_parser = bearer)]
+    bearer: Option<HeaderValue>,
+
+    /// CA certificates to trust (PEM); default: the public CAs
+    #[arg(long = "ca-file", env = "KEYWIRE_CA_FILE", value_name = "FILE", value_parser = Roots::read)]
+    roots: Option<Roots>,
+}
+
+/// Options of a command that writes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TargetArgs {
+    #[command(flatten)]
+    read: ReadTargetArgs,
+
+    /// Base URL for writes, if it differs from the URL for reads
+    #[arg(long, env = "KEYWIRE_WRITE_URL", value_name = "URL", value_parser = origin)]
+    write_url: Option<Url>,
+}
+
+/// A server to connect to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) url: &'a Url,
+    /// The value of the header `Authorization`.
+    pub(crate) bearer: Option<&'a HeaderValue>,
+    /// The CAs to trust; `None` means the public CAs.
+    pub(crate) roots: Option<&'a Roots>,
+}
+
+impl ReadTargetArgs {
+    /// The server of reads.
+    pub(crate) fn read_target(&self) -> Target<'_> {
+        Target { url: &self.url, bearer: self.bearer.as_ref(), roots: self.roots.as_ref() }
+    }
+}
+
+impl TargetArgs {
+    /// The server of reads.
+    pub(crate) fn read_target(&self) -> Target<'_> {
+        self.read.read_target()
+    }
+
+    /// The server of writes.
+    pub(crate) fn write_target(&self) -> Target<'_> {
+        let read = self.read.read_target();
+        Target { url: self.write_url.as_ref().unwrap_or(read.url), ..read }
+    }
+}
+
+/// The value of `Authorization` with the token in the file at `path`. Its debug form hides the token.
+fn bearer(path: &str) -> Result<HeaderValue, String> {
+    let token = read_secret(Path::new(path)).map_err(|error| error.to_string())?;
+    let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
+    let mut value = value.map_err(|_| format!("{path} does not contain a token"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Parses a URL that consists of scheme, host and port.
+fn origin(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let is_known = matches!(url.scheme(), "http" | "https");
+    if !is_known || url.host_str().is_none() || !url.username().is_empty() || !bare {
+        return Err("must be http://HOST:PORT or https://HOST:PORT".into());
+    }
+    Ok(url)
+}

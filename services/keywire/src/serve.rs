@@ -1,0 +1,94 @@
+//! Serving: both services in one process, on one port.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chassis::config::Public;
+use chassis::edge::fast_path::FastPath;
+use chassis::process::{Process, Service};
+use db::{Grants, Store};
+use poem::{Endpoint, Request, Response};
+use rest_read::Reads;
+use ws_ingest::Ingest;
+
+use crate::config::Config;
+
+/// Migrates the database, opens the ports and serves until a signal. Returns the exit code.
+pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
+    let is_tls = public.tls.is_some();
+    let process = Process::start("keywire", public)?;
+    // Before the ports open: a client that can connect can write.
+    store.migrate(&Grants::default()).await.context("cannot prepare the database")?;
+    let process = process.bind(config.listen_addr, config.admin_addr).await?;
+    greet(config, process.local_addr()?, is_tls)?;
+    let (telemetry, stop) = (process.telemetry(), process.stop());
+    let ingest = Ingest::start(&store, &config.write, telemetry, stop);
+    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
+    let reads = Reads::start(&store, &limits, telemetry);
+    Ok(process.serve(BothServices { ingest, reads }).await?)
+}
+
+/// Prints the first steps for a new user.
+fn greet(config: &Config, addr: SocketAddr, is_tls: bool) -> anyhow::Result<()> {
+    let data = config.database_url.rsplit_once('@').map_or(config.database_url.as_str(), |(_, host)| host);
+    let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
+    let mut out = std::io::stdout();
+    writeln!(out, "\n  Keywire: write over WebSocket, read over HTTP.\n")?;
+    writeln!(out, "    console  {http}://{addr}/")?;
+    writeln!(out, "    write    {ws}://{addr}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
+    writeln!(out, "    read     curl {http}://{addr}/storage/hello")?;
+    writeln!(out, "    docs     {http}://{addr}/docs")?;
+    writeln!(out, "    data     {data}")?;
+    writeln!(out, "\n  Ctrl-C stops Keywire. No acknowledged write is lost.\n")?;
+    Ok(())
+}
+
+/// Both services in one process, on one port.
+struct BothServices {
+    ingest: Ingest,
+    reads: Reads,
+}
+
+impl Service for BothServices {
+    fn app(&self) -> impl Endpoint<Output = Response> + 'static {
+        PathRouter { write: self.ingest.app(), read: self.reads.app() }
+    }
+
+    fn fast_path(&self) -> impl FastPath {
+        self.reads.fast_path()
+    }
+
+    fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let (can_write, can_read) = (self.ingest.readiness(), self.reads.readiness());
+        move || can_write().and_then(|()| can_read())
+    }
+
+    async fn drain(self) {
+        self.ingest.drain().await;
+        self.reads.drain().await;
+    }
+}
+
+/// Passes requests to the two services by path, as the gateway does.
+struct PathRouter<W, R> {
+    write: W,
+    read: R,
+}
+
+impl<W, R> Endpoint for PathRouter<W, R>
+where
+    W: Endpoint<Output = Response>,
+    R: Endpoint<Output = Response>,
+{
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        if request.uri().path().starts_with("/ws/") {
+            self.write.call(request).await
+        } else {
+            self.read.call(request).await
+        }
+    }
+}
