@@ -278,5 +278,4 @@ pub(crate) fn charged(backlog: &Arc<Backlog>, bytes: usize) -> Charge {
 }
 
 #[cfg(test)]
-#[path = "backlog_tests.rs"]
 mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chassis::config::PublicArgs;
 use db::{BadUrl, KEY_BYTES_MAX, Store};
 
-use crate::lookup::Limits;
+use crate::gets::Limits;
 
 /// Found values that may wait to be written before no more are fetched.
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;

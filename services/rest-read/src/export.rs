@@ -15,10 +15,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::body;
-use crate::lookup::Limits;
+use crate::error::LookupError;
+use crate::gets::Limits;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::problem::LookupError;
 
 /// The bytes of lines a statement may bring before the rest of its rows is left to the next one.
 const LINES_BYTES_MAX: usize = 256 * 1024;
@@ -242,5 +242,4 @@ impl Export {
 }
 
 #[cfg(test)]
-#[path = "export_tests.rs"]
 mod tests;

@@ -2,7 +2,8 @@
 
 use db::Key;
 
-use crate::{cursor, etag, fast_path};
+use crate::cursor;
+use crate::http::{etag, fast_path};
 
 /// The cursor that goes on after `key` in a list of `prefix`.
 #[must_use]

@@ -1,31 +1,19 @@
 //! The read side of Keywire: GET /storage/{key} answered with what was last committed.
 
-mod api;
 mod backlog;
-mod batch;
-mod bearer;
 mod body;
 pub mod config;
 mod cursor;
-mod etag;
+mod error;
 mod export;
-mod fast_path;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod list;
-mod lister;
-mod lookup;
+mod gets;
+mod http;
+mod lists;
 mod metrics;
-mod once;
 mod pace;
-mod page;
-mod pages;
-mod parameters;
-mod problem;
-mod reader;
-mod reply;
-mod schema;
 #[cfg(test)]
 mod trial;
 
@@ -42,15 +30,15 @@ use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Api, service};
 use crate::export::Exports;
-use crate::fast_path::{ENTRY, Entries};
-use crate::list::Lists;
-use crate::lookup::Lookup;
+use crate::gets::Lookup;
+use crate::http::api::{Api, service};
+use crate::http::documents::Page;
+use crate::http::fast_path::{ENTRY, Entries};
+use crate::lists::Lists;
 use crate::metrics::Metrics;
-use crate::pages::Page;
 
-pub use crate::lookup::Limits;
+pub use crate::gets::Limits;
 
 /// The read side of a process: its connections and what its requests share.
 #[derive(Debug)]
@@ -160,5 +148,4 @@ fn nowhere() -> Store {
 }
 
 #[cfg(test)]
-#[path = "app_tests.rs"]
 mod tests;

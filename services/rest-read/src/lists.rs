@@ -1,5 +1,8 @@
 //! The queue of lists: pages that wait for one of a few connections of their own, so that gets never wait for them.
 
+mod lister;
+pub(crate) mod page;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::Backlog;
-use crate::lister::Lister;
-use crate::lookup::{Limits, State};
+use crate::error::LookupError;
+use crate::gets::{Limits, State};
+use crate::lists::lister::Lister;
 use crate::metrics::Metrics;
-use crate::problem::LookupError;
 
 /// Where pages are asked for. When the last clone is dropped, the listers end.
 #[derive(Debug, Clone)]
@@ -109,5 +112,4 @@ impl Lists {
 }
 
 #[cfg(test)]
-#[path = "list_tests.rs"]
 mod tests;

@@ -10,7 +10,7 @@ use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSO
 use serde_json::Value;
 
 use crate::cursor;
-use crate::reply::{EntriesBody, EntryBody, ExportBody, JSON, MissingBody, NDJSON, ProblemBody};
+use crate::http::reply::{EntriesBody, EntryBody, ExportBody, JSON, MissingBody, NDJSON, ProblemBody};
 
 /// An entry
 #[derive(Object)]

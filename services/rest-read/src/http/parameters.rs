@@ -1,5 +1,7 @@
 //! The parameters of the read side: as the specification documents them, and as a request carries them.
 
+pub(crate) mod once;
+
 use std::borrow::Cow;
 
 use chassis::problem::{Code, Problem};
@@ -10,9 +12,9 @@ use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::etag;
-use crate::once::query;
-use crate::problem::key_problem;
+use crate::error::key_problem;
+use crate::http::etag;
+use crate::http::parameters::once::query;
 
 /// The most keys of one request.
 const KEYS_MAX: usize = 100;

@@ -7,13 +7,13 @@ use db::{Error, Range, Scanner, Snapshot, Store};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::cursor;
-use crate::list::{Ask, Inlet};
-use crate::lookup::State;
+use crate::error::LookupError;
+use crate::gets::State;
+use crate::gets::reader::backoff;
+use crate::lists::page::Page;
+use crate::lists::{Ask, Inlet};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::page::Page;
-use crate::problem::LookupError;
-use crate::reader::backoff;
 
 /// How long a connection is kept for the next page.
 const IDLE: Duration = Duration::from_secs(5);

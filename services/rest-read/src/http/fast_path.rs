@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use poem::http::{HeaderMap, header};
 use poem::{IntoResponse, Response};
 
-use crate::api::Api;
-use crate::parameters::KeyText;
+use crate::http::api::Api;
+use crate::http::parameters::KeyText;
 
 /// The route of one key as telemetry names it. The specification generator calls its parameter `param0`.
 pub(crate) const ENTRY: &str = "/storage/{key}";

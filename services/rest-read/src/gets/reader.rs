@@ -9,8 +9,8 @@ use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{Ask, Batch};
-use crate::lookup::{Inlet, SharedInlet, State};
+use crate::gets::select::{Ask, Batch};
+use crate::gets::{Inlet, SharedInlet, State};
 use crate::metrics::Metrics;
 
 /// How long a connection may be idle before it is asked whether it still works: readiness must not be a guess,

@@ -7,7 +7,7 @@ use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::cursor;
-use crate::page::{ITEMS_DEFAULT, ITEMS_MAX};
+use crate::lists::page::{ITEMS_DEFAULT, ITEMS_MAX};
 
 /// A parameter, if it is given.
 pub(crate) struct Once<T>(pub(crate) Option<T>);

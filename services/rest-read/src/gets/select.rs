@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::backlog::{Backlog, Charge, NoRoom};
 use crate::body;
-use crate::problem::LookupError;
+use crate::error::LookupError;
 
 /// The most bytes of values in one answer.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -194,5 +194,4 @@ impl Batch {
 }
 
 #[cfg(test)]
-#[path = "batch_tests.rs"]
 mod tests;

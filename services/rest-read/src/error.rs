@@ -3,7 +3,7 @@
 use chassis::problem::{Code, Problem};
 use db::KeyError;
 
-use crate::batch::ANSWER_BYTES_MAX;
+use crate::gets::select::ANSWER_BYTES_MAX;
 
 /// Why a get has no answer. Nothing but [`LookupError::TooLarge`] is the client's doing; all but that and
 /// [`LookupError::Internal`] may work when tried again.

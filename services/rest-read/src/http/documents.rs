@@ -7,7 +7,7 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::etag;
+use crate::http::etag;
 
 const CONSOLE: &str = include_str!("console.html");
 

@@ -1,5 +1,8 @@
 //! The queue of gets: what waits together is read by one SELECT.
 
+pub(crate) mod reader;
+pub(crate) mod select;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +14,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::{Backlog, Charge};
-use crate::batch::{Answer, Ask, Read};
+use crate::error::LookupError;
+use crate::gets::reader::ReadLoop;
+use crate::gets::select::{Answer, Ask, Read};
 use crate::metrics::Metrics;
-use crate::problem::LookupError;
-use crate::reader::ReadLoop;
 
 /// The limits of the read side.
 #[derive(Debug, Clone, Copy)]
@@ -274,5 +277,4 @@ impl Inlet {
 pub(crate) type SharedInlet = Arc<tokio::sync::Mutex<Inlet>>;
 
 #[cfg(test)]
-#[path = "lookup_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::cursor;
-use crate::lookup::Lookup;
+use crate::gets::Lookup;
 use crate::trial::{PATIENCE, Trial, eventually, limits};
 
 fn state() -> Arc<State> {

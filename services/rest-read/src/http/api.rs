@@ -11,18 +11,18 @@ use poem::http::Version;
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
-use crate::bearer::Bearer;
 use crate::body;
+use crate::error::LookupError;
 use crate::export::Exports;
-use crate::list::Lists;
-use crate::lookup::Lookup;
-use crate::once::{After, Limit, Once, Prefix, only};
-use crate::page::ITEMS_DEFAULT;
-use crate::parameters::{IfNoneMatch, KeyText, KeyTexts};
-use crate::problem::LookupError;
-use crate::reply::{
+use crate::gets::Lookup;
+use crate::http::bearer::Bearer;
+use crate::http::parameters::once::{After, Limit, Once, Prefix, only};
+use crate::http::parameters::{IfNoneMatch, KeyText, KeyTexts};
+use crate::http::reply::{
     EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, Refused, quoted,
 };
+use crate::lists::Lists;
+use crate::lists::page::ITEMS_DEFAULT;
 
 const DESCRIPTION: &str = "\
 Reads what was written over the WebSocket at `/ws/storage/`: one text message `{\"key\":\"hello\",\"value\":\"world\"}` \

@@ -98,5 +98,4 @@ impl Page {
 }
 
 #[cfg(test)]
-#[path = "page_tests.rs"]
 mod tests;
