@@ -7,7 +7,8 @@ use std::time::Duration;
 use chassis::config::PublicArgs;
 use db::{BadUrl, KEY_BYTES_MAX, Store};
 
-use crate::gets::Limits;
+/// The most bytes of values in one answer.
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Found values that may wait to be written before no more are fetched.
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -84,6 +85,29 @@ pub struct ReadArgs {
     /// The most exports at a time, each with a database connection of its own; more are answered 503
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub exports_max: u16,
+}
+
+/// The limits of the read side.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections, each with one SELECT under way at most.
+    pub readers: usize,
+    /// Keys of one SELECT; at most 128.
+    pub select_keys_max: usize,
+    /// Keys that wait for a SELECT; a get over it is refused.
+    pub queue_keys_max: usize,
+    /// Time from asking to answering.
+    pub op_timeout: Duration,
+    /// Bytes of answers that wait to be written to clients: of small ones, of large ones, and the same for pages of lists.
+    pub backlog_bytes_max: usize,
+    /// Bytes of a key.
+    pub key_bytes_max: usize,
+    /// Connections for lists, each with one page under way at most.
+    pub listers: usize,
+    /// Lists that wait for a connection; one over it is refused.
+    pub queue_lists_max: usize,
+    /// Exports at a time; one over it is refused.
+    pub exports_max: usize,
 }
 
 /// What to do instead of serving.

@@ -1,9 +1,8 @@
 //! What the client is told when a get fails.
 
 use chassis::problem::{Code, Problem};
-use db::KeyError;
 
-use crate::gets::select::ANSWER_BYTES_MAX;
+use crate::config::ANSWER_BYTES_MAX;
 
 /// Why a get has no answer. Nothing but [`LookupError::TooLarge`] is the client's doing; all but that and
 /// [`LookupError::Internal`] may work when tried again.
@@ -32,16 +31,5 @@ impl From<LookupError> for Problem {
             LookupError::Internal => Code::Internal,
         };
         Self::new(code, error.to_string())
-    }
-}
-
-/// A key that cannot be one. In a path an empty key is no key but another path, so it is `empty` that decides.
-pub(crate) fn key_problem(error: KeyError, empty: Code) -> Problem {
-    match error {
-        KeyError::Empty if empty == Code::NoRoute => Problem::new(empty, "there is nothing at this path"),
-        KeyError::Empty => Problem::new(empty, "key is empty"),
-        KeyError::TooLong { len, max } => {
-            Problem::new(Code::TooLarge, format!("key has {len} bytes, at most {max} are allowed"))
-        }
     }
 }

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::body;
+use crate::config::Limits;
 use crate::error::LookupError;
-use crate::gets::Limits;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 

@@ -1,6 +1,7 @@
 //! The read side of Keywire: GET /storage/{key} answered with what was last committed.
 
 mod backlog;
+mod backoff;
 mod body;
 pub mod config;
 mod cursor;
@@ -26,19 +27,16 @@ use chassis::telemetry::Telemetry;
 use db::{KEY_BYTES_MAX, Store};
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::metrics::noop::NoopMeterProvider;
-use poem::endpoint::BoxEndpoint;
-use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
+use poem::{Endpoint, Response};
 use tokio_util::task::TaskTracker;
 
+use crate::config::Limits;
 use crate::export::Exports;
 use crate::gets::Lookup;
 use crate::http::api::{Api, service};
-use crate::http::documents::Page;
-use crate::http::fast_path::{ENTRY, Entries};
+use crate::http::fast_path::Entries;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
-
-pub use crate::gets::Limits;
 
 /// The read side of a process: its connections and what its requests share.
 #[derive(Debug)]
@@ -64,12 +62,7 @@ impl Reads {
 impl Service for Reads {
     /// `/storage`, `/export`, the specification and the pages.
     fn app(&self) -> impl Endpoint<Output = Response> + 'static {
-        let api = service(self.api.clone());
-        let pages = Route::new()
-            .at("/", get(Page::console()))
-            .at("/docs", get(Page::html(&format!("<!doctype html>{}", api.swagger_ui_html()))))
-            .at("/openapi.json", get(Page::json(api.spec())));
-        App { api: api.into_endpoint(), entry: PathPattern(ENTRY.into()), pages }
+        http::app(self.api.clone())
     }
 
     /// Plain gets of one key, with two fifths fewer instructions.
@@ -88,36 +81,6 @@ impl Service for Reads {
         drop(self.api);
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-/// The API beside the pages.
-struct App {
-    api: BoxEndpoint<'static>,
-    /// [`ENTRY`].
-    entry: PathPattern,
-    pages: Route,
-}
-
-impl Endpoint for App {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        let path = request.uri().path();
-        if !path.starts_with("/storage") && path != "/export" {
-            return self.pages.call(request).await;
-        }
-        let is_entry = path.starts_with("/storage/");
-        let mut result = self.api.call(request).await;
-        if is_entry {
-            match &mut result {
-                Ok(response) => response.set_data(self.entry.clone()),
-                // What has no route keeps having none.
-                Err(error) if error.data::<PathPattern>().is_some() => error.set_data(self.entry.clone()),
-                Err(_) => {}
-            }
-        }
-        result
     }
 }
 

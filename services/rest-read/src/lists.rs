@@ -13,9 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::Backlog;
+use crate::config::Limits;
 use crate::error::LookupError;
-use crate::gets::{Limits, State};
-use crate::lists::lister::Lister;
+use crate::gets::health::State;
+use crate::lists::lister::{Ask, Inlet, Lister};
 use crate::metrics::Metrics;
 
 /// Where pages are asked for. When the last clone is dropped, the listers end.
@@ -27,18 +28,6 @@ pub(crate) struct Lists {
     backlog: Arc<Backlog>,
     limits: Limits,
 }
-
-/// One page: the first items of a range.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    pub(crate) range: Range,
-    pub(crate) items_max: usize,
-    pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Result<Vec<u8>, LookupError>>,
-}
-
-/// The receiving end of the queue, shared by the listers.
-pub(crate) type Inlet = Arc<tokio::sync::Mutex<mpsc::Receiver<Ask>>>;
 
 impl Lists {
     /// A queue without listers, and the end its pages come out of. `state` is of the database that they read.

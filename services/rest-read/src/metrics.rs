@@ -7,7 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
 use crate::backlog::Backlog;
-use crate::gets::State;
+use crate::gets::health::State;
 
 /// What says how the read side is doing.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use chassis::edge::fast_path::FastPath as _;
 use chassis::edge::origin::OriginRule;
 use chassis::peer::Peer;
 use chassis::process::stop::Stop;
+use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};

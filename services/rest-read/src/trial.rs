@@ -7,7 +7,7 @@ use db::{Change, Expiry, Grants, Key, Op, Store, Value, Write, Writer, WriterCon
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use crate::gets::Limits;
+use crate::config::Limits;
 
 /// Long enough for anything that is going to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

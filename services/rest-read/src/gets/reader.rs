@@ -9,8 +9,10 @@ use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::backoff;
+use crate::gets::health::State;
+use crate::gets::queue::{Inlet, SharedInlet};
 use crate::gets::select::{Ask, Batch};
-use crate::gets::{Inlet, SharedInlet, State};
 use crate::metrics::Metrics;
 
 /// How long a connection may be idle before it is asked whether it still works: readiness must not be a guess,
@@ -22,8 +24,6 @@ const HOLD_BACK: Duration = Duration::from_millis(2);
 /// A SELECT of keys in memory takes less than this and [`QUICK_PER_KEY`] for each key, on two busy cores.
 const QUICK: Duration = Duration::from_micros(200);
 const QUICK_PER_KEY: Duration = Duration::from_micros(40);
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A task that reads for as long as its lookup exists. It owns its connection, so no SELECT is dropped half-way.
 #[derive(Debug)]
@@ -170,26 +170,7 @@ impl ReadLoop {
     }
 }
 
-/// A lost connection is opened again at once; after that the pause doubles.
-pub(crate) fn backoff(failures: u32) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        more => BACKOFF_MIN.saturating_mul(1 << (more - 2).min(10)).min(BACKOFF_MAX),
-    }
-}
-
 /// A key to ask for when only the connection is in question. Whether it exists makes no difference.
 fn probe() -> Key {
     Key::new("probe".to_owned(), usize::MAX).expect("short, and not empty")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_grows_to_a_second() {
-        let millis = [0, 1, 2, 3, 4, 7, 40, u32::MAX].map(|failures| backoff(failures).as_millis());
-        assert_eq!(millis, [0, 0, 50, 100, 200, 1000, 1000, 1000]);
-    }
 }

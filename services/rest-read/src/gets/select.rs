@@ -7,10 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::backlog::{Backlog, Charge, NoRoom};
 use crate::body;
+use crate::config::ANSWER_BYTES_MAX;
 use crate::error::LookupError;
-
-/// The most bytes of values in one answer.
-pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One get: distinct keys, read by one SELECT.
 #[derive(Debug)]

@@ -5,14 +5,13 @@ pub(crate) mod once;
 use std::borrow::Cow;
 
 use chassis::problem::{Code, Problem};
-use db::Key;
+use db::{Key, KeyError};
 use poem::http::{HeaderMap, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::error::key_problem;
 use crate::http::etag;
 use crate::http::parameters::once::query;
 
@@ -72,6 +71,17 @@ impl IfNoneMatch<'_> {
     /// Whether the client has the version of `tag`, the `ETag` without its quotes.
     pub(crate) fn names(&self, tag: &[u8]) -> bool {
         self.0.get_all(header::IF_NONE_MATCH).iter().any(|field| etag::names(field.as_bytes(), tag))
+    }
+}
+
+/// A key that cannot be one. In a path an empty key is no key but another path, so it is `empty` that decides.
+fn key_problem(error: KeyError, empty: Code) -> Problem {
+    match error {
+        KeyError::Empty if empty == Code::NoRoute => Problem::new(empty, "there is nothing at this path"),
+        KeyError::Empty => Problem::new(empty, "key is empty"),
+        KeyError::TooLong { len, max } => {
+            Problem::new(Code::TooLarge, format!("key has {len} bytes, at most {max} are allowed"))
+        }
     }
 }
 

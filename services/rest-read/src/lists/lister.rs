@@ -4,19 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Error, Range, Scanner, Snapshot, Store};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::backoff::backoff;
 use crate::cursor;
 use crate::error::LookupError;
-use crate::gets::State;
-use crate::gets::reader::backoff;
+use crate::gets::health::State;
 use crate::lists::page::Page;
-use crate::lists::{Ask, Inlet};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 
 /// How long a connection is kept for the next page.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// One page: the first items of a range.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) range: Range,
+    pub(crate) items_max: usize,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Result<Vec<u8>, LookupError>>,
+}
+
+/// The receiving end of the queue, shared by the listers.
+pub(crate) type Inlet = Arc<tokio::sync::Mutex<mpsc::Receiver<Ask>>>;
 
 /// A task that reads pages for as long as they can be asked for.
 #[derive(Debug)]
