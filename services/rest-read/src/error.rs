@@ -1,34 +1,39 @@
-//! What the client is told when a get fails.
+//! Why a get, a list or an export fails, and what its client is told.
 
 use chassis::problem::{Code, Problem};
 
-use crate::config::ANSWER_BYTES_MAX;
+/// The most bytes of values in the reply to a get.
+pub(crate) const REPLY_VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Why a get has no answer. Nothing but [`LookupError::TooLarge`] is the client's doing; all but that and
-/// [`LookupError::Internal`] may work when tried again.
+/// The failure of a get, a list or an export. Only [`ReadError::TooLarge`] is a mistake of the client. A request may be tried
+/// again unless the failure is that or [`ReadError::Internal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LookupError {
+pub(crate) enum ReadError {
     #[error("the database cannot be reached")]
     Unavailable,
     #[error("more gets are waiting than can be answered in time")]
-    Overloaded,
+    TooManyGets,
+    #[error("more gets are waiting than can be answered in time")]
+    TooManyLists,
     #[error("{0} exports are under way, and no more are allowed at a time")]
-    ExportsMax(usize),
+    TooManyExports(usize),
     #[error(
-        "the values have {bytes} bytes together, at most {ANSWER_BYTES_MAX} are allowed: ask for fewer keys"
+        "the values have {bytes} bytes together, at most {REPLY_VALUES_BYTES_MAX} are allowed: ask for fewer keys"
     )]
     TooLarge { bytes: usize },
     #[error("internal error")]
     Internal,
 }
 
-impl From<LookupError> for Problem {
-    fn from(error: LookupError) -> Self {
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
         let code = match error {
-            LookupError::Unavailable => Code::Unavailable,
-            LookupError::Overloaded | LookupError::ExportsMax(_) => Code::Overloaded,
-            LookupError::TooLarge { .. } => Code::TooLarge,
-            LookupError::Internal => Code::Internal,
+            ReadError::Unavailable => Code::Unavailable,
+            ReadError::TooManyGets | ReadError::TooManyLists | ReadError::TooManyExports(_) => {
+                Code::Overloaded
+            }
+            ReadError::TooLarge { .. } => Code::TooLarge,
+            ReadError::Internal => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -1,4 +1,4 @@
-//! The queue of gets: what waits together is read by one SELECT.
+//! Gets: those that wait at the same time are read by one SELECT.
 
 pub(crate) mod health;
 mod queue;
@@ -14,79 +14,86 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::backlog::Charge;
-use crate::config::Limits;
-use crate::error::LookupError;
-use crate::gets::health::State;
-use crate::gets::queue::{GetSender, Inlet, queue};
+use crate::config::ReadLimits;
+use crate::error::ReadError;
+use crate::gets::health::Health;
+use crate::gets::queue::{GetQueue, GetSender, queue};
 use crate::gets::reader::ReadLoop;
-use crate::gets::select::{Answer, Ask, Read};
+use crate::gets::select::{Get, GetOutcome, GetResult};
 use crate::metrics::Metrics;
 
-/// Where gets are asked. When the last clone is dropped, the readers end.
+/// Accepts gets. The readers end when the last clone is dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Lookup {
+pub(crate) struct Gets {
     queue: GetSender,
-    state: Arc<State>,
+    queue_keys_max: usize,
     op_timeout: Duration,
-    _gone: Arc<DropGuard>,
+    health: Arc<Health>,
+    _closes: Arc<DropGuard>,
 }
 
-impl Lookup {
-    /// A lookup without readers, the end its gets come out of, and a token that is cancelled when it is gone.
-    pub(crate) fn new(limits: &Limits) -> (Self, Inlet, CancellationToken) {
-        let state = Arc::new(State::new(limits.backlog_bytes_max));
-        let (queue, inlet) = queue(limits, &state);
-        let gone = CancellationToken::new();
-        let guard = Arc::new(gone.clone().drop_guard());
-        let lookup = Self { queue, state, op_timeout: limits.op_timeout, _gone: guard };
-        (lookup, inlet, gone)
+impl Gets {
+    /// Gets without readers, the receiving end of their queue, and a token that is cancelled when the last clone is dropped.
+    pub(crate) fn new(limits: &ReadLimits) -> (Self, GetQueue, CancellationToken) {
+        let health = Arc::new(Health::new(limits.backlog_bytes_max));
+        let (sender, received) = queue(limits.select_keys_max, &health);
+        let closed = CancellationToken::new();
+        let gets = Self {
+            queue: sender,
+            queue_keys_max: limits.queue_keys_max,
+            op_timeout: limits.op_timeout,
+            health,
+            _closes: Arc::new(closed.clone().drop_guard()),
+        };
+        (gets, received, closed)
     }
 
-    /// A lookup with its readers on `tasks`. The database may be away: gets wait for it until their deadline.
-    pub(crate) fn start(store: &Store, limits: &Limits, tasks: &TaskTracker, metrics: &Metrics) -> Self {
-        let (lookup, inlet, gone) = Self::new(limits);
-        let inlet = Arc::new(tokio::sync::Mutex::new(inlet));
+    /// Gets whose readers run on `tasks`. The database may be unreachable: gets wait for it until their deadline.
+    pub(crate) fn start(store: &Store, limits: &ReadLimits, tasks: &TaskTracker, metrics: &Metrics) -> Self {
+        let (gets, queue, closed) = Self::new(limits);
+        let queue = Arc::new(tokio::sync::Mutex::new(queue));
         for _ in 0..limits.readers {
-            let (store, inlet, metrics) = (store.clone(), Arc::clone(&inlet), metrics.clone());
-            let state = Arc::clone(&lookup.state);
-            tasks.spawn(ReadLoop { store, inlet, state, metrics, gone: gone.clone() }.run());
+            let (store, queue, metrics) = (store.clone(), Arc::clone(&queue), metrics.clone());
+            let health = Arc::clone(&gets.health);
+            tasks.spawn(ReadLoop { store, queue, health, metrics, closed: closed.clone() }.run());
         }
-        lookup
+        gets
     }
 
-    /// Reads `keys`, distinct and at least one, by one SELECT that is sent after this call.
+    /// Reads `keys`, at least one and all distinct, by one SELECT that is sent after this call.
     ///
-    /// Answered within the timeout. Dropping the future takes the get back.
-    pub(crate) async fn get(&self, mut keys: Vec<Key>) -> Result<Answer, LookupError> {
+    /// Ends within the timeout of an operation. Dropping the future withdraws the get.
+    pub(crate) async fn get(&self, mut keys: Vec<Key>) -> Result<GetResult, ReadError> {
         let deadline = Instant::now() + self.op_timeout;
-        let mut charge = self.state.backlog.charge();
+        let mut charge = self.health.backlog.charge();
         loop {
-            let no_room = match self.read(keys, charge, deadline).await? {
-                Read::Answer(answer) => return Ok(answer),
-                Read::NoRoom(asked, no_room) => {
-                    keys = asked;
-                    no_room
+            let selects = self.health.selects();
+            self.health.enqueue(keys.len(), self.queue_keys_max)?;
+            let (reply, outcome) = oneshot::channel();
+            if !self.queue.send(Get::new(keys, charge, reply)) {
+                return Err(ReadError::Internal);
+            }
+            let outcome = match timeout_at(deadline, outcome).await {
+                Ok(Ok(outcome)) => outcome?,
+                Ok(Err(_)) => return Err(ReadError::Internal),
+                Err(_) => {
+                    return Err(self.health.late(selects, &self.health.backlog, ReadError::TooManyGets));
                 }
             };
-            let room = timeout_at(deadline, self.state.backlog.reserve(no_room.bytes)).await;
-            charge = room.map_err(|_| LookupError::Overloaded)?;
+            let bytes = match outcome {
+                GetOutcome::Done(result) => return Ok(result),
+                GetOutcome::NoRoom(unread, no_room) => {
+                    keys = unread;
+                    no_room.bytes
+                }
+            };
+            let reserved = timeout_at(deadline, self.health.backlog.reserve(bytes)).await;
+            charge = reserved.map_err(|_| ReadError::TooManyGets)?;
         }
     }
 
-    async fn read(&self, keys: Vec<Key>, charge: Charge, deadline: Instant) -> Result<Read, LookupError> {
-        let selects = self.state.selects();
-        let (reply, answer) = oneshot::channel();
-        self.queue.send(Ask::new(keys, charge, reply), &self.state)?;
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(_)) => Err(LookupError::Internal),
-            Err(_) => Err(self.state.late(selects, &self.state.backlog)),
-        }
-    }
-
-    pub(crate) fn state(&self) -> &Arc<State> {
-        &self.state
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP: the routes of the read side, the operations behind them, and the documents.
+//! HTTP: the routes of the read side, their operations, and the documents.
 
 pub(crate) mod api;
 mod bearer;
@@ -12,26 +12,25 @@ mod schema;
 use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
 
-use crate::http::api::{Api, service};
-use crate::http::documents::Page;
-use crate::http::fast_path::ENTRY;
+use crate::http::api::{Api, ENTRY, service};
+use crate::http::documents::Document;
 
-/// `/storage`, `/export`, the specification and the pages.
+/// `/storage`, `/export`, and the documents.
 pub(crate) fn app(api: Api) -> impl Endpoint<Output = Response> + 'static {
     let api = service(api);
-    let pages = Route::new()
-        .at("/", get(Page::console()))
-        .at("/docs", get(Page::html(&format!("<!doctype html>{}", api.swagger_ui_html()))))
-        .at("/openapi.json", get(Page::json(api.spec())));
-    App { api: api.into_endpoint(), entry: PathPattern(ENTRY.into()), pages }
+    let documents = Route::new()
+        .at("/", get(Document::console()))
+        .at("/docs", get(Document::html(&format!("<!doctype html>{}", api.swagger_ui_html()))))
+        .at("/openapi.json", get(Document::json(api.spec())));
+    App { api: api.into_endpoint(), entry: PathPattern(ENTRY.into()), documents }
 }
 
-/// The API beside the pages.
+/// The API and the documents.
 struct App {
     api: BoxEndpoint<'static>,
     /// [`ENTRY`].
     entry: PathPattern,
-    pages: Route,
+    documents: Route,
 }
 
 impl Endpoint for App {
@@ -40,14 +39,14 @@ impl Endpoint for App {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path();
         if !path.starts_with("/storage") && path != "/export" {
-            return self.pages.call(request).await;
+            return self.documents.call(request).await;
         }
         let is_entry = path.starts_with("/storage/");
         let mut result = self.api.call(request).await;
         if is_entry {
             match &mut result {
                 Ok(response) => response.set_data(self.entry.clone()),
-                // What has no route keeps having none.
+                // A request without a route is not given one.
                 Err(error) if error.data::<PathPattern>().is_some() => error.set_data(self.entry.clone()),
                 Err(_) => {}
             }

@@ -1,7 +1,6 @@
-//! The read side of Keywire: GET /storage/{key} answered with what was last committed.
+//! The read side of Keywire: answers GET /storage/{key} with the last committed value, and lists and exports entries.
 
 mod backlog;
-mod backoff;
 mod body;
 pub mod config;
 mod cursor;
@@ -18,7 +17,6 @@ mod pace;
 #[cfg(test)]
 mod trial;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::edge::fast_path::FastPath;
@@ -30,15 +28,15 @@ use opentelemetry::metrics::noop::NoopMeterProvider;
 use poem::{Endpoint, Response};
 use tokio_util::task::TaskTracker;
 
-use crate::config::Limits;
+use crate::config::ReadLimits;
 use crate::export::Exports;
-use crate::gets::Lookup;
+use crate::gets::Gets;
 use crate::http::api::{Api, service};
-use crate::http::fast_path::Entries;
+use crate::http::fast_path::EntryFastPath;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 
-/// The read side of a process: its connections and what its requests share.
+/// The read side of a process: its database connections, and the state that its requests share.
 #[derive(Debug)]
 pub struct Reads {
     api: Api,
@@ -46,34 +44,34 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Starts the readers. The database may be away: gets and lists wait for it until their deadline.
+    /// Starts the readers. The database may be unreachable: gets and lists wait for it until their deadline.
     #[must_use]
-    pub fn start(store: &Store, limits: &Limits, telemetry: &Telemetry) -> Self {
+    pub fn start(store: &Store, limits: &ReadLimits, telemetry: &Telemetry) -> Self {
         let (meter, tasks) = (telemetry.meter(), TaskTracker::new());
         let metrics = Metrics::new(&meter);
-        let lookup = Lookup::start(store, limits, &tasks, &metrics);
-        let lists = Lists::start(store, limits, lookup.state(), &tasks, &metrics);
+        let gets = Gets::start(store, limits, &tasks, &metrics);
+        let lists = Lists::start(store, limits, gets.health(), &tasks, &metrics);
         let exports = Exports::new(store, limits, &tasks, &metrics);
-        metrics::watch(&meter, lookup.state(), Arc::clone(lists.backlog()), exports.count());
-        Self { api: Api { lookup, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
+        metrics::observe(&meter, gets.health(), lists.unread(), exports.count());
+        Self { api: Api { gets, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
     }
 }
 
 impl Service for Reads {
-    /// `/storage`, `/export`, the specification and the pages.
+    /// `/storage`, `/export`, the specification and the pages for browsers.
     fn app(&self) -> impl Endpoint<Output = Response> + 'static {
         http::app(self.api.clone())
     }
 
     /// Plain gets of one key, with two fifths fewer instructions.
     fn fast_path(&self) -> impl FastPath {
-        Entries(self.api.clone())
+        EntryFastPath(self.api.clone())
     }
 
-    /// Ready if there is a connection to read with.
+    /// Ready while a reader has a connection.
     fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
-        let state = self.api.lookup.state().clone();
-        move || state.ready()
+        let health = self.api.gets.health().clone();
+        move || health.ready()
     }
 
     /// Waits until the app is dropped, then closes the database connections.
@@ -87,7 +85,7 @@ impl Service for Reads {
 /// The `OpenAPI` specification of the read side, pretty-printed.
 #[must_use]
 pub fn specification() -> String {
-    let nothing = Limits {
+    let nothing = ReadLimits {
         readers: 0,
         select_keys_max: 0,
         queue_keys_max: 0,
@@ -99,15 +97,15 @@ pub fn specification() -> String {
         exports_max: 0,
     };
     let (tasks, meter) = (TaskTracker::new(), NoopMeterProvider::new().meter("none"));
-    let (lookup, ..) = Lookup::new(&nothing);
-    let (lists, _) = Lists::new(&nothing, lookup.state());
+    let (gets, ..) = Gets::new(&nothing);
+    let (lists, _) = Lists::new(&nothing, gets.health());
     let exports = Exports::new(&nowhere(), &nothing, &tasks, &Metrics::new(&meter));
-    service(Api { lookup, lists, exports, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
+    service(Api { gets, lists, exports, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
 }
 
-/// A store for an API that is described and never called.
+/// The store of an API that is only described and never called.
 fn nowhere() -> Store {
-    Store::new("sqlite://nowhere", None, false).expect("it names a file, which is never opened")
+    Store::new("sqlite://nowhere", None, false).expect("the URL is valid, and its file is never opened")
 }
 
 #[cfg(test)]

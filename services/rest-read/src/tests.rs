@@ -1,4 +1,4 @@
-//! The routes as a client sees them, without a network between.
+//! The routes as a client sees them, without a network.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl Client {
     }
 }
 
-/// Whether `target` is one key, asked for without a condition.
+/// Whether the request is a get of one key without a condition.
 fn is_on_fast_path(target: &str, headers: &HeaderMap) -> bool {
     let key = target.strip_prefix("/storage/").unwrap_or_default();
     !key.is_empty() && !key.contains('/') && headers.is_empty()
@@ -267,7 +267,7 @@ async fn metrics_name_the_route_and_never_the_key() {
         "keywire_lists_backlog_bytes 0",
         "keywire_lookup_depth 0",
         "keywire_lookup_readers ",
-        r#"db_client_operation_duration_seconds_count{db_operation_name="select",db_system_name="sqlite",outcome="ok"} 5"#, // two of the three gets went both ways
+        r#"db_client_operation_duration_seconds_count{db_operation_name="select",db_system_name="sqlite",outcome="ok"} 5"#, // two of the three gets were sent both ways
         r#"db_client_operation_duration_seconds_count{db_operation_name="scan",db_system_name="sqlite",outcome="ok"} 2"#,
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");

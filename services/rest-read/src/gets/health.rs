@@ -1,27 +1,38 @@
-//! What gets and readers know of each other, and what follows from it: is the service ready, and why is a get refused?
+//! The state of the read side: what readiness, the reasons of refusals and the gauges are read from.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use db::Error;
+use tokio::time::sleep;
 
 use crate::backlog::Backlog;
-use crate::error::LookupError;
+use crate::error::ReadError;
 
-/// What a lookup and its readers know of each other. Outlives neither.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Counters that gets, lists and their readers share.
 #[derive(Debug)]
-pub(crate) struct State {
-    /// Keys in the queue.
+pub(crate) struct Health {
+    /// Keys in the queue of gets.
     waiting: AtomicUsize,
     /// Readers that have a connection.
     connected: AtomicUsize,
     /// SELECTs that succeeded, those of lists included.
     selects: AtomicU64,
-    /// Found values not written yet.
+    /// Replies to gets that are not written to their clients yet.
     pub(crate) backlog: Arc<Backlog>,
-    /// Why a reader last had no connection.
+    /// The last error of a reader.
     trouble: Mutex<String>,
 }
 
-impl State {
+/// Failures in a row on one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(u32);
+
+impl Health {
     pub(crate) fn new(backlog_bytes_max: usize) -> Self {
         Self {
             waiting: AtomicUsize::new(0),
@@ -32,21 +43,22 @@ impl State {
         }
     }
 
-    /// Keys in the queue.
+    /// Keys in the queue of gets.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Counts `keys` that enter the queue, if no more than `keys_max` are in it then. Whether they fit.
-    pub(crate) fn enqueue(&self, keys: usize, keys_max: usize) -> bool {
-        let fits = self.waiting.fetch_add(keys, Ordering::Relaxed) + keys <= keys_max;
-        if !fits {
+    /// Counts `keys` that enter the queue of gets. An error if more than `keys_max` would be in it.
+    pub(crate) fn enqueue(&self, keys: usize, keys_max: usize) -> Result<(), ReadError> {
+        let waiting = self.waiting.fetch_add(keys, Ordering::Relaxed);
+        if waiting + keys > keys_max {
             self.dequeue(keys);
+            return Err(self.full(ReadError::TooManyGets));
         }
-        fits
+        Ok(())
     }
 
-    /// Counts `keys` that leave the queue.
+    /// Counts `keys` that leave the queue of gets.
     pub(crate) fn dequeue(&self, keys: usize) {
         self.waiting.fetch_sub(keys, Ordering::Relaxed);
     }
@@ -60,7 +72,7 @@ impl State {
         self.connected() > 0
     }
 
-    /// Whether gets can be answered; if not, why.
+    /// Whether gets can be answered; the error says why not.
     pub(crate) fn ready(&self) -> Result<(), String> {
         if self.is_connected() {
             return Ok(());
@@ -74,29 +86,31 @@ impl State {
         self.selects.load(Ordering::Relaxed)
     }
 
-    /// Why there is no room in a queue.
-    pub(crate) fn full(&self) -> LookupError {
-        if self.is_connected() { LookupError::Overloaded } else { LookupError::Unavailable }
+    /// Why a queue is full: `overloaded`, or the database is unreachable.
+    pub(crate) fn full(&self, overloaded: ReadError) -> ReadError {
+        if self.is_connected() { overloaded } else { ReadError::Unavailable }
     }
 
-    /// Why what was asked was not answered by its deadline; `selects` is the count when it was asked, `backlog` what it
-    /// waited for.
-    pub(crate) fn late(&self, selects: u64, backlog: &Backlog) -> LookupError {
+    /// Why a request missed its deadline: `overloaded`, or the database is unreachable. `selects` is the count of SELECTs when
+    /// the request arrived, `backlog` the one that the request waited for.
+    pub(crate) fn late(&self, selects: u64, backlog: &Backlog, overloaded: ReadError) -> ReadError {
         let works = self.selects() != selects || backlog.is_full();
-        if self.is_connected() && works { LookupError::Overloaded } else { LookupError::Unavailable }
+        if works { self.full(overloaded) } else { ReadError::Unavailable }
     }
 
+    /// Counts a SELECT that succeeded.
     pub(crate) fn selected(&self) {
         self.selects.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Remembers the error of a reader.
     pub(crate) fn troubled(&self, why: String) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Counts a connection for as long as the guard lives.
     pub(crate) fn connection(self: &Arc<Self>) -> impl Drop + use<> {
-        struct Connected(Arc<State>);
+        struct Connected(Arc<Health>);
         impl Drop for Connected {
             fn drop(&mut self) {
                 self.0.connected.fetch_sub(1, Ordering::Relaxed);
@@ -104,5 +118,47 @@ impl State {
         }
         self.connected.fetch_add(1, Ordering::Relaxed);
         Connected(Arc::clone(self))
+    }
+}
+
+impl Failures {
+    /// Waits before the next attempt. A lost connection is opened again at once; after that the pause doubles.
+    pub(crate) async fn pause(&self) {
+        sleep(backoff(self.0)).await;
+    }
+
+    /// Counts and logs a failure to `act` ("read", "list"). Only the first failure in a row is a warning.
+    pub(crate) fn add(&mut self, act: &str, error: &Error) {
+        self.0 = self.0.saturating_add(1);
+        match error {
+            Error::Internal(_) => tracing::error!(%error, "cannot {act}"),
+            Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_) => match self.0 {
+                1 => tracing::warn!(%error, "cannot {act}, trying again"),
+                failures => tracing::debug!(%error, failures, "still cannot {act}"),
+            },
+        }
+    }
+
+    /// An attempt succeeded.
+    pub(crate) fn clear(&mut self) {
+        self.0 = 0;
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => BACKOFF_MIN.saturating_mul(1 << (more - 2).min(10)).min(BACKOFF_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_to_a_second() {
+        let millis = [0, 1, 2, 3, 4, 7, 40, u32::MAX].map(|failures| backoff(failures).as_millis());
+        assert_eq!(millis, [0, 0, 50, 100, 200, 1000, 1000, 1000]);
     }
 }

@@ -1,98 +1,92 @@
-//! The queue of gets: which of them go into the next SELECT.
+//! The queue of gets: chooses the gets of the next SELECT.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::config::Limits;
-use crate::error::LookupError;
-use crate::gets::health::State;
-use crate::gets::select::Ask;
+use crate::gets::health::Health;
+use crate::gets::select::Get;
 
 /// The sending end of the queue.
 #[derive(Debug, Clone)]
 pub(crate) struct GetSender {
     /// Gets of one key.
-    single: mpsc::UnboundedSender<Ask>,
-    /// Gets of more, which would keep those of one waiting.
-    many: mpsc::UnboundedSender<Ask>,
-    keys_max: usize,
+    single: mpsc::UnboundedSender<Get>,
+    /// Gets of several keys. In one channel they would keep single gets waiting.
+    multi: mpsc::UnboundedSender<Get>,
 }
 
-/// The receiving end of the queue, shared by the readers.
+/// The receiving end of the queue.
 #[derive(Debug)]
-pub(crate) struct Inlet {
-    single: mpsc::UnboundedReceiver<Ask>,
-    many: mpsc::UnboundedReceiver<Ask>,
-    /// Taken from the queue, but for the next SELECT.
-    next: Option<Ask>,
-    state: Arc<State>,
+pub(crate) struct GetQueue {
+    single: mpsc::UnboundedReceiver<Get>,
+    multi: mpsc::UnboundedReceiver<Get>,
+    /// Received, but did not fit the last SELECT.
+    next: Option<Get>,
+    health: Arc<Health>,
     select_keys_max: usize,
 }
 
-/// The two ends of a queue. `state` counts the keys in it.
-pub(crate) fn queue(limits: &Limits, state: &Arc<State>) -> (GetSender, Inlet) {
-    let ((single, singles), (many, manies)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let sender = GetSender { single, many, keys_max: limits.queue_keys_max };
-    let (state, select_keys_max) = (Arc::clone(state), limits.select_keys_max);
-    (sender, Inlet { single: singles, many: manies, next: None, state, select_keys_max })
+/// The receiving end as the readers share it: the reader that has locked it waits for the next get.
+pub(crate) type SharedGetQueue = Arc<tokio::sync::Mutex<GetQueue>>;
+
+/// Both ends of a queue of gets that are counted in `health`. A SELECT has at most `select_keys_max` keys.
+pub(crate) fn queue(select_keys_max: usize, health: &Arc<Health>) -> (GetSender, GetQueue) {
+    let ((single, singles), (multi, multis)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let health = Arc::clone(health);
+    let queue = GetQueue { single: singles, multi: multis, next: None, health, select_keys_max };
+    (GetSender { single, multi }, queue)
 }
 
 impl GetSender {
-    /// Queues `ask`, unless the queue is full.
-    pub(crate) fn send(&self, ask: Ask, state: &State) -> Result<(), LookupError> {
-        if !state.enqueue(ask.len(), self.keys_max) {
-            return Err(state.full());
-        }
-        let queue = if ask.len() == 1 { &self.single } else { &self.many };
-        queue.send(ask).map_err(|_| LookupError::Internal)
+    /// Queues `get`, which was counted before. False if all readers have ended.
+    pub(crate) fn send(&self, get: Get) -> bool {
+        let channel = if get.len() == 1 { &self.single } else { &self.multi };
+        channel.send(get).is_ok()
     }
 }
 
-impl Inlet {
-    /// Waits for a get and takes what waits with it, as much as fits one SELECT; none once the lookup is gone.
+impl GetQueue {
+    /// Waits for a get, and takes with it as many waiting gets as fit one SELECT. `None` once all senders are dropped.
     ///
-    /// It may be none but abandoned gets, so the list may be empty. Dropping the future loses nothing.
-    pub(crate) async fn take(&mut self) -> Option<Vec<Ask>> {
+    /// Abandoned gets are left out, so there may be no get at all. Dropping the future loses no get.
+    pub(crate) async fn take(&mut self) -> Option<Vec<Get>> {
         if self.next.is_none() {
             self.next = tokio::select! {
                 biased;
-                Some(ask) = self.single.recv() => Some(ask),
-                Some(ask) = self.many.recv() => Some(ask),
+                Some(get) = self.single.recv() => Some(get),
+                Some(get) = self.multi.recv() => Some(get),
                 else => return None,
             };
         }
-        self.state.backlog.room().await;
-        // The first get wakes its reader before connections that are just as ready have been looked at: they go
-        // first. A lone get loses nothing, since there is nobody to wait for.
+        self.health.backlog.room().await;
+        // The first get wakes its reader before the runtime has polled the other connections that are ready. They go first, so
+        // that their gets join this SELECT. A lone get loses nothing by it.
         tokio::task::yield_now().await;
-        let keys_max = self.select_keys_max.min(self.state.backlog.keys_advised());
-        let (mut asks, mut keys) = (Vec::new(), 0);
-        while let Some(ask) = self.next(keys < keys_max / 2) {
-            if keys > 0 && keys + ask.len() > keys_max {
-                self.next = Some(ask);
+        let keys_max = self.select_keys_max.min(self.health.backlog.keys_advised());
+        let (mut gets, mut keys) = (Vec::new(), 0);
+        while let Some(get) = self.next(keys < keys_max / 2) {
+            if keys > 0 && keys + get.len() > keys_max {
+                self.next = Some(get);
                 break;
             }
-            self.state.dequeue(ask.len());
-            if ask.is_abandoned() {
+            self.health.dequeue(get.len());
+            if get.is_abandoned() {
                 continue;
             }
-            keys += ask.len();
-            asks.push(ask);
+            keys += get.len();
+            gets.push(get);
             if keys >= keys_max {
                 break;
             }
         }
-        Some(asks)
+        Some(gets)
     }
 
-    /// The next get that waits: what had no room before, then single ones or larger ones.
-    fn next(&mut self, single_first: bool) -> Option<Ask> {
-        let Self { single, many, next, .. } = self;
-        let (first, second) = if single_first { (single, many) } else { (many, single) };
+    /// The next waiting get: first the one that did not fit the last SELECT, then single or multi-key gets first.
+    fn next(&mut self, single_first: bool) -> Option<Get> {
+        let Self { single, multi, next, .. } = self;
+        let (first, second) = if single_first { (single, multi) } else { (multi, single) };
         next.take().or_else(|| first.try_recv().ok()).or_else(|| second.try_recv().ok())
     }
 }
-
-/// The inlet as readers share it: whose turn it is waits for the next get.
-pub(crate) type SharedInlet = Arc<tokio::sync::Mutex<Inlet>>;

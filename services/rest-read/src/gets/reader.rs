@@ -1,4 +1,4 @@
-//! One connection for reads: connect, take what waits, send one SELECT, answer each row as it comes.
+//! A connection for gets: takes the waiting gets, sends one SELECT, and answers each row as it comes.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,72 +6,70 @@ use std::time::Duration;
 
 use db::{Error, Key, Reader, Store};
 use tokio::sync::MutexGuard;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::backoff;
-use crate::gets::health::State;
-use crate::gets::queue::{Inlet, SharedInlet};
-use crate::gets::select::{Ask, Batch};
+use crate::gets::health::{Failures, Health};
+use crate::gets::queue::{GetQueue, SharedGetQueue};
+use crate::gets::select::{Get, Select};
 use crate::metrics::Metrics;
 
-/// How long a connection may be idle before it is asked whether it still works: readiness must not be a guess,
-/// and servers and firewalls close what is silent.
+/// How long a connection may be idle before a SELECT checks it: readiness must not be a guess, and servers and firewalls
+/// close silent connections.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a SELECT keeps the other readers from taking what comes meanwhile, so that it goes out together in the next. It
-/// takes longer only where pages come from a disk, values are large or the database has fallen silent.
-const HOLD_BACK: Duration = Duration::from_millis(2);
+/// How long a reader keeps the queue locked during its SELECT, so that the gets that arrive meanwhile share the next one. A
+/// SELECT takes longer only where pages come from a disk, values are large or the database does not answer.
+const LOCKED_MAX: Duration = Duration::from_millis(2);
 /// A SELECT of keys in memory takes less than this and [`QUICK_PER_KEY`] for each key, on two busy cores.
 const QUICK: Duration = Duration::from_micros(200);
 const QUICK_PER_KEY: Duration = Duration::from_micros(40);
 
-/// A task that reads for as long as its lookup exists. It owns its connection, so no SELECT is dropped half-way.
+/// A task that reads until the queue of gets is closed. It owns its connection, so no SELECT is dropped half-way.
 #[derive(Debug)]
 pub(crate) struct ReadLoop {
     pub(crate) store: Store,
-    pub(crate) inlet: SharedInlet,
-    pub(crate) state: Arc<State>,
+    pub(crate) queue: SharedGetQueue,
+    pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
-    /// Cancelled when nobody can ask any more.
-    pub(crate) gone: CancellationToken,
+    /// Cancelled when no more gets can come.
+    pub(crate) closed: CancellationToken,
 }
 
-/// The right to take gets: kept from SELECT to SELECT, because a reader that goes on wakes nobody.
+/// The lock of the queue. A reader keeps it from SELECT to SELECT, because a reader that continues wakes no other.
 #[derive(Default)]
-struct Turn<'a> {
-    inlet: Option<MutexGuard<'a, Inlet>>,
-    /// The last SELECT was not quick, so the next is sent beside those of others: pages come from a disk.
-    shared: bool,
+struct QueueLock<'a> {
+    guard: Option<MutexGuard<'a, GetQueue>>,
+    /// The last SELECT was slow, so pages come from a disk: the next one is sent beside those of other readers.
+    is_shared: bool,
 }
 
-/// How a connection ended.
-enum End {
-    /// The lookup is gone.
-    Done,
-    /// It failed; these gets still wait for an answer.
-    Lost(Vec<Ask>),
+/// Why a reader stops using a connection.
+enum ConnectionEnd {
+    /// The queue of gets is closed.
+    Closed,
+    /// The connection failed. These gets still wait for a reply.
+    Failed(Vec<Get>),
 }
 
 impl ReadLoop {
     pub(crate) async fn run(self) {
-        let mut asks = Vec::new();
-        let mut failures = 0;
-        let gone = self.gone.clone();
-        // Connecting is the bulk of this future: boxed, it takes no memory in between.
-        while let Some(reader) = gone.run_until_cancelled(Box::pin(self.connect(&mut failures))).await {
-            let connected = self.state.connection();
-            match self.read(reader, asks, &mut failures).await {
-                End::Done => return,
-                End::Lost(lost) => asks = lost,
+        let (mut gets, mut failures) = (Vec::new(), Failures::default());
+        let closed = self.closed.clone();
+        // Connecting is the bulk of this future: boxed, it takes no memory afterwards.
+        while let Some(reader) = closed.run_until_cancelled(Box::pin(self.connect(&mut failures))).await {
+            let connected = self.health.connection();
+            match self.read(reader, gets, &mut failures).await {
+                ConnectionEnd::Closed => return,
+                ConnectionEnd::Failed(unanswered) => gets = unanswered,
             }
             drop(connected);
         }
     }
 
-    /// Tries until there is a connection, the first time at once and then ever more slowly.
-    async fn connect(&self, failures: &mut u32) -> Reader {
+    /// Tries until there is a connection.
+    async fn connect(&self, failures: &mut Failures) -> Reader {
         loop {
-            sleep(backoff(*failures)).await;
+            failures.pause().await;
             match self.store.reader().await {
                 Ok(reader) => {
                     tracing::info!("database connected");
@@ -82,95 +80,90 @@ impl ReadLoop {
         }
     }
 
-    /// Reads on one connection until it fails or the lookup is gone; `asks` first.
-    async fn read(&self, mut reader: Reader, mut asks: Vec<Ask>, failures: &mut u32) -> End {
-        let mut turn = Turn::default();
+    /// Reads on one connection until it fails or the queue is closed; `gets` first.
+    async fn read(&self, mut reader: Reader, mut gets: Vec<Get>, failures: &mut Failures) -> ConnectionEnd {
+        let mut lock = QueueLock::default();
         loop {
-            asks.retain(|ask| !ask.is_abandoned());
-            if asks.is_empty() {
-                match timeout(IDLE, self.take(&mut turn)).await {
+            gets.retain(|get| !get.is_abandoned());
+            if gets.is_empty() {
+                match timeout(IDLE, self.take(&mut lock)).await {
                     Ok(Some(taken)) if taken.is_empty() => continue,
-                    Ok(Some(taken)) => asks = taken,
-                    Ok(None) => return End::Done,
+                    Ok(Some(taken)) => gets = taken,
+                    Ok(None) => return ConnectionEnd::Closed,
                     Err(_) => {}
                 }
             }
-            let asked = std::mem::take(&mut asks);
-            if let Err(lost) = self.select(&mut reader, asked, &mut turn, failures).await {
-                return End::Lost(lost);
+            let sent = std::mem::take(&mut gets);
+            if let Err(unanswered) = self.select(&mut reader, sent, &mut lock, failures).await {
+                return ConnectionEnd::Failed(unanswered);
             }
         }
     }
 
-    /// Waits for its turn, unless it has it, and takes the gets of the next SELECT; none once the lookup is gone.
-    async fn take<'a>(&'a self, turn: &mut Turn<'a>) -> Option<Vec<Ask>> {
-        let inlet = match &mut turn.inlet {
-            Some(inlet) => inlet,
-            none => none.insert(self.inlet.lock().await),
+    /// Locks the queue, unless this reader has locked it already, and takes the gets of the next SELECT. `None` once the queue
+    /// is closed.
+    async fn take<'a>(&'a self, lock: &mut QueueLock<'a>) -> Option<Vec<Get>> {
+        let queue = match &mut lock.guard {
+            Some(guard) => guard,
+            none => none.insert(self.queue.lock().await),
         };
-        inlet.take().await
+        queue.take().await
     }
 
-    /// Sends one SELECT for `asks` (for nobody, if there are none) and answers them. The turn passes to another reader when it
-    /// takes long. `Err` is who still waits for an answer when the connection failed.
+    /// Sends one SELECT for `gets` and answers them; without gets it only checks the connection. Unlocks the queue if the SELECT
+    /// takes long. The error is the gets that still wait for a reply when the connection has failed.
     async fn select(
         &self,
         reader: &mut Reader,
-        asks: Vec<Ask>,
-        turn: &mut Turn<'_>,
-        failures: &mut u32,
-    ) -> Result<(), Vec<Ask>> {
+        gets: Vec<Get>,
+        lock: &mut QueueLock<'_>,
+        failures: &mut Failures,
+    ) -> Result<(), Vec<Get>> {
         let sent = Instant::now();
-        let count = asks.len();
-        let (mut keys, mut batch) = Batch::new(asks, Arc::clone(&self.state.backlog));
+        let count = gets.len();
+        let (mut keys, mut select) = Select::new(gets, Arc::clone(&self.health.backlog));
         if keys.is_empty() {
             keys.push(probe());
         }
-        if turn.shared {
-            turn.inlet = None;
+        if lock.is_shared {
+            lock.guard = None;
         }
         let result = {
-            let mut read = pin!(reader.get(&keys, |entry| batch.row(&keys, entry)));
-            if let Ok(result) = timeout(HOLD_BACK, &mut read).await {
+            let mut read = pin!(reader.get(&keys, |entry| select.row(&keys, entry)));
+            if let Ok(result) = timeout(LOCKED_MAX, &mut read).await {
                 result
             } else {
-                turn.inlet = None;
+                lock.guard = None;
                 read.await
             }
         };
         let took = sent.elapsed();
         let key_count = u32::try_from(keys.len()).expect("a SELECT has 128 keys at most");
-        turn.shared = took > QUICK + QUICK_PER_KEY.saturating_mul(key_count);
+        lock.is_shared = took > QUICK + QUICK_PER_KEY.saturating_mul(key_count);
         self.metrics.select(self.store.system(), count, took, result.is_ok());
         let Err(error) = result else {
-            self.state.selected();
-            *failures = 0;
-            batch.finish();
+            self.health.selected();
+            failures.clear();
+            select.finish();
             return Ok(());
         };
         self.failed(failures, &error);
         match error {
-            Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_) => Err(batch.retry()),
+            Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_) => Err(select.retry()),
             Error::Internal(_) => {
-                batch.fail();
+                select.fail();
                 Err(Vec::new())
             }
         }
     }
 
-    fn failed(&self, failures: &mut u32, error: &Error) {
-        *failures = failures.saturating_add(1);
-        self.state.troubled(error.to_string());
-        match error {
-            Error::Internal(_) => tracing::error!(%error, "cannot read"),
-            // Said once, not with every attempt.
-            _ if *failures == 1 => tracing::warn!(%error, "cannot read, trying again"),
-            _ => tracing::debug!(%error, failures, "still cannot read"),
-        }
+    fn failed(&self, failures: &mut Failures, error: &Error) {
+        self.health.troubled(error.to_string());
+        failures.add("read", error);
     }
 }
 
-/// A key to ask for when only the connection is in question. Whether it exists makes no difference.
+/// The key that checks a connection. It makes no difference whether the key exists.
 fn probe() -> Key {
-    Key::new("probe".to_owned(), usize::MAX).expect("short, and not empty")
+    Key::new("probe".to_owned(), usize::MAX).expect("the key is short and not empty")
 }

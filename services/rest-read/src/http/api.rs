@@ -1,4 +1,4 @@
-//! The operations of the read side, and the specification that is made of them.
+//! The operations of the read side. The `OpenAPI` specification is generated from them.
 
 use std::sync::Arc;
 
@@ -12,62 +12,63 @@ use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, OpenApiService};
 
 use crate::body;
-use crate::error::LookupError;
 use crate::export::Exports;
-use crate::gets::Lookup;
+use crate::gets::Gets;
 use crate::http::bearer::Bearer;
-use crate::http::parameters::once::{After, Limit, Once, Prefix, only};
-use crate::http::parameters::{IfNoneMatch, KeyText, KeyTexts};
+use crate::http::parameters::{After, IfNoneMatch, KeyText, KeyTexts, Limit, Once, Prefix, only};
 use crate::http::reply::{
-    EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, Refused, quoted,
+    EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, ProblemReply,
+    quoted,
 };
 use crate::lists::Lists;
-use crate::lists::page::ITEMS_DEFAULT;
 
 const DESCRIPTION: &str = "\
-Reads what was written over the WebSocket at `/ws/storage/`: one text message `{\"key\":\"hello\",\"value\":\"world\"}` \
-is one write. A GET that starts after the reply to a write arrived sees that write or a later one.
+Reads what was written over the WebSocket at `/ws/storage/`, where each text message like \
+`{\"key\":\"hello\",\"value\":\"world\"}` is one write. A GET that starts after the reply to a write has arrived returns that \
+write or a later one.
 
-Keys and values are exact UTF-8, byte for byte. HEAD is answered like GET, without the body; any other method is a 405 \
-with `Allow`. Every error is \
-`{\"message\":…,\"status\":…,\"code\":…}`; programs go by `code`.";
+Keys and values are exact UTF-8, byte for byte. HEAD is answered like GET, without the body. Any other method is a 405 \
+with `Allow`. Every error is `{\"message\":…,\"status\":…,\"code\":…}`; programs should rely on `code`.";
 
-/// The read side's operations.
+/// The pattern of the path of one key in telemetry. The specification generator would name its parameter `param0`.
+pub(crate) const ENTRY: &str = "/storage/{key}";
+
+/// What the operations need.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    pub(crate) lookup: Lookup,
+    pub(crate) gets: Gets,
     pub(crate) lists: Lists,
     pub(crate) exports: Exports,
     pub(crate) key_bytes_max: usize,
 }
 
 impl Api {
-    /// Reads one key for the client `peer`; `known` says whether it has the revision that is found.
+    /// Reads one key for the client `peer`. `known` tells whether the client has the revision that is found.
     pub(crate) async fn read(
         &self,
-        key: KeyText,
+        key: String,
         peer: Option<&Arc<Peer>>,
         known: impl Fn(Rev) -> bool,
     ) -> Result<EntryReply, Problem> {
-        let key = key.key(self.key_bytes_max)?;
-        let mut answer = self.lookup.get(vec![key]).await?;
-        let Some(entry) = answer.found.pop().expect("a get of one key has one place") else {
-            return Ok(EntryReply::Missing(MissingBody(body::missing(&answer.keys[0]))));
+        let key = KeyText(key).key(self.key_bytes_max)?;
+        let mut result = self.gets.get(vec![key]).await?;
+        let Some(entry) = result.found.pop().expect("a get of one key has one result") else {
+            return Ok(EntryReply::Missing(MissingBody(body::missing(&result.keys[0]))));
         };
         let rev = entry.rev;
         if known(rev) {
             return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
         }
-        let json = answer.charge.attach(body::entry(&entry), peer);
+        let json = result.charge.attach(body::entry(&entry), peer);
         Ok(EntryReply::Found(EntryBody { rev, json }))
     }
 
     async fn read_all(&self, keys: KeyTexts, peer: Option<&Arc<Peer>>) -> Result<Bytes, Problem> {
-        let answer = self.lookup.get(keys.keys(self.key_bytes_max)?).await?;
-        assert_eq!(answer.found.len(), answer.keys.len(), "every key has its place in the answer");
-        let missing = answer.keys.iter().zip(&answer.found).filter(|(_, found)| found.is_none());
-        let json = body::entries(answer.found.iter().flatten(), missing.map(|(key, _)| key));
-        Ok(answer.charge.attach(json, peer))
+        let result = self.gets.get(keys.keys(self.key_bytes_max)?).await?;
+        assert_eq!(result.found.len(), result.keys.len(), "a get has one result for each key");
+        let missing = result.keys.iter().zip(&result.found).filter(|(_, found)| found.is_none());
+        let json = body::entries(result.found.iter().flatten(), missing.map(|(key, _)| key));
+        Ok(result.charge.attach(json, peer))
     }
 }
 
@@ -80,62 +81,61 @@ impl Api {
         Bearer(caller): Bearer,
         /// The key, percent-encoded: 1 to 512 bytes of UTF-8. `a/b` is `a%2Fb`
         key: Path<KeyText>,
-        /// Revisions the client has: a list of entity tags, or `*`
+        /// Revisions that the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
-    ) -> Result<EntryReply, Refused> {
+    ) -> Result<EntryReply, ProblemReply> {
         caller.may_read(key.0.as_str())?;
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
-        Ok(self.read(key.0, caller.peer(), known).await?)
+        Ok(self.read(key.0.0, caller.peer(), known).await?)
     }
 
-    /// What reading one key would bring, without its body
+    /// Read one key, without the body
     #[oai(path = "/storage/:key", method = "head", operation_id = "headEntry")]
     async fn entry_head(
         &self,
         Bearer(caller): Bearer,
         /// The key, percent-encoded: 1 to 512 bytes of UTF-8
         key: Path<KeyText>,
-        /// Revisions the client has: a list of entity tags, or `*`
+        /// Revisions that the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
-    ) -> Result<EntryReply, Refused> {
+    ) -> Result<EntryReply, ProblemReply> {
         self.entry(Bearer(caller), key, if_none_match).await
     }
 
-    /// Read several keys, or list them
+    /// Read several keys, or list keys
     ///
-    /// With `key`: all of these keys by one SELECT. A key asked twice counts once. This is also the way to keys that URL
-    /// parsers mangle in a path, such as `.` and `..`.
+    /// With `key`: reads all these keys by one SELECT. A repeated key counts once. Also reads keys that URL parsers change in a
+    /// path, such as `.` and `..`.
     ///
-    /// Without `key`: the keys that begin with `prefix`, in byte order, a page at a time, each page as the store was at one
-    /// instant. A page ends at `limit`, before an item that would take its values past 4 MiB, or after 10,000 rows, deleted
-    /// and expired ones included: it may hold fewer items than `limit`, even none. The list goes on with `next` as `after`
-    /// until `next` is null.
+    /// Without `key`: lists the keys that begin with `prefix` in byte order, page by page. Each page shows the store as it was at
+    /// one instant. A page ends at `limit` items, before an item that would take its values past 4 MiB, or after 10,000 rows,
+    /// including deleted and expired ones. So it may hold fewer items than `limit`, even none. To read the whole list, send `next`
+    /// as `after` of the next request until `next` is null.
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,
         Bearer(caller): Bearer,
         request: &Request,
-        /// The keys, 1 to 100 distinct ones, each as a parameter of its own; then without `prefix`, `limit` and `after`
+        /// 1 to 100 distinct keys, each in its own parameter. Excludes `prefix`, `limit` and `after`
         key: KeyTexts,
-        /// What the keys of the list begin with; all keys if not given
+        /// Lists the keys that begin with this prefix. Default: all keys
         prefix: Once<Prefix>,
-        /// The most items of the page
+        /// The most items of a page
         limit: Once<Limit>,
-        /// Where the list goes on: `next` of the page before, which had the same prefix
+        /// Continues a list: the `next` of the previous page, which had the same prefix
         after: Once<After>,
-    ) -> Result<EntriesReply, Refused> {
+    ) -> Result<EntriesReply, ProblemReply> {
         only(request, &["key", "prefix", "limit", "after"])?;
         if key.is_empty() {
-            let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
+            let Prefix(prefix) = prefix.0.unwrap_or_default();
             caller.may_read(&prefix)?;
             let range = Range::new(prefix);
             let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
-            let items_max = limit.0.map_or(ITEMS_DEFAULT, |Limit(items)| items);
-            return Ok(EntriesReply::Found(EntriesBody(
-                self.lists.page(range, items_max, caller.peer()).await?,
-            )));
+            let Limit(items_max) = limit.0.unwrap_or_default();
+            let page = self.lists.page(range, items_max, caller.peer()).await.map_err(Problem::from)?;
+            return Ok(EntriesReply::Found(EntriesBody(page)));
         }
         if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
             let message = "key goes without prefix, limit and after: ask for keys or for a list";
@@ -148,33 +148,28 @@ impl Api {
 
     /// Export
     ///
-    /// All keys that begin with `prefix`, in byte order, as the store was at one instant: one write a line, as it can be sent
-    /// over the WebSocket, with `expires_at` where there is one. The body has no length. If it cannot be completed it is
-    /// broken off: without the last chunk it is incomplete. A client that takes nothing for 10 s is given up.
+    /// All entries whose keys begin with `prefix`, in byte order, as the store was at one instant. Each line is a write message
+    /// for the WebSocket, with `expires_at` if the entry expires. The body has no Content-Length. An export that fails breaks
+    /// the body off, so a body without its last chunk is incomplete. A client that reads nothing for 10 s is disconnected.
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(
         &self,
         Bearer(caller): Bearer,
         request: &Request,
-        /// What the keys begin with; all keys if not given
+        /// Exports the keys that begin with this prefix. Default: all keys
         prefix: Once<Prefix>,
-    ) -> Result<ExportReply, Refused> {
+    ) -> Result<ExportReply, ProblemReply> {
         only(request, &["prefix"])?;
-        let prefix = prefix.0.map_or_else(String::new, |Prefix(prefix)| prefix);
+        let Prefix(prefix) = prefix.0.unwrap_or_default();
         caller.may_read(&prefix)?;
-        // Before 1.1 there are no chunks.
-        let only_breaks = caller.peer().filter(|_| request.version() < Version::HTTP_11).cloned();
-        Ok(ExportReply::Begun(ExportBody(self.exports.start(prefix, only_breaks).await?)))
+        // HTTP/1.0 has no chunks: only a reset tells the client that the body is incomplete.
+        let reset_on_failure = caller.peer().filter(|_| request.version() < Version::HTTP_11).cloned();
+        let stream = self.exports.start(prefix, reset_on_failure).await.map_err(Problem::from)?;
+        Ok(ExportReply::Begun(ExportBody(stream)))
     }
 }
 
-impl From<LookupError> for Refused {
-    fn from(error: LookupError) -> Self {
-        Problem::from(error).into()
-    }
-}
-
-/// The API as a service that knows its specification.
+/// The API as a service, with its specification.
 pub(crate) fn service(api: Api) -> OpenApiService<Api, ()> {
     OpenApiService::new(api, "Keywire, the read side", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)

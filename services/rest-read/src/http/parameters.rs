@@ -1,12 +1,12 @@
-//! The parameters of the read side: as the specification documents them, and as a request carries them.
+//! The parameters of the operations: their schemas in the specification, and how they are read from a request.
 
-pub(crate) mod once;
+mod once;
 
 use std::borrow::Cow;
 
 use chassis::problem::{Code, Problem};
 use db::{Key, KeyError};
-use poem::http::{HeaderMap, header};
+use poem::http::HeaderMap;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
@@ -15,13 +15,15 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use crate::http::etag;
 use crate::http::parameters::once::query;
 
+pub(crate) use crate::http::parameters::once::{After, Limit, Once, Prefix, only};
+
 /// The most keys of one request.
 const KEYS_MAX: usize = 100;
 
-/// A key as it stands in the path; its length is not checked yet.
+/// The key of a path, decoded. Its length is not checked yet.
 pub(crate) struct KeyText(pub(crate) String);
 
-/// The values of `key` in the query, distinct and in order; not checked to be keys yet.
+/// The distinct values of `key` in a query, in order. They are not checked to be keys yet.
 pub(crate) struct KeyTexts(Vec<String>);
 
 /// The fields of `If-None-Match`.
@@ -47,7 +49,7 @@ impl KeyTexts {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether none is asked for by name.
+    /// Whether the query has no `key`.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -68,13 +70,13 @@ impl KeyTexts {
 }
 
 impl IfNoneMatch<'_> {
-    /// Whether the client has the version of `tag`, the `ETag` without its quotes.
+    /// Whether the client has the version of `tag`, an `ETag` without its quotes.
     pub(crate) fn names(&self, tag: &[u8]) -> bool {
-        self.0.get_all(header::IF_NONE_MATCH).iter().any(|field| etag::names(field.as_bytes(), tag))
+        etag::is_named(self.0, tag)
     }
 }
 
-/// A key that cannot be one. In a path an empty key is no key but another path, so it is `empty` that decides.
+/// The refusal of a text that is no key. `empty` is the code of an empty key: an empty key in a path is an unknown path.
 fn key_problem(error: KeyError, empty: Code) -> Problem {
     match error {
         KeyError::Empty if empty == Code::NoRoute => Problem::new(empty, "there is nothing at this path"),
@@ -85,7 +87,7 @@ fn key_problem(error: KeyError, empty: Code) -> Problem {
     }
 }
 
-/// Without `maxLength`: that counts characters, the limit counts bytes.
+/// The schema has no `maxLength`, because that counts characters and the limit counts bytes.
 fn key_schema() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema {
         min_length: Some(1),

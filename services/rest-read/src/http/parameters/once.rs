@@ -1,4 +1,4 @@
-//! Parameters of the query that may be left out and must not be given twice.
+//! Optional query parameters that must not be repeated.
 
 use chassis::problem::{Code, Problem};
 use db::{KEY_BYTES_MAX, Key, Range};
@@ -7,21 +7,26 @@ use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::cursor;
-use crate::lists::page::{ITEMS_DEFAULT, ITEMS_MAX};
 
-/// A parameter, if it is given.
+/// The largest `limit`.
+const ITEMS_MAX: usize = 1000;
+/// The default of `limit`.
+const ITEMS_DEFAULT: usize = 100;
+
+/// A parameter, if the query has it.
 pub(crate) struct Once<T>(pub(crate) Option<T>);
 
-/// What keys begin with.
+/// The prefix of keys.
+#[derive(Default)]
 pub(crate) struct Prefix(pub(crate) String);
 
-/// The most items of a page.
+/// The most items of a page, from 1 to [`ITEMS_MAX`].
 pub(crate) struct Limit(pub(crate) usize);
 
-/// Where a list goes on; not checked yet, because it is of one prefix only.
+/// The cursor of a page. It belongs to one prefix, and is not checked yet.
 pub(crate) struct After(String);
 
-/// What stands for `T` in a query.
+/// A parameter of the query.
 pub(crate) trait Parameter: Sized {
     const NAME: &'static str;
 
@@ -44,6 +49,12 @@ impl Parameter for Prefix {
             return Err(Problem::new(Code::BadParameter, message));
         }
         Ok(Self(text))
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(ITEMS_DEFAULT)
     }
 }
 
@@ -82,7 +93,7 @@ impl Parameter for After {
 }
 
 impl After {
-    /// The part of `range` that this cursor leaves.
+    /// The part of `range` that follows this cursor.
     pub(crate) fn range(&self, range: Range) -> Result<Range, Problem> {
         let key = cursor::decode(range.prefix(), &self.0).ok_or_else(|| {
             Problem::new(Code::BadCursor, "after is not the next of a page with this prefix")
@@ -124,7 +135,7 @@ pub(crate) fn query(request: &Request) -> Result<Vec<(String, String)>, Problem>
     request.params().map_err(|_| Problem::new(Code::BadParameter, "the query cannot be read"))
 }
 
-/// Refuses a query with a parameter beside `names`: one that is misspelt would answer for more than was asked.
+/// Refuses a query with a parameter that is not in `names`: a misspelt filter must not widen the result.
 pub(crate) fn only(request: &Request, names: &[&str]) -> Result<(), Problem> {
     match query(request)?.iter().find(|(name, _)| !names.contains(&name.as_str())) {
         Some((name, _)) => {
