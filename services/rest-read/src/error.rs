@@ -13,9 +13,9 @@ pub(crate) enum ReadError {
     Unavailable,
     #[error("more gets are waiting than can be answered in time")]
     TooManyGets,
-    #[error("more gets are waiting than can be answered in time")]
+    #[error("more lists are waiting than can be answered in time")]
     TooManyLists,
-    #[error("{0} exports are under way, and no more are allowed at a time")]
+    #[error("{0} exports are running, and no more may run at the same time")]
     TooManyExports(usize),
     #[error(
         "the values have {bytes} bytes together, at most {REPLY_VALUES_BYTES_MAX} are allowed: ask for fewer keys"

@@ -138,7 +138,7 @@ impl Api {
             return Ok(EntriesReply::Found(EntriesBody(page)));
         }
         if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
-            let message = "key goes without prefix, limit and after: ask for keys or for a list";
+            let message = "key cannot be combined with prefix, limit or after: ask for keys or for a list";
             return Err(Problem::new(Code::BadParameter, message).into());
         }
         key.iter().try_for_each(|key| caller.may_read(key))?;

@@ -61,7 +61,7 @@ impl KeyTexts {
                 continue;
             }
             if keys.len() == KEYS_MAX {
-                return Err(Problem::new(Code::BadParameter, "more than 100 keys were asked for"));
+                return Err(Problem::new(Code::BadParameter, "too many keys: at most 100 are allowed"));
             }
             keys.push(value);
         }
