@@ -36,7 +36,7 @@ pub struct Config {
 
     /// Accept a database that may lose acknowledged writes
     #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
-        default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+        require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub allow_unsafe_durability: bool,
 
     #[command(flatten)]
@@ -154,5 +154,23 @@ impl ReadArgs {
             queue_lists_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_command_after_the_durability_flag_is_not_its_value() {
+        let parsed = |args: &[&str]| {
+            let config = Config::try_parse_from([&["rest-read"], args].concat()).expect("valid arguments");
+            (config.allow_unsafe_durability, config.command)
+        };
+        assert_eq!(parsed(&["--allow-unsafe-durability", "check"]), (true, Some(Command::Check)));
+        assert_eq!(parsed(&["--allow-unsafe-durability=false", "check"]), (false, Some(Command::Check)));
+        assert_eq!(parsed(&[]), (false, None));
     }
 }
