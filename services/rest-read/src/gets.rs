@@ -1,6 +1,5 @@
 //! Gets: those that wait at the same time are read by one SELECT.
 
-pub(crate) mod health;
 mod queue;
 mod reader;
 mod select;
@@ -16,10 +15,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::ReadLimits;
 use crate::error::ReadError;
-use crate::gets::health::Health;
 use crate::gets::queue::{GetQueue, GetSender, queue};
 use crate::gets::reader::ReadLoop;
 use crate::gets::select::{Get, GetOutcome, GetResult};
+use crate::health::Health;
 use crate::metrics::Metrics;
 
 /// Accepts gets. The readers end when the last clone is dropped.

@@ -10,6 +10,7 @@ mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gets;
+mod health;
 mod http;
 mod lists;
 mod metrics;

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::backlog::Backlog;
 use crate::config::ReadLimits;
 use crate::error::ReadError;
-use crate::gets::health::Health;
+use crate::health::Health;
 use crate::lists::lister::{Lister, PageQueue, PageRequest};
 use crate::metrics::Metrics;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
-use crate::gets::health::Health;
+use crate::health::Health;
 
 /// The histograms of the SELECTs.
 #[derive(Debug, Clone)]

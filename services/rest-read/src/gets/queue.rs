@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::gets::health::Health;
 use crate::gets::select::Get;
+use crate::health::Health;
 
 /// The sending end of the queue.
 #[derive(Debug, Clone)]

@@ -9,9 +9,9 @@ use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gets::health::{Failures, Health};
 use crate::gets::queue::{GetQueue, SharedGetQueue};
 use crate::gets::select::{Get, Select};
+use crate::health::{Failures, Health};
 use crate::metrics::Metrics;
 
 /// How long a connection may be idle before a SELECT checks it: readiness must not be a guess, and servers and firewalls

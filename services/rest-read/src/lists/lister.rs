@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cursor;
 use crate::error::ReadError;
-use crate::gets::health::{Failures, Health};
+use crate::health::{Failures, Health};
 use crate::lists::page::Page;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
