@@ -110,7 +110,7 @@ impl Backlog {
         charge
     }
 
-    /// What a large reply of `bytes` reserves. A reply larger than the whole backlog reserves the whole backlog.
+    /// The bytes that a large reply of `bytes` reserves. A reply larger than the whole backlog reserves the whole backlog.
     fn permits(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.min(self.bytes_max)).expect("bytes_max fits u32")
     }

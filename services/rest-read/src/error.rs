@@ -1,4 +1,4 @@
-//! Why a get, a list or an export fails, and what its client is told.
+//! Why a get, a list or an export fails, and the message to its client.
 
 use chassis::problem::{Code, Problem};
 

@@ -1,4 +1,4 @@
-//! The state of the read side: what readiness, the reasons of refusals and the gauges are read from.
+//! The health of the read side. Readiness, the reason of a refusal and the gauges are derived from it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

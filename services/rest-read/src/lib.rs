@@ -24,8 +24,6 @@ use chassis::edge::fast_path::FastPath;
 use chassis::process::Service;
 use chassis::telemetry::Telemetry;
 use db::{KEY_BYTES_MAX, Store};
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::metrics::noop::NoopMeterProvider;
 use poem::{Endpoint, Response};
 use tokio_util::task::TaskTracker;
 
@@ -97,10 +95,9 @@ pub fn specification() -> String {
         queue_lists_max: 0,
         exports_max: 0,
     };
-    let (tasks, meter) = (TaskTracker::new(), NoopMeterProvider::new().meter("none"));
     let (gets, ..) = Gets::new(&nothing);
     let (lists, _) = Lists::new(&nothing, gets.health());
-    let exports = Exports::new(&nowhere(), &nothing, &tasks, &Metrics::new(&meter));
+    let exports = Exports::new(&nowhere(), &nothing, &TaskTracker::new(), &Metrics::noop());
     service(Api { gets, lists, exports, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::noop::NoopMeterProvider;
+use opentelemetry::metrics::{Histogram, Meter, MeterProvider as _};
 
 use crate::health::Health;
 
@@ -36,6 +37,11 @@ impl Metrics {
                 ])
                 .build(),
         }
+    }
+
+    /// Metrics that are not recorded.
+    pub(crate) fn noop() -> Self {
+        Self::new(&NoopMeterProvider::new().meter("noop"))
     }
 
     /// Records a SELECT for `gets` gets.

@@ -24,7 +24,7 @@ struct Client {
     _trial: Trial,
 }
 
-/// What matters of a response.
+/// The parts of a response that the tests compare.
 #[derive(Debug, PartialEq, Eq)]
 struct Reply {
     status: u16,
@@ -87,9 +87,7 @@ impl Reply {
         let body = response.into_body().into_string().await.expect("it is text");
         Self { status, etag, cache_control, body }
     }
-}
 
-impl Reply {
     fn refused(&self, status: u16, code: &str) {
         let problem: Value = serde_json::from_str(&self.body).unwrap_or_default();
         assert_eq!(
@@ -98,6 +96,10 @@ impl Reply {
             "{self:?}"
         );
         assert_eq!(self.cache_control.as_deref(), Some("no-store"), "{self:?}");
+    }
+
+    fn refused_method(&self) {
+        self.refused(405, "bad_method");
     }
 }
 
@@ -236,12 +238,6 @@ async fn what_is_no_key_is_refused_with_its_code() {
     }
     client.send(Method::POST, "/storage/a", &[]).await.refused_method();
     client.send(Method::DELETE, "/docs", &[]).await.refused_method();
-}
-
-impl Reply {
-    fn refused_method(&self) {
-        self.refused(405, "bad_method");
-    }
 }
 
 #[tokio::test]

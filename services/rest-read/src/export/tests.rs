@@ -1,14 +1,10 @@
 //! How an export begins, how exports are limited, and how the client sees whether one is complete.
 
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::metrics::noop::NoopMeterProvider;
-
 use super::*;
 use crate::trial::{PATIENCE, Trial, eventually, limits};
 
 fn exports(trial: &Trial) -> Exports {
-    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
-    Exports::new(&trial.store, &limits(), &TaskTracker::new(), &metrics)
+    Exports::new(&trial.store, &limits(), &TaskTracker::new(), &Metrics::noop())
 }
 
 async fn text(lines: ExportStream) -> Result<String, String> {

@@ -26,7 +26,7 @@ pub(crate) struct Get {
     reply: oneshot::Sender<Result<GetOutcome, ReadError>>,
 }
 
-/// What came of a get.
+/// The outcome of a get.
 #[derive(Debug)]
 pub(crate) enum GetOutcome {
     Done(GetResult),
@@ -34,7 +34,7 @@ pub(crate) enum GetOutcome {
     NoRoom(Vec<Key>, NoRoom),
 }
 
-/// What a get found.
+/// The result of a get.
 #[derive(Debug)]
 pub(crate) struct GetResult {
     /// The keys in the order of the request.

@@ -1,16 +1,12 @@
 //! The promises of gets: which of them share a SELECT, which are refused and why, and how their readers end.
 
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::metrics::noop::NoopMeterProvider;
-
 use super::*;
 use crate::backlog::charged;
 use crate::trial::{PATIENCE, Trial, a_key, eventually, limits};
 
 fn start(trial: &Trial, limits: &ReadLimits) -> (Gets, TaskTracker) {
     let tasks = TaskTracker::new();
-    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
-    (Gets::start(&trial.store, limits, &tasks, &metrics), tasks)
+    (Gets::start(&trial.store, limits, &tasks, &Metrics::noop()), tasks)
 }
 
 fn keys(texts: &[&str]) -> Vec<Key> {
@@ -156,10 +152,9 @@ async fn a_crowd_shares_few_selects_and_each_gets_its_own() {
     let waiting: Vec<_> = (0..5_000).map(asked).collect();
     eventually("all wait", || gets.health.waiting() == 5_000).await;
     let tasks = TaskTracker::new();
-    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
     let queue = Arc::new(tokio::sync::Mutex::new(queue));
     let (store, health) = (trial.store.clone(), Arc::clone(&gets.health));
-    tasks.spawn(ReadLoop { store, queue, health, metrics, closed }.run());
+    tasks.spawn(ReadLoop { store, queue, health, metrics: Metrics::noop(), closed }.run());
     for (n, get) in waiting.into_iter().enumerate() {
         let n = n % 250;
         let expected = (n < 200).then(|| format!("v{n}"));

@@ -33,7 +33,7 @@ with `Allow`. Every error is `{\"message\":…,\"status\":…,\"code\":…}`; pr
 /// The pattern of the path of one key in telemetry. The specification generator would name its parameter `param0`.
 pub(crate) const ENTRY: &str = "/storage/{key}";
 
-/// What the operations need.
+/// The operations over the gets, lists and exports of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     pub(crate) gets: Gets,

@@ -1,7 +1,5 @@
 //! The promises of lists: pages of the database, which lists are refused and why, and how their listers end.
 
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::metrics::noop::NoopMeterProvider;
 use serde_json::Value;
 
 use super::*;
@@ -15,8 +13,7 @@ fn health() -> Arc<Health> {
 
 fn start(trial: &Trial, limits: &ReadLimits) -> (Lists, TaskTracker) {
     let tasks = TaskTracker::new();
-    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
-    (Lists::start(&trial.store, limits, &health(), &tasks, &metrics), tasks)
+    (Lists::start(&trial.store, limits, &health(), &tasks, &Metrics::noop()), tasks)
 }
 
 fn all() -> Range {
