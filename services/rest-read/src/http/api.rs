@@ -85,9 +85,10 @@ impl Api {
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
     ) -> Result<EntryReply, ProblemReply> {
-        caller.may_read(key.0.as_str())?;
+        let Path(KeyText(key)) = key;
+        caller.may_read(&key)?;
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
-        Ok(self.read(key.0.0, caller.peer(), known).await?)
+        Ok(self.read(key, caller.peer(), known).await?)
     }
 
     /// Read one key, without the body
@@ -106,8 +107,8 @@ impl Api {
 
     /// Read several keys, or list keys
     ///
-    /// With `key`: reads all these keys by one SELECT. A repeated key counts once. Also reads keys that URL parsers change in a
-    /// path, such as `.` and `..`.
+    /// With `key`: reads all these keys by one SELECT. A repeated key counts once. Use this also for keys that URL parsers change
+    /// in a path, such as `.` and `..`.
     ///
     /// Without `key`: lists the keys that begin with `prefix` in byte order, page by page. Each page shows the store as it was at
     /// one instant. A page ends at `limit` items, before an item that would take its values past 4 MiB, or after 10,000 rows,
@@ -142,6 +143,7 @@ impl Api {
             return Err(Problem::new(Code::BadParameter, message).into());
         }
         key.iter().try_for_each(|key| caller.may_read(key))?;
+        // The first key was charged when the request was admitted.
         caller.spend(key.iter().count() - 1)?;
         Ok(EntriesReply::Found(EntriesBody(self.read_all(key, caller.peer()).await?)))
     }

@@ -30,10 +30,6 @@ pub(crate) struct KeyTexts(Vec<String>);
 pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
 
 impl KeyText {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
     pub(crate) fn key(self, bytes_max: usize) -> Result<Key, Problem> {
         Key::new(self.0, bytes_max).map_err(|error| key_problem(error, Code::NoRoute))
     }
