@@ -1,9 +1,8 @@
-//! How many bytes of answers wait to be written to clients: no more are fetched meanwhile, and the connections of those who
-//! keep others waiting are given up.
+//! The backlog: bounds the bytes of replies that are not written to their clients yet.
 //!
-//! Small answers are counted and wait for nobody, unless there are very many of them. A large answer has to reserve its bytes:
-//! one that finds no room is read again once it has it, first come, first served. So a client that reads slowly what it
-//! asked for holds up large answers at most.
+//! Small replies are only counted. They wait only when there are very many of them. A large reply must reserve its bytes. If
+//! there is no room, its values are dropped, and read again once there is; the first in the queue gets room first. So a client
+//! that reads slowly delays only large replies. Clients that keep others waiting for too long are reset.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,63 +15,65 @@ use chassis::peer::Peer;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// An answer of more bytes is a large one. The kernel takes one of fewer at once.
+/// A reply of more bytes is a large one. The kernel takes a small one at once.
 pub(crate) const SMALL_BYTES_MAX: usize = 16 * 1024;
 
-/// How long nothing could be sent to a client before it can be given up for others. One that reads 64 kB/s moves within less.
+/// How long a client must have read nothing before it may be reset. A client that reads 64 kB/s makes progress sooner.
 const STALLED_MIN: Duration = Duration::from_secs(1);
 
-/// How long a client has a large answer to itself. Whoever waits for room has 10 s, unless configured.
-const KEPT_MIN: Duration = Duration::from_secs(5);
+/// How long a client may take for a large reply before it may be reset. A request that waits for room has 10 s, unless
+/// configured.
+const UNREAD_MIN: Duration = Duration::from_secs(5);
 
-/// How often it is looked who keeps others waiting, while there is no room.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often slow clients are looked for while a reply waits for room.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The bytes that are charged at the moment, and how many may be.
+/// The bytes of unwritten replies, and their limit.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     bytes_max: usize,
-    /// Bytes of small answers.
+    /// Bytes of small replies.
     small: AtomicUsize,
     /// Woken when `small` falls to `bytes_max` or below.
     room: Notify,
-    /// Bytes that large answers can still reserve.
+    /// Bytes that large replies can still reserve.
     large: Arc<Semaphore>,
-    /// Held by who waits for them and looks who is in the way.
+    /// Locked by the reply that waits for bytes and resets slow clients.
     front: tokio::sync::Mutex<()>,
-    /// What a key brings: of the largest lately, forgotten slowly.
+    /// Bytes of the largest recent value; decays with each smaller one.
     bytes_per_key: AtomicUsize,
-    /// The large bodies, by number.
-    held: Mutex<BTreeMap<u64, Held>>,
+    /// The large replies, by number.
+    unread: Mutex<BTreeMap<u64, UnreadReply>>,
 }
 
-/// A large body that waits for its client.
+/// A large reply that its client has not read to the end.
 #[derive(Debug)]
-struct Held {
+struct UnreadReply {
     bytes: usize,
     since: Instant,
     peer: Arc<Peer>,
 }
 
-/// An answer had no room: it can be read again once so many bytes are reserved.
+/// A reply had no room. It can be read again once `bytes` are reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoRoom {
     pub(crate) bytes: usize,
 }
 
-/// What one answer takes of a backlog, given back when it is dropped.
+/// The share of one reply in the backlog. Dropping it gives the bytes back.
 #[derive(Debug)]
 pub(crate) struct Charge {
     backlog: Arc<Backlog>,
     bytes: usize,
-    /// For a large answer; a small one is counted in `small`.
+    /// The bytes of a large reply; those of a small one are counted in `small`.
     reserved: Option<OwnedSemaphorePermit>,
-    /// Its number among those held.
-    held: Option<u64>,
+    /// The number of the large reply once it has a body.
+    unread: Option<u64>,
 }
 
 impl Backlog {
-    /// A backlog of at most `bytes_max` bytes of small answers, and as many of large ones. A single larger one is let in alone.
+    /// A backlog of at most `bytes_max` bytes of small replies, and as many of large ones. A reply that is larger than that is
+    /// let in alone.
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Arc::new(Self {
@@ -82,26 +83,26 @@ impl Backlog {
             large: Arc::new(Semaphore::new(bytes_max)),
             front: tokio::sync::Mutex::default(),
             bytes_per_key: AtomicUsize::new(0),
-            held: Mutex::default(),
+            unread: Mutex::default(),
         })
     }
 
-    /// The charge of an answer that has nothing yet.
+    /// The charge of a reply that has no bytes yet.
     pub(crate) fn charge(self: &Arc<Self>) -> Charge {
-        Charge { backlog: Arc::clone(self), bytes: 0, reserved: None, held: None }
+        Charge { backlog: Arc::clone(self), bytes: 0, reserved: None, unread: None }
     }
 
-    /// Waits until an answer of `bytes` has room, and gives up the clients that are in the way. Dropped, it gives back what it
-    /// has, and its place.
+    /// Waits until a reply of `bytes` has room, and resets the clients that take it up for too long. Dropping the future gives
+    /// back its bytes and its place in the queue.
     pub(crate) async fn reserve(self: &Arc<Self>, bytes: usize) -> Charge {
         let permits = self.permits(bytes);
         let _front = self.front.lock().await;
         let mut room = std::pin::pin!(Arc::clone(&self.large).acquire_many_owned(permits));
         let reserved = loop {
-            self.give_up_the_slowest(bytes, Instant::now());
-            // Nothing was given back: somebody may have kept others waiting for long enough by now.
-            if let Ok(reserved) = timeout(LOOK, &mut room).await {
-                break reserved.expect("it is never closed");
+            self.reset_the_slowest(bytes, Instant::now());
+            // Not enough was given back. By now another client may be slow enough to be reset.
+            if let Ok(reserved) = timeout(CHECK_INTERVAL, &mut room).await {
+                break reserved.expect("the semaphore is never closed");
             }
         };
         let mut charge = self.charge();
@@ -109,79 +110,81 @@ impl Backlog {
         charge
     }
 
-    /// What a large answer of `bytes` reserves. What is larger than all there is takes all there is.
+    /// The bytes that a large reply of `bytes` reserves. A reply larger than the whole backlog reserves the whole backlog.
     fn permits(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.min(self.bytes_max)).expect("limited when it was made")
+        u32::try_from(bytes.min(self.bytes_max)).expect("bytes_max fits u32")
     }
 
-    /// The most keys a SELECT should have: none knows beforehand what it brings, but with keys as heavy as those
-    /// lately it is to bring no more than a quarter of what may wait. At least one.
+    /// The most keys that a SELECT should have, at least one: if its values are as large as recent ones, it brings at most a
+    /// quarter of the limit.
     pub(crate) fn keys_advised(&self) -> usize {
         (self.bytes_max / 4 / self.bytes_per_key.load(Ordering::Relaxed).max(1)).max(1)
     }
 
-    /// A key has brought `bytes`.
+    /// Notes a value of `bytes`.
     pub(crate) fn weigh(&self, bytes: usize) {
         let lately = self.bytes_per_key.load(Ordering::Relaxed);
-        // Two at the same time may overwrite each other: it is advice.
+        // Of two stores at the same time one is lost. That does no harm: the number is only advice.
         self.bytes_per_key.store(bytes.max(lately - lately.div_ceil(16)), Ordering::Relaxed);
     }
 
+    /// Bytes of all replies that are not written yet.
     pub(crate) fn bytes(&self) -> usize {
         self.small.load(Ordering::SeqCst) + self.bytes_max - self.large.available_permits()
     }
 
-    /// Whether even small answers have to wait.
+    /// Whether even small replies have to wait.
     pub(crate) fn is_full(&self) -> bool {
         self.small.load(Ordering::SeqCst) > self.bytes_max
     }
 
-    /// Waits until there are not too many small answers. May be dropped at any time.
+    /// Waits until small replies have room. The future may be dropped at any time.
     pub(crate) async fn room(&self) {
         while self.is_full() {
             let mut given_back = std::pin::pin!(self.room.notified());
             given_back.as_mut().enable();
-            // Looked at again, now that nothing given back can go unnoticed.
+            // Checked again, because from here on no wake-up is missed.
             if self.is_full() {
                 given_back.await;
             }
         }
     }
 
-    /// Gives up as many clients as it takes to have room for `bytes`: first those who have read nothing for the longest time,
-    /// then those who have had their answer for the longest time.
-    fn give_up_the_slowest(&self, bytes: usize, now: Instant) {
-        let held = self.held();
-        // What waits for a client, and not what is free: of that the one in front has taken its part already.
-        let all: usize = held.values().map(|held| held.bytes).sum();
+    /// Resets as many clients as it takes to make room for `bytes`, in this order: those that read nothing for [`STALLED_MIN`],
+    /// then those whose reply is unread for [`UNREAD_MIN`], the longest first.
+    fn reset_the_slowest(&self, bytes: usize, now: Instant) {
+        let unread = self.unread();
+        // Computed from the unread replies, because the waiting reply has already taken its part of the free bytes.
+        let all: usize = unread.values().map(|reply| reply.bytes).sum();
         let mut lacking = (all + bytes.min(self.bytes_max)).saturating_sub(self.bytes_max);
-        let mut slow: Vec<_> = held.values().filter_map(|held| Some((held.slowness(now)?, held))).collect();
-        if slow.iter().map(|(_, held)| held.bytes).sum::<usize>() < lacking {
-            // It would cost them their answers and make no room.
+        let mut slow: Vec<_> =
+            unread.values().filter_map(|reply| Some((reply.slowness(now)?, reply))).collect();
+        if slow.iter().map(|(_, reply)| reply.bytes).sum::<usize>() < lacking {
+            // Resetting them would not make enough room.
             return;
         }
         slow.sort_unstable_by_key(|(slowness, _)| Reverse(*slowness));
-        for ((stalled, kept), Held { bytes, peer, .. }) in slow {
+        for ((stalled, age), UnreadReply { bytes, peer, .. }) in slow {
             if lacking == 0 {
                 return;
             }
             if !peer.is_reset() {
-                tracing::debug!(?stalled, ?kept, bytes, "a client that reads slowly is given up for others");
+                tracing::debug!(?stalled, ?age, bytes, "a slow client is reset to make room for others");
                 peer.reset();
             }
             lacking = lacking.saturating_sub(*bytes);
         }
     }
 
-    fn hold(&self, held: Held) -> u64 {
-        let mut all = self.held();
-        let number = all.last_key_value().map_or(0, |(last, _)| last + 1);
-        all.insert(number, held);
+    fn add(&self, reply: UnreadReply) -> u64 {
+        let mut unread = self.unread();
+        let number = unread.last_key_value().map_or(0, |(last, _)| last + 1);
+        unread.insert(number, reply);
         number
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeMap<u64, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unread(&self) -> MutexGuard<'_, BTreeMap<u64, UnreadReply>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give_back(&self, bytes: usize) {
@@ -192,17 +195,17 @@ impl Backlog {
     }
 }
 
-impl Held {
-    /// For how long its client has read nothing, and for how long it has had its answer; none if neither is too long.
+impl UnreadReply {
+    /// How long the client has read nothing, if that is too long, and how old the reply is. `None` if the client is not slow.
     fn slowness(&self, now: Instant) -> Option<(Option<Duration>, Duration)> {
         let stalled = self.peer.stalled().filter(|stalled| *stalled >= STALLED_MIN);
-        let kept = now.saturating_duration_since(self.since);
-        (stalled.is_some() || kept >= KEPT_MIN).then_some((stalled, kept))
+        let age = now.saturating_duration_since(self.since);
+        (stalled.is_some() || age >= UNREAD_MIN).then_some((stalled, age))
     }
 }
 
 impl Charge {
-    /// Adds `bytes` to the answer; whether there is room for them. Without, the answer must not be kept.
+    /// Adds `bytes` to the reply. False if there is no room for them: then the reply must not be kept.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let before = self.bytes;
@@ -213,7 +216,7 @@ impl Charge {
         }
         let reserved = self.reserved.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let reserved = u32::try_from(reserved).expect("there are no more permits than that");
-        // An answer that began anew may have more than it needs.
+        // A reply that was cleared may have reserved more than it needs.
         let lacking = self.backlog.permits(self.bytes).saturating_sub(reserved);
         let Ok(more) = Arc::clone(&self.backlog.large).try_acquire_many_owned(lacking) else {
             self.bytes = before;
@@ -229,7 +232,7 @@ impl Charge {
         true
     }
 
-    /// The answer begins anew: what it has reserved it keeps.
+    /// Sets the bytes of the reply to zero. Reserved bytes stay reserved.
     pub(crate) fn clear(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if self.reserved.is_none() {
@@ -237,12 +240,11 @@ impl Charge {
         }
     }
 
-    /// Makes this charge the weight of `body`, to be given back when the last part of `body` is dropped. `peer` is where it
-    /// goes.
+    /// Ties this charge to `body`, which is sent to `peer`. The bytes are given back when the last part of `body` is dropped.
     pub(crate) fn attach(mut self, body: Vec<u8>, peer: Option<&Arc<Peer>>) -> Bytes {
         if let (Some(reserved), Some(peer)) = (&self.reserved, peer) {
-            let held = Held { bytes: reserved.num_permits(), since: Instant::now(), peer: Arc::clone(peer) };
-            self.held = Some(self.backlog.hold(held));
+            let (bytes, since, peer) = (reserved.num_permits(), Instant::now(), Arc::clone(peer));
+            self.unread = Some(self.backlog.add(UnreadReply { bytes, since, peer }));
         }
         Bytes::from_owner(Charged { body, _charge: self })
     }
@@ -250,14 +252,14 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if let Some(number) = self.held {
-            self.backlog.held().remove(&number);
+        if let Some(number) = self.unread {
+            self.backlog.unread().remove(&number);
         }
         self.clear();
     }
 }
 
-/// A body and the charge that lasts as long as it.
+/// A body and its charge, which live equally long.
 struct Charged {
     body: Vec<u8>,
     _charge: Charge,
@@ -269,7 +271,7 @@ impl AsRef<[u8]> for Charged {
     }
 }
 
-/// An answer of `bytes`, for which there is room.
+/// The charge of a reply of `bytes`, for which there is room.
 #[cfg(test)]
 pub(crate) fn charged(backlog: &Arc<Backlog>, bytes: usize) -> Charge {
     let mut charge = backlog.charge();
@@ -278,5 +280,4 @@ pub(crate) fn charged(backlog: &Arc<Backlog>, bytes: usize) -> Charge {
 }
 
 #[cfg(test)]
-#[path = "backlog_tests.rs"]
 mod tests;

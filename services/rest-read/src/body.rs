@@ -1,8 +1,8 @@
-//! The JSON bodies of the read side, byte for byte: the members, their order, no blanks.
+//! The JSON bodies of the read side, byte for byte: members in a fixed order, no blanks.
 
 use db::{Entry, Key, Rev};
 
-/// Room for the fixed parts of a body.
+/// Bytes reserved for the fixed parts of a body.
 const FRAME: usize = 64;
 
 /// The most bytes that `entry` takes in a body.
@@ -27,7 +27,7 @@ pub(crate) fn missing(key: &Key) -> Vec<u8> {
     body.extend_from_slice(br#"{"message":"No value found for key "#);
     let opening = body.len();
     string(&mut body, key.as_str());
-    // The key goes on inside the sentence's string.
+    // The key continues the string that the sentence began.
     body.remove(opening);
     body.extend_from_slice(br#","status":404}"#);
     body
@@ -79,7 +79,7 @@ pub(crate) fn end_list(body: &mut Vec<u8>, next: Option<&str>) {
     body.extend_from_slice(br#","message":"","status":200}"#);
 }
 
-/// A line of an export, a write as it would be sent: `{"key":…,"value":…}`, with `,"expires_at":…` if it expires.
+/// A line of an export, which is a write message: `{"key":…,"value":…}`, with `,"expires_at":…` if it expires.
 pub(crate) fn line(body: &mut Vec<u8>, key: &str, value: &str, expires_at: Option<u64>) {
     body.extend_from_slice(br#"{"key":"#);
     string(body, key);
@@ -92,7 +92,7 @@ pub(crate) fn line(body: &mut Vec<u8>, key: &str, value: &str, expires_at: Optio
     body.extend_from_slice(b"}\n");
 }
 
-/// The most bytes of `text` as a JSON string without its quotes: a control character can take six, a quote or backslash two.
+/// The most bytes of `text` as a JSON string without its quotes: a control character takes up to six, a quote or backslash two.
 fn string_weight(text: &str) -> usize {
     let count = |is: fn(u8) -> bool| text.bytes().filter(|byte| is(*byte)).count();
     text.len() + 5 * count(|byte| byte < b' ') + count(|byte| matches!(byte, b'"' | b'\\'))

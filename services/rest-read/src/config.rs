@@ -7,16 +7,14 @@ use std::time::Duration;
 use chassis::config::PublicArgs;
 use db::{BadUrl, KEY_BYTES_MAX, Store};
 
-use crate::lookup::Limits;
-
-/// Found values that may wait to be written before no more are fetched.
+/// Bytes of replies that may be unwritten at the same time. See [`ReadLimits::backlog_bytes_max`].
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Answers GET /storage/{key} with what was last committed.
+/// Answers reads over HTTP: GET /storage/{key} returns the last committed value
 #[derive(Debug, clap::Parser)]
 #[command(name = "rest-read", version)]
 pub struct Config {
-    /// What to do; serves if not given
+    /// Command to run instead of serving
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -36,16 +34,16 @@ pub struct Config {
     #[arg(long, env)]
     pub database_password_file: Option<PathBuf>,
 
-    /// Use a database that may lose acknowledged writes
+    /// Accept a database that may lose acknowledged writes
     #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
-        default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+        require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub allow_unsafe_durability: bool,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment would become the help of every flag in it")]
     pub read: ReadArgs,
 
-    /// Time after which a get is answered 503
+    /// Time to answer a get or a list, or to begin an export; after it the reply is 503
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub op_timeout_ms: u64,
 
@@ -58,10 +56,10 @@ pub struct Config {
     pub public: PublicArgs,
 }
 
-/// What only the read side has to know.
+/// The options of the read side alone.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReadArgs {
-    /// Database connections for reads
+    /// Database connections for gets
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub readers: u16,
 
@@ -69,24 +67,47 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=128))]
     pub lookup_keys_max: u16,
 
-    /// The most keys that wait for a SELECT; more are answered 503
+    /// The most keys waiting for a SELECT; further gets are answered 503
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub lookup_queue_max: u32,
 
-    /// Database connections for lists, opened when there are any
+    /// Database connections for lists, opened on demand
     #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub listers: u16,
 
-    /// The most lists that wait for a connection; more are answered 503
+    /// The most lists waiting for a connection; further ones are answered 503
     #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub list_queue_max: u32,
 
-    /// The most exports at a time, each with a database connection of its own; more are answered 503
+    /// The most exports at the same time, each with its own database connection; further ones are answered 503
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub exports_max: u16,
 }
 
-/// What to do instead of serving.
+/// The limits of the read side.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// Connections for gets, each with at most one SELECT under way.
+    pub readers: usize,
+    /// Keys of one SELECT; at most 128.
+    pub select_keys_max: usize,
+    /// Keys waiting for a SELECT; further gets are refused.
+    pub queue_keys_max: usize,
+    /// Time to answer a get or a list, or to begin an export.
+    pub op_timeout: Duration,
+    /// Bytes of small replies that are not written to clients yet. Large replies have as many, and pages of lists as many again.
+    pub backlog_bytes_max: usize,
+    /// Bytes of a key.
+    pub key_bytes_max: usize,
+    /// Connections for lists, each with at most one page under way.
+    pub listers: usize,
+    /// Lists waiting for a connection; further lists are refused.
+    pub queue_lists_max: usize,
+    /// Exports at the same time; further exports are refused.
+    pub exports_max: usize,
+}
+
+/// A command to run instead of serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum Command {
     /// Asks a running rest-read on this machine whether it is ready
@@ -96,7 +117,7 @@ pub enum Command {
 }
 
 impl Config {
-    /// The store this configuration names.
+    /// The store that this configuration names.
     ///
     /// # Errors
     /// One line that says what is wrong, without the password.
@@ -108,20 +129,21 @@ impl Config {
 
     /// The limits of the read side.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> ReadLimits {
         self.read.limits(self.op_timeout_ms, self.key_bytes_max)
     }
 }
 
 impl ReadArgs {
-    /// The limits of the read side, given those it shares with the write side.
+    /// The limits of the read side, given the two that it shares with the write side.
     ///
     /// # Panics
-    /// If a limit is not one that the command line lets through.
+    /// If a limit exceeds `usize`, which the command line does not let through.
     #[must_use]
-    pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64) -> Limits {
-        let size = |limit: u64| usize::try_from(limit).expect("a limit was checked when it was read");
-        Limits {
+    pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64) -> ReadLimits {
+        let size =
+            |limit: u64| usize::try_from(limit).expect("the command line checks the range of every limit");
+        ReadLimits {
             readers: usize::from(self.readers),
             select_keys_max: usize::from(self.lookup_keys_max),
             queue_keys_max: size(self.lookup_queue_max.into()),
@@ -132,5 +154,23 @@ impl ReadArgs {
             queue_lists_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_command_after_the_durability_flag_is_not_its_value() {
+        let parsed = |args: &[&str]| {
+            let config = Config::try_parse_from([&["rest-read"], args].concat()).expect("valid arguments");
+            (config.allow_unsafe_durability, config.command)
+        };
+        assert_eq!(parsed(&["--allow-unsafe-durability", "check"]), (true, Some(Command::Check)));
+        assert_eq!(parsed(&["--allow-unsafe-durability=false", "check"]), (false, Some(Command::Check)));
+        assert_eq!(parsed(&[]), (false, None));
     }
 }

@@ -1,20 +1,21 @@
-//! Where a list goes on: after which key, and of which prefix. Opaque to clients, and checked when it comes back.
+//! Cursors: where the next page of a list begins. A cursor holds a key, and a check that it belongs to a prefix. It is opaque to
+//! clients.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use db::{KEY_BYTES_MAX, Key};
 use sha2::{Digest as _, Sha256};
 
-/// Enough to tell a damaged cursor and one of another prefix; it keeps no secret.
+/// Enough to detect a damaged cursor or one of another prefix. A cursor keeps no secret.
 const CHECK_BYTES: usize = 8;
 
-/// The cursor that goes on after `key` in a list of `prefix`.
+/// The cursor of the page that begins after `key` in a list of `prefix`.
 pub(crate) fn encode(prefix: &str, key: &str) -> String {
     let cursor = [&check(prefix, key.as_bytes())[..], key.as_bytes()].concat();
     URL_SAFE_NO_PAD.encode(cursor)
 }
 
-/// The key that `cursor` goes on after; none unless it is one that [`encode`] made for `prefix`.
+/// The key after which the page of `cursor` begins. `None` unless [`encode`] made the cursor for `prefix`.
 pub(crate) fn decode(prefix: &str, cursor: &str) -> Option<Key> {
     let cursor = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (found, key) = cursor.split_at_checked(CHECK_BYTES)?;
@@ -26,7 +27,7 @@ pub(crate) fn decode(prefix: &str, cursor: &str) -> Option<Key> {
 
 fn check(prefix: &str, key: &[u8]) -> [u8; CHECK_BYTES] {
     let mut hash = Sha256::new();
-    // The length goes first, or a prefix could be mistaken for a shorter one with more of the key.
+    // Without the length, a prefix and a key would hash like a shorter prefix and a longer key.
     hash.update((prefix.len() as u64).to_le_bytes());
     hash.update(prefix);
     hash.update(key);
@@ -40,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    /// Keys as they are in the wild and where encodings have their edges.
+    /// Ordinary keys, and keys at the edges of the encodings.
     fn key() -> impl Strategy<Value = String> {
         prop_oneof!["[a-z/]{1,12}", "\\PC{1,8}", Just("\0".to_owned()), Just("k".repeat(KEY_BYTES_MAX))]
     }

@@ -1,4 +1,4 @@
-//! Exports: everything with a prefix as lines of JSON, from one snapshot, in constant memory, as fast as the client reads.
+//! Exports: all entries with a prefix as lines of JSON, read from one snapshot in constant memory, as fast as the client reads.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -15,116 +15,118 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::body;
-use crate::lookup::Limits;
+use crate::config::ReadLimits;
+use crate::error::ReadError;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::problem::LookupError;
 
-/// The bytes of lines a statement may bring before the rest of its rows is left to the next one.
+/// The bytes of lines after which a statement ends. Its remaining rows are left to the next statement.
 const LINES_BYTES_MAX: usize = 256 * 1024;
-/// What a client takes at a time: small, so that a slow one is seen to move even where a single line has megabytes.
+/// The most bytes that are handed over at a time. Small, so that a slow client is seen to make progress within one long line.
 const PART_BYTES_MAX: usize = 64 * 1024;
-/// How long a client may take nothing. Its snapshot makes the database keep what is overwritten.
+/// How long a client may read nothing. Its snapshot makes the database keep every overwritten row.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where exports are started.
+/// Starts exports, up to a limit at the same time.
 #[derive(Debug, Clone)]
 pub(crate) struct Exports {
     store: Store,
-    /// One per export under way.
-    places: Arc<Semaphore>,
-    places_max: usize,
-    /// Time until an export has begun or is refused.
+    /// One permit for each running export.
+    permits: Arc<Semaphore>,
+    permits_max: usize,
+    /// Time for an export to begin.
     op_timeout: Duration,
     tasks: TaskTracker,
     metrics: Metrics,
 }
 
-/// An export that has begun. Dropping it ends the export.
+/// The lines of an export that has begun. Dropping the stream ends the export.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct ExportStream {
     first: Option<Bytes>,
-    rest: mpsc::Receiver<Part>,
-    /// The connection, if its version of HTTP has no other way to say that a body is incomplete than to break.
-    only_breaks: Option<Arc<Peer>>,
+    rest: mpsc::Receiver<ExportPart>,
+    /// The connection to reset if the export fails: HTTP/1.0 has no other sign of an incomplete body.
+    reset_on_failure: Option<Arc<Peer>>,
 }
 
-/// What an export hands over, one after another. If it ends without [`Part::End`], it is incomplete.
+/// A part of an export. Without [`ExportPart::End`] the export is incomplete.
 #[derive(Debug)]
-enum Part {
-    /// Some bytes of lines; none at first if the first rows are dead.
+enum ExportPart {
+    /// Bytes of lines. The first part is empty if the first rows are dead.
     Lines(Bytes),
-    /// All of it was read.
+    /// The export is complete.
     End,
-    /// No more can be read.
-    Failed(LookupError),
+    /// The export cannot be completed.
+    Failed(ReadError),
 }
 
 /// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
-enum Cut {
+enum ExportError {
     #[error(transparent)]
     Database(#[from] Error),
-    #[error("its client took nothing for {} s", CLIENT_TIMEOUT.as_secs())]
+    #[error("the client read nothing for {} s", CLIENT_TIMEOUT.as_secs())]
     Stalled,
-    #[error("its client left")]
+    #[error("the client closed the connection")]
     Left,
 }
 
-/// The task of an export. It owns its connection.
-struct Export {
+/// The task of one export. It owns its database connection.
+struct ExportTask {
     store: Store,
     metrics: Metrics,
-    parts: mpsc::Sender<Part>,
+    parts: mpsc::Sender<ExportPart>,
 }
 
 impl Exports {
-    pub(crate) fn new(store: &Store, limits: &Limits, tasks: &TaskTracker, metrics: &Metrics) -> Self {
+    pub(crate) fn new(store: &Store, limits: &ReadLimits, tasks: &TaskTracker, metrics: &Metrics) -> Self {
         Self {
             store: store.clone(),
-            places: Arc::new(Semaphore::new(limits.exports_max)),
-            places_max: limits.exports_max,
+            permits: Arc::new(Semaphore::new(limits.exports_max)),
+            permits_max: limits.exports_max,
             op_timeout: limits.op_timeout,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
         }
     }
 
-    /// Exports under way, as a question that can be asked at any time.
+    /// A function that tells how many exports are running.
     pub(crate) fn count(&self) -> impl Fn() -> usize + Send + Sync + use<> {
-        let (places, places_max) = (Arc::clone(&self.places), self.places_max);
-        move || places_max - places.available_permits()
+        let (permits, permits_max) = (Arc::clone(&self.permits), self.permits_max);
+        move || permits_max - permits.available_permits()
     }
 
-    /// Begins an export of all keys with `prefix`: its first statement has been answered, or it is refused.
-    /// `only_breaks` is the connection, if the end of a body is nothing but its own end.
+    /// Begins an export of all keys with `prefix`, and returns once its first statement has been answered. `reset_on_failure` is
+    /// the client's connection if only a reset can tell the client that the body is incomplete.
     pub(crate) async fn start(
         &self,
         prefix: String,
-        only_breaks: Option<Arc<Peer>>,
-    ) -> Result<Lines, LookupError> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Err(LookupError::ExportsMax(self.places_max));
+        reset_on_failure: Option<Arc<Peer>>,
+    ) -> Result<ExportStream, ReadError> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return Err(ReadError::TooManyExports(self.permits_max));
         };
         let (parts, mut rest) = mpsc::channel(1);
-        let export = Export { store: self.store.clone(), metrics: self.metrics.clone(), parts };
-        self.tasks.spawn(export.run(Range::new(prefix), place));
+        let task = ExportTask { store: self.store.clone(), metrics: self.metrics.clone(), parts };
+        self.tasks.spawn(task.run(Range::new(prefix), permit));
         match timeout(self.op_timeout, rest.recv()).await {
-            Ok(Some(Part::Lines(lines))) => Ok(Lines { first: Some(lines), rest, only_breaks }),
-            Ok(Some(Part::Failed(error))) => Err(error),
-            Ok(Some(Part::End) | None) => Err(LookupError::Internal),
-            Err(_) => Err(LookupError::Unavailable),
+            Ok(Some(ExportPart::Lines(lines))) => {
+                Ok(ExportStream { first: Some(lines), rest, reset_on_failure })
+            }
+            Ok(Some(ExportPart::Failed(error))) => Err(error),
+            Ok(Some(ExportPart::End) | None) => Err(ReadError::Internal),
+            Err(_) => Err(ReadError::Unavailable),
         }
     }
 }
 
-impl Lines {
-    /// The body of the response. An export that ends early is an error of the body, so that the server breaks the
-    /// connection off instead of ending the body as if it were complete.
+impl ExportStream {
+    /// The body of the response. An export that ends early is an error of the body, so that the server breaks the body off and
+    /// does not end it as if it were complete.
     pub(crate) fn into_body(self) -> Body {
-        let parts = stream::try_unfold(Some(self), |lines| async {
-            let Some(mut lines) = lines else { return Ok(None) };
-            Ok(lines.next().await?.map(|part| (part, Some(lines))))
+        let parts = stream::try_unfold(Some(self), |stream| async {
+            let Some(mut stream) = stream else { return Ok(None) };
+            Ok(stream.next().await?.map(|part| (part, Some(stream))))
         });
         Body::from_bytes_stream::<_, Bytes, io::Error>(parts)
     }
@@ -134,10 +136,10 @@ impl Lines {
             return Ok(Some(first));
         }
         match self.rest.recv().await {
-            Some(Part::Lines(lines)) => Ok(Some(lines)),
-            Some(Part::End) => Ok(None),
-            Some(Part::Failed(_)) | None => {
-                if let Some(peer) = &self.only_breaks {
+            Some(ExportPart::Lines(lines)) => Ok(Some(lines)),
+            Some(ExportPart::End) => Ok(None),
+            Some(ExportPart::Failed(_)) | None => {
+                if let Some(peer) = &self.reset_on_failure {
                     peer.reset();
                 }
                 Err(io::Error::other("the export ended early"))
@@ -146,64 +148,69 @@ impl Lines {
     }
 }
 
-impl Cut {
+impl ExportError {
     fn log(&self) {
-        let cut = self;
-        match cut {
-            Self::Database(Error::Internal(_)) => tracing::error!(%cut, "an export ended early"),
-            Self::Database(_) | Self::Stalled => tracing::warn!(%cut, "an export ended early"),
-            Self::Left => tracing::debug!(%cut, "an export ended early"),
+        let error = self;
+        match error {
+            Self::Database(Error::Internal(_)) => tracing::error!(%error, "an export ended early"),
+            Self::Database(Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_))
+            | Self::Stalled => {
+                tracing::warn!(%error, "an export ended early");
+            }
+            Self::Left => tracing::debug!(%error, "an export ended early"),
         }
     }
 }
 
-impl Export {
-    async fn run(self, range: Range, place: OwnedSemaphorePermit) {
+impl ExportTask {
+    async fn run(self, range: Range, permit: OwnedSemaphorePermit) {
         let outcome = tokio::select! {
             biased;
-            // A statement under way takes its connection along.
-            () = self.parts.closed() => Err(Cut::Left),
+            // The client has left. A statement under way is dropped with its connection.
+            () = self.parts.closed() => Err(ExportError::Left),
             outcome = self.export(range) => outcome,
         };
-        // Free before the client can know that this one is over.
-        drop(place);
+        // The permit is free before the client can know that this export has ended.
+        drop(permit);
         let last = match outcome {
-            Ok(()) => Part::End,
-            Err(cut) => {
-                cut.log();
-                match cut {
-                    Cut::Database(Error::Internal(_)) => Part::Failed(LookupError::Internal),
-                    Cut::Database(_) => Part::Failed(LookupError::Unavailable),
-                    // What the client takes after all it finds broken off.
-                    Cut::Stalled | Cut::Left => return,
+            Ok(()) => ExportPart::End,
+            Err(error) => {
+                error.log();
+                match error {
+                    ExportError::Database(Error::Internal(_)) => ExportPart::Failed(ReadError::Internal),
+                    ExportError::Database(
+                        Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_),
+                    ) => ExportPart::Failed(ReadError::Unavailable),
+                    // A client that reads on after all finds the body broken off.
+                    ExportError::Stalled | ExportError::Left => return,
                 }
             }
         };
-        // Who left needs no end.
+        // A client that has left needs no end.
         let _ = timeout(CLIENT_TIMEOUT, self.parts.send(last)).await;
     }
 
-    /// Hands over all lines of `range`, and gives the snapshot and the connection back.
-    async fn export(&self, range: Range) -> Result<(), Cut> {
+    /// Hands over all lines of `range`, then ends the snapshot and closes the connection.
+    async fn export(&self, range: Range) -> Result<(), ExportError> {
         let mut scanner = self.store.scanner().await?;
         let mut snapshot = scanner.snapshot().await?;
         let read = self.read(&mut snapshot, range).await;
         if read.is_ok() {
             snapshot.end().await?;
         }
-        if !matches!(read, Err(Cut::Database(_))) {
+        if !matches!(read, Err(ExportError::Database(_))) {
             scanner.close().await;
         }
         read
     }
 
-    async fn read(&self, snapshot: &mut Snapshot<'_>, mut range: Range) -> Result<(), Cut> {
+    async fn read(&self, snapshot: &mut Snapshot<'_>, mut range: Range) -> Result<(), ExportError> {
         let (mut pace, mut last, mut is_first) = (Pace::new(), String::new(), true);
         loop {
             let (mut lines, mut flow) = (Vec::new(), ControlFlow::Continue(()));
-            let most = pace.rows(LINES_BYTES_MAX);
+            let rows_max = pace.rows(LINES_BYTES_MAX);
             let sent = Instant::now();
-            let read = snapshot.records(&range, most, |record| {
+            let read = snapshot.records(&range, rows_max, |record| {
                 let before = lines.len();
                 if let Some(value) = record.value {
                     body::line(&mut lines, record.key, value, record.expires_at);
@@ -218,7 +225,7 @@ impl Export {
             });
             let read = read.await;
             self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
-            let is_last = read? < most && flow.is_continue();
+            let is_last = read? < rows_max && flow.is_continue();
             pace.grow();
             self.hand_over(lines.into(), std::mem::take(&mut is_first)).await?;
             if is_last {
@@ -228,13 +235,13 @@ impl Export {
         }
     }
 
-    /// Waits until the client has taken `lines`, all but the last part. The first time there is a part in any case.
-    async fn hand_over(&self, mut lines: Bytes, is_first: bool) -> Result<(), Cut> {
+    /// Hands over `lines`, part by part, and waits for the client before each. The first time, also empty lines are a part.
+    async fn hand_over(&self, mut lines: Bytes, is_first: bool) -> Result<(), ExportError> {
         let mut is_due = is_first || !lines.is_empty();
         while is_due {
             let part = lines.split_to(lines.len().min(PART_BYTES_MAX));
-            let taken = timeout(CLIENT_TIMEOUT, self.parts.send(Part::Lines(part))).await;
-            taken.map_err(|_| Cut::Stalled)?.map_err(|_| Cut::Left)?;
+            let taken = timeout(CLIENT_TIMEOUT, self.parts.send(ExportPart::Lines(part))).await;
+            taken.map_err(|_| ExportError::Stalled)?.map_err(|_| ExportError::Left)?;
             is_due = !lines.is_empty();
         }
         Ok(())
@@ -242,5 +249,4 @@ impl Export {
 }
 
 #[cfg(test)]
-#[path = "export_tests.rs"]
 mod tests;

@@ -1,16 +1,17 @@
-//! What reads the parts of a request, for the fuzzers of tests/fuzz. In no release.
+//! The parsers of requests, for the fuzzers of tests/fuzz. Not part of a release.
 
 use db::Key;
 
-use crate::{cursor, etag, fast_path};
+use crate::cursor;
+use crate::http::{etag, fast_path};
 
-/// The cursor that goes on after `key` in a list of `prefix`.
+/// The cursor of the page that begins after `key` in a list of `prefix`.
 #[must_use]
 pub fn cursor(prefix: &str, key: &str) -> String {
     cursor::encode(prefix, key)
 }
 
-/// The key that `cursor` goes on after, if it was made for `prefix`.
+/// The key after which the page of `cursor` begins, if the cursor was made for `prefix`.
 #[must_use]
 pub fn after(prefix: &str, cursor: &str) -> Option<Key> {
     cursor::decode(prefix, cursor)
@@ -22,7 +23,7 @@ pub fn names(field: &[u8], tag: &[u8]) -> bool {
     etag::names(field, tag)
 }
 
-/// The key that a path names.
+/// The key in a path.
 #[must_use]
 pub fn key(path: &str) -> Option<String> {
     fast_path::key(path)

@@ -1,58 +1,41 @@
-//! The read side of Keywire: GET /storage/{key} answered with what was last committed.
+//! The read side of Keywire: answers GET /storage/{key} with the last committed value, and lists and exports entries.
 
-mod api;
 mod backlog;
-mod batch;
-mod bearer;
 mod body;
 pub mod config;
 mod cursor;
-mod etag;
+mod error;
 mod export;
-mod fast_path;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod list;
-mod lister;
-mod lookup;
+mod gets;
+mod health;
+mod http;
+mod lists;
 mod metrics;
-mod once;
 mod pace;
-mod page;
-mod pages;
-mod parameters;
-mod problem;
-mod reader;
-mod reply;
-mod schema;
 #[cfg(test)]
 mod trial;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::edge::fast_path::FastPath;
 use chassis::process::Service;
 use chassis::telemetry::Telemetry;
 use db::{KEY_BYTES_MAX, Store};
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::metrics::noop::NoopMeterProvider;
-use poem::endpoint::BoxEndpoint;
-use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
+use poem::{Endpoint, Response};
 use tokio_util::task::TaskTracker;
 
-use crate::api::{Api, service};
+use crate::config::ReadLimits;
 use crate::export::Exports;
-use crate::fast_path::{ENTRY, Entries};
-use crate::list::Lists;
-use crate::lookup::Lookup;
+use crate::gets::Gets;
+use crate::http::api::{Api, service};
+use crate::http::fast_path::EntryFastPath;
+use crate::lists::Lists;
 use crate::metrics::Metrics;
-use crate::pages::Page;
 
-pub use crate::lookup::Limits;
-
-/// The read side of a process: its connections and what its requests share.
+/// The read side of a process: its database connections, and the state that its requests share.
 #[derive(Debug)]
 pub struct Reads {
     api: Api,
@@ -60,39 +43,34 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Starts the readers. The database may be away: gets and lists wait for it until their deadline.
+    /// Starts the readers. The database may be unreachable: gets and lists wait for it until their deadline.
     #[must_use]
-    pub fn start(store: &Store, limits: &Limits, telemetry: &Telemetry) -> Self {
+    pub fn start(store: &Store, limits: &ReadLimits, telemetry: &Telemetry) -> Self {
         let (meter, tasks) = (telemetry.meter(), TaskTracker::new());
         let metrics = Metrics::new(&meter);
-        let lookup = Lookup::start(store, limits, &tasks, &metrics);
-        let lists = Lists::start(store, limits, lookup.state(), &tasks, &metrics);
+        let gets = Gets::start(store, limits, &tasks, &metrics);
+        let lists = Lists::start(store, limits, gets.health(), &tasks, &metrics);
         let exports = Exports::new(store, limits, &tasks, &metrics);
-        metrics::watch(&meter, lookup.state(), Arc::clone(lists.backlog()), exports.count());
-        Self { api: Api { lookup, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
+        metrics::observe(&meter, gets.health(), lists.unread(), exports.count());
+        Self { api: Api { gets, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
     }
 }
 
 impl Service for Reads {
-    /// `/storage`, `/export`, the specification and the pages.
+    /// `/storage`, `/export`, the specification and the pages for browsers.
     fn app(&self) -> impl Endpoint<Output = Response> + 'static {
-        let api = service(self.api.clone());
-        let pages = Route::new()
-            .at("/", get(Page::console()))
-            .at("/docs", get(Page::html(&format!("<!doctype html>{}", api.swagger_ui_html()))))
-            .at("/openapi.json", get(Page::json(api.spec())));
-        App { api: api.into_endpoint(), entry: PathPattern(ENTRY.into()), pages }
+        http::app(self.api.clone())
     }
 
     /// Plain gets of one key, with two fifths fewer instructions.
     fn fast_path(&self) -> impl FastPath {
-        Entries(self.api.clone())
+        EntryFastPath(self.api.clone())
     }
 
-    /// Ready if there is a connection to read with.
+    /// Ready while a reader has a connection.
     fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
-        let state = self.api.lookup.state().clone();
-        move || state.ready()
+        let health = self.api.gets.health().clone();
+        move || health.ready()
     }
 
     /// Waits until the app is dropped, then closes the database connections.
@@ -103,40 +81,10 @@ impl Service for Reads {
     }
 }
 
-/// The API beside the pages.
-struct App {
-    api: BoxEndpoint<'static>,
-    /// [`ENTRY`].
-    entry: PathPattern,
-    pages: Route,
-}
-
-impl Endpoint for App {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        let path = request.uri().path();
-        if !path.starts_with("/storage") && path != "/export" {
-            return self.pages.call(request).await;
-        }
-        let is_entry = path.starts_with("/storage/");
-        let mut result = self.api.call(request).await;
-        if is_entry {
-            match &mut result {
-                Ok(response) => response.set_data(self.entry.clone()),
-                // What has no route keeps having none.
-                Err(error) if error.data::<PathPattern>().is_some() => error.set_data(self.entry.clone()),
-                Err(_) => {}
-            }
-        }
-        result
-    }
-}
-
 /// The `OpenAPI` specification of the read side, pretty-printed.
 #[must_use]
 pub fn specification() -> String {
-    let nothing = Limits {
+    let nothing = ReadLimits {
         readers: 0,
         select_keys_max: 0,
         queue_keys_max: 0,
@@ -147,18 +95,16 @@ pub fn specification() -> String {
         queue_lists_max: 0,
         exports_max: 0,
     };
-    let (tasks, meter) = (TaskTracker::new(), NoopMeterProvider::new().meter("none"));
-    let (lookup, ..) = Lookup::new(&nothing);
-    let (lists, _) = Lists::new(&nothing, lookup.state());
-    let exports = Exports::new(&nowhere(), &nothing, &tasks, &Metrics::new(&meter));
-    service(Api { lookup, lists, exports, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
+    let (gets, ..) = Gets::new(&nothing);
+    let (lists, _) = Lists::new(&nothing, gets.health());
+    let exports = Exports::new(&nowhere(), &nothing, &TaskTracker::new(), &Metrics::noop());
+    service(Api { gets, lists, exports, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
 }
 
-/// A store for an API that is described and never called.
+/// The store of an API that is only described and never called.
 fn nowhere() -> Store {
-    Store::new("sqlite://nowhere", None, false).expect("it names a file, which is never opened")
+    Store::new("sqlite://nowhere", None, false).expect("the URL is valid, and its file is never opened")
 }
 
 #[cfg(test)]
-#[path = "app_tests.rs"]
 mod tests;

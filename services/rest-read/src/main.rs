@@ -1,4 +1,4 @@
-//! `rest-read`: reads its configuration, then serves, checks or prints its specification.
+//! The binary `rest-read`: reads its configuration, then serves, checks a running service or prints the specification.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -23,7 +23,9 @@ fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Check) => return Ok(chassis::process::check::check(config.admin_addr)),
         Some(Command::Openapi) => {
             let specification = rest_read::specification();
-            std::io::stdout().write_all(specification.as_bytes()).context("cannot print it")?;
+            std::io::stdout()
+                .write_all(specification.as_bytes())
+                .context("cannot print the specification")?;
             return Ok(ExitCode::SUCCESS);
         }
         None => {}

@@ -1,15 +1,15 @@
-//! The instruments of `rest-read`, each declared once.
+//! The metrics of `rest-read`, each declared once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::noop::NoopMeterProvider;
+use opentelemetry::metrics::{Histogram, Meter, MeterProvider as _};
 
-use crate::backlog::Backlog;
-use crate::lookup::State;
+use crate::health::Health;
 
-/// What says how the read side is doing.
+/// The histograms of the SELECTs.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     batch_size: Histogram<u64>,
@@ -21,14 +21,14 @@ impl Metrics {
         Self {
             batch_size: meter
                 .u64_histogram("db.client.operation.batch.size")
-                .with_description("Gets per SELECT; 0 only asks whether the connection works.")
+                .with_description("Gets per SELECT. 0 is a check of the connection.")
                 .with_unit("{get}")
                 .with_boundaries(vec![0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0])
                 .build(),
             duration: meter
                 .f64_histogram("db.client.operation.duration")
                 .with_description(
-                    "From sending a SELECT to its last row; `scan` is one of a list or an export.",
+                    "Time from sending a SELECT to its last row. `scan`: of a list or an export.",
                 )
                 .with_unit("s")
                 .with_boundaries(vec![
@@ -39,14 +39,19 @@ impl Metrics {
         }
     }
 
-    /// One SELECT for `gets` gets has ended.
+    /// Metrics that are not recorded.
+    pub(crate) fn noop() -> Self {
+        Self::new(&NoopMeterProvider::new().meter("noop"))
+    }
+
+    /// Records a SELECT for `gets` gets.
     pub(crate) fn select(&self, system: &'static str, gets: usize, took: Duration, ok: bool) {
         let labels = labels(system, "select", ok);
         self.batch_size.record(gets as u64, &labels[..2]);
         self.duration.record(took.as_secs_f64(), &labels);
     }
 
-    /// One statement of a list or an export has ended.
+    /// Records a statement of a list or an export.
     pub(crate) fn scan(&self, system: &'static str, took: Duration, ok: bool) {
         self.duration.record(took.as_secs_f64(), &labels(system, "scan", ok));
     }
@@ -60,38 +65,43 @@ fn labels(system: &'static str, operation: &'static str, ok: bool) -> [KeyValue;
     ]
 }
 
-/// Shows the state of the lookup, the pages that wait for clients, and how many exports are under way, whenever the metrics
-/// are read.
-pub(crate) fn watch(
+/// Registers the gauges. They are read whenever the metrics are. `unread_pages` tells the bytes of pages that are not written
+/// to their clients yet, `exports` how many exports are running.
+pub(crate) fn observe(
     meter: &Meter,
-    state: &Arc<State>,
-    pages: Arc<Backlog>,
+    health: &Arc<Health>,
+    unread_pages: impl Fn() -> usize + Send + Sync + 'static,
     exports: impl Fn() -> usize + Send + Sync + 'static,
 ) {
-    meter
-        .u64_observable_gauge("keywire.exports")
-        .with_description("Exports under way.")
-        .with_unit("{export}")
-        .with_callback(move |observer| observer.observe(exports() as u64, &[]))
-        .build();
-    meter
-        .u64_observable_gauge("keywire.lists.backlog")
-        .with_description("Bytes of pages not written to clients yet.")
-        .with_unit("By")
-        .with_callback(move |observer| observer.observe(pages.bytes() as u64, &[]))
-        .build();
-    let gauge = |name, description, unit, read: fn(&State) -> usize| {
-        let state = Arc::clone(state);
-        meter
-            .u64_observable_gauge(name)
-            .with_description(description)
-            .with_unit(unit)
-            .with_callback(move |observer| observer.observe(read(&state) as u64, &[]))
-            .build();
+    let of = |read: fn(&Health) -> usize| {
+        let health = Arc::clone(health);
+        move || read(&health)
     };
-    gauge("keywire.lookup.depth", "Keys waiting for a SELECT.", "{key}", State::waiting);
-    gauge("keywire.lookup.readers", "Readers that have a connection.", "{reader}", State::connected);
-    gauge("keywire.lookup.backlog", "Bytes of found values not written to clients yet.", "By", |state| {
-        state.backlog.bytes()
-    });
+    gauge(meter, "keywire.exports", "Exports that are running.", "{export}", exports);
+    gauge(meter, "keywire.lists.backlog", "Bytes of pages not written to clients yet.", "By", unread_pages);
+    gauge(meter, "keywire.lookup.depth", "Keys waiting for a SELECT.", "{key}", of(Health::waiting));
+    gauge(
+        meter,
+        "keywire.lookup.readers",
+        "Readers that have a connection.",
+        "{reader}",
+        of(Health::connected),
+    );
+    let unread = of(|health| health.backlog.bytes());
+    gauge(meter, "keywire.lookup.backlog", "Bytes of values not written to clients yet.", "By", unread);
+}
+
+fn gauge(
+    meter: &Meter,
+    name: &'static str,
+    description: &'static str,
+    unit: &'static str,
+    read: impl Fn() -> usize + Send + Sync + 'static,
+) {
+    meter
+        .u64_observable_gauge(name)
+        .with_description(description)
+        .with_unit(unit)
+        .with_callback(move |observer| observer.observe(read() as u64, &[]))
+        .build();
 }

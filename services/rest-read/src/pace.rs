@@ -1,43 +1,43 @@
 //! How many rows the next statement of a scan asks for.
 //!
-//! A statement cannot be cut short, so what it brings beyond what is wanted is fetched in vain, and nobody knows beforehand
-//! how heavy the rows are. So the first statements are small, and what came lately tells how much to ask for.
+//! A statement cannot be cut short, so every row beyond those wanted is read in vain. How heavy the rows are is not known
+//! beforehand. So the first statements are small, and the weight of recent rows decides how many rows the next one asks for.
 
 /// Rows of the first statement.
-const FIRST: usize = 16;
-/// By how much a statement may be larger than the one before.
-pub(crate) const GROWTH: usize = 4;
-/// The most rows of a statement: what heavy rows after many light ones can bring at once, like a SELECT of gets.
-const MOST: usize = 128;
+const ROWS_FIRST: usize = 16;
+/// How many times as many rows as the statement before it a statement may ask for.
+const GROWTH: usize = 4;
+/// The most rows of a statement, as in a SELECT of gets. It bounds the bytes that heavy rows after light ones bring at once.
+const ROWS_MAX: usize = 128;
 
-/// What a connection learnt from the rows it read.
+/// The weight of the rows that a connection has read.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Rows of the next statement, however light.
+    /// The most rows of the next statement, however light they are.
     rows: usize,
-    /// What a row weighs, in bytes: of the heaviest lately, forgotten slowly.
+    /// Bytes of the heaviest recent row; decays with each lighter row.
     bytes_per_row: usize,
 }
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self { rows: FIRST, bytes_per_row: 0 }
+        Self { rows: ROWS_FIRST, bytes_per_row: 0 }
     }
 
-    /// How many rows to ask for when `bytes` are wanted: with rows as heavy as those lately it is one too many at most.
+    /// How many rows to ask for when `bytes` are wanted: at most one too many if they are as heavy as recent rows.
     pub(crate) fn rows(&self, bytes: usize) -> usize {
         (bytes / self.bytes_per_row.max(1)).saturating_add(1).min(self.rows)
     }
 
-    /// A row of `bytes` has come.
+    /// Notes a row of `bytes`.
     pub(crate) fn weigh(&mut self, bytes: usize) {
         let lately = self.bytes_per_row;
         self.bytes_per_row = bytes.max(lately - lately.div_ceil(16));
     }
 
-    /// A statement has ended well: the next may be larger.
+    /// Notes a statement that succeeded: the next one may be larger.
     pub(crate) fn grow(&mut self) {
-        self.rows = (self.rows * GROWTH).min(MOST);
+        self.rows = (self.rows * GROWTH).min(ROWS_MAX);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A small store on `SQLite` for this crate's tests.
+//! A small `SQLite` store for the tests of this crate.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use db::{Change, Expiry, Grants, Key, Op, Store, Value, Write, Writer, WriterCon
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use crate::lookup::Limits;
+use crate::config::ReadLimits;
 
-/// Long enough for anything that is going to happen.
+/// Longer than anything takes that happens at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A database in a folder of its own, not there until it is migrated.
+/// A database in a temporary folder. It does not exist until it is migrated.
 pub(crate) struct Trial {
     pub(crate) store: Store,
     _folder: TempDir,
@@ -69,9 +69,9 @@ pub(crate) fn a_key(text: &str) -> Key {
     Key::new(text.to_owned(), usize::MAX).expect("a valid key")
 }
 
-/// The defaults, with a deadline that no test reaches by accident.
-pub(crate) fn limits() -> Limits {
-    Limits {
+/// Limits like the defaults, with a deadline that no test reaches by accident.
+pub(crate) fn limits() -> ReadLimits {
+    ReadLimits {
         readers: 2,
         select_keys_max: 128,
         queue_keys_max: 1024,

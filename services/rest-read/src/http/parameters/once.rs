@@ -1,4 +1,4 @@
-//! Parameters of the query that may be left out and must not be given twice.
+//! Optional query parameters that must not be repeated.
 
 use chassis::problem::{Code, Problem};
 use db::{KEY_BYTES_MAX, Key, Range};
@@ -7,21 +7,26 @@ use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::cursor;
-use crate::page::{ITEMS_DEFAULT, ITEMS_MAX};
 
-/// A parameter, if it is given.
+/// The largest `limit`.
+const ITEMS_MAX: usize = 1000;
+/// The default of `limit`.
+const ITEMS_DEFAULT: usize = 100;
+
+/// A parameter, if the query has it.
 pub(crate) struct Once<T>(pub(crate) Option<T>);
 
-/// What keys begin with.
+/// The prefix of keys.
+#[derive(Default)]
 pub(crate) struct Prefix(pub(crate) String);
 
-/// The most items of a page.
+/// The most items of a page, from 1 to [`ITEMS_MAX`].
 pub(crate) struct Limit(pub(crate) usize);
 
-/// Where a list goes on; not checked yet, because it is of one prefix only.
+/// The cursor of a page. It belongs to one prefix, and is not checked yet.
 pub(crate) struct After(String);
 
-/// What stands for `T` in a query.
+/// A parameter of the query.
 pub(crate) trait Parameter: Sized {
     const NAME: &'static str;
 
@@ -40,10 +45,16 @@ impl Parameter for Prefix {
     fn parse(text: String) -> Result<Self, Problem> {
         let bytes = text.len();
         if bytes > KEY_BYTES_MAX {
-            let message = format!("prefix has {bytes} bytes, no key begins with more than {KEY_BYTES_MAX}");
+            let message = format!("prefix has {bytes} bytes, at most {KEY_BYTES_MAX} are allowed");
             return Err(Problem::new(Code::BadParameter, message));
         }
         Ok(Self(text))
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(ITEMS_DEFAULT)
     }
 }
 
@@ -64,7 +75,7 @@ impl Parameter for Limit {
         let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         let fits = number.filter(|number| (1..=ITEMS_MAX).contains(number));
         let refused =
-            || Problem::new(Code::BadParameter, format!("limit is no number from 1 to {ITEMS_MAX}"));
+            || Problem::new(Code::BadParameter, format!("limit must be a number from 1 to {ITEMS_MAX}"));
         fits.map(Self).ok_or_else(refused)
     }
 }
@@ -82,10 +93,10 @@ impl Parameter for After {
 }
 
 impl After {
-    /// The part of `range` that this cursor leaves.
+    /// The part of `range` that follows this cursor.
     pub(crate) fn range(&self, range: Range) -> Result<Range, Problem> {
         let key = cursor::decode(range.prefix(), &self.0).ok_or_else(|| {
-            Problem::new(Code::BadCursor, "after is not the next of a page with this prefix")
+            Problem::new(Code::BadCursor, "after must be the next cursor of a page with the same prefix")
         })?;
         Ok(range.after(Key::as_str(&key).to_owned()))
     }
@@ -112,7 +123,7 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Once<T> {
         let mut values = query(request)?.into_iter().filter(|(name, _)| name == T::NAME);
         let value = values.next().map(|(_, text)| T::parse(text)).transpose()?;
         if values.next().is_some() {
-            let message = format!("{} is given twice", T::NAME);
+            let message = format!("{} must not be given twice", T::NAME);
             return Err(Problem::new(Code::BadParameter, message).into());
         }
         Ok(Self(value))
@@ -121,14 +132,14 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Once<T> {
 
 /// The parameters of the query, decoded, in order.
 pub(crate) fn query(request: &Request) -> Result<Vec<(String, String)>, Problem> {
-    request.params().map_err(|_| Problem::new(Code::BadParameter, "the query cannot be read"))
+    request.params().map_err(|_| Problem::new(Code::BadParameter, "the query cannot be decoded"))
 }
 
-/// Refuses a query with a parameter beside `names`: one that is misspelt would answer for more than was asked.
+/// Refuses a query with a parameter that is not in `names`: a misspelt filter must not widen the result.
 pub(crate) fn only(request: &Request, names: &[&str]) -> Result<(), Problem> {
     match query(request)?.iter().find(|(name, _)| !names.contains(&name.as_str())) {
         Some((name, _)) => {
-            let message = format!("no parameter {name}, there is {}", names.join(", "));
+            let message = format!("unknown parameter {name}; allowed: {}", names.join(", "));
             Err(Problem::new(Code::BadParameter, message))
         }
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! Where a page ends, given the rows there are.
+//! Where a page ends.
 
 use db::Rev;
 use proptest::prelude::*;
@@ -19,7 +19,8 @@ fn record<'r>(key: &'r str, value: Option<&'r str>) -> Record<'r> {
     Record { key, value, rev: Rev(1), expires_at: None }
 }
 
-/// Gives `page` the rows after `start` by statements of at most `rows`, as it asks for them. Answers where it goes on.
+/// Gives `page` the rows from `start` in statements of at most `rows` rows, as the page asks for them. Returns where the next page
+/// starts.
 fn fill(page: &mut Page, source: &Source, start: usize, rows: usize) -> Option<usize> {
     let mut at = start;
     loop {

@@ -1,36 +1,35 @@
-//! The parameters of the read side: as the specification documents them, and as a request carries them.
+//! The parameters of the operations: their schemas in the specification, and how they are read from a request.
+
+mod once;
 
 use std::borrow::Cow;
 
 use chassis::problem::{Code, Problem};
-use db::Key;
-use poem::http::{HeaderMap, header};
+use db::{Key, KeyError};
+use poem::http::HeaderMap;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::etag;
-use crate::once::query;
-use crate::problem::key_problem;
+use crate::http::etag;
+use crate::http::parameters::once::query;
+
+pub(crate) use crate::http::parameters::once::{After, Limit, Once, Prefix, only};
 
 /// The most keys of one request.
 const KEYS_MAX: usize = 100;
 
-/// A key as it stands in the path; its length is not checked yet.
+/// The key of a path, decoded. Its length is not checked yet.
 pub(crate) struct KeyText(pub(crate) String);
 
-/// The values of `key` in the query, distinct and in order; not checked to be keys yet.
+/// The distinct values of `key` in a query, in order. They are not checked to be keys yet.
 pub(crate) struct KeyTexts(Vec<String>);
 
 /// The fields of `If-None-Match`.
 pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
 
 impl KeyText {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
     pub(crate) fn key(self, bytes_max: usize) -> Result<Key, Problem> {
         Key::new(self.0, bytes_max).map_err(|error| key_problem(error, Code::NoRoute))
     }
@@ -46,7 +45,7 @@ impl KeyTexts {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether none is asked for by name.
+    /// Whether the query has no `key`.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -58,7 +57,7 @@ impl KeyTexts {
                 continue;
             }
             if keys.len() == KEYS_MAX {
-                return Err(Problem::new(Code::BadParameter, "more than 100 keys were asked for"));
+                return Err(Problem::new(Code::BadParameter, "too many keys: at most 100 are allowed"));
             }
             keys.push(value);
         }
@@ -67,13 +66,24 @@ impl KeyTexts {
 }
 
 impl IfNoneMatch<'_> {
-    /// Whether the client has the version of `tag`, the `ETag` without its quotes.
+    /// Whether the client has the version of `tag`, an `ETag` without its quotes.
     pub(crate) fn names(&self, tag: &[u8]) -> bool {
-        self.0.get_all(header::IF_NONE_MATCH).iter().any(|field| etag::names(field.as_bytes(), tag))
+        etag::is_named(self.0, tag)
     }
 }
 
-/// Without `maxLength`: that counts characters, the limit counts bytes.
+/// The refusal of a text that is no key. `empty` is the code of an empty key: an empty key in a path is an unknown path.
+fn key_problem(error: KeyError, empty: Code) -> Problem {
+    match error {
+        KeyError::Empty if empty == Code::NoRoute => Problem::new(empty, "there is nothing at this path"),
+        KeyError::Empty => Problem::new(empty, "key is empty"),
+        KeyError::TooLong { len, max } => {
+            Problem::new(Code::TooLarge, format!("key has {len} bytes, at most {max} are allowed"))
+        }
+    }
+}
+
+/// The schema has no `maxLength`, because that counts characters and the limit counts bytes.
 fn key_schema() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema {
         min_length: Some(1),

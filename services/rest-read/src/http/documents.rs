@@ -1,4 +1,4 @@
-//! The pages of the read side: the console, the documentation, the specification. None needs the network.
+//! The static documents: the console, the documentation and the specification. They load nothing from other servers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,17 +7,17 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 use sha2::{Digest as _, Sha256};
 
-use crate::etag;
+use crate::http::etag;
 
 const CONSOLE: &str = include_str!("console.html");
 
-/// What a page may do besides running exactly the scripts and styles written in it: draw images it contains and
-/// talk to where it came from.
+/// A page may run exactly the scripts and styles that it contains, show images that it contains, and connect to its own
+/// origin.
 const POLICY: &str = "default-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
 /// A document that does not change while the process lives.
-pub(crate) struct Page {
+pub(crate) struct Document {
     content_type: HeaderValue,
     /// The hash of the body, without quotes.
     tag: String,
@@ -26,15 +26,15 @@ pub(crate) struct Page {
     body: Bytes,
 }
 
-impl Page {
-    /// The page to write, read and watch.
+impl Document {
+    /// The console: a page to write, read and list keys.
     pub(crate) fn console() -> Self {
         Self::html(CONSOLE)
     }
 
-    /// An HTML page whose scripts and styles are all written in it.
+    /// An HTML page that contains all its scripts and styles.
     pub(crate) fn html(html: &str) -> Self {
-        // Browsers hash what is left after this.
+        // Browsers normalize line ends before they hash.
         let html = html.replace("\r\n", "\n");
         let policy = format!(
             "{POLICY}; script-src {}; style-src {}",
@@ -58,7 +58,7 @@ impl Page {
     }
 }
 
-impl Endpoint for Page {
+impl Endpoint for Document {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
@@ -66,8 +66,7 @@ impl Endpoint for Page {
         let mut response = Response::default();
         response.headers_mut().insert(header::ETAG, tag);
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        let mut known = request.headers().get_all(header::IF_NONE_MATCH).iter();
-        if known.any(|field| etag::names(field.as_bytes(), self.tag.as_bytes())) {
+        if etag::is_named(request.headers(), self.tag.as_bytes()) {
             response.set_status(StatusCode::NOT_MODIFIED);
             return Ok(response);
         }
@@ -82,8 +81,7 @@ impl Endpoint for Page {
     }
 }
 
-/// The contents of all `name` elements of `html`, scripts and styles being the only elements whose content is not
-/// markup.
+/// The contents of all `name` elements of `html`. Only scripts and styles have contents that are not markup.
 fn inline<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     let mut found = Vec::new();
     let mut rest = html;
@@ -114,7 +112,7 @@ fn hash(text: &str) -> String {
 mod tests {
     use super::*;
 
-    async fn get(page: &Page, if_none_match: &str) -> Response {
+    async fn get(page: &Document, if_none_match: &str) -> Response {
         let request = Request::builder().header(header::IF_NONE_MATCH, if_none_match).finish();
         page.call(request).await.expect("a page always answers")
     }
@@ -125,20 +123,20 @@ mod tests {
         assert_eq!(inline(html, "style"), ["a{}"]);
         assert_eq!(inline(html, "script"), ["let s = '<style>no</style>';\r\n", "2"]);
 
-        let response = get(&Page::html(html), "").await;
+        let response = get(&Document::html(html), "").await;
         let policy = response.header("content-security-policy").expect("a page has a policy");
         // The first as browsers see it: printf "let s = '<style>no</style>';\n" | openssl dgst -sha256 -binary | base64
         let script = "script-src 'sha256-XsxBIJX49QwXkxKnujLOXzk8ZX5jkxTFPtf/Ui3vzwI=' 'sha256-1HNeOiZeFu7gP1lxi5tdAwGcB9i2xR+Q2jpmbuwTqzU='";
         assert!(policy.contains(script), "{policy}");
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
-        assert!(Page::html("<p>").policy.is_some_and(|policy| {
+        assert!(Document::html("<p>").policy.is_some_and(|policy| {
             policy.to_str().is_ok_and(|policy| policy.ends_with("script-src 'none'; style-src 'none'"))
         }));
     }
 
     #[tokio::test]
     async fn a_page_the_browser_has_is_not_sent_again() {
-        let page = Page::console();
+        let page = Document::console();
         let response = get(&page, "\"other\"").await;
         assert_eq!(
             (response.status(), response.content_type()),

@@ -7,16 +7,12 @@ use percent_encoding::percent_decode_str;
 use poem::http::{HeaderMap, header};
 use poem::{IntoResponse, Response};
 
-use crate::api::Api;
-use crate::parameters::KeyText;
-
-/// The route of one key as telemetry names it. The specification generator calls its parameter `param0`.
-pub(crate) const ENTRY: &str = "/storage/{key}";
+use crate::http::api::{Api, ENTRY};
 
 /// Answers `GET /storage/{key}` without `If-None-Match`.
-pub(crate) struct Entries(pub(crate) Api);
+pub(crate) struct EntryFastPath(pub(crate) Api);
 
-impl FastPath for Entries {
+impl FastPath for EntryFastPath {
     const ROUTE: &'static str = ENTRY;
 
     fn answer<'a>(
@@ -32,13 +28,13 @@ impl FastPath for Entries {
         caller.may_read(&key).ok()?;
         let peer = caller.peer().cloned();
         Some(async move {
-            let read = self.0.read(KeyText(key), peer.as_ref(), |_| false).await;
-            read.map_or_else(Problem::into_response, IntoResponse::into_response)
+            let reply = self.0.read(key, peer.as_ref(), |_| false).await;
+            reply.map_or_else(Problem::into_response, IntoResponse::into_response)
         })
     }
 }
 
-/// The key that a path names, if it is one of [`ENTRY`] and the key is UTF-8.
+/// The key in `path`, if the path matches [`ENTRY`] and the key is UTF-8.
 pub(crate) fn key(path: &str) -> Option<String> {
     let key = path.strip_prefix("/storage/").filter(|key| !key.is_empty() && !key.contains('/'))?;
     Some(percent_decode_str(key).decode_utf8().ok()?.into_owned())

@@ -1,24 +1,19 @@
-//! What the queue of lists promises: pages of the database, who is refused and why, and how it ends.
+//! The promises of lists: pages of the database, which lists are refused and why, and how their listers end.
 
-use std::time::Duration;
-
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::metrics::noop::NoopMeterProvider;
 use serde_json::Value;
 
 use super::*;
 use crate::cursor;
-use crate::lookup::Lookup;
+use crate::gets::Gets;
 use crate::trial::{PATIENCE, Trial, eventually, limits};
 
-fn state() -> Arc<State> {
-    Arc::clone(Lookup::new(&limits()).0.state())
+fn health() -> Arc<Health> {
+    Arc::clone(Gets::new(&limits()).0.health())
 }
 
-fn start(trial: &Trial, limits: &Limits) -> (Lists, TaskTracker) {
+fn start(trial: &Trial, limits: &ReadLimits) -> (Lists, TaskTracker) {
     let tasks = TaskTracker::new();
-    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
-    (Lists::start(&trial.store, limits, &state(), &tasks, &metrics), tasks)
+    (Lists::start(&trial.store, limits, &health(), &tasks, &Metrics::noop()), tasks)
 }
 
 fn all() -> Range {
@@ -40,7 +35,7 @@ async fn pages_follow_each_other_in_byte_order() {
     let (lists, tasks) = start(&trial, &limits());
     let (mut range, mut found) = (all(), Vec::new());
     loop {
-        let (keys, next) = parts(&lists.page(range.clone(), 2, None).await.expect("it can be read"));
+        let (keys, next) = parts(&lists.page(range.clone(), 2, None).await.expect("the page can be read"));
         found.extend(keys);
         let Some(next) = next else { break };
         let key = cursor::decode("", &next).expect("it is a cursor");
@@ -58,35 +53,35 @@ async fn a_page_counts_in_the_backlog_until_it_is_written() {
     let value = "v".repeat(1000);
     let trial = Trial::holding(&[("a", &value), ("b", &value)]).await;
     let (lists, _) = start(&trial, &limits());
-    let page = lists.page(all(), 10, None).await.expect("it can be read");
+    let page = lists.page(all(), 10, None).await.expect("the page can be read");
     assert_eq!(lists.backlog.bytes(), page.len());
-    assert_eq!(lists.state.backlog.bytes(), 0, "gets do not wait for it");
+    assert_eq!(lists.health.backlog.bytes(), 0, "gets do not wait for it");
     drop(page);
     assert_eq!(lists.backlog.bytes(), 0);
 }
 
 #[tokio::test]
 async fn a_full_queue_of_lists_refuses_with_the_reason() {
-    let (state, limits) = (state(), Limits { queue_lists_max: 1, ..limits() });
-    let (lists, _inlet) = Lists::new(&limits, &state);
+    let (health, limits) = (health(), ReadLimits { queue_lists_max: 1, ..limits() });
+    let (lists, _queue) = Lists::new(&limits, &health);
     let asked = lists.clone();
     let _waits = tokio::spawn(async move { asked.page(all(), 1, None).await });
     eventually("the queue is full", || lists.queue.capacity() == 0).await;
-    assert_eq!(lists.page(all(), 1, None).await.err(), Some(LookupError::Unavailable));
-    let _connected = state.connection();
-    assert_eq!(lists.page(all(), 1, None).await.err(), Some(LookupError::Overloaded));
+    assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::Unavailable));
+    let _connected = health.connection();
+    assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::TooManyLists));
 }
 
 #[tokio::test]
 async fn a_list_past_its_deadline_says_whether_the_database_works() {
-    let state = state();
-    let limits = Limits { op_timeout: Duration::from_millis(20), ..limits() };
-    let (lists, _inlet) = Lists::new(&limits, &state);
-    assert_eq!(lists.page(all(), 1, None).await.err(), Some(LookupError::Unavailable));
-    let _connected = state.connection();
-    let (asked, answers) = (lists.page(all(), 1, None), async { state.selected() });
-    assert_eq!(tokio::join!(asked, answers).0.err(), Some(LookupError::Overloaded), "it answers others");
+    let health = health();
+    let limits = ReadLimits { op_timeout: Duration::from_millis(20), ..limits() };
+    let (lists, _queue) = Lists::new(&limits, &health);
+    assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::Unavailable));
+    let _connected = health.connection();
+    let (asked, answers) = (lists.page(all(), 1, None), async { health.selected() });
+    assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::TooManyLists), "it answers others");
     // A lister that cannot connect meets the same deadline.
     let (lists, _) = start(&Trial::new(), &limits);
-    assert_eq!(lists.page(all(), 1, None).await.err(), Some(LookupError::Unavailable));
+    assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::Unavailable));
 }

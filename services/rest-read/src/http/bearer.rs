@@ -1,4 +1,4 @@
-//! The security scheme of the specification: who may call an operation.
+//! The security scheme of the specification.
 
 use chassis::access::Caller;
 use poem::{FromRequest, Request, RequestBody};
@@ -7,7 +7,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 const SCHEME: &str = "token";
 
-/// The caller of an operation. Which keys it may read is checked by the operation.
+/// The caller of an operation. The operation checks which keys the caller may read.
 pub(crate) struct Bearer(pub(crate) Caller);
 
 impl<'a> ApiExtractor<'a> for Bearer {
@@ -18,7 +18,7 @@ impl<'a> ApiExtractor<'a> for Bearer {
     fn register(registry: &mut Registry) {
         let scheme = MetaSecurityScheme {
             ty: "http",
-            description: Some("Needed only where the service has tokens"),
+            description: Some("Needed only if the service has tokens"),
             name: None,
             key_in: None,
             scheme: Some("bearer"),

@@ -1,4 +1,4 @@
-//! The routes as a client sees them, without a network between.
+//! The routes as a client sees them, without a network.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use chassis::edge::fast_path::FastPath as _;
 use chassis::edge::origin::OriginRule;
 use chassis::peer::Peer;
 use chassis::process::stop::Stop;
+use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ struct Client {
     _trial: Trial,
 }
 
-/// What matters of a response.
+/// The parts of a response that the tests compare.
 #[derive(Debug, PartialEq, Eq)]
 struct Reply {
     status: u16,
@@ -68,7 +69,7 @@ impl Client {
     }
 }
 
-/// Whether `target` is one key, asked for without a condition.
+/// Whether the request is a get of one key without a condition.
 fn is_on_fast_path(target: &str, headers: &HeaderMap) -> bool {
     let key = target.strip_prefix("/storage/").unwrap_or_default();
     !key.is_empty() && !key.contains('/') && headers.is_empty()
@@ -86,9 +87,7 @@ impl Reply {
         let body = response.into_body().into_string().await.expect("it is text");
         Self { status, etag, cache_control, body }
     }
-}
 
-impl Reply {
     fn refused(&self, status: u16, code: &str) {
         let problem: Value = serde_json::from_str(&self.body).unwrap_or_default();
         assert_eq!(
@@ -97,6 +96,10 @@ impl Reply {
             "{self:?}"
         );
         assert_eq!(self.cache_control.as_deref(), Some("no-store"), "{self:?}");
+    }
+
+    fn refused_method(&self) {
+        self.refused(405, "bad_method");
     }
 }
 
@@ -237,12 +240,6 @@ async fn what_is_no_key_is_refused_with_its_code() {
     client.send(Method::DELETE, "/docs", &[]).await.refused_method();
 }
 
-impl Reply {
-    fn refused_method(&self) {
-        self.refused(405, "bad_method");
-    }
-}
-
 #[tokio::test]
 async fn metrics_name_the_route_and_never_the_key() {
     let client = Client::new(&[("hello", "world")]).await;
@@ -266,7 +263,7 @@ async fn metrics_name_the_route_and_never_the_key() {
         "keywire_lists_backlog_bytes 0",
         "keywire_lookup_depth 0",
         "keywire_lookup_readers ",
-        r#"db_client_operation_duration_seconds_count{db_operation_name="select",db_system_name="sqlite",outcome="ok"} 5"#, // two of the three gets went both ways
+        r#"db_client_operation_duration_seconds_count{db_operation_name="select",db_system_name="sqlite",outcome="ok"} 5"#, // two of the three gets were sent both ways
         r#"db_client_operation_duration_seconds_count{db_operation_name="scan",db_system_name="sqlite",outcome="ok"} 2"#,
     ] {
         assert!(metrics.contains(expected), "{expected} is not in\n{metrics}");

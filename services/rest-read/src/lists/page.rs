@@ -5,28 +5,25 @@ use std::ops::ControlFlow;
 use db::Record;
 
 use crate::body;
-use crate::pace::GROWTH;
 
-/// The most items a page can be asked to hold.
-pub(crate) const ITEMS_MAX: usize = 1000;
-/// What it holds unless asked otherwise.
-pub(crate) const ITEMS_DEFAULT: usize = 100;
-/// The most bytes of values, unless the first item alone has more.
+/// The most bytes of values in a page, unless the first item alone has more.
 const VALUE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The most rows passed, dead ones included: what a page may cost the database.
+/// The most rows that a page passes, dead rows included. It bounds the work of the database.
 const ROWS_MAX: usize = 10_000;
+/// How many more rows to ask for after each dead row in a run.
+const ROWS_PER_DEAD_ROW: usize = 3;
 
-/// A page that takes rows in key order until it is full. It is full only once it has seen a row that it does not take.
+/// A page that takes rows in key order until it is full. Only a row that it does not take makes it full.
 #[derive(Debug)]
 pub(crate) struct Page {
     items_max: usize,
     items: usize,
     value_bytes: usize,
-    /// Rows taken, dead ones included.
+    /// Rows taken, dead rows included.
     passed: usize,
     /// Dead rows taken since the last item.
     dead: usize,
-    /// The key of the last of them.
+    /// The key of the last row taken.
     last: String,
     is_full: bool,
     /// The body so far.
@@ -48,7 +45,7 @@ impl Page {
         }
     }
 
-    /// Takes `record`, the next in key order, unless the page ends before it.
+    /// Takes `record`, the next row in key order, unless the page ends before it.
     pub(crate) fn take(&mut self, record: &Record<'_>) -> ControlFlow<()> {
         let bytes = record.value.map_or(0, str::len);
         let over = self.items > 0 && self.value_bytes + bytes > VALUE_BYTES_MAX;
@@ -68,29 +65,29 @@ impl Page {
         ControlFlow::Continue(())
     }
 
-    /// Whether there is a row it did not take.
+    /// Whether there is a row that the page did not take.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// The rows to ask for: as many as there is room for items, and one that shows that there are more. Where rows are dead,
-    /// ever more: they cost little, and a statement for each would cost much.
+    /// How many rows to ask for: one for each item that fits, and one to see whether there are more. After dead rows many
+    /// more: a dead row costs little, a further statement much.
     pub(crate) fn rows_wanted(&self) -> usize {
-        let hoped = self.items_max - self.items + 1 + (GROWTH - 1) * self.dead;
-        hoped.min(ROWS_MAX - self.passed + 1)
+        let wanted = self.items_max - self.items + 1 + ROWS_PER_DEAD_ROW * self.dead;
+        wanted.min(ROWS_MAX - self.passed + 1)
     }
 
-    /// The bytes of values it can still take.
+    /// The bytes of values that the page can still take.
     pub(crate) fn value_bytes_left(&self) -> usize {
         VALUE_BYTES_MAX.saturating_sub(self.value_bytes)
     }
 
-    /// The key of the last row it took.
+    /// The key of the last row taken.
     pub(crate) fn last(&self) -> &str {
         &self.last
     }
 
-    /// Its body. The list goes on at `next`, if there is more.
+    /// The body of the page. `next` is the cursor of the next page, if there is one.
     pub(crate) fn finish(mut self, next: Option<&str>) -> Vec<u8> {
         body::end_list(&mut self.json, next);
         self.json
@@ -98,5 +95,4 @@ impl Page {
 }
 
 #[cfg(test)]
-#[path = "page_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! What the specification says about every body: its members, and an example.
+//! The schema of every body in the specification, with an example.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSO
 use serde_json::Value;
 
 use crate::cursor;
-use crate::reply::{EntriesBody, EntryBody, ExportBody, JSON, MissingBody, NDJSON, ProblemBody};
+use crate::http::reply::{EntriesBody, EntryBody, ExportBody, JSON, MissingBody, NDJSON, ProblemBody};
 
 /// An entry
 #[derive(Object)]
 #[oai(rename = "Entry", example)]
 struct EntrySchema {
-    /// The key as it was asked
+    /// The key as requested
     key: String,
     /// Its value
     value: String,
@@ -26,7 +26,7 @@ struct EntrySchema {
     status: u16,
 }
 
-/// The 404 of a key that has no value
+/// The 404 for a key without a value
 #[derive(Object)]
 #[oai(rename = "Missing", example)]
 struct MissingSchema {
@@ -40,9 +40,9 @@ struct MissingSchema {
 #[derive(Object)]
 #[oai(rename = "Entries", example)]
 struct EntriesSchema {
-    /// The keys that have a value, in the order asked
+    /// The keys that have a value, in the order of the request
     items: Vec<ItemSchema>,
-    /// The keys that have none, in the order asked
+    /// The keys that have no value, in the order of the request
     missing: Vec<String>,
     /// Always empty
     message: String,
@@ -54,15 +54,15 @@ struct EntriesSchema {
 #[derive(Object)]
 #[oai(rename = "Item")]
 struct ItemSchema {
-    /// The key as it was asked
+    /// The key as requested
     key: String,
     /// Its value
     value: String,
-    /// Its revision: grows with every write of the key
+    /// Its revision, which grows with every write of the key
     rev: u64,
 }
 
-/// Why a request was not answered as asked
+/// An error
 #[derive(Object)]
 #[oai(rename = "Problem")]
 struct ProblemSchema {
@@ -70,7 +70,7 @@ struct ProblemSchema {
     message: String,
     /// The HTTP status
     status: u16,
-    /// What kind of problem it is, for programs; these never change
+    /// The kind of problem, for programs. Codes never change
     code: String,
 }
 
@@ -78,9 +78,9 @@ struct ProblemSchema {
 #[derive(Object)]
 #[oai(rename = "Page", example)]
 struct PageSchema {
-    /// The live entries of the page, in byte order of their keys; there may be none
+    /// The entries of the page, in byte order of their keys. There may be none
     items: Vec<ItemSchema>,
-    /// Where the list goes on, as `after` of the next request; null at its end
+    /// The cursor to send as `after` of the next request. Null on the last page
     next: Next,
     /// Always empty
     message: String,
@@ -88,7 +88,7 @@ struct PageSchema {
     status: u16,
 }
 
-/// One line of an export: a write
+/// A line of an export, which is a write message
 #[derive(Object)]
 #[oai(rename = "Line", example)]
 struct LineSchema {
@@ -96,11 +96,11 @@ struct LineSchema {
     key: String,
     /// Its value
     value: String,
-    /// When the entry expires, in microseconds since 1970-01-01 UTC; left out if it does not
+    /// When the entry expires, in microseconds since 1970-01-01 UTC. Absent if it does not expire
     expires_at: Option<u64>,
 }
 
-/// A member that is always there and may be null.
+/// A member that is always present and may be null.
 struct Next(Option<String>);
 
 impl Type for Next {
@@ -137,7 +137,7 @@ impl ParseFromJSON for Next {
     }
 }
 
-/// One schema for one kind of body.
+/// Gives a body its content type and its schema.
 macro_rules! documented {
     ($($body:ty as $schema:ty, $kind:expr;)*) => {
         $(impl Payload for $body {
@@ -191,7 +191,7 @@ impl<const STATUS: u16> Payload for ProblemBody<STATUS> {
     }
 }
 
-/// A problem of this status, for the specification.
+/// An example of a problem with this status.
 fn example(status: u16) -> (Code, &'static str) {
     match status {
         400 => (Code::BadPath, "the path is not valid UTF-8"),
@@ -200,7 +200,7 @@ fn example(status: u16) -> (Code, &'static str) {
         408 => (Code::Timeout, "the request took too long to arrive"),
         413 => (Code::TooLarge, "key has 513 bytes, at most 512 are allowed"),
         414 => (Code::UriTooLong, "the request target has 20000 bytes, at most 16384 are allowed"),
-        422 => (Code::BadParameter, "limit is no number from 1 to 1000"),
+        422 => (Code::BadParameter, "limit must be a number from 1 to 1000"),
         429 => (Code::SlowDown, "more than 100 ops a second for this token; nothing was done"),
         431 => (Code::HeadersTooLarge, "the header fields have more than 16384 bytes"),
         503 => (Code::Unavailable, "the database cannot be reached"),

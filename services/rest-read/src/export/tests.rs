@@ -1,17 +1,13 @@
-//! How an export begins, is bounded, and shows whether it is complete.
-
-use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::metrics::noop::NoopMeterProvider;
+//! How an export begins, how exports are limited, and how the client sees whether one is complete.
 
 use super::*;
 use crate::trial::{PATIENCE, Trial, eventually, limits};
 
 fn exports(trial: &Trial) -> Exports {
-    let metrics = Metrics::new(&NoopMeterProvider::new().meter("test"));
-    Exports::new(&trial.store, &limits(), &TaskTracker::new(), &metrics)
+    Exports::new(&trial.store, &limits(), &TaskTracker::new(), &Metrics::noop())
 }
 
-async fn text(lines: Lines) -> Result<String, String> {
+async fn text(lines: ExportStream) -> Result<String, String> {
     let text = lines.into_body().into_string();
     let text = tokio::time::timeout(PATIENCE, text).await.expect("the export ends");
     text.map_err(|error| error.to_string())
@@ -43,35 +39,35 @@ async fn no_more_exports_than_allowed_run_at_a_time() {
     let first = exports.start(String::new(), None).await.expect("it begins");
     let second = exports.start(String::new(), None).await.expect("it begins");
     assert_eq!(count(), 2);
-    assert_eq!(exports.start(String::new(), None).await.err(), Some(LookupError::ExportsMax(2)));
+    assert_eq!(exports.start(String::new(), None).await.err(), Some(ReadError::TooManyExports(2)));
     drop(first);
-    eventually("a client that leaves gives its place back", || count() == 1).await;
+    eventually("a client that leaves gives its permit back", || count() == 1).await;
     assert!(text(second).await.is_ok());
-    assert_eq!(count(), 0, "its place was free before its end was known");
+    assert_eq!(count(), 0, "its permit was free before its end was known");
 }
 
 #[tokio::test]
-async fn an_export_without_a_database_is_refused_and_gives_its_place_back() {
+async fn an_export_without_a_database_is_refused_and_gives_its_permit_back() {
     let exports = exports(&Trial::new());
     for _ in 0..3 {
-        assert_eq!(exports.start(String::new(), None).await.err(), Some(LookupError::Unavailable));
-        assert_eq!(exports.count()(), 0, "its place was free before the refusal was known");
+        assert_eq!(exports.start(String::new(), None).await.err(), Some(ReadError::Unavailable));
+        assert_eq!(exports.count()(), 0, "its permit was free before the refusal was known");
     }
 }
 
 #[tokio::test]
 async fn a_body_without_its_end_is_an_error() {
-    let lines = |last: Option<Part>| async {
+    let lines = |last: Option<ExportPart>| async {
         let (parts, rest) = mpsc::channel(2);
-        let (first, then) = (Some(Bytes::from("1\n")), Part::Lines("2\n".into()));
+        let (first, then) = (Some(Bytes::from("1\n")), ExportPart::Lines("2\n".into()));
         parts.try_send(then).expect("there is room");
         if let Some(last) = last {
             parts.try_send(last).expect("there is room");
         }
         drop(parts);
-        text(Lines { first, rest, only_breaks: None }).await
+        text(ExportStream { first, rest, reset_on_failure: None }).await
     };
-    assert_eq!(lines(Some(Part::End)).await.as_deref(), Ok("1\n2\n"));
+    assert_eq!(lines(Some(ExportPart::End)).await.as_deref(), Ok("1\n2\n"));
     assert!(lines(None).await.is_err());
-    assert!(lines(Some(Part::Failed(LookupError::Unavailable))).await.is_err());
+    assert!(lines(Some(ExportPart::Failed(ReadError::Unavailable))).await.is_err());
 }

@@ -1,7 +1,14 @@
-//! `If-None-Match`: does the client already have the current version?
+//! `If-None-Match`: whether the client has the current version already.
 
-/// Whether a field of `If-None-Match` names `tag` (without its quotes) or is `*`. Compared weakly, as the
-/// header asks for; what comes after a malformed part names nothing.
+use poem::http::{HeaderMap, header};
+
+/// Whether any `If-None-Match` field of `headers` names `tag`.
+pub(crate) fn is_named(headers: &HeaderMap, tag: &[u8]) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().any(|field| names(field.as_bytes(), tag))
+}
+
+/// Whether a field of `If-None-Match` is `*` or names `tag`, which is given without its quotes. Compares weakly, as the header
+/// demands. Everything after a malformed part is ignored.
 pub(crate) fn names(field: &[u8], tag: &[u8]) -> bool {
     let mut rest = field.trim_ascii();
     if rest == b"*" {

@@ -1,4 +1,4 @@
-//! Every reply of the read side: when it is given, and as it is sent.
+//! Every reply of the operations: when it is sent, and its status, headers and body.
 
 use bytes::Bytes;
 use chassis::problem::Problem;
@@ -7,32 +7,32 @@ use poem::http::{HeaderValue, header};
 use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 
-use crate::export::Lines;
+use crate::export::ExportStream;
 
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
-/// What `GET /storage/{key}` answers.
+/// The replies to `GET /storage/{key}`.
 #[derive(ApiResponse)]
 pub(crate) enum EntryReply {
-    /// The key has this value. The revision is the `ETag`.
+    /// The key has this value. The `ETag` is its revision.
     #[oai(
         status = 200,
         header(name = "ETag", ty = "String", description = "The revision, in quotes: `\"1043\"`"),
         header(
             name = "Cache-Control",
             ty = "String",
-            description = "`no-cache`: to be revalidated before each use"
+            description = "`no-cache`: revalidate before each use"
         )
     )]
     Found(EntryBody),
-    /// The client has the current version already (`If-None-Match`).
+    /// The client has the current version already, as `If-None-Match` says.
     #[oai(status = 304)]
     NotModified(
         /// The revision, in quotes: `"1043"`
         #[oai(header = "ETag")]
         String,
-        /// `no-cache`: to be revalidated before each use
+        /// `no-cache`: revalidate before each use
         #[oai(header = "Cache-Control")]
         String,
     ),
@@ -41,59 +41,60 @@ pub(crate) enum EntryReply {
     Missing(MissingBody),
 }
 
-/// What `GET /storage` answers, by name or as a list.
+/// The replies to `GET /storage`, for several keys or for a list.
 #[derive(ApiResponse)]
 pub(crate) enum EntriesReply {
-    /// With `key`: the entries of the keys that have a value, in the order asked, and the keys that have none, as one SELECT
-    /// saw them. Otherwise: a page of the list, as the store was at one instant.
+    /// With `key`: the entries of the keys that have a value, and the keys that have none, each in the order of the request, all
+    /// read by one SELECT. Without `key`: a page of the list, as the store was at one instant.
     #[oai(
         status = 200,
         header(
             name = "Cache-Control",
             ty = "String",
-            description = "`no-cache`: to be revalidated before each use"
+            description = "`no-cache`: revalidate before each use"
         )
     )]
     Found(EntriesBody),
 }
 
-/// What `GET /export` answers.
+/// The replies to `GET /export`.
 #[derive(ApiResponse)]
 pub(crate) enum ExportReply {
-    /// One line for each entry, each a write; complete only if the body is.
+    /// One line for each entry; each line is a write message. The export is complete only if the body is.
     #[oai(status = 200, header(name = "Cache-Control", ty = "String", description = "`no-store`"))]
     Begun(ExportBody),
 }
 
-/// What any request may be answered instead.
+/// The error replies to any request.
 #[derive(ApiResponse)]
-pub(crate) enum Refused {
-    /// `bad_path`: the path is not valid UTF-8 once it is percent-decoded.
+pub(crate) enum ProblemReply {
+    /// `bad_path`: the percent-decoded path is not valid UTF-8.
     #[oai(status = 400)]
     BadPath(ProblemBody<400>),
-    /// `unauthenticated`: a token is needed, and there is none or one that is not known.
+    /// `unauthenticated`: a token is needed, and the request has none or an unknown one.
     #[oai(status = 401, header(name = "WWW-Authenticate", ty = "String", description = "`Bearer`"))]
     Unauthenticated(ProblemBody<401>),
-    /// `forbidden`: the token does not grant all that was asked for, or a page of an origin that is not allowed asked.
+    /// `forbidden`: the token does not grant all of the request, or the origin of the page is not allowed.
     #[oai(status = 403)]
     Forbidden(ProblemBody<403>),
     /// `timeout`: the request took too long to arrive.
     #[oai(status = 408)]
     Timeout(ProblemBody<408>),
-    /// `too_large`: a key over its limit, or more than 16 MiB of values. The message names the limit and the size.
+    /// `too_large`: a key is longer than its limit, or the values have more than 16 MiB. The message names the limit and the
+    /// size.
     #[oai(status = 413)]
     TooLarge(ProblemBody<413>),
-    /// `uri_too_long`: the request target is over its limit.
+    /// `uri_too_long`: the request target is longer than its limit.
     #[oai(status = 414)]
     UriTooLong(ProblemBody<414>),
-    /// `bad_parameter`: a parameter is malformed, given twice or together with one it does not go with, or not valid UTF-8;
-    /// `bad_key`: an empty key; `bad_cursor`: `after` is not the `next` of a page with this prefix.
+    /// `bad_parameter`: a parameter is unknown, malformed, repeated, not valid UTF-8, or combined with one that excludes it.
+    /// `bad_key`: a key is empty. `bad_cursor`: `after` is not the `next` of a page with the same prefix.
     #[oai(status = 422)]
     BadParameter(ProblemBody<422>),
-    /// `headers_too_large`: the header fields are over their limit.
+    /// `headers_too_large`: the header fields are larger than their limit.
     #[oai(status = 431)]
     HeadersTooLarge(ProblemBody<431>),
-    /// `slow_down`: more requests than this connection or this token may send in a second.
+    /// `slow_down`: this connection or this token exceeds its rate limit.
     #[oai(
         status = 429,
         header(name = "Retry-After", ty = "String", description = "Seconds to wait before trying again")
@@ -102,8 +103,8 @@ pub(crate) enum Refused {
     /// `internal`: a bug of this service.
     #[oai(status = 500)]
     Internal(ProblemBody<500>),
-    /// `unavailable`: the database cannot be reached; `overloaded`: more is asked than can be answered in time, or as many
-    /// exports as are allowed are under way; `stopping`: this process is ending. All may work when tried again.
+    /// `unavailable`: the database cannot be reached. `overloaded`: more gets or lists are waiting than can be answered in time,
+    /// or too many exports are running. `stopping`: this process is stopping. The same request may succeed later.
     #[oai(
         status = 503,
         header(name = "Retry-After", ty = "String", description = "Seconds to wait before trying again")
@@ -111,19 +112,19 @@ pub(crate) enum Refused {
     Unavailable(ProblemBody<503>),
 }
 
-/// The JSON of one entry. What it weighs in the backlog is given back when it is dropped.
+/// The JSON of one entry. Dropping it gives its bytes back to the backlog.
 pub(crate) struct EntryBody {
     pub(crate) rev: Rev,
     pub(crate) json: Bytes,
 }
 
-/// The JSON of several entries, asked by name or as a page.
+/// The JSON of several entries or of a page.
 pub(crate) struct EntriesBody(pub(crate) Bytes);
 
-/// The lines of an export, as they come.
-pub(crate) struct ExportBody(pub(crate) Lines);
+/// The lines of an export.
+pub(crate) struct ExportBody(pub(crate) ExportStream);
 
-/// The JSON that says that a key has no value.
+/// The JSON of the 404 for a key without a value.
 pub(crate) struct MissingBody(pub(crate) Vec<u8>);
 
 /// The JSON of a problem with this status.
@@ -134,7 +135,6 @@ pub(crate) fn quoted(rev: Rev) -> String {
     ["\"", itoa::Buffer::new().format(rev.0), "\""].concat()
 }
 
-/// A 200 or 404 with this JSON.
 fn json(body: impl Into<Body>, cache_control: &'static str) -> Response {
     response(body, JSON, cache_control)
 }
@@ -181,7 +181,7 @@ impl<const STATUS: u16> IntoResponse for ProblemBody<STATUS> {
     }
 }
 
-impl From<Problem> for Refused {
+impl From<Problem> for ProblemReply {
     fn from(problem: Problem) -> Self {
         match problem.code.status() {
             400 => Self::BadPath(ProblemBody(problem)),

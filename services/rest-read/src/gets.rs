@@ -1,0 +1,100 @@
+//! Gets: those that wait at the same time are read by one SELECT.
+
+mod queue;
+mod reader;
+mod select;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Key, Store};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::config::ReadLimits;
+use crate::error::ReadError;
+use crate::gets::queue::{GetQueue, GetSender, queue};
+use crate::gets::reader::ReadLoop;
+use crate::gets::select::{Get, GetOutcome, GetResult};
+use crate::health::Health;
+use crate::metrics::Metrics;
+
+/// Accepts gets. The readers end when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Gets {
+    queue: GetSender,
+    queue_keys_max: usize,
+    op_timeout: Duration,
+    health: Arc<Health>,
+    _closes: Arc<DropGuard>,
+}
+
+impl Gets {
+    /// Gets without readers, the receiving end of their queue, and a token that is cancelled when the last clone is dropped.
+    pub(crate) fn new(limits: &ReadLimits) -> (Self, GetQueue, CancellationToken) {
+        let health = Arc::new(Health::new(limits.backlog_bytes_max));
+        let (sender, received) = queue(limits.select_keys_max, &health);
+        let closed = CancellationToken::new();
+        let gets = Self {
+            queue: sender,
+            queue_keys_max: limits.queue_keys_max,
+            op_timeout: limits.op_timeout,
+            health,
+            _closes: Arc::new(closed.clone().drop_guard()),
+        };
+        (gets, received, closed)
+    }
+
+    /// Gets whose readers run on `tasks`. The database may be unreachable: gets wait for it until their deadline.
+    pub(crate) fn start(store: &Store, limits: &ReadLimits, tasks: &TaskTracker, metrics: &Metrics) -> Self {
+        let (gets, queue, closed) = Self::new(limits);
+        let queue = Arc::new(tokio::sync::Mutex::new(queue));
+        for _ in 0..limits.readers {
+            let (store, queue, metrics) = (store.clone(), Arc::clone(&queue), metrics.clone());
+            let health = Arc::clone(&gets.health);
+            tasks.spawn(ReadLoop { store, queue, health, metrics, closed: closed.clone() }.run());
+        }
+        gets
+    }
+
+    /// Reads `keys`, at least one and all distinct, by one SELECT that is sent after this call.
+    ///
+    /// Ends within the timeout of an operation. Dropping the future withdraws the get.
+    pub(crate) async fn get(&self, mut keys: Vec<Key>) -> Result<GetResult, ReadError> {
+        let deadline = Instant::now() + self.op_timeout;
+        let mut charge = self.health.backlog.charge();
+        loop {
+            let selects = self.health.selects();
+            self.health.enqueue(keys.len(), self.queue_keys_max)?;
+            let (reply, outcome) = oneshot::channel();
+            if !self.queue.send(Get::new(keys, charge, reply)) {
+                return Err(ReadError::Internal);
+            }
+            let outcome = match timeout_at(deadline, outcome).await {
+                Ok(Ok(outcome)) => outcome?,
+                Ok(Err(_)) => return Err(ReadError::Internal),
+                Err(_) => {
+                    return Err(self.health.late(selects, &self.health.backlog, ReadError::TooManyGets));
+                }
+            };
+            let bytes = match outcome {
+                GetOutcome::Done(result) => return Ok(result),
+                GetOutcome::NoRoom(unread, no_room) => {
+                    keys = unread;
+                    no_room.bytes
+                }
+            };
+            let reserved = timeout_at(deadline, self.health.backlog.reserve(bytes)).await;
+            charge = reserved.map_err(|_| ReadError::TooManyGets)?;
+        }
+    }
+
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+}
+
+#[cfg(test)]
+mod tests;

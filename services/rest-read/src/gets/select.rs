@@ -1,0 +1,194 @@
+//! One SELECT: the gets that share it, and which row answers which get.
+
+use std::sync::Arc;
+
+use db::{Entry, Key};
+use tokio::sync::oneshot;
+
+use crate::backlog::{Backlog, Charge, NoRoom};
+use crate::body;
+use crate::error::{REPLY_VALUES_BYTES_MAX, ReadError};
+
+/// One get: distinct keys, read by one SELECT.
+#[derive(Debug)]
+pub(crate) struct Get {
+    keys: Vec<Key>,
+    /// For each key its entry, once its row has come. Empty once the reply is too large or has no room.
+    found: Vec<Option<Entry>>,
+    /// Bytes of all values that came, kept or not.
+    bytes: usize,
+    /// The most bytes of the reply that they would make.
+    weight: usize,
+    /// `None` once there was no room for the reply.
+    charge: Option<Charge>,
+    /// Keys whose row has not come.
+    open: usize,
+    reply: oneshot::Sender<Result<GetOutcome, ReadError>>,
+}
+
+/// The outcome of a get.
+#[derive(Debug)]
+pub(crate) enum GetOutcome {
+    Done(GetResult),
+    /// The backlog had no room for the values. The keys are given back.
+    NoRoom(Vec<Key>, NoRoom),
+}
+
+/// The result of a get.
+#[derive(Debug)]
+pub(crate) struct GetResult {
+    /// The keys in the order of the request.
+    pub(crate) keys: Vec<Key>,
+    /// For each key its entry, or `None` if it is absent.
+    pub(crate) found: Vec<Option<Entry>>,
+    /// The share of the reply in the backlog.
+    pub(crate) charge: Charge,
+}
+
+/// The gets of one SELECT that are not answered yet.
+#[derive(Debug)]
+pub(crate) struct Select {
+    gets: Vec<Option<Get>>,
+    /// Which get wants which key, in key order.
+    wants: Vec<Want>,
+    backlog: Arc<Backlog>,
+}
+
+/// Three indexes: the key of the SELECT at `key` is the key at `position` of the get at `get`.
+#[derive(Debug, Clone, Copy)]
+struct Want {
+    key: usize,
+    get: usize,
+    position: usize,
+}
+
+impl Get {
+    /// A get whose reply is charged to `charge`.
+    pub(crate) fn new(
+        keys: Vec<Key>,
+        charge: Charge,
+        reply: oneshot::Sender<Result<GetOutcome, ReadError>>,
+    ) -> Self {
+        let (open, charge) = (keys.len(), Some(charge));
+        let mut get = Self { keys, found: Vec::new(), bytes: 0, weight: 0, charge, open, reply };
+        get.reset();
+        get
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether the request has stopped waiting for its reply.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Forgets the rows that came so far: all rows of a reply come from the same SELECT.
+    fn reset(&mut self) {
+        self.found.clear();
+        self.found.resize_with(self.keys.len(), || None);
+        (self.bytes, self.weight) = (0, 0);
+        self.open = self.keys.len();
+        if let Some(charge) = &mut self.charge {
+            charge.clear();
+        }
+    }
+
+    fn put(&mut self, position: usize, entry: Entry) {
+        assert!(self.found.get(position).is_none_or(Option::is_none), "a SELECT brought a key twice");
+        let weight = body::weight(&entry);
+        self.open -= 1;
+        self.bytes += entry.value.len();
+        self.weight += weight;
+        let fits = self.bytes <= REPLY_VALUES_BYTES_MAX;
+        if fits && self.charge.as_mut().is_some_and(|charge| charge.grow(weight)) {
+            self.found[position] = Some(entry);
+        } else {
+            (self.found, self.charge) = (Vec::new(), None);
+        }
+    }
+
+    fn answer(self) {
+        let Self { keys, found, bytes, weight, charge, reply, .. } = self;
+        let outcome = match charge {
+            _ if bytes > REPLY_VALUES_BYTES_MAX => Err(ReadError::TooLarge { bytes }),
+            Some(charge) => Ok(GetOutcome::Done(GetResult { keys, found, charge })),
+            None => Ok(GetOutcome::NoRoom(keys, NoRoom { bytes: weight })),
+        };
+        // An abandoned get needs no reply.
+        let _ = reply.send(outcome);
+    }
+}
+
+impl Select {
+    /// The distinct keys of `gets`, in order, and the gets that wait for their rows.
+    pub(crate) fn new(gets: Vec<Get>, backlog: Arc<Backlog>) -> (Vec<Key>, Self) {
+        let positions = gets.iter().enumerate().flat_map(|(get, Get { keys, .. })| {
+            (0..keys.len()).map(move |position| Want { key: 0, get, position })
+        });
+        let mut wants: Vec<Want> = positions.collect();
+        let key = |want: &Want| &gets[want.get].keys[want.position];
+        wants.sort_unstable_by(|left, right| key(left).cmp(key(right)));
+        let mut keys: Vec<Key> = Vec::with_capacity(wants.len());
+        for want in &mut wants {
+            let wanted = key(want);
+            if keys.last() != Some(wanted) {
+                keys.push(wanted.clone());
+            }
+            want.key = keys.len() - 1;
+        }
+        let gets = gets.into_iter().map(Some).collect();
+        (keys, Self { gets, wants, backlog })
+    }
+
+    /// Gives `entry`, a row of the SELECT of `keys`, to every get that wants it, and answers the gets that are complete.
+    pub(crate) fn row(&mut self, keys: &[Key], entry: Entry) {
+        let at = keys.binary_search(&entry.key).expect("a SELECT brings no key that it was not asked for");
+        let start = self.wants.partition_point(|want| want.key < at);
+        let end = start + self.wants[start..].partition_point(|want| want.key == at);
+        // No get wants the key that checks a connection.
+        let Some(last) = (start..end).next_back() else { return };
+        // The last get takes the entry itself, the others a copy.
+        for index in start..last {
+            self.give(self.wants[index], entry.clone());
+        }
+        self.give(self.wants[last], entry);
+    }
+
+    fn give(&mut self, want: Want, entry: Entry) {
+        let slot = &mut self.gets[want.get];
+        let get = slot.as_mut().expect("each key has one row, so a get that has all rows gets no other");
+        self.backlog.weigh(entry.value.len());
+        get.put(want.position, entry);
+        if get.open == 0
+            && let Some(get) = slot.take()
+        {
+            get.answer();
+        }
+    }
+
+    /// The SELECT has ended: keys whose row did not come are absent.
+    pub(crate) fn finish(self) {
+        self.gets.into_iter().flatten().for_each(Get::answer);
+    }
+
+    /// The SELECT has failed, and another one may succeed. Returns the gets that still wait for a complete reply.
+    pub(crate) fn retry(self) -> Vec<Get> {
+        let mut gets: Vec<Get> = self.gets.into_iter().flatten().collect();
+        gets.retain(|get| !get.is_abandoned());
+        gets.iter_mut().for_each(Get::reset);
+        gets
+    }
+
+    /// The SELECT has failed for good.
+    pub(crate) fn fail(self) {
+        for get in self.gets.into_iter().flatten() {
+            // An abandoned get needs no reply.
+            let _ = get.reply.send(Err(ReadError::Internal));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Which row of a SELECT answers which of its gets.
+
+use db::Rev;
+use tokio::sync::oneshot::{self, Receiver};
+
+use super::*;
+use crate::backlog::charged;
+
+type Reply = Receiver<Result<GetOutcome, ReadError>>;
+
+fn key(text: &str) -> Key {
+    Key::new(text.into(), usize::MAX).expect("a valid key")
+}
+
+fn row(text: &str, value: &str) -> Entry {
+    Entry { key: key(text), value: value.into(), rev: Rev(1) }
+}
+
+fn get(backlog: &Arc<Backlog>, keys: &[&str]) -> (Get, Reply) {
+    let (reply, outcome) = oneshot::channel();
+    (Get::new(keys.iter().map(|text| key(text)).collect(), backlog.charge(), reply), outcome)
+}
+
+fn select(gets: &[&[&str]]) -> (Vec<Key>, Select, Vec<Reply>) {
+    select_with(&Backlog::new(usize::MAX), gets)
+}
+
+fn select_with(backlog: &Arc<Backlog>, gets: &[&[&str]]) -> (Vec<Key>, Select, Vec<Reply>) {
+    let (gets, replies) = gets.iter().map(|keys| get(backlog, keys)).unzip();
+    let (keys, select) = Select::new(gets, Arc::clone(backlog));
+    (keys, select, replies)
+}
+
+/// The values of a reply that has come.
+fn values(reply: &mut Reply) -> Vec<Option<String>> {
+    let outcome = reply.try_recv().expect("it was answered").expect("it was not refused");
+    let GetOutcome::Done(result) = outcome else { panic!("there was no room: {outcome:?}") };
+    assert_eq!(result.keys.len(), result.found.len());
+    result.found.into_iter().map(|found| found.map(|entry| entry.value)).collect()
+}
+
+fn waits(reply: &mut Reply) -> bool {
+    reply.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+}
+
+#[test]
+fn a_key_is_selected_once_however_many_gets_want_it() {
+    let (keys, ..) = select(&[&["b"], &["a", "b"], &["b", "c"], &["a"]]);
+    assert_eq!(keys, ["a", "b", "c"].map(key));
+}
+
+#[test]
+fn each_row_is_answered_as_it_comes_and_the_rest_is_absent() {
+    let (keys, mut select, mut replies) = select(&[&["b"], &["a"], &["b"], &["none"]]);
+    select.row(&keys, row("b", "2"));
+    assert_eq!(values(&mut replies[0]), [Some("2".to_owned())]);
+    assert_eq!(values(&mut replies[2]), [Some("2".to_owned())]);
+    assert!(waits(&mut replies[1]) && waits(&mut replies[3]));
+    select.finish();
+    assert_eq!(values(&mut replies[1]), [None]);
+    assert_eq!(values(&mut replies[3]), [None]);
+}
+
+#[test]
+fn a_multi_get_is_answered_whole_and_in_its_own_order() {
+    let (keys, mut select, mut replies) = select(&[&["c", "none", "a"], &["c", "a"]]);
+    select.row(&keys, row("a", "1"));
+    assert!(waits(&mut replies[0]) && waits(&mut replies[1]));
+    select.row(&keys, row("c", "3"));
+    assert_eq!(values(&mut replies[1]), [Some("3".to_owned()), Some("1".to_owned())]);
+    assert!(waits(&mut replies[0]), "its third key may still come");
+    select.finish();
+    assert_eq!(values(&mut replies[0]), [Some("3".to_owned()), None, Some("1".to_owned())]);
+}
+
+#[test]
+fn a_multi_get_never_mixes_the_rows_of_two_selects() {
+    let (keys, mut first, mut replies) = select(&[&["a", "b"], &["a"], &["b"]]);
+    first.row(&keys, row("a", "old"));
+    assert_eq!(values(&mut replies[1]), [Some("old".to_owned())]);
+    drop(replies.pop());
+    let again = first.retry();
+    assert_eq!(again.len(), 1, "an answered or abandoned get is not read again");
+    let (keys, mut second) = Select::new(again, Backlog::new(usize::MAX));
+    second.row(&keys, row("b", "new"));
+    second.finish();
+    assert_eq!(values(&mut replies[0]), [None, Some("new".to_owned())]);
+}
+
+#[test]
+fn values_of_more_than_16_mib_are_refused_with_their_size() {
+    let mebibyte = "v".repeat(1024 * 1024);
+    let names: Vec<String> = (10..27).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (keys, mut select, mut replies) = select(&[&names, &names[..16]]);
+    let backlog = Arc::clone(&select.backlog);
+    for name in &names {
+        select.row(&keys, row(name, &mebibyte));
+    }
+    let refused = replies[0].try_recv().expect("it was answered").err();
+    assert_eq!(refused, Some(ReadError::TooLarge { bytes: 17 * 1024 * 1024 }));
+    let kept = REPLY_VALUES_BYTES_MAX..REPLY_VALUES_BYTES_MAX + 16 * 100;
+    assert!(kept.contains(&backlog.bytes()), "a refused reply is not kept");
+    assert_eq!(values(&mut replies[1]).len(), 16);
+    assert_eq!(backlog.bytes(), 0);
+}
+
+#[test]
+fn a_large_reply_without_room_is_not_kept_and_small_ones_are_sent() {
+    let backlog = Backlog::new(100_000);
+    let _unread = charged(&backlog, 90_000);
+    let (keys, mut select, mut replies) = select_with(&backlog, &[&["a", "b", "c"], &["b"], &["c"]]);
+    let large = "v".repeat(30_000);
+    for (key, value) in [("a", &*large), ("b", "small"), ("c", &large)] {
+        select.row(&keys, row(key, value));
+    }
+    assert_eq!(values(&mut replies[1]), [Some("small".to_owned())]);
+    assert_eq!(backlog.bytes(), 90_000, "a reply without room is not kept");
+    let Ok(Ok(GetOutcome::NoRoom(asked, NoRoom { bytes }))) = replies[0].try_recv() else {
+        panic!("it had room")
+    };
+    assert_eq!(asked, ["a", "b", "c"].map(key));
+    assert!((60_000..61_000).contains(&bytes), "the whole reply is to be reserved: {bytes}");
+    assert!(matches!(replies[2].try_recv(), Ok(Ok(GetOutcome::NoRoom(..)))));
+}
+
+#[test]
+fn a_failure_for_good_is_told_to_everyone() {
+    let (_, select, mut replies) = select(&[&["a"], &["b"]]);
+    select.fail();
+    for reply in &mut replies {
+        assert_eq!(reply.try_recv().expect("it was answered").err(), Some(ReadError::Internal));
+    }
+}
+
+#[test]
+#[should_panic(expected = "a SELECT brings no key that it was not asked for")]
+fn a_row_that_nobody_asked_for_is_not_overlooked() {
+    let (keys, mut select, _) = select(&[&["a"]]);
+    select.row(&keys, row("b", "1"));
+}
+
+#[test]
+#[should_panic(expected = "a SELECT brought a key twice")]
+fn a_second_row_of_a_key_does_not_count_as_the_row_of_another() {
+    let (keys, mut select, _replies) = select(&[&["a", "b"]]);
+    select.row(&keys, row("a", "1"));
+    select.row(&keys, row("a", "2"));
+}
+
+#[test]
+#[should_panic(expected = "a get that has all rows gets no other")]
+fn an_answered_get_gets_no_other_row() {
+    let (keys, mut select, _replies) = select(&[&["a"]]);
+    select.row(&keys, row("a", "1"));
+    select.row(&keys, row("a", "2"));
+}
+
+#[test]
+fn no_get_is_given_the_key_that_checks_a_connection() {
+    let (_, mut select, _) = select(&[]);
+    select.row(&[key("probe")], row("probe", "1"));
+    select.finish();
+}

@@ -1,0 +1,193 @@
+//! The promises of gets: which of them share a SELECT, which are refused and why, and how their readers end.
+
+use super::*;
+use crate::backlog::charged;
+use crate::trial::{PATIENCE, Trial, a_key, eventually, limits};
+
+fn start(trial: &Trial, limits: &ReadLimits) -> (Gets, TaskTracker) {
+    let tasks = TaskTracker::new();
+    (Gets::start(&trial.store, limits, &tasks, &Metrics::noop()), tasks)
+}
+
+fn keys(texts: &[&str]) -> Vec<Key> {
+    texts.iter().map(|text| a_key(text)).collect()
+}
+
+/// Starts a get, and returns once it is in the queue.
+async fn ask(gets: &Gets, texts: &[&str]) -> tokio::task::JoinHandle<Result<GetResult, ReadError>> {
+    let (before, count) = (gets.health.waiting(), texts.len());
+    let (asked, texts) = (gets.clone(), keys(texts));
+    let result = tokio::spawn(async move { asked.get(texts).await });
+    eventually("the get is in the queue", || gets.health.waiting() == before + count).await;
+    result
+}
+
+/// How many keys each get of the next SELECT has.
+async fn take(queue: &mut GetQueue) -> Vec<usize> {
+    let taken = tokio::time::timeout(PATIENCE, queue.take()).await.expect("something waits");
+    taken.expect("the queue is open").iter().map(Get::len).collect()
+}
+
+async fn values(gets: &Gets, texts: &[&str]) -> Vec<Option<String>> {
+    let result = gets.get(keys(texts)).await.expect("the get succeeds");
+    result.found.into_iter().map(|found| found.map(|entry| entry.value)).collect()
+}
+
+#[tokio::test]
+async fn what_waits_together_is_read_together() {
+    let (gets, mut queue, _) = Gets::new(&limits());
+    let _first = ask(&gets, &["a"]).await;
+    assert_eq!(take(&mut queue).await, [1], "alone in the queue it goes at once");
+    let mut waiting = Vec::new();
+    for _ in 0..130 {
+        waiting.push(ask(&gets, &["k"]).await);
+    }
+    assert_eq!(take(&mut queue).await, [1; 128]);
+    assert_eq!(take(&mut queue).await, [1; 2]);
+    assert_eq!(gets.health.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_multi_get_is_never_split() {
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { select_keys_max: 4, ..limits() });
+    let mut waiting = Vec::new();
+    for texts in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["a"], &["1", "2", "3", "4", "5"], &["a"]] {
+        waiting.push(ask(&gets, texts).await);
+    }
+    assert_eq!(take(&mut queue).await, [1, 1, 2], "single ones have half of a SELECT");
+    assert_eq!(take(&mut queue).await, [1, 3]);
+    assert_eq!(take(&mut queue).await, [5], "even if it is larger than a SELECT should be");
+    assert_eq!(gets.health.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_get_whose_client_left_is_not_read() {
+    let (gets, mut queue, _) = Gets::new(&limits());
+    let left = ask(&gets, &["a"]).await;
+    let _stays = ask(&gets, &["b", "c"]).await;
+    left.abort();
+    assert!(left.await.is_err_and(|error| error.is_cancelled()));
+    assert_eq!(take(&mut queue).await, [2]);
+}
+
+#[tokio::test]
+async fn no_select_is_sent_while_too_many_bodies_wait_to_be_written() {
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { backlog_bytes_max: 10, ..limits() });
+    let bodies: Vec<_> = (0..11).map(|_| charged(&gets.health.backlog, 1)).collect();
+    let _first = ask(&gets, &["a"]).await;
+    let held_back = tokio::time::timeout(Duration::from_millis(20), queue.take()).await;
+    assert!(held_back.is_err(), "a reader that gives up waiting takes nothing with it");
+    let _second = ask(&gets, &["b"]).await;
+    drop(bodies);
+    assert_eq!(take(&mut queue).await, [1, 1]);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_with_the_reason() {
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { queue_keys_max: 3, ..limits() });
+    let _waiting = ask(&gets, &["a", "b"]).await;
+    assert_eq!(gets.get(keys(&["c", "d"])).await.err(), Some(ReadError::Unavailable));
+    let connected = gets.health.connection();
+    assert_eq!(gets.get(keys(&["c", "d"])).await.err(), Some(ReadError::TooManyGets));
+    drop(connected);
+    let _fits = ask(&gets, &["c"]).await;
+    assert_eq!(take(&mut queue).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn neither_single_gets_nor_larger_ones_wait_for_ever() {
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { select_keys_max: 4, ..limits() });
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(ask(&gets, &["a", "b", "c", "d"]).await);
+    }
+    for _ in 0..6 {
+        waiting.push(ask(&gets, &["a"]).await);
+    }
+    for expected in [&[1, 1][..], &[4], &[1, 1], &[4], &[1, 1]] {
+        assert_eq!(take(&mut queue).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_get_past_its_deadline_says_whether_the_database_works() {
+    let (gets, _queue, _) = Gets::new(&ReadLimits { op_timeout: Duration::from_millis(20), ..limits() });
+    assert_eq!(gets.get(keys(&["a"])).await.err(), Some(ReadError::Unavailable));
+    let _connected = gets.health.connection();
+    assert_eq!(gets.get(keys(&["a"])).await.err(), Some(ReadError::Unavailable), "connected, but it hangs");
+    let (asked, answers) = (gets.get(keys(&["a"])), async { gets.health.selected() });
+    assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::TooManyGets), "it answers others");
+    let (gets, _queue, _) =
+        Gets::new(&ReadLimits { op_timeout: Duration::from_millis(20), backlog_bytes_max: 0, ..limits() });
+    let (_connected, _unread) = (gets.health.connection(), charged(&gets.health.backlog, 1));
+    assert_eq!(gets.get(keys(&["a"])).await.err(), Some(ReadError::TooManyGets), "clients do not read");
+}
+
+#[tokio::test]
+async fn a_get_finds_what_is_there_and_says_what_is_not() {
+    let trial = Trial::holding(&[("a", "1"), ("A", "2"), ("a ", "3"), ("\0", "")]).await;
+    let (gets, tasks) = start(&trial, &limits());
+    assert_eq!(values(&gets, &["a"]).await, [Some("1".to_owned())]);
+    assert_eq!(values(&gets, &["b"]).await, [None]);
+    let all = values(&gets, &["a ", "gone", "A", "\0", "a"]).await;
+    let expected = [Some("3"), None, Some("2"), Some(""), Some("1")];
+    assert_eq!(all, expected.map(|value| value.map(ToOwned::to_owned)));
+    assert_eq!(gets.health.ready(), Ok(()));
+
+    trial.write(&[("a", "new")]).await;
+    assert_eq!(values(&gets, &["a"]).await, [Some("new".to_owned())]);
+    end(gets, tasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_shares_few_selects_and_each_gets_its_own() {
+    let texts: Vec<(String, String)> = (0..200).map(|n| (format!("k{n}"), format!("v{n}"))).collect();
+    let entries: Vec<_> = texts.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let trial = Trial::holding(&entries).await;
+    let (gets, queue, closed) = Gets::new(&ReadLimits { queue_keys_max: 10_000, ..limits() });
+    let asked = |n: usize| {
+        let gets = gets.clone();
+        tokio::spawn(async move { values(&gets, &[&format!("k{}", n % 250)]).await })
+    };
+    let waiting: Vec<_> = (0..5_000).map(asked).collect();
+    eventually("all wait", || gets.health.waiting() == 5_000).await;
+    let tasks = TaskTracker::new();
+    let queue = Arc::new(tokio::sync::Mutex::new(queue));
+    let (store, health) = (trial.store.clone(), Arc::clone(&gets.health));
+    tasks.spawn(ReadLoop { store, queue, health, metrics: Metrics::noop(), closed }.run());
+    for (n, get) in waiting.into_iter().enumerate() {
+        let n = n % 250;
+        let expected = (n < 200).then(|| format!("v{n}"));
+        assert_eq!(get.await.expect("it does not panic"), [expected]);
+    }
+    let selects = gets.health.selects();
+    assert!((40..80).contains(&selects), "{selects} SELECTs for 5000 gets");
+    end(gets, tasks).await;
+}
+
+#[tokio::test]
+async fn a_missing_database_is_waited_for() {
+    let trial = Trial::new();
+    let (gets, tasks) = start(&trial, &limits());
+    eventually("it was tried", || gets.health.ready().is_err_and(|why| !why.contains("not tried"))).await;
+    let waiting = ask(&gets, &["a"]).await;
+    trial.migrate().await;
+    let answer = tokio::time::timeout(PATIENCE, waiting).await.expect("it is answered in time");
+    assert!(answer.expect("it does not panic").is_ok_and(|result| result.found[0].is_none()));
+    assert_eq!(gets.health.ready(), Ok(()));
+    end(gets, tasks).await;
+}
+
+#[tokio::test]
+async fn the_readers_end_with_the_gets_even_without_a_database() {
+    let (gets, tasks) = start(&Trial::new(), &limits());
+    end(gets, tasks).await;
+}
+
+async fn end(gets: Gets, tasks: TaskTracker) {
+    let health = Arc::clone(&gets.health);
+    drop(gets);
+    tasks.close();
+    tokio::time::timeout(PATIENCE, tasks.wait()).await.expect("the readers end");
+    assert_eq!(health.connected(), 0);
+}

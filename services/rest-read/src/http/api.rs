@@ -1,0 +1,179 @@
+//! The operations of the read side. The `OpenAPI` specification is generated from them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chassis::peer::Peer;
+use chassis::problem::{Code, Problem};
+use db::{Range, Rev};
+use poem::Request;
+use poem::http::Version;
+use poem_openapi::param::Path;
+use poem_openapi::{OpenApi, OpenApiService};
+
+use crate::body;
+use crate::export::Exports;
+use crate::gets::Gets;
+use crate::http::bearer::Bearer;
+use crate::http::parameters::{After, IfNoneMatch, KeyText, KeyTexts, Limit, Once, Prefix, only};
+use crate::http::reply::{
+    EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, ProblemReply,
+    quoted,
+};
+use crate::lists::Lists;
+
+const DESCRIPTION: &str = "\
+Reads what was written over the WebSocket at `/ws/storage/`, where each text message like \
+`{\"key\":\"hello\",\"value\":\"world\"}` is one write. A GET that starts after the reply to a write has arrived returns that \
+write or a later one.
+
+Keys and values are exact UTF-8, byte for byte. HEAD is answered like GET, without the body. Any other method is a 405 \
+with `Allow`. Every error is `{\"message\":…,\"status\":…,\"code\":…}`; programs should rely on `code`.";
+
+/// The pattern of the path of one key in telemetry. The specification generator would name its parameter `param0`.
+pub(crate) const ENTRY: &str = "/storage/{key}";
+
+/// The operations over the gets, lists and exports of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) gets: Gets,
+    pub(crate) lists: Lists,
+    pub(crate) exports: Exports,
+    pub(crate) key_bytes_max: usize,
+}
+
+impl Api {
+    /// Reads one key for the client `peer`. `known` tells whether the client has the revision that is found.
+    pub(crate) async fn read(
+        &self,
+        key: String,
+        peer: Option<&Arc<Peer>>,
+        known: impl Fn(Rev) -> bool,
+    ) -> Result<EntryReply, Problem> {
+        let key = KeyText(key).key(self.key_bytes_max)?;
+        let mut result = self.gets.get(vec![key]).await?;
+        let Some(entry) = result.found.pop().expect("a get of one key has one result") else {
+            return Ok(EntryReply::Missing(MissingBody(body::missing(&result.keys[0]))));
+        };
+        let rev = entry.rev;
+        if known(rev) {
+            return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
+        }
+        let json = result.charge.attach(body::entry(&entry), peer);
+        Ok(EntryReply::Found(EntryBody { rev, json }))
+    }
+
+    async fn read_all(&self, keys: KeyTexts, peer: Option<&Arc<Peer>>) -> Result<Bytes, Problem> {
+        let result = self.gets.get(keys.keys(self.key_bytes_max)?).await?;
+        assert_eq!(result.found.len(), result.keys.len(), "a get has one result for each key");
+        let missing = result.keys.iter().zip(&result.found).filter(|(_, found)| found.is_none());
+        let json = body::entries(result.found.iter().flatten(), missing.map(|(key, _)| key));
+        Ok(result.charge.attach(json, peer))
+    }
+}
+
+#[OpenApi]
+impl Api {
+    /// Read one key
+    #[oai(path = "/storage/:key", method = "get", operation_id = "getEntry")]
+    async fn entry(
+        &self,
+        Bearer(caller): Bearer,
+        /// The key, percent-encoded: 1 to 512 bytes of UTF-8. `a/b` is `a%2Fb`
+        key: Path<KeyText>,
+        /// Revisions that the client has: a list of entity tags, or `*`
+        #[oai(name = "If-None-Match")]
+        if_none_match: IfNoneMatch<'_>,
+    ) -> Result<EntryReply, ProblemReply> {
+        let Path(KeyText(key)) = key;
+        caller.may_read(&key)?;
+        let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
+        Ok(self.read(key, caller.peer(), known).await?)
+    }
+
+    /// Read one key, without the body
+    #[oai(path = "/storage/:key", method = "head", operation_id = "headEntry")]
+    async fn entry_head(
+        &self,
+        Bearer(caller): Bearer,
+        /// The key, percent-encoded: 1 to 512 bytes of UTF-8
+        key: Path<KeyText>,
+        /// Revisions that the client has: a list of entity tags, or `*`
+        #[oai(name = "If-None-Match")]
+        if_none_match: IfNoneMatch<'_>,
+    ) -> Result<EntryReply, ProblemReply> {
+        self.entry(Bearer(caller), key, if_none_match).await
+    }
+
+    /// Read several keys, or list keys
+    ///
+    /// With `key`: reads all these keys by one SELECT. A repeated key counts once. Use this also for keys that URL parsers change
+    /// in a path, such as `.` and `..`.
+    ///
+    /// Without `key`: lists the keys that begin with `prefix` in byte order, page by page. Each page shows the store as it was at
+    /// one instant. A page ends at `limit` items, before an item that would take its values past 4 MiB, or after 10,000 rows,
+    /// including deleted and expired ones. So it may hold fewer items than `limit`, even none. To read the whole list, send `next`
+    /// as `after` of the next request until `next` is null.
+    #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
+    async fn entries(
+        &self,
+        Bearer(caller): Bearer,
+        request: &Request,
+        /// 1 to 100 distinct keys, each in its own parameter. Excludes `prefix`, `limit` and `after`
+        key: KeyTexts,
+        /// Lists the keys that begin with this prefix. Default: all keys
+        prefix: Once<Prefix>,
+        /// The most items of a page
+        limit: Once<Limit>,
+        /// Continues a list: the `next` of the previous page, which had the same prefix
+        after: Once<After>,
+    ) -> Result<EntriesReply, ProblemReply> {
+        only(request, &["key", "prefix", "limit", "after"])?;
+        if key.is_empty() {
+            let Prefix(prefix) = prefix.0.unwrap_or_default();
+            caller.may_read(&prefix)?;
+            let range = Range::new(prefix);
+            let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
+            let Limit(items_max) = limit.0.unwrap_or_default();
+            let page = self.lists.page(range, items_max, caller.peer()).await.map_err(Problem::from)?;
+            return Ok(EntriesReply::Found(EntriesBody(page)));
+        }
+        if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
+            let message = "key cannot be combined with prefix, limit or after: ask for keys or for a list";
+            return Err(Problem::new(Code::BadParameter, message).into());
+        }
+        key.iter().try_for_each(|key| caller.may_read(key))?;
+        // The first key was charged when the request was admitted.
+        caller.spend(key.iter().count() - 1)?;
+        Ok(EntriesReply::Found(EntriesBody(self.read_all(key, caller.peer()).await?)))
+    }
+
+    /// Export
+    ///
+    /// All entries whose keys begin with `prefix`, in byte order, as the store was at one instant. Each line is a write message
+    /// for the WebSocket, with `expires_at` if the entry expires. The body has no Content-Length. An export that fails breaks
+    /// the body off, so a body without its last chunk is incomplete. A client that reads nothing for 10 s is disconnected.
+    #[oai(path = "/export", method = "get", operation_id = "export")]
+    async fn export(
+        &self,
+        Bearer(caller): Bearer,
+        request: &Request,
+        /// Exports the keys that begin with this prefix. Default: all keys
+        prefix: Once<Prefix>,
+    ) -> Result<ExportReply, ProblemReply> {
+        only(request, &["prefix"])?;
+        let Prefix(prefix) = prefix.0.unwrap_or_default();
+        caller.may_read(&prefix)?;
+        // HTTP/1.0 has no chunks: only a reset tells the client that the body is incomplete.
+        let reset_on_failure = caller.peer().filter(|_| request.version() < Version::HTTP_11).cloned();
+        let stream = self.exports.start(prefix, reset_on_failure).await.map_err(Problem::from)?;
+        Ok(ExportReply::Begun(ExportBody(stream)))
+    }
+}
+
+/// The API as a service, with its specification.
+pub(crate) fn service(api: Api) -> OpenApiService<Api, ()> {
+    OpenApiService::new(api, "Keywire, the read side", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .server("/")
+}

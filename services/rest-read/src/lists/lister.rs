@@ -1,0 +1,139 @@
+//! A connection for lists: opened for a page, kept while more pages follow, closed when it is idle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Error, Range, Scanner, Snapshot, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::cursor;
+use crate::error::ReadError;
+use crate::health::{Failures, Health};
+use crate::lists::page::Page;
+use crate::metrics::Metrics;
+use crate::pace::Pace;
+
+/// How long an idle connection is kept for the next page.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A request for the first page of a range.
+#[derive(Debug)]
+pub(crate) struct PageRequest {
+    pub(crate) range: Range,
+    pub(crate) items_max: usize,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Result<Vec<u8>, ReadError>>,
+}
+
+/// The receiving end of the queue, shared by the listers.
+pub(crate) type PageQueue = Arc<tokio::sync::Mutex<mpsc::Receiver<PageRequest>>>;
+
+/// A task that reads pages until their queue is closed.
+#[derive(Debug)]
+pub(crate) struct Lister {
+    store: Store,
+    queue: PageQueue,
+    health: Arc<Health>,
+    metrics: Metrics,
+    /// The idle connection. A page takes it out, and puts it back only if nothing went wrong.
+    scanner: Option<Scanner>,
+    pace: Pace,
+}
+
+impl Lister {
+    pub(crate) fn new(store: Store, queue: PageQueue, health: Arc<Health>, metrics: Metrics) -> Self {
+        Self { store, queue, health, metrics, scanner: None, pace: Pace::new() }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            let next = async { self.queue.lock().await.recv().await };
+            match timeout(IDLE, next).await {
+                Ok(Some(request)) => self.answer(request).await,
+                Ok(None) => break,
+                Err(_) => self.close().await,
+            }
+        }
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
+        if let Some(scanner) = self.scanner.take() {
+            scanner.close().await;
+        }
+    }
+
+    async fn answer(&mut self, request: PageRequest) {
+        let PageRequest { range, items_max, deadline, mut reply } = request;
+        let page = tokio::select! {
+            biased;
+            // The client has left. A statement under way is dropped with its connection.
+            () = reply.closed() => return,
+            page = timeout_at(deadline, self.page(&range, items_max)) => page,
+        };
+        if let Ok(page) = page {
+            // A client that has left needs no reply.
+            let _ = reply.send(page);
+        }
+    }
+
+    /// Tries until there is a page, or a failure that no other attempt can mend. The first attempt may fail because the
+    /// connection broke while it was idle.
+    async fn page(&mut self, range: &Range, items_max: usize) -> Result<Vec<u8>, ReadError> {
+        let mut failures = Failures::default();
+        loop {
+            failures.pause().await;
+            match self.read(range.clone(), items_max).await {
+                Ok(body) => return Ok(body),
+                Err(error) => {
+                    failures.add("list", &error);
+                    if matches!(error, Error::Internal(_)) {
+                        return Err(ReadError::Internal);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a page from a snapshot of its own, on the idle connection or a new one.
+    async fn read(&mut self, range: Range, items_max: usize) -> Result<Vec<u8>, Error> {
+        let mut scanner = match self.scanner.take() {
+            Some(scanner) => scanner,
+            None => self.store.scanner().await?,
+        };
+        let mut snapshot = scanner.snapshot().await?;
+        let page = self.fill(&mut snapshot, range.clone(), items_max).await?;
+        snapshot.end().await?;
+        self.scanner = Some(scanner);
+        let next = page.is_full().then(|| cursor::encode(range.prefix(), page.last()));
+        Ok(page.finish(next.as_deref()))
+    }
+
+    /// Sends one statement after another until the page is full or the range ends.
+    async fn fill(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        mut range: Range,
+        items_max: usize,
+    ) -> Result<Page, Error> {
+        let mut page = Page::new(items_max);
+        loop {
+            let rows_max = self.pace.rows(page.value_bytes_left()).min(page.rows_wanted());
+            let sent = Instant::now();
+            let read = snapshot.records(&range, rows_max, |record| {
+                self.pace.weigh(record.value.map_or(0, str::len));
+                page.take(&record)
+            });
+            let read = read.await;
+            self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
+            let rows = read?;
+            self.health.selected();
+            self.pace.grow();
+            if page.is_full() || rows < rows_max {
+                return Ok(page);
+            }
+            range.advance(page.last());
+        }
+    }
+}
