@@ -7,8 +7,8 @@ use db::{Place, Refusal, Submitted, Ticket, Write, Writer};
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 
+use super::replies::Replies;
 use crate::protocol::{self, Asked, Envelope, Refused};
-use crate::replies::Replies;
 
 /// Charges a message to the rate limits of its sender, and checks that the sender may write its keys.
 pub(crate) fn admit(caller: &Caller, asked: Result<Asked, Refused>) -> Result<Asked, Refused> {

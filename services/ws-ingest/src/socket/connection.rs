@@ -5,23 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chassis::access::Caller;
-use chassis::process::stop::Stop;
-use db::Writer;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::closing::Closing;
-use crate::inbound::{SMALL_BYTES_MAX, Watched};
-use crate::intake::{Intake, admit};
-use crate::metrics::Metrics;
-use crate::protocol::{self, Asked, Limits, Refused};
-use crate::replies::{COMMITTED, Replies};
+use super::closing::Closing;
+use super::codec;
+use super::context::Context;
+use super::inbound::{SMALL_BYTES_MAX, Watched};
+use super::intake::{Intake, admit};
+use super::replies::{COMMITTED, Replies};
+use crate::protocol::{self, Asked, Refused};
 
 /// Messages taken in before replies get their turn.
 const MESSAGES_PER_TURN: usize = 128;
@@ -31,22 +28,6 @@ const PING: Duration = Duration::from_secs(20);
 
 /// How long a client may leave its replies unread.
 const UNREAD: Duration = Duration::from_secs(10);
-
-/// Bytes of replies that are sent together.
-const WRITE_BUFFER: usize = 16 * 1024;
-
-/// What all sockets of a process share.
-#[derive(Debug)]
-pub(crate) struct Context {
-    pub(crate) writer: Writer,
-    pub(crate) limits: Limits,
-    pub(crate) metrics: Metrics,
-    pub(crate) stop: Stop,
-    /// For larger messages.
-    pub(crate) room: Arc<Semaphore>,
-    /// Whether a span per message goes anywhere.
-    pub(crate) spans: bool,
-}
 
 struct Connection<S> {
     socket: WebSocketStream<Watched<S>>,
@@ -64,36 +45,13 @@ struct Connection<S> {
     closing: Option<Closing>,
 }
 
-/// The socket on an upgraded connection, within the limits of a message.
-pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
-    io: S,
-    context: &Context,
-) -> WebSocketStream<Watched<S>> {
-    let Context { limits, room, .. } = context;
-    socket(Watched::new(io, limits.message_bytes_max(), Arc::clone(room)), *limits).await
-}
-
-async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
-    io: Watched<S>,
-    limits: Limits,
-) -> WebSocketStream<Watched<S>> {
-    let limit = limits.message_bytes_max();
-    let config = WebSocketConfig::default()
-        .read_buffer_size(8 * 1024)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER + limits.reply_bytes_max())
-        .max_message_size(Some(limit))
-        .max_frame_size(Some(limit));
-    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
-}
-
 /// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
 /// if the client is still there to take it.
 pub(crate) async fn serve<S>(io: S, caller: Caller, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let socket = open(io, &context).await;
+    let socket = codec::open(io, &context).await;
     context.metrics.sockets.add(1, &[]);
     let mut connection = Connection {
         socket,
@@ -238,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn renew(&mut self) -> ControlFlow<()> {
         self.flush().await?;
         let io = self.socket.get_mut().hand_over();
-        self.socket = socket(io, self.context.limits).await;
+        self.socket = codec::socket(io, self.context.limits).await;
         ControlFlow::Continue(())
     }
 

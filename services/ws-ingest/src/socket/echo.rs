@@ -6,15 +6,16 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::closing::Closing;
-use crate::connection::{self, Context};
+use super::closing::Closing;
+use super::codec;
+use super::context::Context;
 
 /// Echoes every message until either side closes the socket.
 pub(crate) async fn serve<S>(io: S, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut socket = connection::open(io, &context).await;
+    let mut socket = codec::open(io, &context).await;
     let closing = loop {
         let sent = match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => socket.send(message).await,

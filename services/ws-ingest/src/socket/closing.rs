@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::inbound::Fault;
+use super::inbound::Fault;
 use crate::protocol::Limits;
 
 /// How long the echo of a Close is waited for.
