@@ -9,17 +9,17 @@ use crate::patience::within;
 /// The longest a single promise may take to be shown.
 const PROMISE_MAX: Duration = Duration::from_mins(3);
 
-/// Makes a test of each promise (an `async fn(Engine)`) for each engine, `sql:` for database servers only.
+/// Makes tests of promises: of each `async fn(Engine)` one for each engine that its list stands for. `every:` is every engine,
+/// `sqlite:` is `SQLite`, `sql:` is each database server. Each list ends with a semicolon, and they come in this order.
 #[macro_export]
 macro_rules! promises {
-    (sql: $($name:ident),+ $(,)?) => {
-        $crate::promises!(@engine mariadb MariaDb $($name)+);
-        $crate::promises!(@engine mysql MySql $($name)+);
+    ($(every: $($every:ident),+;)? $(sqlite: $($sqlite:ident),+;)? $(sql: $($sql:ident),+;)?) => {
+        $crate::promises!(@engine sqlite Sqlite [$($($every)+)? $($($sqlite)+)?]);
+        $crate::promises!(@engine mariadb MariaDb [$($($every)+)? $($($sql)+)?]);
+        $crate::promises!(@engine mysql MySql [$($($every)+)? $($($sql)+)?]);
     };
-    (sqlite: $($name:ident),+ $(,)?) => {
-        $crate::promises!(@engine sqlite Sqlite $($name)+);
-    };
-    (@engine $module:ident $engine:ident $($name:ident)+) => {
+    (@engine $module:ident $engine:ident []) => {};
+    (@engine $module:ident $engine:ident [$($name:ident)+]) => {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,10 +28,6 @@ macro_rules! promises {
                 }
             )+
         }
-    };
-    ($($name:ident),+ $(,)?) => {
-        $crate::promises!(sqlite: $($name),+);
-        $crate::promises!(sql: $($name),+);
     };
 }
 

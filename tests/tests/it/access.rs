@@ -4,12 +4,13 @@ use e2e::{Connection, Engine, Response, Socket, System, Tokens, promises, rev, w
 use serde_json::Value;
 
 promises! {
-    without_a_token_nobody_comes_in,
-    a_token_writes_what_begins_with_its_prefixes_and_nothing_else,
-    a_token_reads_what_begins_with_its_prefixes_and_nothing_else,
-    a_browser_carries_its_token_among_the_subprotocols,
-    a_connection_over_its_rate_is_told_so_and_nothing_is_done,
-    all_holders_of_a_token_share_its_rate,
+    every:
+        without_a_token_nobody_comes_in,
+        a_token_writes_what_begins_with_its_prefixes_and_nothing_else,
+        a_token_reads_what_begins_with_its_prefixes_and_nothing_else,
+        a_browser_carries_its_token_among_the_subprotocols,
+        a_connection_over_its_rate_is_told_so_and_nothing_is_done,
+        all_holders_of_a_token_share_its_rate;
 }
 
 /// What every handshake says.

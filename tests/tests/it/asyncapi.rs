@@ -19,24 +19,15 @@ use self::replay::{hold, hold_on};
 const SENT: &str = "/operations/write/messages";
 const RECEIVED: &str = "/operations/write/reply/messages";
 
-mod every_engine {
-    use super::*;
-
-    promises! {
+promises! {
+    every:
         the_description_is_served_as_it_stands,
         every_conversation_comes_out_to_the_byte,
         what_a_token_does_not_grant_is_forbidden,
         what_is_over_a_rate_is_told_to_slow_down,
-        a_write_that_is_due_before_its_turn_is_overloaded,
-    }
-}
-
-mod every_server {
-    use super::*;
-
-    promises! { sql:
-        a_commit_without_an_answer_is_an_outcome_unknown,
-    }
+        a_write_that_is_due_before_its_turn_is_overloaded;
+    sql:
+        a_commit_without_an_answer_is_an_outcome_unknown;
 }
 
 async fn the_description_is_served_as_it_stands(engine: Engine) {

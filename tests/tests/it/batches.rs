@@ -9,15 +9,16 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 promises! {
-    a_batch_tells_what_each_op_did,
-    one_false_condition_undoes_all,
-    a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied,
-    a_batch_keeps_its_place_among_the_messages_of_its_socket,
-    a_thousand_ops_are_one_batch,
-    the_longest_reply_arrives_whole,
-    batches_are_answered_soon_beside_ops_on_the_same_keys,
-    nobody_sees_half_a_batch,
-    transfers_between_accounts_keep_the_sum,
+    every:
+        a_batch_tells_what_each_op_did,
+        one_false_condition_undoes_all,
+        a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied,
+        a_batch_keeps_its_place_among_the_messages_of_its_socket,
+        a_thousand_ops_are_one_batch,
+        the_longest_reply_arrives_whole,
+        batches_are_answered_soon_beside_ops_on_the_same_keys,
+        nobody_sees_half_a_batch,
+        transfers_between_accounts_keep_the_sum;
 }
 
 async fn a_batch_tells_what_each_op_did(engine: Engine) {

@@ -6,9 +6,10 @@ use e2e::{Engine, System, promises, run_to_end};
 use serde_json::Value;
 
 promises! {
-    it_writes_and_reads_as_many_as_asked_for,
-    at_a_fixed_rate_it_keeps_to_the_rate,
-    what_is_refused_is_counted_by_its_code,
+    every:
+        it_writes_and_reads_as_many_as_asked_for,
+        at_a_fixed_rate_it_keeps_to_the_rate,
+        what_is_refused_is_counted_by_its_code;
 }
 
 fn bench(system: &System, args: &[&str]) -> Value {

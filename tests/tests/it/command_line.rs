@@ -8,13 +8,14 @@ use std::process::{Output, Stdio};
 use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end, write};
 
 promises! {
-    what_is_put_is_got_to_the_byte,
-    what_is_not_there_is_one_line_and_exit_code_1,
-    what_is_refused_is_the_services_word_and_exit_code_1,
-    what_is_deleted_is_gone,
-    a_condition_holds_or_nothing_is_written,
-    what_is_put_with_a_ttl_expires,
-    keys_are_listed_page_after_page_in_the_order_of_their_bytes,
+    every:
+        what_is_put_is_got_to_the_byte,
+        what_is_not_there_is_one_line_and_exit_code_1,
+        what_is_refused_is_the_services_word_and_exit_code_1,
+        what_is_deleted_is_gone,
+        a_condition_holds_or_nothing_is_written,
+        what_is_put_with_a_ttl_expires,
+        keys_are_listed_page_after_page_in_the_order_of_their_bytes;
 }
 
 /// Where the client finds `system`.

@@ -7,8 +7,9 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 promises! {
-    between_writers_the_last_commit_wins,
-    every_process_sees_the_writes_of_every_other,
+    every:
+        between_writers_the_last_commit_wins,
+        every_process_sees_the_writes_of_every_other;
 }
 
 /// One acknowledged write: its key, its value, and the revision it got.

@@ -4,9 +4,10 @@ use e2e::{Engine, System, promises, rev, storage};
 use tokio::task::JoinSet;
 
 promises! {
-    a_condition_holds_or_the_reply_tells_why_not,
-    a_false_condition_fails_alone,
-    clients_that_count_under_conditions_miss_nothing,
+    every:
+        a_condition_holds_or_the_reply_tells_why_not,
+        a_false_condition_fails_alone,
+        clients_that_count_under_conditions_miss_nothing;
 }
 
 async fn a_condition_holds_or_the_reply_tells_why_not(engine: Engine) {

@@ -121,7 +121,8 @@ fn the_committed_specification_is_what_the_code_makes() {
 }
 
 promises! {
-    smaller_limits_are_heeded,
+    every:
+        smaller_limits_are_heeded;
 }
 
 async fn smaller_limits_are_heeded(engine: Engine) {

@@ -8,18 +8,19 @@ use std::process::Command;
 use e2e::{Browser, Engine, PATIENCE, Process, Role, System, eventually, get, skip};
 use serde_json::{Value, json};
 
-e2e::promises!(sqlite:
-    two_clicks_show_the_whole_idea,
-    what_was_typed_is_what_is_sent,
-    odd_keys_come_back,
-    a_refusal_is_shown_and_the_page_goes_on,
-    whatever_can_be_used_has_a_name,
-    the_links_lead_somewhere,
-    the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
-    the_commands_to_copy_mean_the_same_in_a_shell,
-    the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
-    the_documentation_works_without_a_network,
-);
+e2e::promises! {
+    sqlite:
+        two_clicks_show_the_whole_idea,
+        what_was_typed_is_what_is_sent,
+        odd_keys_come_back,
+        a_refusal_is_shown_and_the_page_goes_on,
+        whatever_can_be_used_has_a_name,
+        the_links_lead_somewhere,
+        the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
+        the_commands_to_copy_mean_the_same_in_a_shell,
+        the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
+        the_documentation_works_without_a_network;
+}
 
 const CONNECTED: &str = "document.querySelector('#state').className === 'open'";
 const GONE: &str = "document.querySelector('#state').className === 'lost'";

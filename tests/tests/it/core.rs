@@ -4,12 +4,13 @@ use e2e::{Connection, Engine, Socket, System, promises, storage, write};
 use tokio::task::JoinSet;
 
 promises! {
-    both_paths_take_writes,
-    bodies_are_exact_to_the_byte,
-    values_come_back_exactly,
-    five_thousand_pipelined_writes_are_answered_in_order_and_readable,
-    the_last_write_of_a_socket_to_a_key_wins_and_it_is_created_once,
-    a_read_after_the_reply_sees_the_write,
+    every:
+        both_paths_take_writes,
+        bodies_are_exact_to_the_byte,
+        values_come_back_exactly,
+        five_thousand_pipelined_writes_are_answered_in_order_and_readable,
+        the_last_write_of_a_socket_to_a_key_wins_and_it_is_created_once,
+        a_read_after_the_reply_sees_the_write;
 }
 
 async fn both_paths_take_writes(engine: Engine) {

@@ -3,7 +3,8 @@
 use e2e::{Engine, Load, PATIENCE, System, promises};
 
 promises! {
-    a_service_killed_under_load_loses_nothing_acknowledged,
+    every:
+        a_service_killed_under_load_loses_nothing_acknowledged;
 }
 
 async fn a_service_killed_under_load_loses_nothing_acknowledged(engine: Engine) {

@@ -3,10 +3,11 @@
 use e2e::{Engine, System, promises, rev, storage};
 
 promises! {
-    a_delete_tells_what_it_did,
-    a_deleted_key_is_absent_and_can_be_created_again,
-    revisions_go_on_growing_over_deletes,
-    pipelined_sets_and_deletes_apply_in_the_order_sent,
+    every:
+        a_delete_tells_what_it_did,
+        a_deleted_key_is_absent_and_can_be_created_again,
+        revisions_go_on_growing_over_deletes,
+        pipelined_sets_and_deletes_apply_in_the_order_sent;
 }
 
 async fn a_delete_tells_what_it_did(engine: Engine) {

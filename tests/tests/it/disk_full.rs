@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use e2e::{Engine, Load, PATIENCE, Part, Server, System, Tally, eventually, promises, skip, within, write};
 
-promises! { sql:
-    writes_that_find_no_room_are_refused_and_taken_again,
-    commits_that_wait_for_room_are_in_doubt_and_taken_again,
+promises! {
+    sql:
+        writes_that_find_no_room_are_refused_and_taken_again,
+        commits_that_wait_for_room_are_in_doubt_and_taken_again;
 }
 
 /// How long after there is room writes may still fail: a server that waits to write its binlog looks once a minute.

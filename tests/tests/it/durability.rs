@@ -3,9 +3,10 @@
 use e2e::{Database, Engine, PATIENCE, Server, System, eventually, promises};
 use sqlx::{AssertSqlSafe, Executor as _};
 
-promises! { sql:
-    a_database_that_is_not_durable_is_not_used_unless_told_so,
-    an_acknowledged_write_was_synced_to_the_disk,
+promises! {
+    sql:
+        a_database_that_is_not_durable_is_not_used_unless_told_so,
+        an_acknowledged_write_was_synced_to_the_disk;
 }
 
 async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engine) {

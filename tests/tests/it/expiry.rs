@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use e2e::{Engine, System, eventually, promises, rev, storage, write};
 
 promises! {
-    an_entry_is_absent_once_it_has_expired_and_then_created_anew,
-    an_instant_is_kept,
-    a_set_without_an_expiry_clears_it,
-    an_expired_entry_has_no_revision,
-    an_odd_expiry_fails_alone,
+    every:
+        an_entry_is_absent_once_it_has_expired_and_then_created_anew,
+        an_instant_is_kept,
+        a_set_without_an_expiry_clears_it,
+        an_expired_entry_has_no_revision,
+        an_odd_expiry_fails_alone;
 }
 
 /// A sweeper that never comes.

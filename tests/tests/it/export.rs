@@ -10,23 +10,18 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-promises! { sqlite:
-    a_client_that_reads_slowly_gets_all_of_it,
-    an_export_without_chunks_that_is_given_up_is_reset,
-    an_export_is_what_was_written_and_can_be_written_again,
-    an_export_is_one_snapshot_while_writers_go_on,
-    a_client_that_takes_nothing_for_ten_seconds_is_given_up,
-    exports_over_their_number_are_refused,
-    a_slow_export_does_not_hold_up_the_stop,
-}
-
-promises! { sql:
-    an_export_is_what_was_written_and_can_be_written_again,
-    an_export_is_one_snapshot_while_writers_go_on,
-    a_client_that_takes_nothing_for_ten_seconds_is_given_up,
-    exports_over_their_number_are_refused,
-    a_slow_export_does_not_hold_up_the_stop,
-    an_export_whose_connection_is_killed_is_visibly_incomplete,
+promises! {
+    every:
+        an_export_is_what_was_written_and_can_be_written_again,
+        an_export_is_one_snapshot_while_writers_go_on,
+        a_client_that_takes_nothing_for_ten_seconds_is_given_up,
+        exports_over_their_number_are_refused,
+        a_slow_export_does_not_hold_up_the_stop;
+    sqlite:
+        a_client_that_reads_slowly_gets_all_of_it,
+        an_export_without_chunks_that_is_given_up_is_reset;
+    sql:
+        an_export_whose_connection_is_killed_is_visibly_incomplete;
 }
 
 /// Long after this test.

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use e2e::{Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, storage, within, write};
 use futures_util::future::join_all;
 
-promises! { sqlite:
-    an_idle_socket_takes_little_memory,
-    a_large_message_leaves_no_memory_behind,
-    messages_that_never_end_share_their_room,
-    batches_that_wait_for_the_database_share_their_room,
-    pings_without_end_hold_up_nobody,
-    a_hundred_clients_that_never_read_are_let_go,
+promises! {
+    sqlite:
+        an_idle_socket_takes_little_memory,
+        a_large_message_leaves_no_memory_behind,
+        messages_that_never_end_share_their_room,
+        batches_that_wait_for_the_database_share_their_room,
+        pings_without_end_hold_up_nobody,
+        a_hundred_clients_that_never_read_are_let_go;
 }
 
 /// Memory that many large messages may take together: their room, what is copied while one is understood, and what the

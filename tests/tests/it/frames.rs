@@ -3,12 +3,13 @@
 use e2e::{Engine, Frame, RawSocket, System, promises};
 
 promises! {
-    text_that_is_not_utf8_closes_1007,
-    a_message_over_the_limit_closes_1009,
-    a_frame_against_the_protocol_closes_1002,
-    a_message_in_fragments_is_one_message,
-    a_ping_is_answered_with_its_payload,
-    a_close_is_answered,
+    every:
+        text_that_is_not_utf8_closes_1007,
+        a_message_over_the_limit_closes_1009,
+        a_frame_against_the_protocol_closes_1002,
+        a_message_in_fragments_is_one_message,
+        a_ping_is_answered_with_its_payload,
+        a_close_is_answered;
 }
 
 /// Six bytes for each of key and value, since a control character takes six in JSON, and 4 KiB for the rest.

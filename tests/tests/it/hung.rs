@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use e2e::{Engine, Socket, System, eventually, promises, signal, write};
 use serde_json::Value;
 
-promises! { sql:
-    what_a_hung_writer_holds_is_given_back_within_forty_seconds,
+promises! {
+    sql:
+        what_a_hung_writer_holds_is_given_back_within_forty_seconds;
 }
 
 const KEYS: usize = 10;

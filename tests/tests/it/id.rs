@@ -3,9 +3,10 @@
 use e2e::{Engine, System, promises, rev, write};
 
 promises! {
-    an_id_comes_back_byte_for_byte,
-    the_rev_is_the_etag_of_the_read_and_grows,
-    pipelined_writes_of_a_key_have_growing_revs,
+    every:
+        an_id_comes_back_byte_for_byte,
+        the_rev_is_the_etag_of_the_read_and_grows,
+        pipelined_writes_of_a_key_have_growing_revs;
 }
 
 async fn an_id_comes_back_byte_for_byte(engine: Engine) {

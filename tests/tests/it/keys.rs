@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use e2e::{Engine, System, promises, storage};
 
 promises! {
-    keys_that_look_alike_are_different_keys,
-    a_path_is_decoded_once,
+    every:
+        keys_that_look_alike_are_different_keys,
+        a_path_is_decoded_once;
 }
 
 async fn keys_that_look_alike_are_different_keys(engine: Engine) {

@@ -7,11 +7,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 promises! {
-    a_connection_over_the_cap_is_told_so,
-    a_header_that_never_ends_is_not_waited_for,
-    a_message_that_never_ends_closes_1008,
-    a_message_in_crumbs_is_not_put_together,
-    a_client_that_never_reads_its_replies_is_let_go,
+    every:
+        a_connection_over_the_cap_is_told_so,
+        a_header_that_never_ends_is_not_waited_for,
+        a_message_that_never_ends_closes_1008,
+        a_message_in_crumbs_is_not_put_together,
+        a_client_that_never_reads_its_replies_is_let_go;
+    sqlite:
+        a_client_that_does_not_answer_a_ping_is_let_go;
 }
 
 async fn a_connection_over_the_cap_is_told_so(engine: Engine) {
@@ -97,14 +100,6 @@ async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
     socket.send(&end.masked()).await.expect("it is sent");
     let reply = socket.frame().await.expect("a reply");
     assert_eq!(reply.payload, br#"{"message":"k created","status":200}"#);
-}
-
-mod sqlite_alone {
-    use super::*;
-
-    promises! { sqlite:
-        a_client_that_does_not_answer_a_ping_is_let_go,
-    }
 }
 
 async fn a_client_that_does_not_answer_a_ping_is_let_go(engine: Engine) {

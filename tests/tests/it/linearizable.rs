@@ -36,23 +36,14 @@ const LONG: Duration = Duration::from_mins(2);
 /// So that a fault is over before the clients give up.
 const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "4000")];
 
-mod every_engine {
-    use super::*;
-
-    promises! {
+promises! {
+    every:
         healthy_histories_are_linearizable,
-        histories_with_services_killed_and_drained_are_linearizable,
-    }
-}
-
-mod every_server {
-    use super::*;
-
-    promises! { sql:
+        histories_with_services_killed_and_drained_are_linearizable;
+    sql:
         histories_with_the_database_killed_are_linearizable,
         histories_with_the_database_frozen_are_linearizable,
-        histories_with_lost_answers_are_linearizable,
-    }
+        histories_with_lost_answers_are_linearizable;
 }
 
 /// Judges what was recorded, once everything occurs in it: each key for itself, and that nothing was read that was refused.

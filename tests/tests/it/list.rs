@@ -8,26 +8,18 @@ use e2e::{Connection, Database, Engine, PATIENCE, Role, System, eventually, prom
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-promises! { sqlite:
-    a_list_walks_all_keys_in_byte_order,
-    what_is_dead_is_not_listed_and_ends_no_list,
-    a_page_passes_ten_thousand_rows_at_most,
-    a_page_ends_before_its_values_pass_4_mib,
-    keys_written_meanwhile_move_no_other,
-    a_page_is_one_snapshot_while_writers_go_on,
-    a_list_that_cannot_be_is_refused,
-}
-
-promises! { sql:
-    a_list_walks_all_keys_in_byte_order,
-    what_is_dead_is_not_listed_and_ends_no_list,
-    a_page_passes_ten_thousand_rows_at_most,
-    a_page_ends_before_its_values_pass_4_mib,
-    keys_written_meanwhile_move_no_other,
-    a_page_is_one_snapshot_while_writers_go_on,
-    a_list_that_cannot_be_is_refused,
-    a_late_page_costs_what_the_first_does,
-    a_list_outlives_its_connection_which_goes_when_it_is_not_used,
+promises! {
+    every:
+        a_list_walks_all_keys_in_byte_order,
+        what_is_dead_is_not_listed_and_ends_no_list,
+        a_page_passes_ten_thousand_rows_at_most,
+        a_page_ends_before_its_values_pass_4_mib,
+        keys_written_meanwhile_move_no_other,
+        a_page_is_one_snapshot_while_writers_go_on,
+        a_list_that_cannot_be_is_refused;
+    sql:
+        a_late_page_costs_what_the_first_does,
+        a_list_outlives_its_connection_which_goes_when_it_is_not_used;
 }
 
 /// Long after this test.

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use e2e::{Engine, System, promises};
 
 promises! {
-    keys_come_in_the_order_asked_and_the_missing_apart,
-    a_hundred_keys_are_read_at_once_and_no_more,
-    keys_and_a_list_do_not_go_together,
-    more_than_sixteen_mib_of_values_are_refused,
+    every:
+        keys_come_in_the_order_asked_and_the_missing_apart,
+        a_hundred_keys_are_read_at_once_and_no_more,
+        keys_and_a_list_do_not_go_together,
+        more_than_sixteen_mib_of_values_are_refused;
 }
 
 async fn keys_come_in_the_order_asked_and_the_missing_apart(engine: Engine) {

@@ -4,8 +4,9 @@ use e2e::{Engine, Process, Proxy, Role, Socket, System, promises, storage, write
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-promises! { sql:
-    a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was,
+promises! {
+    sql:
+        a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was;
 }
 
 const SOCKETS: usize = 8;

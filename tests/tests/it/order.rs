@@ -7,8 +7,9 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 
 promises! {
-    messages_of_a_socket_keep_their_order_beside_a_flood,
-    messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply,
+    every:
+        messages_of_a_socket_keep_their_order_beside_a_flood,
+        messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply;
 }
 
 /// Keys of the socket that is looked at: few, so that its messages depend on each other.

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use e2e::{Connection, Engine, Response, System, promises};
 
 promises! {
-    only_our_own_and_configured_pages_may_open_a_socket,
-    only_our_own_and_configured_pages_may_read,
+    every:
+        only_our_own_and_configured_pages_may_open_a_socket,
+        only_our_own_and_configured_pages_may_read;
 }
 
 /// A page that the configuration lists.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use e2e::{Database, Engine, Load, PATIENCE, Server, Socket, System, eventually, get, promises, write};
 
-promises! { sql:
-    a_database_that_comes_late_is_waited_for,
-    a_database_killed_under_load_loses_nothing_acknowledged,
+promises! {
+    sql:
+        a_database_that_comes_late_is_waited_for,
+        a_database_killed_under_load_loses_nothing_acknowledged;
 }
 
 /// So that refusals come soon.

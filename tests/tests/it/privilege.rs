@@ -3,8 +3,9 @@
 use e2e::{Engine, Role, System, promises};
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 
-promises! { sql:
-    the_services_users_have_the_least_rights,
+promises! {
+    sql:
+        the_services_users_have_the_least_rights;
 }
 
 /// Statements that the user must not be allowed.

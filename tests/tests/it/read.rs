@@ -3,16 +3,17 @@
 use e2e::{Connection, Engine, Response, System, promises};
 
 promises! {
-    a_read_says_how_to_cache_it,
-    a_reader_who_has_it_gets_a_304,
-    head_has_the_headers_of_get,
-    an_unknown_path_is_no_route,
-    another_method_is_a_405_that_names_the_right_ones,
-    what_is_not_utf8_is_refused_before_it_is_routed,
-    a_key_too_long_is_a_413,
-    a_plain_request_to_the_sockets_path_is_a_426,
-    a_client_that_has_said_all_still_gets_its_answer,
-    the_specification_the_docs_and_the_console_are_served,
+    every:
+        a_read_says_how_to_cache_it,
+        a_reader_who_has_it_gets_a_304,
+        head_has_the_headers_of_get,
+        an_unknown_path_is_no_route,
+        another_method_is_a_405_that_names_the_right_ones,
+        what_is_not_utf8_is_refused_before_it_is_routed,
+        a_key_too_long_is_a_413,
+        a_plain_request_to_the_sockets_path_is_a_426,
+        a_client_that_has_said_all_still_gets_its_answer,
+        the_specification_the_docs_and_the_console_are_served;
 }
 
 async fn a_read_says_how_to_cache_it(engine: Engine) {

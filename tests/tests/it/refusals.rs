@@ -4,14 +4,15 @@ use e2e::{Engine, Socket, System, promises, write};
 use tokio_tungstenite::tungstenite::Message;
 
 promises! {
-    what_is_not_one_json_object_is_bad_json,
-    a_binary_message_is_a_bad_frame,
-    a_key_that_is_none_is_named,
-    a_value_that_is_none_is_named,
-    what_is_too_long_names_the_limit_and_the_size,
-    what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored,
-    an_id_that_is_none_is_refused,
-    what_is_unknown_or_null_is_ignored,
+    every:
+        what_is_not_one_json_object_is_bad_json,
+        a_binary_message_is_a_bad_frame,
+        a_key_that_is_none_is_named,
+        a_value_that_is_none_is_named,
+        what_is_too_long_names_the_limit_and_the_size,
+        what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored,
+        an_id_that_is_none_is_refused,
+        what_is_unknown_or_null_is_ignored;
 }
 
 /// Whether the socket still takes writes, and nothing but these was ever applied.

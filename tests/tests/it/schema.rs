@@ -3,7 +3,8 @@
 use e2e::{Engine, PATIENCE, System, promises};
 
 promises! {
-    a_program_starts_and_works_on_a_newer_schema_that_is_compatible,
+    every:
+        a_program_starts_and_works_on_a_newer_schema_that_is_compatible;
 }
 
 async fn a_program_starts_and_works_on_a_newer_schema_that_is_compatible(engine: Engine) {

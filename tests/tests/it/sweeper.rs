@@ -6,18 +6,13 @@ use e2e::{Database, Engine, System, eventually, get, promises};
 use sqlx::Executor as _;
 
 promises! {
-    ten_minutes_after_its_end_and_its_revision_an_entry_is_swept,
-    a_sweep_takes_all_that_is_ripe,
-    deletes_and_expiries_leave_a_hint_for_the_sweeper,
-}
-
-mod servers {
-    use super::*;
-
-    promises! { sql:
+    every:
+        ten_minutes_after_its_end_and_its_revision_an_entry_is_swept,
+        a_sweep_takes_all_that_is_ripe,
+        deletes_and_expiries_leave_a_hint_for_the_sweeper;
+    sql:
         one_process_sweeps_at_a_time,
-        old_fence_rows_are_swept_too,
-    }
+        old_fence_rows_are_swept_too;
 }
 
 const SWEPT_OFTEN: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "100")];

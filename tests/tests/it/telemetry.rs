@@ -6,8 +6,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 promises! {
-    metrics_count_what_happens_and_name_no_key,
-    spans_reach_the_collector_and_name_no_key,
+    every:
+        metrics_count_what_happens_and_name_no_key,
+        spans_reach_the_collector_and_name_no_key;
 }
 
 const KEY: &str = "a-secret-key";

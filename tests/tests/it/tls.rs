@@ -10,18 +10,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 promises! {
-    what_is_written_over_tls_is_read_over_tls,
-    who_is_vouched_for_by_nobody_we_know_is_not_spoken_to,
-    a_client_that_does_not_shake_hands_is_let_go,
-    over_the_cap_nobody_is_told_what_only_tls_could_say,
-}
-
-mod towards_the_database {
-    use super::*;
-
-    promises! { sql:
-        a_service_speaks_only_to_the_database_it_means,
-    }
+    every:
+        what_is_written_over_tls_is_read_over_tls,
+        who_is_vouched_for_by_nobody_we_know_is_not_spoken_to,
+        a_client_that_does_not_shake_hands_is_let_go,
+        over_the_cap_nobody_is_told_what_only_tls_could_say;
+    sql:
+        a_service_speaks_only_to_the_database_it_means;
 }
 
 /// A system whose public ports speak TLS.

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use e2e::{Engine, PATIENCE, System, eventually, get, promises};
 
-promises! { sqlite:
-    pages_that_nobody_reads_hold_up_no_get,
-    answers_that_nobody_reads_hold_up_nobody_else,
-    an_answer_larger_than_all_room_holds_up_no_small_one,
+promises! {
+    sqlite:
+        pages_that_nobody_reads_hold_up_no_get,
+        answers_that_nobody_reads_hold_up_nobody_else,
+        an_answer_larger_than_all_room_holds_up_no_small_one;
 }
 
 async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {

@@ -16,15 +16,10 @@ use super::import::{import, lines};
 use super::{env, heard};
 
 promises! {
-    an_export_imported_elsewhere_exports_the_same_bytes,
-}
-
-mod to_whom_it_may_be_slow {
-    use super::*;
-
-    promises! { sqlite:
-        an_export_goes_on_however_slowly_it_is_read,
-    }
+    every:
+        an_export_imported_elsewhere_exports_the_same_bytes;
+    sqlite:
+        an_export_goes_on_however_slowly_it_is_read;
 }
 
 /// Exports to a file of the database's own folder; its bytes.

@@ -11,12 +11,13 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{closed_pipe, env, full, heard};
 
 promises! {
-    refused_lines_are_reported_by_number_and_the_rest_is_written,
-    an_import_that_nobody_hears_writes_all_the_same,
-    a_line_is_any_write_message,
-    what_has_expired_is_skipped_and_counted_apart,
-    a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
-    an_import_that_was_interrupted_and_runs_again_ends_the_same,
+    every:
+        refused_lines_are_reported_by_number_and_the_rest_is_written,
+        an_import_that_nobody_hears_writes_all_the_same,
+        a_line_is_any_write_message,
+        what_has_expired_is_skipped_and_counted_apart,
+        a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
+        an_import_that_was_interrupted_and_runs_again_ends_the_same;
 }
 
 /// Imports `lines` from a file.

@@ -5,12 +5,13 @@ use serde_json::json;
 
 use super::{Console, FOUND};
 
-e2e::promises!(sqlite:
-    the_rev_last_seen_is_offered_as_a_condition,
-    a_deleted_key_is_absent_and_can_be_written_only_if_it_is,
-    a_ttl_in_seconds_ends_an_entry,
-    a_list_goes_on_page_by_page_and_leads_to_each_key,
-);
+e2e::promises! {
+    sqlite:
+        the_rev_last_seen_is_offered_as_a_condition,
+        a_deleted_key_is_absent_and_can_be_written_only_if_it_is,
+        a_ttl_in_seconds_ends_an_entry,
+        a_list_goes_on_page_by_page_and_leads_to_each_key;
+}
 
 impl Console {
     /// Clicks the button with the rev last seen and answers it.

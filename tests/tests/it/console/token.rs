@@ -4,8 +4,9 @@ use e2e::{Browser, Engine, PATIENCE, System, Tokens, promises, skip};
 
 use super::{CONNECTED, Console, FOUND, created, printed_by};
 
-promises! { sqlite:
-    the_page_asks_for_a_token_where_one_is_needed,
+promises! {
+    sqlite:
+        the_page_asks_for_a_token_where_one_is_needed;
 }
 
 /// What a token is taken at, or Enter.
