@@ -9,6 +9,8 @@ mod echo;
 pub(crate) mod inbound;
 mod intake;
 mod replies;
+#[cfg(test)]
+mod trial;
 
 use std::sync::Arc;
 

@@ -218,10 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
         self.pong_due = true;
         self.within(UNREAD, Message::Ping(Vec::new().into())).await?;
-        match timeout(UNREAD, self.socket.flush()).await {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) | Err(_) => ControlFlow::Break(()),
-        }
+        self.flush().await
     }
 
     fn stop_reading(&mut self, why: Closing) {
@@ -249,3 +246,6 @@ fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,27 +133,12 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-    use std::time::Duration;
-
-    use db::{Store, WriterConfig};
-    use tokio_util::task::TaskTracker;
-
+    use super::super::trial::writer;
     use super::*;
     use crate::protocol::{Limits, parse};
 
-    /// Of a writer whose database is not there.
     fn intake() -> Intake {
-        let store = Store::new("sqlite:///nowhere/to/be/found.db", None, false).expect("the URL is valid");
-        let config = WriterConfig {
-            lanes: NonZeroUsize::MIN,
-            batch_ops_max: NonZeroUsize::MIN,
-            batch_bytes_max: 1,
-            queue_ops_max: NonZeroUsize::MIN,
-            queue_bytes_max: 1024,
-            op_timeout: Duration::from_secs(10),
-        };
-        Intake::new(db::Writer::start(&store, config, &TaskTracker::new(), |_| {}), false)
+        Intake::new(writer(), false)
     }
 
     fn asked() -> Asked {

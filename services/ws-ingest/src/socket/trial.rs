@@ -1,0 +1,21 @@
+//! What tests of sockets start with.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use db::{Store, Writer, WriterConfig};
+use tokio_util::task::TaskTracker;
+
+/// A writer whose database does not exist.
+pub(super) fn writer() -> Writer {
+    let store = Store::new("sqlite:///nowhere/to/be/found.db", None, false).expect("the URL is valid");
+    let config = WriterConfig {
+        lanes: NonZeroUsize::MIN,
+        batch_ops_max: NonZeroUsize::MIN,
+        batch_bytes_max: 1,
+        queue_ops_max: NonZeroUsize::MIN,
+        queue_bytes_max: 1024,
+        op_timeout: Duration::from_secs(10),
+    };
+    Writer::start(&store, config, &TaskTracker::new(), |_| {})
+}
