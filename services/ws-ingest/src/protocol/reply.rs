@@ -162,5 +162,4 @@ fn push_parts(reply: &mut String, parts: &[&str]) {
 }
 
 #[cfg(test)]
-#[path = "reply_tests.rs"]
 mod tests;

@@ -291,5 +291,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 }
 
 #[cfg(test)]
-#[path = "inbound_tests.rs"]
 mod tests;
