@@ -54,7 +54,7 @@ pub struct DatabaseArgs {
     pub database_password_file: Option<PathBuf>,
 
     /// Use a database that may lose acknowledged writes
-    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set, global = true)]
     pub allow_unsafe_durability: bool,
 }
@@ -66,7 +66,7 @@ pub struct WriteArgs {
     #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub lanes: u16,
 
-    /// The most writes of one transaction
+    /// The most operations of one transaction; a batch with more is a transaction by itself
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_ops_max: u16,
 
@@ -161,7 +161,22 @@ fn one_or_more(number: u32) -> NonZeroUsize {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn a_command_is_not_the_value_of_a_flag_before_it() {
+        for (flag, is_allowed) in [
+            ("--allow-unsafe-durability", true),
+            ("--allow-unsafe-durability=yes", true),
+            ("--allow-unsafe-durability=false", false),
+        ] {
+            let config = Config::try_parse_from(["ws-ingest", flag, "migrate"]).expect("it is valid");
+            assert!(matches!(config.command, Some(Command::Migrate { .. })), "{flag}");
+            assert_eq!(config.database.allow_unsafe_durability, is_allowed, "{flag}");
+        }
+    }
 
     #[test]
     #[should_panic(expected = "a number was checked when it was read")]
