@@ -6,11 +6,9 @@ use chassis::problem::Code;
 use db::{Change, Expiry, Key, KeyError, Op, Rev, Value, Write};
 use serde_json::value::RawValue;
 
+use super::limits::{Limits, OPS_MAX};
 use super::members::{Member, Members, an, quote, type_of};
-use super::{About, Limits, Name};
-
-/// The most ops of a batch.
-pub(super) const OPS_MAX: usize = 1000;
+use super::request::{About, Name};
 
 /// The most seconds of a `ttl`: a hundred years.
 const TTL_MAX: u64 = 3_153_600_000;

@@ -4,10 +4,8 @@ use chassis::problem::{Code, Problem};
 use db::{Outcome, Refusal, Rev, Settled};
 use serde_json::value::RawValue;
 
-use super::{About, Envelope, Name, Refused};
-
-/// More than the bytes of a result beside its key and its id.
-pub(super) const RESULT_BYTES: usize = 128;
+use super::limits::RESULT_BYTES;
+use super::request::{About, Envelope, Name, Refused};
 
 /// The reply to a write that was committed, or whose condition was found false.
 ///
