@@ -1,4 +1,4 @@
-//! The write side of Keywire: `{"key":…,"value":…}` messages in over the WebSocket, committed, answered.
+//! The write side of Keywire: receives writes over a WebSocket, commits them, and replies.
 
 pub mod config;
 mod metrics;
@@ -19,20 +19,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
-use crate::socket::context::Context;
-use crate::socket::{Purpose, Socket, inbound};
+use crate::socket::context::SocketContext;
+use crate::socket::{Purpose, SocketEndpoint, inbound};
 
-/// The write side of a process: its lanes and what its sockets share.
+/// The write side of a process.
 #[derive(Debug)]
 pub struct Ingest {
-    context: Arc<Context>,
-    /// The lanes and the sweeper.
+    context: Arc<SocketContext>,
+    /// The tasks of the lanes and of the sweeper.
     tasks: TaskTracker,
     sweeper: CancellationToken,
 }
 
 impl Ingest {
-    /// Starts the lanes and the sweeper. The database may be away: writes wait for it until their deadline.
+    /// Starts the lanes and the sweeper. While the database cannot be reached, writes wait until their deadline.
     #[must_use]
     pub fn start(store: &Store, args: &config::WriteArgs, telemetry: &Telemetry, stop: &Stop) -> Self {
         let meter = telemetry.meter();
@@ -43,18 +43,24 @@ impl Ingest {
         let (sweeper, observed) = (CancellationToken::new(), metrics.clone());
         let every = Duration::from_millis(args.sweep_interval_ms);
         db::sweep(store, every, &tasks, sweeper.clone(), move |round| observed.sweep(round));
-        let room = inbound::room();
-        metrics::watch(&meter, &writer, &room);
-        let spans = telemetry.exports_spans();
-        let context = Context { writer, limits: args.message(), metrics, stop: stop.clone(), room, spans };
+        let message_budget = inbound::message_budget();
+        metrics::watch(&meter, &writer, &message_budget);
+        let context = SocketContext {
+            writer,
+            limits: args.message(),
+            metrics,
+            stop: stop.clone(),
+            message_budget,
+            exports_spans: telemetry.exports_spans(),
+        };
         Self { context: Arc::new(context), tasks, sweeper }
     }
 }
 
 impl Service for Ingest {
-    /// The socket and its description.
+    /// The routes of the socket and of its specification.
     fn app(&self) -> impl Endpoint<Output = Response> + 'static {
-        let socket = |purpose| Arc::new(Socket::new(Arc::clone(&self.context), purpose));
+        let socket = |purpose| Arc::new(SocketEndpoint::new(Arc::clone(&self.context), purpose));
         let routes = Route::new();
         #[cfg(feature = "echo")]
         let routes = routes.at("/ws/echo", get(socket(Purpose::Echo)));
@@ -70,13 +76,13 @@ impl Service for Ingest {
         NoFastPath
     }
 
-    /// Ready if every lane has its connection.
+    /// Ready while every lane has a database connection.
     fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
         let writer = self.context.writer.gauge();
         move || writer.ready()
     }
 
-    /// Answers every write that was accepted, then closes the database connections.
+    /// Finishes every write that was accepted, then closes the database connections.
     async fn drain(self) {
         self.sweeper.cancel();
         drop(self.context);

@@ -1,4 +1,4 @@
-//! The messages of the socket: text to a write, what became of it to text. Pure.
+//! The protocol of the socket: parses messages, and formats replies. Pure.
 
 mod escapes;
 mod limits;
@@ -9,26 +9,31 @@ mod request;
 
 use chassis::problem::{Code, Problem};
 
-pub use self::limits::Limits;
+pub use self::limits::MessageLimits;
 use self::members::Members;
 pub use self::reply::{binary, not_written, written};
-pub use self::request::{Asked, Envelope, Refused};
+pub use self::request::{Envelope, RefusedRequest, WriteRequest};
 
-/// Reads one message. `now` tells the time in microseconds since 1970; it is asked only when an instant must be in the future.
+/// Parses one message. `now` returns the time in microseconds since 1970; it is called only for a message with `expires_at`.
 ///
 /// # Errors
-/// [`Refused`] carries the reply; nothing of the message is applied.
-pub fn parse(text: &str, limits: Limits, now: impl Fn() -> u64) -> Result<Asked, Refused> {
-    let refuse = |id, code, message: String| Refused { problem: Problem::new(code, message), id, op: None };
+/// The refusal, with its reply.
+pub fn parse(
+    text: &str,
+    limits: MessageLimits,
+    now: impl Fn() -> u64,
+) -> Result<WriteRequest, RefusedRequest> {
+    let refuse =
+        |id, code, message: String| RefusedRequest { problem: Problem::new(code, message), id, op: None };
     let members = Members::of(text).map_err(|message| refuse(None, Code::BadJson, message))?;
     let id = match members.id() {
         Ok(id) => id.map(ToOwned::to_owned),
         Err(message) => return Err(refuse(None, Code::BadId, message)),
     };
     match ops::write(&members, limits, &now) {
-        Ok((write, about)) => Ok(Asked { write, envelope: Envelope { id, about } }),
-        Err(ops::Wrong { code, message, op }) => {
-            Err(Refused { problem: Problem::new(code, message), id, op })
+        Ok((write, keys)) => Ok(WriteRequest { write, envelope: Envelope { id, keys } }),
+        Err(ops::InvalidRequest { code, message, op }) => {
+            Err(RefusedRequest { problem: Problem::new(code, message), id, op })
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The write socket: the endpoint that turns a handshake into one, and below it the life of one.
+//! The write socket: the endpoint that accepts a WebSocket handshake and serves the socket.
 
 mod closing;
 mod codec;
@@ -20,29 +20,31 @@ use http::{StatusCode, header};
 use poem::{Endpoint, FromRequest as _, Request, Response};
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 
-use self::context::Context;
+use self::context::SocketContext;
 
-/// The endpoint that turns a handshake into a socket.
-pub(crate) struct Socket {
-    context: Arc<Context>,
+/// Accepts a WebSocket handshake and serves the socket in a task of its own.
+pub(crate) struct SocketEndpoint {
+    context: Arc<SocketContext>,
     purpose: Purpose,
 }
 
-/// What becomes of the messages of a socket.
+/// How the messages of a socket are treated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
+    /// They are writes.
     Write,
+    /// They are sent back.
     #[cfg(feature = "echo")]
     Echo,
 }
 
-impl Socket {
-    pub(crate) fn new(context: Arc<Context>, purpose: Purpose) -> Self {
+impl SocketEndpoint {
+    pub(crate) fn new(context: Arc<SocketContext>, purpose: Purpose) -> Self {
         Self { context, purpose }
     }
 }
 
-impl Endpoint for Socket {
+impl Endpoint for SocketEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {

@@ -1,93 +1,93 @@
-//! A message that was read: a write to be done, or why not.
+//! A parsed message: the write that it requests, or the reason why it is refused.
 
 use chassis::problem::Problem;
 use db::Write;
 use serde_json::value::RawValue;
 
-/// A write as a message asked for it, and what its reply will need.
+/// The write that a message requests, and what its reply needs.
 #[derive(Debug)]
-pub struct Asked {
-    /// What to do.
+pub struct WriteRequest {
+    /// The write.
     pub write: Write,
-    /// How to answer.
+    /// What the reply repeats.
     pub envelope: Envelope,
 }
 
-/// What a reply repeats of its message.
+/// The parts of a message that its reply repeats.
 #[derive(Debug)]
 pub struct Envelope {
-    /// The `id` byte for byte as sent.
+    /// The `id`, byte for byte as sent.
     pub(super) id: Option<Box<RawValue>>,
-    pub(super) about: About,
+    pub(super) keys: ReplyKeys,
 }
 
-/// Whom a reply is about.
+/// The keys that a reply names.
 #[derive(Debug)]
-pub(super) enum About {
-    One(Name),
-    /// Each op of a batch, with its own `id`.
-    Batch(Vec<(Name, Option<Box<RawValue>>)>),
+pub(super) enum ReplyKeys {
+    One(JsonKey),
+    /// The key and the `id` of each op of a batch.
+    Batch(Vec<(JsonKey, Option<Box<RawValue>>)>),
 }
 
-/// A key as JSON text without its quotes.
+/// A key as JSON text, without the quotes.
 #[derive(Debug)]
-pub(super) struct Name(pub(super) String);
+pub(super) struct JsonKey(pub(super) String);
 
-/// A message that is answered without being applied.
+/// A message that is not applied, and its reply.
 #[derive(Debug)]
-pub struct Refused {
-    /// What is wrong with it.
+pub struct RefusedRequest {
+    /// Why it is refused.
     pub problem: Problem,
     pub(super) id: Option<Box<RawValue>>,
-    /// Which op of a batch it is, and its key if that could be read.
-    pub(super) op: Option<(usize, Option<Name>)>,
+    /// The index of the op of a batch that is refused, and its key if the key is valid.
+    pub(super) op: Option<(usize, Option<JsonKey>)>,
 }
 
-impl Asked {
-    /// How many ops it counts as.
+impl WriteRequest {
+    /// The number of ops that a rate limit counts.
     #[must_use]
     pub fn ops(&self) -> usize {
         self.write.ops().len()
     }
 
-    /// The same if `may` says yes to each of its keys; otherwise it is refused for the first that it says no to.
+    /// Checks each key with `may_write`.
     ///
     /// # Errors
-    /// [`Refused`] carries the reply; nothing of the message is applied.
-    pub fn checked(self, may: impl Fn(&str) -> Result<(), Problem>) -> Result<Self, Refused> {
-        let denied = |(index, op): (usize, &db::Op)| Some((index, may(op.key.as_str()).err()?));
+    /// The refusal of the first key that fails the check.
+    pub fn check_keys(self, may_write: impl Fn(&str) -> Result<(), Problem>) -> Result<Self, RefusedRequest> {
+        let denied = |(index, op): (usize, &db::Op)| Some((index, may_write(op.key.as_str()).err()?));
         match self.write.ops().iter().enumerate().find_map(denied) {
-            Some((index, problem)) => Err(self.refuse(problem, index)),
+            Some((index, problem)) => Err(self.refuse_op(problem, index)),
             None => Ok(self),
         }
     }
 
-    /// Refuses it for its op of this index.
-    fn refuse(self, problem: Problem, index: usize) -> Refused {
-        let Envelope { id, about } = self.envelope;
-        let op = match about {
-            About::One(_) => None,
-            About::Batch(mut names) => Some((index, Some(names.swap_remove(index).0))),
+    /// Refuses the request because of the op at `index`.
+    fn refuse_op(self, problem: Problem, index: usize) -> RefusedRequest {
+        let Envelope { id, keys } = self.envelope;
+        let op = match keys {
+            ReplyKeys::One(_) => None,
+            ReplyKeys::Batch(mut keys) => Some((index, Some(keys.swap_remove(index).0))),
         };
-        Refused { problem, id, op }
+        RefusedRequest { problem, id, op }
     }
 
-    /// Refuses it as a whole.
+    /// Refuses the request as a whole.
     #[must_use]
-    pub fn refused(self, problem: Problem) -> Refused {
-        Refused { problem, id: self.envelope.id, op: None }
+    pub fn refuse(self, problem: Problem) -> RefusedRequest {
+        RefusedRequest { problem, id: self.envelope.id, op: None }
     }
 }
 
-impl Refused {
-    /// Refuses the same message for another reason.
+impl RefusedRequest {
+    /// The refusal of the same message for another reason.
     #[must_use]
-    pub fn instead(self, problem: Problem) -> Self {
+    pub fn with_problem(self, problem: Problem) -> Self {
         Self { problem, id: self.id, op: None }
     }
 }
 
-impl Name {
+impl JsonKey {
     pub(super) fn of(key: &str) -> Self {
         let mut json = serde_json::to_string(key).expect("a string is always JSON");
         json.pop();

@@ -1,26 +1,26 @@
-//! What each message means, byte for byte.
+//! The meaning of each message, and the bytes of its reply.
 
 use db::{Change, Expiry, Op, Outcome, Rev, Settled, Value};
 use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
+const LIMITS: MessageLimits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
 /// The instant at which the messages of these tests arrive.
 const NOW: u64 = 1_800_000_000_000_000;
 
-fn read(text: &str) -> Result<Asked, Refused> {
+fn read(text: &str) -> Result<WriteRequest, RefusedRequest> {
     parse(text, LIMITS, || NOW)
 }
 
-fn accepted(text: &str) -> Asked {
+fn accepted(text: &str) -> WriteRequest {
     read(text).unwrap_or_else(|refused| panic!("{text} was refused: {}", refused.reply()))
 }
 
-/// The only op of a message.
-fn op(asked: &Asked) -> &Op {
-    let [op] = asked.write.ops() else { panic!("one op, not {:?}", asked.write) };
+/// The only op of a request.
+fn op(request: &WriteRequest) -> &Op {
+    let [op] = request.write.ops() else { panic!("one op, not {:?}", request.write) };
     op
 }
 
@@ -30,11 +30,11 @@ fn refused(text: &str) -> (u16, &'static str, String) {
     (refused.problem.code.status(), refused.problem.code.as_str(), refused.reply())
 }
 
-/// The reply to a message of one op, if that did `outcome` at revision 9.
+/// The reply to a message of one op with this `outcome` at revision 9.
 fn reply(text: &str, outcome: fn(Option<Rev>) -> Outcome) -> String {
-    let asked = accepted(text);
-    let rev = asked.write.shows_rev().then_some(Rev(9));
-    written(&asked.envelope, &Settled::One(outcome(rev)))
+    let request = accepted(text);
+    let rev = request.write.shows_rev().then_some(Rev(9));
+    written(&request.envelope, &Settled::One(outcome(rev)))
 }
 
 #[test]
@@ -180,9 +180,9 @@ fn an_expiry_is_so_many_seconds_or_an_instant() {
 #[test]
 fn a_batch_is_answered_op_by_op() {
     let text = r#"{"id":9,"op":"batch","ops":[{"key":"a","value":"1"},{"op":"delete","key":"b","id":"in"}]}"#;
-    let asked = accepted(text);
-    assert!(asked.write.shows_rev());
-    let all = |outcomes: &[Outcome]| written(&asked.envelope, &Settled::All(outcomes.to_vec()));
+    let request = accepted(text);
+    assert!(request.write.shows_rev());
+    let all = |outcomes: &[Outcome]| written(&request.envelope, &Settled::All(outcomes.to_vec()));
     assert_eq!(
         all(&[Outcome::Created(Some(Rev(1045))), Outcome::Deleted(Rev(1046))]),
         r#"{"message":"2 ops committed","status":200,"id":9,"rev":1046,"results":[{"message":"a created","status":200,"rev":1045},{"message":"b deleted","status":200,"id":"in","rev":1046}]}"#
@@ -192,7 +192,7 @@ fn a_batch_is_answered_op_by_op() {
         r#"{"message":"2 ops committed","status":200,"id":9,"results":[{"message":"No value found for key a","status":404},{"message":"No value found for key b","status":404,"id":"in"}]}"#
     );
     assert_eq!(
-        written(&asked.envelope, &Settled::Failed { index: 1, rev: Rev(7) }),
+        written(&request.envelope, &Settled::Failed { index: 1, rev: Rev(7) }),
         r#"{"message":"rev mismatch for key b","status":412,"code":"rev_mismatch","id":9,"rev":7,"key":"b","index":1}"#
     );
 }
@@ -265,10 +265,10 @@ proptest! {
     fn any_key_and_value_arrive_as_they_were_sent(key in ".{1,128}", value in ".*") {
         prop_assume!(key.len() <= 512);
         let text = serde_json::json!({ "key": key, "value": value }).to_string();
-        let asked = accepted(&text);
-        prop_assert_eq!(op(&asked).key.as_str(), &key);
+        let request = accepted(&text);
+        prop_assert_eq!(op(&request).key.as_str(), &key);
         let stored = Value::new(value, 1 << 20).expect("it fits");
-        prop_assert_eq!(&op(&asked).change, &Change::Set(stored, Expiry::Never));
+        prop_assert_eq!(&op(&request).change, &Change::Set(stored, Expiry::Never));
         let reply: serde_json::Value = serde_json::from_str(&reply(&text, Outcome::Created)).expect("JSON");
         let expected = format!("{key} created");
         prop_assert_eq!(reply["message"].as_str(), Some(expected.as_str()));

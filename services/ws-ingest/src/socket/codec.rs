@@ -1,4 +1,4 @@
-//! The WebSocket library, within the limits of a message.
+//! The WebSocket library, configured for our limits.
 
 use std::sync::Arc;
 
@@ -6,27 +6,28 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::context::Context;
-use super::inbound::Watched;
-use crate::protocol::Limits;
+use super::context::SocketContext;
+use super::inbound::WatchedStream;
+use crate::protocol::MessageLimits;
 
-/// Bytes of replies that are sent together.
+/// Replies are collected up to this many bytes before they are sent.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// The socket on an upgraded connection, within the limits of a message.
+/// Opens the server side of a socket on an upgraded connection.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
-    context: &Context,
-) -> WebSocketStream<Watched<S>> {
-    let Context { limits, room, .. } = context;
-    socket(Watched::new(io, limits.message_bytes_max(), Arc::clone(room)), *limits).await
+    context: &SocketContext,
+) -> WebSocketStream<WatchedStream<S>> {
+    let SocketContext { limits, message_budget, .. } = context;
+    let watched = WatchedStream::new(io, limits.message_bytes_max(), Arc::clone(message_budget));
+    open_watched(watched, *limits).await
 }
 
-/// The same on a stream that is watched already.
-pub(super) async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
-    io: Watched<S>,
-    limits: Limits,
-) -> WebSocketStream<Watched<S>> {
+/// Like [`open`], on a stream that is watched already. Its next byte must be the first byte of a frame.
+pub(super) async fn open_watched<S: AsyncRead + AsyncWrite + Unpin>(
+    io: WatchedStream<S>,
+    limits: MessageLimits,
+) -> WebSocketStream<WatchedStream<S>> {
     let limit = limits.message_bytes_max();
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)

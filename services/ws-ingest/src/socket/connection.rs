@@ -1,4 +1,4 @@
-//! One socket: messages in, writes to their lanes, replies out in message order, many per flush.
+//! One socket: reads messages, hands their writes to the lanes, and sends the replies in message order, many per flush.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,40 +14,42 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::closing::Closing;
 use super::codec;
-use super::context::Context;
-use super::inbound::{SMALL_BYTES_MAX, Watched};
-use super::intake::{Intake, admit};
+use super::context::SocketContext;
+use super::inbound::{SMALL_BYTES_MAX, WatchedStream};
+use super::intake::{Intake, authorize};
 use super::replies::{COMMITTED, Replies};
-use crate::protocol::{self, Asked, Refused};
+use crate::protocol::{self, RefusedRequest, WriteRequest};
 
-/// Messages taken in before replies get their turn.
+/// The most messages that are read before replies are sent.
 const MESSAGES_PER_TURN: usize = 128;
 
-/// How often an open socket is pinged, and how long it has to answer.
+/// The time between two pings, and the time limit of the pong.
 const PING: Duration = Duration::from_secs(20);
 
 /// How long a client may leave its replies unread.
-const UNREAD: Duration = Duration::from_secs(10);
+const UNREAD_MAX: Duration = Duration::from_secs(10);
+const UNREAD: &str = "replies were not read for 10 s";
 
 struct Connection<S> {
-    socket: WebSocketStream<Watched<S>>,
-    context: Arc<Context>,
+    socket: WebSocketStream<WatchedStream<S>>,
+    context: Arc<SocketContext>,
     caller: Caller,
     replies: Replies,
     intake: Intake,
     ping: Interval,
+    /// A ping was sent, and nothing has arrived since.
     pong_due: bool,
-    /// The library has the answer to a ping ready, and sends it with whatever is flushed next.
+    /// The library has prepared a pong. It goes out with the next flush.
     owes_pong: bool,
-    /// A larger message has come, whose buffer the library would keep.
+    /// A large message has arrived. The library would keep its buffer.
     keeps_buffer: bool,
-    /// Set once nothing more is read: what the Close will say when all replies are out.
+    /// Set when reading has ended: the Close that is sent behind the last reply.
     closing: Option<Closing>,
 }
 
-/// Serves one socket until either side closes it. Every message taken in is settled, its reply sent
-/// if the client is still there to take it.
-pub(crate) async fn serve<S>(io: S, caller: Caller, context: Arc<Context>)
+/// Serves one socket until either side closes it. Every write that was read is finished; its reply is sent if the client is
+/// still connected.
+pub(crate) async fn serve<S>(io: S, caller: Caller, context: Arc<SocketContext>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -58,7 +60,7 @@ where
         context: Arc::clone(&context),
         caller,
         replies: Replies::default(),
-        intake: Intake::new(context.writer.clone(), context.spans),
+        intake: Intake::new(context.writer.clone(), context.exports_spans),
         ping: interval_at(Instant::now() + PING, PING),
         pong_due: false,
         owes_pong: false,
@@ -76,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if self.send_ready().await.is_break() {
                 return;
             }
-            if std::mem::take(&mut self.keeps_buffer) && self.renew().await.is_break() {
+            if std::mem::take(&mut self.keeps_buffer) && self.replace_buffer().await.is_break() {
                 return;
             }
             self.intake.proceed(&mut self.replies);
@@ -96,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     self.intake.unblocked(submitted, &mut self.replies);
                 }
                 message = self.socket.next(), if self.may_read() => {
-                    if self.take_in(message).is_break() {
+                    if self.read_waiting(message).is_break() {
                         return;
                     }
                 }
@@ -113,8 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.closing.is_none() && self.intake.is_open() && self.replies.have_room()
     }
 
-    /// Takes in `first` and every message that is there already.
-    fn take_in(&mut self, first: Option<Result<Message, Error>>) -> ControlFlow<()> {
+    /// Processes `first` and every message that has arrived already.
+    fn read_waiting(&mut self, first: Option<Result<Message, Error>>) -> ControlFlow<()> {
         self.message(first)?;
         for _ in 1..MESSAGES_PER_TURN {
             if self.keeps_buffer || !self.may_read() {
@@ -127,20 +129,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     fn message(&mut self, message: Option<Result<Message, Error>>) -> ControlFlow<()> {
-        // Anything that arrives shows that the client is there.
+        // Any bytes from the client count as an answer to the ping.
         self.pong_due = false;
         if let Some(Ok(message)) = &message {
             self.keeps_buffer = message.len() as u64 > SMALL_BYTES_MAX;
         }
         match message {
             Some(Ok(Message::Text(text))) => {
-                self.asked(protocol::parse(text.as_str(), self.context.limits, now));
+                self.request(protocol::parse(text.as_str(), self.context.limits, now));
             }
-            Some(Ok(Message::Binary(_))) => self.asked(Err(protocol::binary())),
+            Some(Ok(Message::Binary(_))) => self.request(Err(protocol::binary())),
             Some(Ok(Message::Ping(_))) => self.owes_pong = true,
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(_))) => {
-                // What was taken in is settled all the same.
+                // The writes that were read before it are finished.
                 self.stop_reading(Closing::Theirs);
             }
             Some(Err(error)) => {
@@ -156,76 +158,72 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         ControlFlow::Continue(())
     }
 
-    fn asked(&mut self, asked: Result<Asked, Refused>) {
-        match admit(&self.caller, asked) {
-            Ok(Asked { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
+    fn request(&mut self, request: Result<WriteRequest, RefusedRequest>) {
+        match authorize(&self.caller, request) {
+            Ok(WriteRequest { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
             Err(refused) => self.replies.refuse(&refused),
         }
     }
 
-    /// Sends every reply that is known and stands first, and a pong that is owed, with one flush.
+    /// Sends the replies at the front of the queue that are known, and a pong if one is owed, with one flush.
     async fn send_ready(&mut self) -> ControlFlow<()> {
         let mut committed = 0;
         let mut sent = std::mem::take(&mut self.owes_pong);
         while let Some((text, outcome)) = self.replies.pop_known() {
             match outcome {
                 COMMITTED => committed += 1,
-                refused => self.context.metrics.answered(refused, 1),
+                refused => self.context.metrics.replied(refused, 1),
             }
-            // After the client's Close nothing is sent to it.
-            if self.closing.as_ref().is_none_or(Closing::lets_send) {
+            // After the client's Close no reply may be sent.
+            if self.closing.as_ref().is_none_or(Closing::allows_replies) {
                 sent = true;
-                self.within(UNREAD, Message::text(text)).await?;
+                self.feed(Message::text(text)).await?;
             }
         }
         if committed > 0 {
-            self.context.metrics.answered(COMMITTED, committed);
+            self.context.metrics.replied(COMMITTED, committed);
         }
         if sent { self.flush().await } else { ControlFlow::Continue(()) }
     }
 
-    async fn flush(&mut self) -> ControlFlow<()> {
-        match timeout(UNREAD, self.socket.flush()).await {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) => ControlFlow::Break(()),
-            Err(_) => self.give_up("replies were not read for 10 s").await,
+    /// Adds a message to the write buffer. Waits while the buffer is full.
+    async fn feed(&mut self, message: Message) -> ControlFlow<()> {
+        match timeout(UNREAD_MAX, self.socket.feed(message)).await {
+            Ok(fed) => open_after(fed),
+            Err(_) => self.give_up(UNREAD).await,
         }
     }
 
-    /// Gives back the buffer of a larger message, in which nothing is left: the library keeps it as long as the socket.
-    async fn renew(&mut self) -> ControlFlow<()> {
+    /// Sends the write buffer.
+    async fn flush(&mut self) -> ControlFlow<()> {
+        match timeout(UNREAD_MAX, self.socket.flush()).await {
+            Ok(flushed) => open_after(flushed),
+            Err(_) => self.give_up(UNREAD).await,
+        }
+    }
+
+    /// Replaces the library, and with it the buffer of a large message, which the library would keep as long as the socket.
+    async fn replace_buffer(&mut self) -> ControlFlow<()> {
         self.flush().await?;
         let io = self.socket.get_mut().hand_over();
-        self.socket = codec::socket(io, self.context.limits).await;
+        self.socket = codec::open_watched(io, self.context.limits).await;
         ControlFlow::Continue(())
     }
 
-    /// Hands one message to the socket's buffer, waiting while that is full.
-    async fn within(&mut self, limit: Duration, message: Message) -> ControlFlow<()> {
-        match timeout(limit, self.socket.feed(message)).await {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a socket broke");
-                ControlFlow::Break(())
-            }
-            Err(_) => self.give_up("replies were not read for 10 s").await,
-        }
-    }
-
     async fn keep_alive(&mut self) -> ControlFlow<()> {
-        if self.pong_due && self.may_read() && !self.socket.get_ref().waits_for_room() {
+        if self.pong_due && self.may_read() && !self.socket.get_ref().waits_for_memory() {
             return self.give_up("no pong within 20 s of a ping").await;
         }
         self.pong_due = true;
-        self.within(UNREAD, Message::Ping(Vec::new().into())).await?;
+        self.feed(Message::Ping(Vec::new().into())).await?;
         self.flush().await
     }
 
-    fn stop_reading(&mut self, why: Closing) {
-        self.closing.get_or_insert(why);
+    fn stop_reading(&mut self, closing: Closing) {
+        self.closing.get_or_insert(closing);
     }
 
-    /// Says why and leaves, whether or not the client listens.
+    /// Drops the replies and closes the socket with code 1008 and `reason`.
     async fn give_up(&mut self, reason: &str) -> ControlFlow<()> {
         self.replies.clear();
         self.stop_reading(Closing::ours(CloseCode::Policy, reason));
@@ -235,13 +233,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     async fn close(&mut self) {
         if let Some(closing) = self.closing.take() {
-            closing.carry_out(&mut self.socket).await;
+            closing.close(&mut self.socket).await;
         }
     }
 }
 
-/// Microseconds since 1970. A clock that stands before 1970 counts as 1970: every `expires_at` then lies in the future, and
-/// what has expired is said by the clock of the database.
+/// Whether the socket is still open after a write with this result.
+fn open_after(written: Result<(), Error>) -> ControlFlow<()> {
+    match written {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            tracing::debug!(%error, "a socket broke");
+            ControlFlow::Break(())
+        }
+    }
+}
+
+/// Microseconds since 1970. A clock that shows a time before 1970 counts as 1970: every `expires_at` is then in the future, and
+/// the clock of the database decides what has expired.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! What all sockets of a process share.
+//! The state that all sockets of a process share.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use db::Writer;
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
-use crate::protocol::Limits;
+use crate::protocol::MessageLimits;
 
-/// What all sockets of a process share.
+/// The state that all sockets of a process share.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub(crate) struct SocketContext {
     pub(crate) writer: Writer,
-    pub(crate) limits: Limits,
+    pub(crate) limits: MessageLimits,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Stop,
-    /// For larger messages.
-    pub(crate) room: Arc<Semaphore>,
-    /// Whether a span per message goes anywhere.
-    pub(crate) spans: bool,
+    /// One permit per byte of large messages, see [`super::inbound`].
+    pub(crate) message_budget: Arc<Semaphore>,
+    /// Whether spans are exported; only then is one made for each message.
+    pub(crate) exports_spans: bool,
 }

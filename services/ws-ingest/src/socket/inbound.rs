@@ -1,5 +1,7 @@
-//! Watches the bytes a client sends: since when a message is incomplete, how finely it is cut, and whether there is room for
-//! it.
+//! Limits what a client may send, below the WebSocket library: a message has a time limit, a limit of fragments, and, if it is
+//! large, needs a reservation of memory before its payload is read.
+//!
+//! The library does not show that a message is incomplete, or in how many frames it came, so the frames are tracked here.
 
 use std::io;
 use std::pin::Pin;
@@ -12,137 +14,135 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::PollSemaphore;
 
-/// A message may come in this many frames, and one more per KiB of it.
+/// The most frames of a message, besides one more for each KiB of it.
 const FRAMES_MAX: u64 = 64;
 
-/// How long a message may be incomplete after its first byte.
-const INCOMPLETE: Duration = Duration::from_secs(10);
+/// Time for the rest of a message to arrive after its first byte.
+const INCOMPLETE_MAX: Duration = Duration::from_secs(10);
 
-/// A message of more bytes waits for room before its payload is read.
+/// A message of more bytes is large: it needs a reservation of memory.
 pub(crate) const SMALL_BYTES_MAX: u64 = 16 * 1024;
 
-/// Room for the larger messages of a process that are under way or wait for their queue: ten of the largest.
-const ROOM_BYTES: usize = 64 * 1024 * 1024;
+/// The memory for all large messages of a process that are being received or wait for their queue: ten of the largest.
+const MESSAGE_BUDGET_BYTES: usize = 64 * 1024 * 1024;
 
-/// Room for larger messages, shared by the sockets of a process.
-pub(crate) fn room() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(ROOM_BYTES))
+/// The memory for large messages, as one permit per byte. The sockets of a process share it.
+pub(crate) fn message_budget() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MESSAGE_BUDGET_BYTES))
 }
 
-/// A stream of frames on its way to the WebSocket library, which notices neither. It ends with an error after the bytes
-/// that show the fault, so that what came before them is still understood.
+/// The stream of a client under the WebSocket library. A fault is an error behind the bytes that show it: the library still
+/// gets every complete message before them.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
-    /// None once it was handed over.
+pub(crate) struct WatchedStream<S> {
+    /// `None` after [`WatchedStream::hand_over`].
     io: Option<S>,
-    inbound: Inbound,
-    /// What came behind a larger message, for who reads after it.
+    frames: FrameTracker,
+    /// Bytes that arrived behind a large message. They are read next.
     held_back: Vec<u8>,
-    /// Ends the wait for the rest of a message; made when first needed.
+    /// The time limit of the message that is incomplete. Created when it is first needed.
     timer: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
-    /// What a message can have, at most.
     message_bytes_max: usize,
-    room: PollSemaphore,
-    /// The room that is taken, and the message it is for. Kept until something is read after it: whoever has a message to
-    /// deal with reads nothing more.
-    taken: Option<(u64, OwnedSemaphorePermit)>,
-    waits_for_room: bool,
+    budget: PollSemaphore,
+    /// The number of a message and the memory reserved for it. Kept until the next read: before that, the connection still
+    /// processes the message.
+    reservation: Option<(u64, OwnedSemaphorePermit)>,
+    waits_for_memory: bool,
 }
 
-/// How a client sends a message that is not waited for any longer.
+/// Why a message is not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// In too many fragments.
-    TooFine,
-    /// Too slowly.
+    /// The client sends it in too many fragments.
+    TooManyFragments,
+    /// The client sends it too slowly.
     Incomplete,
 }
 
-/// Where in the stream of frames the client is.
+/// The position in the stream of frames.
 #[derive(Debug, Default)]
-struct Inbound {
-    /// The header of the frame under way, as far as it is there.
+struct FrameTracker {
+    /// The bytes of the current frame's header that have arrived.
     header: [u8; 14],
     header_len: usize,
-    /// Bytes of the frame's payload that are still to come.
+    /// The bytes of the current frame's payload that have not arrived.
     payload_left: u64,
-    /// Since when something is incomplete.
-    since: Option<Instant>,
-    /// Frames and bytes of the data message under way.
+    /// When the first byte of the incomplete message or frame arrived; `None` if nothing is incomplete.
+    incomplete_since: Option<Instant>,
+    /// Frames and bytes of the current data message.
     frames: u64,
     bytes: u64,
-    too_fine: bool,
-    /// Data messages that came to their end.
+    has_too_many_fragments: bool,
+    /// The number of data messages that were complete.
     messages: u64,
 }
 
-impl<S> Watched<S> {
-    /// Watches `io`, on which messages have at most `message_bytes_max` bytes. Larger ones share `room` with those of others.
-    pub(crate) fn new(io: S, message_bytes_max: usize, room: Arc<Semaphore>) -> Self {
-        Self { io: Some(io), ..Self::ended(message_bytes_max, PollSemaphore::new(room)) }
+impl<S> WatchedStream<S> {
+    /// Watches `io`, whose messages have at most `message_bytes_max` bytes. Large messages reserve memory of `budget`.
+    pub(crate) fn new(io: S, message_bytes_max: usize, budget: Arc<Semaphore>) -> Self {
+        Self { io: Some(io), ..Self::ended(message_bytes_max, PollSemaphore::new(budget)) }
     }
 
-    fn ended(message_bytes_max: usize, room: PollSemaphore) -> Self {
+    fn ended(message_bytes_max: usize, budget: PollSemaphore) -> Self {
         Self {
             io: None,
-            inbound: Inbound::default(),
+            frames: FrameTracker::default(),
             held_back: Vec::new(),
             timer: None,
             fault: None,
             message_bytes_max,
-            room,
-            taken: None,
-            waits_for_room: false,
+            budget,
+            reservation: None,
+            waits_for_memory: false,
         }
     }
 
-    /// The stream for another reader, as it is. This one has come to its end.
+    /// Moves the stream, with its state, to another reader. Reading from `self` fails from then on.
     pub(crate) fn hand_over(&mut self) -> Self {
-        let empty = Self::ended(self.message_bytes_max, self.room.clone());
+        let empty = Self::ended(self.message_bytes_max, self.budget.clone());
         std::mem::replace(self, empty)
     }
 
-    /// Whether nothing is read because there is no room for the message under way.
-    pub(crate) fn waits_for_room(&self) -> bool {
-        self.waits_for_room
+    /// Whether reading has stopped because there is no memory for the current message.
+    pub(crate) fn waits_for_memory(&self) -> bool {
+        self.waits_for_memory
     }
 
-    /// Takes the room that the message under way needs, and gives back that of the one before.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.taken.as_ref().is_some_and(|(message, _)| *message != self.inbound.messages) {
-            self.taken = None;
+    /// Releases the reservation of the previous message and waits for the reservation that the current one needs.
+    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.reservation.as_ref().is_some_and(|(message, _)| *message != self.frames.messages) {
+            self.reservation = None;
         }
-        let needed = self.inbound.room_needed(self.message_bytes_max);
-        self.waits_for_room = needed > 0 && self.taken.is_none();
-        if !self.waits_for_room {
+        let needed = self.frames.reservation_bytes(self.message_bytes_max);
+        self.waits_for_memory = needed > 0 && self.reservation.is_none();
+        if !self.waits_for_memory {
             return Poll::Ready(());
         }
-        let Poll::Ready(permit) = self.room.poll_acquire_many(cx, needed) else {
-            // It is us who do not read.
+        let Poll::Ready(permit) = self.budget.poll_acquire_many(cx, needed) else {
             self.restart_clock();
             return Poll::Pending;
         };
-        self.waits_for_room = false;
+        self.waits_for_memory = false;
         let permit = permit.expect("nobody closes the semaphore");
-        self.taken = Some((self.inbound.messages, permit));
+        self.reservation = Some((self.frames.messages, permit));
         Poll::Ready(())
     }
 
-    /// Why nothing more is read, if so.
+    /// The fault that ended reading, if there was one.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault
     }
 
-    /// Gives the client its full time again: it was us who did not read.
+    /// Starts the time limit of the incomplete message again. Time in which we do not read does not count against the client.
     pub(crate) fn restart_clock(&mut self) {
-        self.inbound.since = self.inbound.since.map(|_| Instant::now());
+        self.frames.incomplete_since = self.frames.incomplete_since.map(|_| Instant::now());
     }
 
-    /// Whether a message has been incomplete for too long; if not, `cx` is woken when it has.
+    /// Whether a message has been incomplete for too long. If not, `cx` is woken at its time limit.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(since) = self.inbound.since else { return false };
-        let at = since + INCOMPLETE;
+        let Some(since) = self.frames.incomplete_since else { return false };
+        let at = since + INCOMPLETE_MAX;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if timer.deadline() != at {
             timer.as_mut().reset(at);
@@ -156,12 +156,12 @@ impl<S> Watched<S> {
 
     fn fail(&mut self, fault: Fault) -> io::Error {
         self.fault = Some(fault);
-        io::Error::other("a message that is not waited for any longer")
+        io::Error::other("the rest of the message is not read")
     }
 }
 
-impl Inbound {
-    /// Takes bytes up to the end of a larger message, or all; answers how many are left.
+impl FrameTracker {
+    /// Follows `bytes` up to the end of a large message, or to their end. Returns how many bytes are left.
     fn take(&mut self, mut bytes: &[u8], now: Instant) -> usize {
         while let Some((&first, rest)) = bytes.split_first() {
             if self.payload_left > 0 {
@@ -169,7 +169,7 @@ impl Inbound {
                 self.payload_left -= here;
                 bytes = &bytes[usize::try_from(here).expect("at most the length of `bytes`")..];
             } else {
-                self.since.get_or_insert(now);
+                self.incomplete_since.get_or_insert(now);
                 self.header[self.header_len] = first;
                 self.header_len += 1;
                 bytes = rest;
@@ -184,7 +184,7 @@ impl Inbound {
         0
     }
 
-    /// Reads the header once it is complete.
+    /// Reads the header, if it is complete. Returns whether it is.
     fn begin_payload(&mut self) -> bool {
         let [_, second, ..] = self.header;
         let (size, extended) = (second & 0x7f, &self.header[2..]);
@@ -201,14 +201,14 @@ impl Inbound {
         self.payload_left = if extended_len == 0 { u64::from(size) } else { extended };
         if !self.is_control() {
             self.frames += 1;
-            // A client can claim any length; the library refuses what is too long.
+            // A client can announce any length; the library refuses a message that is too long.
             self.bytes = self.bytes.saturating_add(self.payload_left);
-            self.too_fine |= self.frames > FRAMES_MAX + self.bytes / 1024;
+            self.has_too_many_fragments |= self.frames > FRAMES_MAX + self.bytes / 1024;
         }
         true
     }
 
-    /// Whether a larger message ends with the frame.
+    /// Ends the frame. Returns whether a large message ends with it.
     fn end_frame(&mut self) -> bool {
         self.header_len = 0;
         let is_last = !self.is_control() && self.header[0] & 0x80 != 0;
@@ -218,14 +218,14 @@ impl Inbound {
             self.messages += 1;
         }
         if self.frames == 0 {
-            self.since = None;
+            self.incomplete_since = None;
         }
         is_large
     }
 
-    /// The room to take before more of the message under way is read. That of a fragmented one nobody knows, and taking it
-    /// bit by bit some might wait for each other for ever.
-    fn room_needed(&self, message_bytes_max: usize) -> u32 {
+    /// The bytes to reserve before more of the current message is read. The size of a fragmented message is unknown, so it
+    /// reserves the largest size at once: fragments that reserve one by one could wait for each other forever.
+    fn reservation_bytes(&self, message_bytes_max: usize) -> u32 {
         let is_whole = self.frames == 1 && !self.is_control() && self.header[0] & 0x80 != 0;
         let needed = match self.bytes {
             ..=SMALL_BYTES_MAX => 0,
@@ -240,16 +240,16 @@ impl Inbound {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.inbound.too_fine {
-            return Poll::Ready(Err(self.fail(Fault::TooFine)));
+        if self.frames.has_too_many_fragments {
+            return Poll::Ready(Err(self.fail(Fault::TooManyFragments)));
         }
-        std::task::ready!(self.poll_room(cx));
+        std::task::ready!(self.poll_reserve(cx));
         let before = buf.filled().len();
         let read = if self.held_back.is_empty() {
             Pin::new(self.io()?).poll_read(cx, buf)?
@@ -261,9 +261,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         };
         if read.is_ready() {
             let came = &buf.filled()[before..];
-            let left = self.inbound.take(came, Instant::now());
+            let left = self.frames.take(came, Instant::now());
             if left > 0 {
-                // Behind a larger message nothing may be in its buffer, or it could not be given back.
+                // The library's buffer must be empty behind a large message: only then can the buffer be replaced.
                 let end = buf.filled().len() - left;
                 self.held_back.splice(..0, buf.filled()[end..].iter().copied());
                 buf.set_filled(end);
@@ -276,7 +276,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(self.io()?).poll_write(cx, buf)
     }

@@ -10,17 +10,17 @@ use tokio::sync::Semaphore;
 use super::super::trial::writer;
 use super::*;
 use crate::metrics::Metrics;
-use crate::protocol::Limits;
+use crate::protocol::MessageLimits;
 
-fn context() -> Arc<Context> {
+fn context() -> Arc<SocketContext> {
     let telemetry = Telemetry::new("test", None).expect("metrics");
-    Arc::new(Context {
+    Arc::new(SocketContext {
         writer: writer(),
-        limits: Limits { key_bytes_max: 512, value_bytes_max: 512 },
+        limits: MessageLimits { key_bytes_max: 512, value_bytes_max: 512 },
         metrics: Metrics::new(&telemetry.meter(), "test"),
         stop: Stop::new(),
-        room: Arc::new(Semaphore::new(0)),
-        spans: false,
+        message_budget: Arc::new(Semaphore::new(0)),
+        exports_spans: false,
     })
 }
 
@@ -30,7 +30,7 @@ async fn a_client_that_does_not_read_a_ping_is_told_why_its_socket_closes() {
     let (server, mut client) = tokio::io::duplex(1);
     let caller = Access::default().caller(&HeaderMap::new(), None).expect("everyone is served");
     tokio::spawn(serve(server, caller, context()));
-    tokio::time::sleep(PING + UNREAD + Duration::from_millis(500)).await;
+    tokio::time::sleep(PING + UNREAD_MAX + Duration::from_millis(500)).await;
     let mut sent = Vec::new();
     client.read_to_end(&mut sent).await.expect("the stream ends");
     let reason = b"replies were not read for 10 s";
