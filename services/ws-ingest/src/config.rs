@@ -45,7 +45,7 @@ pub struct Config {
 /// The database and how to log in. The same for serving and migrating.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseArgs {
-    /// Database: `mysql://user@host:3306/schema` or `sqlite://path`
+    /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`
     #[arg(long, env, default_value = "mysql://keywire_writer@127.0.0.1:3306/keywire", global = true)]
     pub database_url: String,
 
@@ -53,7 +53,7 @@ pub struct DatabaseArgs {
     #[arg(long, env, global = true)]
     pub database_password_file: Option<PathBuf>,
 
-    /// Accept a database that may lose acknowledged writes
+    /// Use a database that may lose acknowledged writes
     #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set, global = true)]
     pub allow_unsafe_durability: bool,
