@@ -1,4 +1,4 @@
-//! The description of the socket is true: it is what `AsyncAPI` allows, and every example in it comes out to the byte.
+//! The specification of the socket is valid `AsyncAPI`, and the service answers every example in it byte for byte.
 
 mod document;
 mod replay;
@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use self::document::{Document, FILE};
 use self::replay::{hold, hold_on};
 
-/// Where operations list what clients send, and what they receive.
+/// The paths of the operations that list the messages of clients and the replies.
 const SENT: &str = "/operations/write/messages";
 const RECEIVED: &str = "/operations/write/reply/messages";
 
@@ -49,7 +49,7 @@ async fn the_description_is_served_as_it_stands(engine: Engine) {
 async fn every_conversation_comes_out_to_the_byte(engine: Engine) {
     let mut conversations = Document::read().conversations();
     conversations.retain(|conversation| conversation.given.is_none());
-    // In another order and with messages sent ahead of replies it is the same.
+    // In another order, and with messages sent before earlier replies have come, the result is the same.
     for ahead in [1, usize::MAX] {
         let system = System::start(engine).await;
         let mut wrong = Vec::new();
@@ -91,7 +91,7 @@ async fn a_write_that_is_due_before_its_turn_is_overloaded(engine: Engine) {
     let slow = [("LANES", "1"), ("BATCH_OPS_MAX", "1"), ("OP_TIMEOUT_MS", "100")];
     let system = System::with(engine, &slow).await;
     let conversation = Document::read().conversation("overloaded");
-    // Whoever sends one write at a time waits for those who do the same, and for no flood.
+    // A client that sends one write at a time waits only for clients that do the same, not for a flood.
     let mut others = join_all((0..500).map(|_| system.socket())).await;
     eventually("a write waits for too long", PATIENCE * 2, async || {
         join_all(others.iter_mut().map(|other| other.send(write("other", "x")))).await;
@@ -147,8 +147,8 @@ fn every_example_is_part_of_a_conversation() {
     let mut messages = BTreeSet::new();
     for example in document.examples() {
         let conversation = document.conversation(example.name);
-        let sent = conversation.steps.iter().filter_map(document::Step::payload);
-        let received = conversation.steps.iter().map(document::Step::reply);
+        let sent = conversation.steps.iter().filter_map(document::Exchange::payload);
+        let received = conversation.steps.iter().map(document::Exchange::reply);
         let is_in_it = sent.chain(received).any(|payload| payload == *example.payload);
         assert!(is_in_it, "{example:?} is not in {conversation:?}");
         let all = [document.messages(SENT), document.messages(RECEIVED)].concat();
@@ -182,7 +182,7 @@ fn every_message_is_of_exactly_one_kind() {
         assert_eq!(kinds.len(), 1, "{kinds:?} is {}", step.receive);
         let Some(payload) = step.payload() else { continue };
         let kinds = document.fits(&payload, &sent);
-        // What no schema tells: a member or a key twice, an instant in the past.
+        // Errors that a schema cannot find: a member or a key twice, an expiry in the past.
         let code = step.reply()["code"].clone();
         let escapes = ["bad_json", "bad_batch", "bad_ttl", "forbidden", "slow_down"]
             .iter()
@@ -199,7 +199,7 @@ fn every_code_and_status_of_the_schemas_is_shown() {
     let replies: Vec<_> = document
         .conversations()
         .iter()
-        .flat_map(|conversation| conversation.steps.iter().map(document::Step::reply))
+        .flat_map(|conversation| conversation.steps.iter().map(document::Exchange::reply))
         .collect();
     for message in document.messages(RECEIVED) {
         let properties = &document.0["components"]["schemas"][message]["properties"];
@@ -235,7 +235,7 @@ fn the_contracts_own_examples_are_all_in_it() {
     let document = Document::read();
     let all: Vec<_> = document.conversations().into_iter().flat_map(|one| one.steps).collect();
     for line in lines {
-        let is_in = |step: &document::Step| {
+        let is_in = |step: &document::Exchange| {
             step.receive.contains(line) || step.send.as_deref().is_some_and(|text| text == line)
         };
         assert!(all.iter().any(is_in), "{line}");

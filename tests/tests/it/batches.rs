@@ -91,7 +91,8 @@ async fn a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied(engine: Eng
 async fn a_batch_keeps_its_place_among_the_messages_of_its_socket(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // Each round sets every key by itself, then all in a batch, then by itself again: only the order makes the replies so.
+    // Each round sets every key by itself, then all keys in a batch, then every key by itself again: only in this order are the
+    // replies as expected.
     let single = |key: usize, value: &str| format!(r#"{{"key":"{key}","value":"{value}"}}"#);
     let round = |round: usize| {
         let batch: Vec<String> = (0..8).map(|key| format!(r#"{{"op":"delete","key":"{key}"}}"#)).collect();
@@ -139,7 +140,7 @@ async fn a_thousand_ops_are_one_batch(engine: Engine) {
 async fn the_longest_reply_arrives_whole(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // Each byte of a key takes six in JSON, in the message and in the reply.
+    // Each byte of a key takes six bytes in JSON, in the message and in the reply.
     let op = |number: usize| {
         let key = format!("{}{number:03}", "\u{1}".repeat(509));
         let id = "i".repeat(126);
@@ -152,7 +153,7 @@ async fn the_longest_reply_arrives_whole(engine: Engine) {
     assert_eq!(socket.set("a", "b").await, r#"{"message":"a created","status":200}"#);
 }
 
-/// Keys that everybody writes, and how long a batch of them may take on a busy machine.
+/// The keys that all clients write, and the time limit of a batch of them on a busy machine.
 const HOT: usize = 100;
 const SOON: Duration = Duration::from_secs(5);
 

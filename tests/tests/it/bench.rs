@@ -1,4 +1,4 @@
-//! `keywire bench` does what it was asked for and says what came of it.
+//! `keywire bench` makes the load that it is asked for and reports the results.
 
 use std::process::Output;
 
@@ -49,7 +49,7 @@ async fn at_a_fixed_rate_it_keeps_to_the_rate(engine: Engine) {
     let load = ["--rate", "300", "--seconds", "2", "--clients", "8", "--keys", "100", "--reads", "50"];
     let result = bench(&system, &load);
     let count = |kind: &str| result[kind]["count"].as_u64().expect("a number");
-    // What fell due is either answered or said to be unsent; nothing is dropped in silence.
+    // Every operation that fell due is either answered or reported as unsent.
     assert_eq!(
         count("writes") + count("reads") + result["unsent"].as_u64().expect("a number"),
         600,

@@ -1,11 +1,11 @@
-//! The command line client: put, get, del and ls, each by itself against a running pair.
+//! The command-line client: `put`, `get`, `del` and `ls` on a running system.
 
 mod export;
 mod import;
 
 use std::process::{Output, Stdio};
 
-use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end, write};
+use e2e::{BinaryRun, Engine, PATIENCE, System, eventually, promises, run_to_end, write};
 
 promises! {
     every:
@@ -18,7 +18,7 @@ promises! {
         keys_are_listed_page_after_page_in_the_order_of_their_bytes;
 }
 
-/// Where the client finds `system`.
+/// The environment with which the client finds `system`.
 fn env(system: &System) -> Vec<(String, String)> {
     let url = |name: &str, addr| (name.to_owned(), format!("http://{addr}"));
     vec![url("KEYWIRE_URL", system.http()), url("KEYWIRE_WRITE_URL", system.ws())]
@@ -28,18 +28,18 @@ fn keywire(system: &System, args: &[&str]) -> Output {
     run_to_end("keywire", args, &env(system))
 }
 
-/// What a command that must succeed prints; it must say nothing else.
+/// The output of a command. It must succeed and write nothing to stderr.
 fn printed(output: Output) -> String {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).expect("keys and values are UTF-8")
 }
 
-/// Everything a command says beside what it prints.
+/// What a command wrote to stderr.
 fn heard(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The one line that a command which must fail says.
+/// The line that a command wrote to stderr. It must fail with exactly one line.
 fn said(output: &Output, exit_code: i32) -> String {
     let said = heard(output);
     assert_eq!((output.status.code(), said.lines().count()), (Some(exit_code), 1), "{output:?}");
@@ -47,17 +47,17 @@ fn said(output: &Output, exit_code: i32) -> String {
     said.trim_end().to_owned()
 }
 
-/// The rev on the first line of what was printed.
+/// The rev on the first line of the output.
 fn rev(printed: &str) -> u64 {
     printed.lines().next().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("no rev: {printed:?}"))
 }
 
-/// A stderr that nobody reads.
+/// A stderr that nobody reads: a pipe whose reader is closed.
 fn closed_pipe() -> Stdio {
     std::io::pipe().expect("pipes can be made").1.into()
 }
 
-/// A stderr that takes nothing.
+/// A stderr on which every write fails.
 fn full() -> Stdio {
     std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there").into()
 }
@@ -75,7 +75,7 @@ fn what_nobody_hears_changes_no_exit_code() {
             (&["check", "--admin-addr", "127.0.0.1:1"], 1),
             (&["--database-url", "sqlite:///dev/null/file"], 1),
         ] {
-            let ended = Run::start_unheard("keywire", args, &[], stderr()).end();
+            let ended = BinaryRun::start_unheard("keywire", args, &[], stderr()).end();
             assert_eq!(ended.status.code(), Some(code), "{args:?}: {ended:?}");
         }
     }
@@ -110,8 +110,8 @@ async fn what_is_put_is_got_to_the_byte(engine: Engine) {
         ("large", &"x\u{fc}\n".repeat(200_000)),
     ];
     for (key, value) in entries {
-        // A value as large as the last is over what a command line holds.
-        let mut put = Run::start("keywire", &["put", "--", key, "-"], &env(&system));
+        // The last value is too large for a command line.
+        let mut put = BinaryRun::start("keywire", &["put", "--", key, "-"], &env(&system));
         put.feed(value.as_bytes());
         assert_eq!(printed(put.end()), "", "{key:?}");
     }
@@ -142,7 +142,7 @@ async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
     assert!(said(&elsewhere, 69).contains("see --help"), "{elsewhere:?}");
     for (input, word) in [(&b"ab\xff"[..], "not UTF-8"), (&vec![b'x'; 1_048_577], "more than 1048576 bytes")]
     {
-        let mut put = Run::start("keywire", &["put", "k", "-"], &env(&system));
+        let mut put = BinaryRun::start("keywire", &["put", "k", "-"], &env(&system));
         put.feed(input);
         let said = said(&put.end(), 1);
         assert!(said.contains(word), "{said}");
@@ -194,7 +194,7 @@ async fn keys_are_listed_page_after_page_in_the_order_of_their_bytes(engine: Eng
     keys.extend(
         ["user", "user/\u{ffff}", "user/\u{10ffff}", "user0", "User/1", "a\nb", "\"quoted\""].map(Into::into),
     );
-    let mut import = Run::start("keywire", &["import"], &env(&system));
+    let mut import = BinaryRun::start("keywire", &["import"], &env(&system));
     let lines: String = keys.iter().map(|key| write(key, &key.repeat(2)) + "\n").collect();
     import.feed(lines.as_bytes());
     assert!(import.end().status.success());
@@ -267,7 +267,7 @@ fn tokens_made_at_the_same_time_are_all_in_the_file() {
     let make = |name: usize| {
         let into = if name.is_multiple_of(2) { &file } else { &link };
         let args = ["token", &name.to_string(), "--read", "", "--into", &into.display().to_string()];
-        Run::start("keywire", &args, &[])
+        BinaryRun::start("keywire", &args, &[])
     };
     let runs: Vec<_> = (0..12).map(make).collect();
     for run in runs {

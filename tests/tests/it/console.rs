@@ -1,4 +1,4 @@
-//! The page at `/`, used by somebody who has never seen it, in a real browser.
+//! The page at `/` in a real browser, used like by somebody who sees it for the first time.
 
 mod keys;
 mod token;
@@ -34,7 +34,7 @@ struct Console {
 }
 
 impl Console {
-    /// Waits until the page is connected; nothing where there is no browser.
+    /// Opens the page and waits until it is connected. `None` without a browser.
     async fn open(engine: Engine) -> Option<Self> {
         if let Err(reason) = Browser::available() {
             skip(&reason);
@@ -52,14 +52,14 @@ impl Console {
         self.browser.fill("#value", value).await;
     }
 
-    /// Clicks Write and waits for the outcome. Answers it.
+    /// Clicks Write and waits for the outcome. Returns it.
     async fn write(&mut self) -> String {
         self.browser.click("#write").await;
         self.browser.wait_for(WRITTEN, PATIENCE).await;
         self.text("reply").await
     }
 
-    /// Clicks Read and waits until something is found. Answers the body.
+    /// Clicks Read and waits for the response. Returns its body.
     async fn read(&mut self) -> Value {
         self.browser.click("#read").await;
         self.browser.wait_for(FOUND, PATIENCE).await;
@@ -71,7 +71,7 @@ impl Console {
         self.browser.text(&format!("#{id}")).await
     }
 
-    /// Nothing was complained about, and everything asked for came from the system or the page.
+    /// Checks that the browser has reported no problem, and that the page asked only the system.
     async fn is_clean(&mut self) {
         assert_eq!(self.browser.complaints().await, [""; 0]);
         let requests = self.browser.requests().await;
@@ -131,7 +131,7 @@ async fn odd_keys_come_back(engine: Engine) {
         page.fill(key, &value).await;
         assert_eq!(page.write().await, created(key));
         let body = page.read().await;
-        // `.` and `..` are asked for in the query and come as a list.
+        // `.` and `..` are read through the query, and the response is a list.
         let entry = body.get("items").map_or(&body, |items| &items[0]);
         assert_eq!((&entry["key"], &entry["value"]), (&json!(key), &json!(value)));
     }
@@ -201,7 +201,7 @@ async fn the_commands_to_copy_mean_the_same_in_a_shell(engine: Engine) {
     assert_eq!(format!("GET {path}"), page.text("asked").await);
 }
 
-/// What a shell makes of `command`.
+/// The output of `command` in a shell.
 fn printed_by(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().expect("there is a shell");
     assert!(output.status.success(), "{command}: {output:?}");
@@ -220,7 +220,7 @@ async fn the_page_keeps_a_strict_policy_and_talks_to_nobody_else(engine: Engine)
     page.write().await;
     page.read().await;
     page.is_clean().await;
-    // A page that breaks its policy is noticed, or the line above would mean nothing.
+    // A violation of the policy is noticed. Without this check the line above would prove nothing.
     page.browser.eval("document.body.setAttribute('style', 'color: red')").await;
     eventually("the breach is reported", PATIENCE, async || {
         let complaints = page.browser.complaints().await;
@@ -245,7 +245,7 @@ async fn the_documentation_works_without_a_network(engine: Engine) {
         assert!(shown.contains(&json!(path)), "{path} is not in {shown:?}");
     }
 
-    // The operation of a single key, tried out.
+    // The page can try out the operation that reads one key.
     let operation = "document.querySelector('[data-path=\"/storage/{key}\"]').closest('.opblock').id = 'it'";
     page.browser.eval(operation).await;
     let steps = ["#it .opblock-summary-control", "#it .try-out__btn", "#it .execute"];

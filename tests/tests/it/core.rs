@@ -1,4 +1,4 @@
-//! The core of the contract: what is written is answered, in order, and read back exactly.
+//! The core of the contract: writes are answered in order, and reads return exactly what was written.
 
 use e2e::{Connection, Engine, Socket, System, promises, storage, write};
 use tokio::task::JoinSet;
@@ -44,7 +44,7 @@ async fn values_come_back_exactly(engine: Engine) {
     let mut socket = system.socket().await;
     let mut connection = system.connection().await;
     let large = "x".repeat(1 << 20);
-    // A control character takes six bytes in JSON: this is the longest message that can be valid.
+    // A control character takes six bytes in JSON: this is the longest valid message.
     let longest = "\u{1}".repeat(1 << 20);
     let values = [
         "",

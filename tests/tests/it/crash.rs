@@ -1,4 +1,4 @@
-//! kill -9 of the service under load: what it acknowledged is there after the restart.
+//! `kill -9` of the service under load: every acknowledged write is there after the restart.
 
 use e2e::{Engine, Load, PATIENCE, System, promises};
 

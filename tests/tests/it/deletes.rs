@@ -1,4 +1,4 @@
-//! A delete takes the value away and never the order of revisions.
+//! A delete removes the value, and revisions still grow after it.
 
 use e2e::{Engine, System, promises, rev, storage};
 
@@ -57,7 +57,7 @@ async fn revisions_go_on_growing_over_deletes(engine: Engine) {
 async fn pipelined_sets_and_deletes_apply_in_the_order_sent(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // A run of five ops on each key, all keys at once: delete of nothing, set, set, delete, delete of nothing.
+    // Five ops on each key, all keys at once: a delete of nothing, two sets, a delete, a delete of nothing.
     let keys: Vec<String> = (0..200).map(|number| format!("key {number}")).collect();
     let set = |key: &String| format!(r#"{{"key":"{key}","value":"v"}}"#);
     let delete = |key: &String| format!(r#"{{"op":"delete","key":"{key}"}}"#);

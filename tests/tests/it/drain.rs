@@ -1,4 +1,4 @@
-//! SIGTERM: what was read is answered, what was not is not applied, and the process ends in order.
+//! SIGTERM: every message that was read is answered, no other message is applied, and the process ends in order.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ promises! {
         a_second_signal_stops_at_once_and_says_so;
 }
 
-/// How long an ordered stop may take.
+/// The time limit of an ordered stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 async fn sigterm_under_load_answers_every_write_that_was_read(engine: Engine) {
@@ -46,7 +46,7 @@ async fn sigterm_lets_reads_under_way_finish(engine: Engine) {
         let first = first.clone();
         readers.spawn(async move {
             let mut count = 0u32;
-            // The connection is closed between two requests, or a request is told that the service stops.
+            // Either the connection is closed between two requests, or a request is refused because the service stops.
             while let Ok(response) = connection.try_request("GET", "/storage/k", &[]).await {
                 if response.status == 503 {
                     response.refused(503, "stopping");

@@ -1,4 +1,4 @@
-//! Many clients that ask for much at once, or for nothing: memory stays bounded, and who asks for little beside them is answered.
+//! Many clients with large requests, or with idle sockets: memory stays bounded, and other clients are served.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ promises! {
         a_hundred_clients_that_never_read_are_let_go;
 }
 
-/// Memory that many large messages may take together: their room, what is copied while one is understood, and what the
-/// allocator keeps.
+/// The memory that many large messages may take together: their budget, the copies while they are parsed, and what the allocator
+/// keeps.
 const MESSAGES_KIB: u64 = 160 * 1024;
 
-/// How long somebody else may wait, in a debug build on a busy machine.
+/// The time limit of another client, in a debug build on a busy machine.
 const SOON: Duration = Duration::from_secs(3);
 
-/// A set that is answered soon, as a client that comes now sees it.
+/// Checks that a set of a new client is answered soon.
 async fn answered_soon(system: &System) {
     let asked = Instant::now();
     system.socket().await.set("small", "v").await;
@@ -32,7 +32,7 @@ async fn answered_soon(system: &System) {
 async fn an_idle_socket_takes_little_memory(engine: Engine) {
     const SOCKETS: usize = 5000;
     let system = System::start(engine).await;
-    // What the first ones bring along belongs to all.
+    // The first sockets also pay for memory that all share.
     let _first = join_all((0..100).map(|_| system.socket())).await;
     let before = system.writer.memory();
     let mut sockets: Vec<Socket> = Vec::with_capacity(SOCKETS);
@@ -47,7 +47,7 @@ async fn an_idle_socket_takes_little_memory(engine: Engine) {
 async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
     const SOCKETS: usize = 60;
     let system = System::start(engine).await;
-    // In JSON each of its characters takes six bytes.
+    // Each of its characters takes six bytes in JSON.
     let write = write("large", &"\u{1}".repeat(1 << 20)).into_bytes();
     let whole = Frame::text(write.clone()).masked();
     let (first, second) = write.split_at(write.len() / 2);
@@ -58,7 +58,7 @@ async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
     for number in 0..SOCKETS {
         let mut socket = RawSocket::open(system.ws()).await;
         let large = if number % 2 == 0 { &whole } else { &halves };
-        // What comes at once behind it is understood all the same.
+        // A message right behind it is read all the same.
         socket.send(&[&large[..], &small, &small].concat()).await.expect("it is sent");
         for _ in 0..3 {
             let reply = socket.frame().await.expect("a reply");
@@ -78,7 +78,7 @@ async fn messages_that_never_end_share_their_room(engine: Engine) {
     for _ in 0..60 {
         sockets.push(RawSocket::open(system.ws()).await);
     }
-    // All but the last byte of it, as far as the service takes it.
+    // All of it but the last byte, as far as the service reads.
     let half = &message[..message.len() - 1];
     join_all(sockets.iter_mut().map(|socket| socket.send_for(half, Duration::from_secs(5)))).await;
     let more = system.writer.memory_max() - before;
@@ -118,7 +118,7 @@ async fn pings_without_end_hold_up_nobody(engine: Engine) {
         for _ in 0..20 {
             sockets.push(RawSocket::open(system.ws()).await);
         }
-        // Their pongs are never read: from some time on they can send no more, and are let go.
+        // They never read the pongs: after some time they cannot send any more, and are closed.
         join_all(sockets.iter_mut().map(async |socket| while socket.send(&pings).await.is_ok() {})).await;
         sockets
     };
@@ -137,7 +137,7 @@ async fn pings_without_end_hold_up_nobody(engine: Engine) {
 async fn a_hundred_clients_that_never_read_are_let_go(engine: Engine) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
-    // Each refusal is longer than what asks for it.
+    // Each refusal is longer than the message that causes it.
     let chunk = Frame::text(*br"{}").masked().repeat(10_000);
     let mut sockets = Vec::new();
     for _ in 0..100 {

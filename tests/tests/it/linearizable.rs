@@ -1,17 +1,17 @@
-//! Histories of concurrent clients make sense: healthy, and with the database or the services failing underneath.
+//! The histories of concurrent clients are linearizable: in health, and while the database or the services fail.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::{
-    Answer, Did, Engine, Op, Process, Proxy, Record, Recorder, Role, System, eventually, not_linearizable,
+    Answer, Did, Engine, Op, Process, Proxy, Recorder, Recording, Role, System, eventually, not_linearizable,
     promises,
 };
 
-/// Operations that a history has at least.
+/// The least number of operations in a history.
 const OPS: usize = 5000;
 
-/// What has to occur, each of it so often.
+/// The kinds of answers that a history must have, and how often each at least.
 const KIND_MIN: usize = OPS / 200;
 const KINDS: [&str; 14] = [
     "read nothing",
@@ -30,10 +30,10 @@ const KINDS: [&str; 14] = [
     "mismatch, other rev",
 ];
 
-/// How long recording may take.
+/// The time limit of a recording.
 const LONG: Duration = Duration::from_mins(2);
 
-/// So that a fault is over before the clients give up.
+/// A fault ends before clients give up.
 const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "4000")];
 
 promises! {
@@ -46,10 +46,10 @@ promises! {
         histories_with_lost_answers_are_linearizable;
 }
 
-/// Judges what was recorded, once everything occurs in it: each key for itself, and that nothing was read that was refused.
-async fn judge(recorder: Recorder) -> Record {
+/// Waits until every kind of answer has been recorded, then checks that each key is linearizable and that no refused write was read.
+async fn judge(recorder: Recorder) -> Recording {
     let enough = eventually("everything occurs often", LONG, async || too_rare(&recorder.ops()));
-    // What never occurs may be what is wrong: the verdict comes first.
+    // An answer may be missing because of the very bug that is looked for: the verdict comes first.
     drop(tokio::time::timeout(LONG / 4, enough).await);
     let record = recorder.stop().await;
     assert!(record.ops.len() >= OPS, "{} operations say too little", record.ops.len());
@@ -72,7 +72,7 @@ async fn judge(recorder: Recorder) -> Record {
     record
 }
 
-/// What a history has too little of to say anything about it.
+/// The kinds of answers of which a history has too few. Such a history proves nothing.
 fn too_rare(ops: &[Op]) -> Result<(), String> {
     let mut counts: BTreeMap<&str, usize> = KINDS.iter().map(|kind| (*kind, 0)).collect();
     for op in ops {
@@ -154,7 +154,7 @@ async fn histories_with_the_database_frozen_are_linearizable(engine: Engine) {
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
     recorder.more(OPS / 2, LONG).await;
     server.freeze();
-    // Longer than an operation waits, and than a query may take.
+    // Longer than the time limits of an operation and of a query.
     tokio::time::sleep(Duration::from_secs(10)).await;
     server.thaw();
     recorder.more(OPS / 2, LONG).await;
@@ -174,11 +174,11 @@ async fn histories_with_lost_answers_are_linearizable(engine: Engine) {
         writer.ready().await;
         writers.push(writer);
     }
-    // Each twice: writes wait long here.
+    // Twice the time: writes wait long here.
     let addresses: Vec<_> = writers.iter().chain(&writers).map(|writer| writer.public).collect();
     let recorder = Recorder::start(&addresses, &[system.http()]);
     recorder.more(OPS, LONG).await;
-    // Which answers are lost is chance: those of a COMMIT must be among them.
+    // Chance decides which answers are lost: answers to COMMIT must be among them.
     let unanswered = "COMMIT got no answer";
     let commits = || writers.iter().map(|writer| writer.log().matches(unanswered).count()).sum::<usize>();
     eventually("enough is lost", LONG, async || match (proxy.lost(), commits()) {

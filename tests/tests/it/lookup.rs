@@ -34,7 +34,7 @@ async fn keys_come_in_the_order_asked_and_the_missing_apart(engine: Engine) {
     assert_eq!(none.body, r#"{"items":[],"missing":["gone"],"message":"","status":200}"#);
 }
 
-/// The target that asks for `keys`.
+/// The request target that reads `keys`.
 fn target(keys: impl IntoIterator<Item = String>) -> String {
     let mut target = "/storage".to_owned();
     for (index, key) in keys.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Answers of the database are lost, those to COMMIT too: a write is still applied once, and answered as it was applied.
+//! Answers of the database are lost, also answers to COMMIT: a write is still applied once, and its reply says how.
 
 use e2e::{Engine, Process, Proxy, Role, Socket, System, promises, storage, write};
 use serde_json::Value;
@@ -12,7 +12,7 @@ promises! {
 const SOCKETS: usize = 8;
 const WRITES: usize = 250;
 
-/// Each key is written once, so a repeated write would be answered `updated`, a repeated condition 412.
+/// Each key is written once. A write applied twice would be answered `updated`, or 412 if it has a condition.
 async fn write_once(mut socket: Socket, name: usize) -> Vec<String> {
     let mut acked = Vec::new();
     for number in 0..WRITES {
@@ -30,7 +30,7 @@ async fn write_once(mut socket: Socket, name: usize) -> Vec<String> {
         };
         answered(&mut socket, message, &did).await;
         if number % 3 == 2 {
-            // Once more, it would be a 404.
+            // A delete that is applied twice would be a 404.
             answered(
                 &mut socket,
                 format!(r#"{{"op":"delete","key":"{other}"}}"#),

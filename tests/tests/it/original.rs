@@ -1,4 +1,4 @@
-//! The four tests of the original service, on ours.
+//! The four tests of the original service, on Keywire.
 
 use e2e::{Engine, promises};
 use serde_json::json;

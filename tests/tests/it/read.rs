@@ -1,4 +1,4 @@
-//! GET and HEAD: the headers that caches and clients live by, and every refusal.
+//! GET and HEAD: the headers that caches and clients rely on, and every refusal.
 
 use e2e::{Connection, Engine, Response, System, promises};
 
@@ -65,7 +65,7 @@ async fn a_reader_who_has_it_gets_a_304(engine: Engine) {
     assert_eq!((newer.status, &newer.json()["value"]), (200, &"w".into()));
 }
 
-/// The headers without the time of day.
+/// The headers without `Date`.
 fn headers(response: &Response) -> Vec<(String, String)> {
     let mut headers: Vec<_> = response.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
     headers.sort();
@@ -86,7 +86,7 @@ async fn head_has_the_headers_of_get(engine: Engine) {
     ];
     for target in targets {
         let get = connection.get(target).await;
-        // On the same connection: a body would be taken for the next response.
+        // On the same connection, a body would be read as the next response.
         let head = connection.request("HEAD", target, &[]).await;
         assert_eq!((head.status, headers(&head)), (get.status, headers(&get)), "{target}");
         let length = get.body.len().to_string();
@@ -132,7 +132,7 @@ async fn a_key_too_long_is_a_413(engine: Engine) {
     let mut connection = system.connection().await;
     let longest = connection.get(&format!("/storage/{}", "x".repeat(512))).await;
     assert_eq!(longest.status, 404, "512 bytes are a key");
-    // As sent it is longer still: what counts is the key.
+    // The encoded key is longer still: the limit is on the key.
     for target in ["x".repeat(513), "%78".repeat(513)] {
         let response = connection.get(&format!("/storage/{target}")).await;
         response.refused(413, "too_large");
@@ -148,7 +148,7 @@ async fn a_plain_request_to_the_sockets_path_is_a_426(engine: Engine) {
         response.refused(426, "upgrade_required");
         assert_eq!(response.header("upgrade"), Some("websocket"), "RFC 9110, 15.5.22");
     }
-    // A handshake, but for its method.
+    // A handshake with the wrong method.
     let handshake = [
         ("Connection", "Upgrade"),
         ("Upgrade", "websocket"),

@@ -1,4 +1,4 @@
-//! What cannot be done is answered in the contract's shape, is not applied, and leaves the socket open.
+//! A message that cannot be applied is refused in the form of the contract, and the socket stays open.
 
 use e2e::{Engine, Socket, System, promises, write};
 use tokio_tungstenite::tungstenite::Message;
@@ -15,7 +15,7 @@ promises! {
         what_is_unknown_or_null_is_ignored;
 }
 
-/// Whether the socket still takes writes, and nothing but these was ever applied.
+/// Checks that the socket still takes writes, and that no other write was applied.
 async fn unharmed(system: &System, socket: &mut Socket) {
     let reply = socket.set("still here", "x").await;
     assert!(reply.contains(r#""status":200"#), "{reply}");
@@ -46,13 +46,13 @@ async fn what_is_not_one_json_object_is_bad_json(engine: Engine) {
         r"{'key':'a','value':'b'}",
         r#"{"key":"a","value":"b\x"}"#,
         "{\"key\":\"a\",\"value\":\"b\nc\"}",
-        // A member twice, however it is spelt.
+        // A member twice, in whatever spelling.
         r#"{"key":"a","key":"b","value":"c"}"#,
         r#"{"key":"a","value":"b","value":"b"}"#,
         r#"{"key":"a","\u006bey":"b","value":"c"}"#,
         r#"{"id":1,"id":2,"key":"a","value":"b"}"#,
         r#"{"key":"a","value":"b","other":1,"other":2}"#,
-        // A lone surrogate is no text.
+        // A lone surrogate is not text.
         r#"{"key":"\ud800","value":"b"}"#,
         r#"{"key":"\udc00\ud800","value":"b"}"#,
         r#"{"key":"a","value":"\udfff"}"#,

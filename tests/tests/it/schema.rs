@@ -1,4 +1,4 @@
-//! A newer schema that is marked compatible serves older programs too, so that an upgrade rolls.
+//! An older program works on a newer schema that is marked compatible, so that services can be upgraded one by one.
 
 use e2e::{Engine, PATIENCE, System, promises};
 

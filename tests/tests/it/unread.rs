@@ -1,4 +1,4 @@
-//! Clients that do not read what they asked for: nobody else waits for them.
+//! Clients that do not read their responses do not make other clients wait.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
 async fn an_answer_larger_than_all_room_holds_up_no_small_one(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // In JSON each of its characters takes six bytes.
+    // Each of its characters takes six bytes in JSON.
     let value = "\u{1}".repeat(1 << 20);
     let keys: Vec<String> = (0..16).map(|number| format!("large{number}")).collect();
     for key in &keys {
@@ -59,7 +59,7 @@ async fn an_answer_larger_than_all_room_holds_up_no_small_one(engine: Engine) {
     assert_eq!(system.read("large0").await.status, 200, "who does not read gives way for this");
 }
 
-/// A metric of the process that reads.
+/// A metric of the process that answers reads.
 async fn metric(system: &System, name: &str) -> Option<u64> {
     let metrics = get(system.reads().admin, "/metrics").await.body;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -70,7 +70,7 @@ async fn answers_that_nobody_reads_hold_up_nobody_else(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("large", &"v".repeat(1 << 20)).await;
     system.socket().await.set("small", "v").await;
-    // As many as fill what may wait for clients, and a few who wait for room.
+    // Enough responses to use all memory for unread ones, and a few that wait for memory.
     let mut unread = Vec::new();
     for _ in 0..70 {
         let mut connection = system.connection().await;

@@ -1,4 +1,4 @@
-//! The page beyond a write and a read: conditions, deletes, expiry, lists.
+//! More features of the page: conditions, deletes, expiry, lists.
 
 use e2e::{Engine, PATIENCE, eventually};
 use serde_json::json;
@@ -14,7 +14,7 @@ e2e::promises! {
 }
 
 impl Console {
-    /// Clicks the button with the rev last seen and answers it.
+    /// Clicks the button that shows the last rev. Returns the rev.
     async fn take_offer(&mut self) -> String {
         self.browser.wait_for("!document.querySelector('#offer').hidden", PATIENCE).await;
         self.browser.click("#offer").await;
@@ -22,7 +22,7 @@ impl Console {
         rev.as_str().expect("a field holds text").to_owned()
     }
 
-    /// Clicks `button` and waits until the list says that it holds `what`. Answers the keys in it.
+    /// Clicks `button` and waits until the list shows `what`. Returns the keys in the list.
     async fn list(&mut self, button: &str, what: &str) -> Vec<String> {
         self.browser.click(button).await;
         let listed = format!("document.querySelector('#listed').textContent === {}", json!(what));
@@ -45,13 +45,13 @@ async fn the_rev_last_seen_is_offered_as_a_condition(engine: Engine) {
     assert_eq!(sent, format!(r#"{{"key":"hello","value":"world","if_rev":{rev}}}"#));
     let newer = reply.strip_prefix(r#"{"message":"hello updated","status":200,"rev":"#);
     let newer = newer.and_then(|rest| rest.strip_suffix('}')).unwrap_or_else(|| panic!("{reply}")).to_owned();
-    // Once more with the old one.
+    // The same condition again, which is false now.
     let reply = page.write().await;
     assert!(reply.contains(&format!(r#""code":"rev_mismatch","rev":{newer}}}"#)), "{reply}");
     assert_eq!(page.take_offer().await, newer);
     let reply = page.write().await;
     assert!(reply.contains("hello updated"), "{reply}");
-    // The rev of one key is none of another.
+    // The rev of one key is not offered for another key.
     page.fill("other", "x").await;
     assert_eq!(page.browser.eval("document.querySelector('#offer').hidden").await, true);
 }

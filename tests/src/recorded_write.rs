@@ -1,23 +1,23 @@
-//! A write that a recorded client sends, and what its reply says about it.
+//! A write that a recorded client sends, and the meaning of its reply.
 
 use history::{Answer, Did};
 use rand::{Rng, RngExt as _};
 use serde_json::Value;
 
-/// A message and what it asks for.
+/// A message, and the operation that it requests.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    /// The message.
+pub(crate) struct RecordedWrite {
+    /// The message, as sent.
     pub(crate) message: String,
-    /// What it does, as long as nothing was heard of it.
+    /// The operation, without an answer.
     pub(crate) did: Did,
-    /// Whether a reply shows the revision of what was written: all do but those to plain sets.
+    /// Whether the reply shows the revision. Only the reply to a plain set does not.
     shows_rev: bool,
 }
 
-impl Asked {
-    /// A write of the key `name`. Its condition, if it has one, is that the key is absent or has the revision `rev`: one
-    /// that was heard of, which it may have no longer.
+impl RecordedWrite {
+    /// A random write of the key `name`. Its condition, if it has one, is that the key is absent or has the revision `rev`. `rev`
+    /// is a revision that a client was told; the key may have another one by now.
     pub(crate) fn any(rng: &mut impl Rng, name: &str, value: u64, rev: Option<u64>) -> Self {
         let if_current = rev.map(|rev| (rev, format!(r#","if_rev":{rev}"#)));
         match (rng.random_range(0..20), if_current) {
@@ -40,8 +40,8 @@ impl Asked {
         Self { message, did: Did::Delete { if_rev, answer: None }, shows_rev: true }
     }
 
-    /// What it did, as its reply says; and the revision that the reply shows.
-    pub(crate) fn heard(&self, reply: &Value) -> (Did, Option<u64>) {
+    /// The operation with the answer of `reply`, and the revision that the reply shows.
+    pub(crate) fn answered(&self, reply: &Value) -> (Did, Option<u64>) {
         let message = reply["message"].as_str().unwrap_or_default();
         let (rev, is) = (reply["rev"].as_u64(), |word: &str| message.ends_with(word));
         let answer = match (reply["status"].as_u64(), self.did) {
@@ -50,10 +50,10 @@ impl Asked {
             (Some(200), Did::Delete { .. }) if is(" deleted") => Answer::Deleted(rev),
             (Some(404), Did::Delete { .. }) => Answer::Absent,
             (Some(412), _) if reply["code"] == "rev_mismatch" => Answer::Mismatch(rev),
-            _ => panic!("{reply} is no answer to {self:?}"),
+            _ => panic!("{reply} is no reply to {self:?}"),
         };
         let shows_rev = self.shows_rev && answer != Answer::Absent;
-        assert_eq!(rev.is_some(), shows_rev, "{reply} is the answer to {self:?}");
+        assert_eq!(rev.is_some(), shows_rev, "{reply} is the reply to {self:?}");
         let did = match self.did {
             Did::Set { value, if_rev, .. } => Did::Set { value, if_rev, answer: Some(answer) },
             Did::Delete { if_rev, .. } => Did::Delete { if_rev, answer: Some(answer) },
@@ -69,16 +69,16 @@ mod tests {
 
     use super::*;
 
-    fn heard(asked: &Asked, reply: &str) -> Option<(Did, Option<u64>)> {
+    fn answered(write: &RecordedWrite, reply: &str) -> Option<(Did, Option<u64>)> {
         let reply = serde_json::from_str(reply).expect("JSON");
-        catch_unwind(|| asked.heard(&reply)).ok()
+        catch_unwind(|| write.answered(&reply)).ok()
     }
 
     #[test]
     fn a_reply_says_what_was_done_and_another_is_no_reply() {
-        let plain = Asked::set("k", 7, "", None, false);
-        let shown = Asked::set("k", 7, r#","if_rev":5"#, Some(5), true);
-        let delete = Asked::delete("k", "", None);
+        let plain = RecordedWrite::set("k", 7, "", None, false);
+        let shown = RecordedWrite::set("k", 7, r#","if_rev":5"#, Some(5), true);
+        let delete = RecordedWrite::delete("k", "", None);
         let created = r#"{"message":"k created","status":200}"#;
         let updated = r#"{"message":"k updated","status":200,"rev":6}"#;
         let deleted = r#"{"message":"k deleted","status":200,"rev":6}"#;
@@ -86,15 +86,15 @@ mod tests {
         let mismatch = r#"{"message":"rev mismatch for key k","status":412,"code":"rev_mismatch","rev":0}"#;
 
         let set = |if_rev, answer| Did::Set { value: 7, if_rev, answer: Some(answer) };
-        assert_eq!(heard(&plain, created), Some((set(None, Answer::Created(None)), None)));
-        assert_eq!(heard(&shown, updated), Some((set(Some(5), Answer::Updated(Some(6))), Some(6))));
-        assert_eq!(heard(&shown, mismatch), Some((set(Some(5), Answer::Mismatch(Some(0))), Some(0))));
+        assert_eq!(answered(&plain, created), Some((set(None, Answer::Created(None)), None)));
+        assert_eq!(answered(&shown, updated), Some((set(Some(5), Answer::Updated(Some(6))), Some(6))));
+        assert_eq!(answered(&shown, mismatch), Some((set(Some(5), Answer::Mismatch(Some(0))), Some(0))));
         let gone = |answer| Did::Delete { if_rev: None, answer: Some(answer) };
-        assert_eq!(heard(&delete, deleted), Some((gone(Answer::Deleted(Some(6))), Some(6))));
-        assert_eq!(heard(&delete, absent), Some((gone(Answer::Absent), None)));
+        assert_eq!(answered(&delete, deleted), Some((gone(Answer::Deleted(Some(6))), Some(6))));
+        assert_eq!(answered(&delete, absent), Some((gone(Answer::Absent), None)));
 
-        // A revision that nobody asked for, one that is missing, the reply to something else.
-        for (asked, reply) in [
+        // A revision that was not requested, a revision that is missing, the reply to another message.
+        for (write, reply) in [
             (&plain, updated),
             (&shown, created),
             (&plain, deleted),
@@ -104,7 +104,7 @@ mod tests {
             (&shown, r#"{"message":"k is fine","status":200,"rev":6}"#),
             (&shown, r#"{"message":"rev mismatch for key k","status":412,"rev":6}"#),
         ] {
-            assert_eq!(heard(asked, reply), None, "{asked:?} {reply}");
+            assert_eq!(answered(write, reply), None, "{write:?} {reply}");
         }
     }
 }
