@@ -35,7 +35,7 @@ pub use database::{Database, Role};
 pub use disk::DiskPart;
 pub use engine::Engine;
 pub use frame::{Frame, RawSocket};
-pub use history::{Answer, Did, Op, not_linearizable};
+pub use history::{Did, Op, ReplyOutcome, not_linearizable};
 pub use http::{Connection, Response, get, storage};
 pub use load::{Load, Tally};
 pub use patience::{PATIENCE, eventually, within};

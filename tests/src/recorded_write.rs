@@ -1,6 +1,6 @@
 //! A write that a recorded client sends, and the meaning of its reply.
 
-use history::{Answer, Did};
+use history::{Did, ReplyOutcome};
 use rand::{Rng, RngExt as _};
 use serde_json::Value;
 
@@ -32,31 +32,31 @@ impl RecordedWrite {
 
     fn set(name: &str, value: u64, more: &str, if_rev: Option<u64>, shows_rev: bool) -> Self {
         let message = format!(r#"{{"key":"{name}","value":"{value}"{more}}}"#);
-        Self { message, did: Did::Set { value, if_rev, answer: None }, shows_rev }
+        Self { message, did: Did::Set { value, if_rev, reply: None }, shows_rev }
     }
 
     fn delete(name: &str, more: &str, if_rev: Option<u64>) -> Self {
         let message = format!(r#"{{"op":"delete","key":"{name}"{more}}}"#);
-        Self { message, did: Did::Delete { if_rev, answer: None }, shows_rev: true }
+        Self { message, did: Did::Delete { if_rev, reply: None }, shows_rev: true }
     }
 
     /// The operation with the answer of `reply`, and the revision that the reply shows.
     pub(crate) fn answered(&self, reply: &Value) -> (Did, Option<u64>) {
         let message = reply["message"].as_str().unwrap_or_default();
         let (rev, is) = (reply["rev"].as_u64(), |word: &str| message.ends_with(word));
-        let answer = match (reply["status"].as_u64(), self.did) {
-            (Some(200), Did::Set { .. }) if is(" created") => Answer::Created(rev),
-            (Some(200), Did::Set { .. }) if is(" updated") => Answer::Updated(rev),
-            (Some(200), Did::Delete { .. }) if is(" deleted") => Answer::Deleted(rev),
-            (Some(404), Did::Delete { .. }) => Answer::Absent,
-            (Some(412), _) if reply["code"] == "rev_mismatch" => Answer::Mismatch(rev),
+        let outcome = match (reply["status"].as_u64(), self.did) {
+            (Some(200), Did::Set { .. }) if is(" created") => ReplyOutcome::Created(rev),
+            (Some(200), Did::Set { .. }) if is(" updated") => ReplyOutcome::Updated(rev),
+            (Some(200), Did::Delete { .. }) if is(" deleted") => ReplyOutcome::Deleted(rev),
+            (Some(404), Did::Delete { .. }) => ReplyOutcome::Absent,
+            (Some(412), _) if reply["code"] == "rev_mismatch" => ReplyOutcome::Mismatch(rev),
             _ => panic!("{reply} is no reply to {self:?}"),
         };
-        let shows_rev = self.shows_rev && answer != Answer::Absent;
+        let shows_rev = self.shows_rev && outcome != ReplyOutcome::Absent;
         assert_eq!(rev.is_some(), shows_rev, "{reply} is the reply to {self:?}");
         let did = match self.did {
-            Did::Set { value, if_rev, .. } => Did::Set { value, if_rev, answer: Some(answer) },
-            Did::Delete { if_rev, .. } => Did::Delete { if_rev, answer: Some(answer) },
+            Did::Set { value, if_rev, .. } => Did::Set { value, if_rev, reply: Some(outcome) },
+            Did::Delete { if_rev, .. } => Did::Delete { if_rev, reply: Some(outcome) },
             Did::Read(_) => unreachable!("only writes are sent"),
         };
         (did, rev)
@@ -85,13 +85,16 @@ mod tests {
         let absent = r#"{"message":"No value found for key k","status":404}"#;
         let mismatch = r#"{"message":"rev mismatch for key k","status":412,"code":"rev_mismatch","rev":0}"#;
 
-        let set = |if_rev, answer| Did::Set { value: 7, if_rev, answer: Some(answer) };
-        assert_eq!(answered(&plain, created), Some((set(None, Answer::Created(None)), None)));
-        assert_eq!(answered(&shown, updated), Some((set(Some(5), Answer::Updated(Some(6))), Some(6))));
-        assert_eq!(answered(&shown, mismatch), Some((set(Some(5), Answer::Mismatch(Some(0))), Some(0))));
-        let gone = |answer| Did::Delete { if_rev: None, answer: Some(answer) };
-        assert_eq!(answered(&delete, deleted), Some((gone(Answer::Deleted(Some(6))), Some(6))));
-        assert_eq!(answered(&delete, absent), Some((gone(Answer::Absent), None)));
+        let set = |if_rev, outcome| Did::Set { value: 7, if_rev, reply: Some(outcome) };
+        assert_eq!(answered(&plain, created), Some((set(None, ReplyOutcome::Created(None)), None)));
+        assert_eq!(answered(&shown, updated), Some((set(Some(5), ReplyOutcome::Updated(Some(6))), Some(6))));
+        assert_eq!(
+            answered(&shown, mismatch),
+            Some((set(Some(5), ReplyOutcome::Mismatch(Some(0))), Some(0)))
+        );
+        let gone = |outcome| Did::Delete { if_rev: None, reply: Some(outcome) };
+        assert_eq!(answered(&delete, deleted), Some((gone(ReplyOutcome::Deleted(Some(6))), Some(6))));
+        assert_eq!(answered(&delete, absent), Some((gone(ReplyOutcome::Absent), None)));
 
         // A revision that was not requested, a revision that is missing, the reply to another message.
         for (write, reply) in [

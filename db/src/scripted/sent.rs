@@ -70,10 +70,10 @@ impl Sent {
         };
         let told = outcome.map(answer);
         let (key, did) = match about {
-            About::Set { key, value } => (key, Did::Set { value, if_rev, answer: told }),
-            About::Delete { key } => (key, Did::Delete { if_rev, answer: told }),
-            About::SetGroup { value } => (GROUP, Did::Set { value, if_rev, answer: told }),
-            About::DeleteGroup => (GROUP, Did::Delete { if_rev, answer: told }),
+            About::Set { key, value } => (key, Did::Set { value, if_rev, reply: told }),
+            About::Delete { key } => (key, Did::Delete { if_rev, reply: told }),
+            About::SetGroup { value } => (GROUP, Did::Set { value, if_rev, reply: told }),
+            About::DeleteGroup => (GROUP, Did::Delete { if_rev, reply: told }),
             About::Expiring { .. } => return outcome,
         };
         record.op(key, called, outcome.map(|_| answered), did);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::{
-    Answer, Did, Engine, Op, Process, Proxy, Recorder, Recording, Role, System, eventually, not_linearizable,
-    promises,
+    Did, Engine, Op, Process, Proxy, Recorder, Recording, ReplyOutcome, Role, System, eventually,
+    not_linearizable, promises,
 };
 
 /// The least number of operations in a history.
@@ -89,21 +89,21 @@ fn kind(did: Did) -> &'static str {
     match did {
         Did::Read(None) => "read nothing",
         Did::Read(Some(_)) => "read",
-        Did::Set { answer: None, .. } | Did::Delete { answer: None, .. } => "unknown",
-        Did::Set { if_rev, answer: Some(answer), .. } | Did::Delete { if_rev, answer: Some(answer) } => {
-            match answer {
-                Answer::Created(None) => "created, no rev",
-                Answer::Created(Some(_)) if if_rev == Some(0) => "created if absent",
-                Answer::Created(Some(_)) => "created",
-                Answer::Updated(None) => "updated, no rev",
-                Answer::Updated(Some(_)) if conditional(if_rev) => "updated if rev",
-                Answer::Updated(Some(_)) => "updated",
-                Answer::Deleted(_) if conditional(if_rev) => "deleted if rev",
-                Answer::Deleted(_) => "deleted",
-                Answer::Absent => "absent",
-                Answer::Mismatch(Some(0)) => "mismatch, absent",
-                Answer::Mismatch(_) if if_rev == Some(0) => "mismatch, not absent",
-                Answer::Mismatch(_) => "mismatch, other rev",
+        Did::Set { reply: None, .. } | Did::Delete { reply: None, .. } => "unknown",
+        Did::Set { if_rev, reply: Some(reply), .. } | Did::Delete { if_rev, reply: Some(reply) } => {
+            match reply {
+                ReplyOutcome::Created(None) => "created, no rev",
+                ReplyOutcome::Created(Some(_)) if if_rev == Some(0) => "created if absent",
+                ReplyOutcome::Created(Some(_)) => "created",
+                ReplyOutcome::Updated(None) => "updated, no rev",
+                ReplyOutcome::Updated(Some(_)) if conditional(if_rev) => "updated if rev",
+                ReplyOutcome::Updated(Some(_)) => "updated",
+                ReplyOutcome::Deleted(_) if conditional(if_rev) => "deleted if rev",
+                ReplyOutcome::Deleted(_) => "deleted",
+                ReplyOutcome::Absent => "absent",
+                ReplyOutcome::Mismatch(Some(0)) => "mismatch, absent",
+                ReplyOutcome::Mismatch(_) if if_rev == Some(0) => "mismatch, not absent",
+                ReplyOutcome::Mismatch(_) => "mismatch, other rev",
             }
         }
     }
@@ -179,7 +179,7 @@ async fn histories_with_lost_answers_are_linearizable(engine: Engine) {
     let recorder = Recorder::start(&addresses, &[system.http()]);
     recorder.more(OPS, LONG).await;
     // Chance decides which answers are lost: answers to COMMIT must be among them.
-    let unanswered = "COMMIT got no answer";
+    let unanswered = "COMMIT got no reply";
     let commits = || writers.iter().map(|writer| writer.log().matches(unanswered).count()).sum::<usize>();
     eventually("enough is lost", LONG, async || match (proxy.lost(), commits()) {
         (20.., 5..) => Ok(()),
