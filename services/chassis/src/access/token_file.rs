@@ -22,7 +22,7 @@ pub enum BadTokens {
     #[error("is not a list of tokens, see line {} column {}", .0.line(), .0.column())]
     Malformed(#[from] serde_json::Error),
     /// It is empty, which could mean everyone or nobody.
-    #[error("is empty; [] lets nobody in")]
+    #[error("is empty; write [] to admit nobody")]
     Empty,
     /// One of its tokens is invalid.
     #[error("token {name:?}: {what}")]
