@@ -65,7 +65,7 @@ impl Endpoint for SocketEndpoint {
                     #[cfg(feature = "echo")]
                     Purpose::Echo => echo::serve(io, context).await,
                 },
-                Err(error) => tracing::debug!(%error, "a client left during the handshake"),
+                Err(error) => tracing::debug!(%error, "the client disconnected during the handshake"),
             }
         });
         let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();

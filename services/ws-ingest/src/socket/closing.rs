@@ -86,7 +86,7 @@ impl Closing {
             }
         };
         if timeout(CLOSE_TIMEOUT, handshake).await.is_err() {
-            tracing::debug!("a client did not return the Close");
+            tracing::debug!("the client did not answer the Close");
         }
     }
 }

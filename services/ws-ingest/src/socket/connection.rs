@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Some(Err(error)) => {
                 let fault = self.socket.get_ref().fault();
                 let Some(closing) = Closing::of(&error, fault, self.context.limits) else {
-                    tracing::debug!(%error, "a socket broke");
+                    tracing::debug!(%error, "the connection of a socket broke");
                     return ControlFlow::Break(());
                 };
                 self.stop_reading(closing);
@@ -243,7 +243,7 @@ fn open_after(written: Result<(), Error>) -> ControlFlow<()> {
     match written {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
-            tracing::debug!(%error, "a socket broke");
+            tracing::debug!(%error, "the connection of a socket broke");
             ControlFlow::Break(())
         }
     }
