@@ -1,6 +1,6 @@
 //! Access control: what the sender of a request may read and write, and how many operations a second.
 
-mod rate;
+pub(crate) mod rate;
 mod token_file;
 
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq as _;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 
-pub(crate) use rate::Rate;
-pub use token_file::{BadTokens, TOKENS_MAX};
+use self::rate::Rate;
+pub use self::token_file::{BadTokens, TOKENS_MAX};
 
 /// The subprotocol of the socket. A browser cannot set header fields of a handshake, so it sends its token as a second
 /// subprotocol.

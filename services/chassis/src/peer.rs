@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 
-use crate::access::Rate;
+use crate::access::rate::Rate;
 use crate::problem::Problem;
 
 /// One client's connection, upgraded or not.

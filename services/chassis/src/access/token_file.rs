@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Access, Grant, Rate, Token};
+use super::rate::Rate;
+use super::{Access, Grant, Token};
 
 /// The most tokens of a file. Each request with a token is compared with all of them.
 pub const TOKENS_MAX: usize = 256;
