@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::patience::eventually;
 use crate::port::free_port;
 use crate::process::signal;
-use crate::server::docker;
+use crate::program::docker;
 
 /// The most time from the start of a container until it is healthy.
 const RESTART_MAX: Duration = Duration::from_mins(1);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::server::program_path;
+use crate::program::program_path;
 
 /// The argument that names the user of the server. Without it the server refuses to run as root.
 fn user() -> String {

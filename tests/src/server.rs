@@ -1,7 +1,7 @@
 //! A database server for the tests, with durable settings, on a free port. It ends when it is dropped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::mariadb;
 use crate::patience::eventually;
 use crate::port::free_port;
 use crate::process::signal;
+use crate::program::{docker, program_path};
 
 /// The settings that make a commit durable. They are the defaults of `MySQL`, but not of `MariaDB`.
 const DURABLE: [&str; 3] = ["--log-bin=binlog", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
@@ -244,23 +245,4 @@ impl Drop for DatabaseServer {
             Home::Folder { .. } | Home::Container { .. } => (),
         }
     }
-}
-
-/// Runs the Docker client to its end. Returns its output.
-///
-/// # Errors
-/// It failed, with its messages; or it is not installed.
-pub fn docker(args: &[&str]) -> Result<String, String> {
-    let output = Command::new("docker").args(args).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("docker: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
-/// The path of a program, daemons included.
-#[must_use]
-pub fn program_path(name: &str) -> Option<PathBuf> {
-    // In Debian, daemons are not in the PATH of an ordinary user.
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
 }

@@ -3,8 +3,8 @@
 //! There is always exactly one possible state, also after writes with an unknown outcome: such a write is in an order only if it was
 //! applied. So it is always known whether the key is there, and its value. Of its revision, sometimes only bounds are known.
 
+use crate::op::{Did, ReplyOutcome};
 use crate::step::Step;
-use crate::{Did, ReplyOutcome};
 
 /// The state of a key after some operations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

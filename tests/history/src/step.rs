@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::{Did, Op, ReplyOutcome};
+use crate::op::{Did, Op, ReplyOutcome};
 
 /// An operation, prepared for the search.
 #[derive(Debug, Clone, Copy)]
