@@ -5,9 +5,9 @@ use serde_json::Value;
 
 promises! {
     every:
-        without_a_token_nobody_comes_in,
-        a_token_writes_what_begins_with_its_prefixes_and_nothing_else,
-        a_token_reads_what_begins_with_its_prefixes_and_nothing_else,
+        without_a_token_no_request_is_served,
+        a_token_writes_only_keys_with_its_prefixes,
+        a_token_reads_only_keys_with_its_prefixes,
         a_browser_carries_its_token_among_the_subprotocols,
         a_connection_over_its_rate_is_told_so_and_nothing_is_done,
         all_holders_of_a_token_share_its_rate;
@@ -36,7 +36,7 @@ async fn handshake(system: &System, headers: &[(&str, &str)]) -> Response {
     Connection::open(system.ws()).await.request("GET", "/ws/storage/", &all).await
 }
 
-async fn without_a_token_nobody_comes_in(engine: Engine) {
+async fn without_a_token_no_request_is_served(engine: Engine) {
     let tokens = Tokens::new();
     let token = tokens.make("app", &["--read", "", "--write", ""]);
     let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
@@ -63,7 +63,7 @@ async fn without_a_token_nobody_comes_in(engine: Engine) {
     }
 }
 
-async fn a_token_writes_what_begins_with_its_prefixes_and_nothing_else(engine: Engine) {
+async fn a_token_writes_only_keys_with_its_prefixes(engine: Engine) {
     let tokens = Tokens::new();
     let all = tokens.make("all", &["--read", "", "--write", ""]);
     let some = tokens.make("some", &["--read", "", "--write", "a/", "--write", "b"]);
@@ -105,7 +105,7 @@ async fn a_token_writes_what_begins_with_its_prefixes_and_nothing_else(engine: E
     assert_eq!(get_as(&system, &all, "/storage/c").await.json()["value"], "kept");
 }
 
-async fn a_token_reads_what_begins_with_its_prefixes_and_nothing_else(engine: Engine) {
+async fn a_token_reads_only_keys_with_its_prefixes(engine: Engine) {
     let tokens = Tokens::new();
     let all = tokens.make("all", &["--write", ""]);
     let some = tokens.make("some", &["--read", "user/", "--read", "x"]);

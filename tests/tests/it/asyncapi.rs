@@ -21,16 +21,16 @@ const RECEIVED: &str = "/operations/write/reply/messages";
 
 promises! {
     every:
-        the_description_is_served_as_it_stands,
-        every_conversation_comes_out_to_the_byte,
-        what_a_token_does_not_grant_is_forbidden,
-        what_is_over_a_rate_is_told_to_slow_down,
+        the_specification_is_served_as_committed,
+        every_conversation_is_replayed_byte_for_byte,
+        a_write_that_a_token_does_not_grant_is_forbidden,
+        a_write_over_a_rate_limit_is_refused_with_slow_down,
         a_write_that_is_due_before_its_turn_is_overloaded;
     sql:
         a_commit_without_an_answer_is_an_outcome_unknown;
 }
 
-async fn the_description_is_served_as_it_stands(engine: Engine) {
+async fn the_specification_is_served_as_committed(engine: Engine) {
     let system = System::start(engine).await;
     let mut connection = Connection::open(system.ws()).await;
     for method in ["GET", "HEAD"] {
@@ -46,7 +46,7 @@ async fn the_description_is_served_as_it_stands(engine: Engine) {
     assert_eq!(response.header("allow"), Some("GET, HEAD"));
 }
 
-async fn every_conversation_comes_out_to_the_byte(engine: Engine) {
+async fn every_conversation_is_replayed_byte_for_byte(engine: Engine) {
     let mut conversations = Document::read().conversations();
     conversations.retain(|conversation| conversation.given.is_none());
     // In another order, and with messages sent before earlier replies have come, the result is the same.
@@ -72,7 +72,7 @@ async fn without_a_database_a_write_is_unavailable() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn what_a_token_does_not_grant_is_forbidden(engine: Engine) {
+async fn a_write_that_a_token_does_not_grant_is_forbidden(engine: Engine) {
     let tokens = Tokens::new();
     let token = tokens.make("owner", &["--write", "own/"]);
     let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
@@ -81,7 +81,7 @@ async fn what_a_token_does_not_grant_is_forbidden(engine: Engine) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn what_is_over_a_rate_is_told_to_slow_down(engine: Engine) {
+async fn a_write_over_a_rate_limit_is_refused_with_slow_down(engine: Engine) {
     let system = System::with(engine, &[("CONNECTION_OPS_PER_SECOND", "2")]).await;
     let wrong = hold(&Document::read().conversation("slow-down"), system.ws(), 1).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -136,7 +136,7 @@ async fn behind_a_proxy(database: &Database) -> (Process, Proxy) {
 }
 
 #[test]
-fn it_is_what_asyncapi_allows() {
+fn it_is_valid_asyncapi() {
     let faults = structure::faults(&Document::read().0);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -216,7 +216,7 @@ fn every_code_and_status_of_the_schemas_is_shown() {
 }
 
 #[test]
-fn the_contracts_own_examples_are_all_in_it() {
+fn all_examples_of_the_contract_are_in_it() {
     let lines = [
         r#"{"key":"hello","value":"world"}"#,
         r#"{"message":"hello created","status":200}"#,

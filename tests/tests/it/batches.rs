@@ -12,8 +12,8 @@ promises! {
     every:
         a_batch_tells_what_each_op_did,
         one_false_condition_undoes_all,
-        a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied,
-        a_batch_keeps_its_place_among_the_messages_of_its_socket,
+        an_invalid_batch_is_refused_and_no_op_of_it_is_applied,
+        a_batch_keeps_its_position_among_the_messages_of_its_socket,
         a_thousand_ops_are_one_batch,
         the_longest_reply_arrives_whole,
         batches_are_answered_soon_beside_ops_on_the_same_keys,
@@ -68,7 +68,7 @@ async fn one_false_condition_undoes_all(engine: Engine) {
     assert!(socket.ask(text).await.starts_with(r#"{"message":"2 ops committed","status":200,"rev":"#));
 }
 
-async fn a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied(engine: Engine) {
+async fn an_invalid_batch_is_refused_and_no_op_of_it_is_applied(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     for (ops, status, code, end) in [
@@ -88,7 +88,7 @@ async fn a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied(engine: Eng
     assert_eq!(system.read("a").await.status, 404);
 }
 
-async fn a_batch_keeps_its_place_among_the_messages_of_its_socket(engine: Engine) {
+async fn a_batch_keeps_its_position_among_the_messages_of_its_socket(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     // Each round sets every key by itself, then all keys in a batch, then every key by itself again: only in this order are the

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 promises! {
     every:
-        it_writes_and_reads_as_many_as_asked_for,
+        it_writes_and_reads_as_often_as_requested,
         at_a_fixed_rate_it_keeps_to_the_rate,
         what_is_refused_is_counted_by_its_code;
 }
@@ -20,7 +20,7 @@ fn bench(system: &System, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-async fn it_writes_and_reads_as_many_as_asked_for(engine: Engine) {
+async fn it_writes_and_reads_as_often_as_requested(engine: Engine) {
     let system = System::start(engine).await;
     let filled = ["--count", "2000", "--keys", "300", "--reads", "100", "--clients", "4", "--pipeline", "8"];
     let read = bench(&system, &filled);
@@ -69,7 +69,7 @@ async fn what_is_refused_is_counted_by_its_code(engine: Engine) {
 }
 
 #[test]
-fn what_cannot_be_done_is_one_line() {
+fn a_failure_is_one_line() {
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
     let nobody = run_to_end("keywire", &["bench", "--url", "http://127.0.0.1:1"], &[]);
     assert_eq!((nobody.status.code(), said(&nobody).lines().count()), (Some(1), 1), "{nobody:?}");

@@ -9,12 +9,12 @@ use e2e::{BinaryRun, Engine, PATIENCE, System, eventually, promises, run_to_end,
 
 promises! {
     every:
-        what_is_put_is_got_to_the_byte,
-        what_is_not_there_is_one_line_and_exit_code_1,
-        what_is_refused_is_the_services_word_and_exit_code_1,
-        what_is_deleted_is_gone,
+        get_returns_the_bytes_that_put_wrote,
+        a_missing_key_is_one_line_and_exit_code_1,
+        a_refusal_is_the_message_of_the_service_and_exit_code_1,
+        a_deleted_key_is_absent,
         a_condition_holds_or_nothing_is_written,
-        what_is_put_with_a_ttl_expires,
+        a_key_written_with_a_ttl_expires,
         keys_are_listed_page_after_page_in_the_order_of_their_bytes;
 }
 
@@ -63,7 +63,7 @@ fn full() -> Stdio {
 }
 
 #[test]
-fn what_nobody_hears_changes_no_exit_code() {
+fn a_message_without_a_reader_does_not_change_the_exit_code() {
     let nowhere = "http://127.0.0.1:1";
     for stderr in [closed_pipe, full] {
         for (args, code) in [
@@ -82,7 +82,7 @@ fn what_nobody_hears_changes_no_exit_code() {
 }
 
 #[test]
-fn a_token_that_nobody_has_seen_is_not_in_the_file() {
+fn a_token_that_could_not_be_printed_is_not_in_the_file() {
     let tokens = e2e::Tokens::new();
     let seen = tokens.make("seen", &["--read", ""]);
     let before = std::fs::read_to_string(tokens.file()).expect("it was made");
@@ -97,7 +97,7 @@ fn a_token_that_nobody_has_seen_is_not_in_the_file() {
     assert!(!before.contains(&seen) && before.contains("seen"));
 }
 
-async fn what_is_put_is_got_to_the_byte(engine: Engine) {
+async fn get_returns_the_bytes_that_put_wrote(engine: Engine) {
     let system = System::start(engine).await;
     let entries = [
         (".", "dot"),
@@ -124,7 +124,7 @@ async fn what_is_put_is_got_to_the_byte(engine: Engine) {
     assert_eq!(system.read("word").await.header("etag"), Some(format!("\"{rev}\"").as_str()));
 }
 
-async fn what_is_not_there_is_one_line_and_exit_code_1(engine: Engine) {
+async fn a_missing_key_is_one_line_and_exit_code_1(engine: Engine) {
     let system = System::start(engine).await;
     for (key, named) in [("nope", "nope"), ("..", ".."), ("a\nb", r"a\nb")] {
         let missing = keywire(&system, &["get", key]);
@@ -132,7 +132,7 @@ async fn what_is_not_there_is_one_line_and_exit_code_1(engine: Engine) {
     }
 }
 
-async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
+async fn a_refusal_is_the_message_of_the_service_and_exit_code_1(engine: Engine) {
     let system = System::with(engine, &[("VALUE_BYTES_MAX", "5")]).await;
     let large = said(&keywire(&system, &["put", "k", "123456"]), 1);
     assert_eq!(large, "keywire: value has 6 bytes; at most 5 are allowed");
@@ -150,7 +150,7 @@ async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
     assert_eq!(system.database.entries().await, 0);
 }
 
-async fn what_is_deleted_is_gone(engine: Engine) {
+async fn a_deleted_key_is_absent(engine: Engine) {
     let system = System::start(engine).await;
     for key in ["..", "a\nb", "kept"] {
         assert_eq!(printed(keywire(&system, &["put", key, "v"])), "");
@@ -175,7 +175,7 @@ async fn a_condition_holds_or_nothing_is_written(engine: Engine) {
     assert_eq!(printed(keywire(&system, &["get", "k"])), "2");
 }
 
-async fn what_is_put_with_a_ttl_expires(engine: Engine) {
+async fn a_key_written_with_a_ttl_expires(engine: Engine) {
     let system = System::start(engine).await;
     assert_eq!(printed(keywire(&system, &["put", "short", "v", "--ttl", "1"])), "");
     assert_eq!(printed(keywire(&system, &["put", "long", "v", "--ttl", "3153600000"])), "");

@@ -15,7 +15,7 @@ const RECOVERY_MAX: Duration = Duration::from_mins(1);
 
 /// All checks in one test, since starting the containers takes longest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_whole_of_it_runs_in_containers() {
+async fn the_whole_system_runs_in_containers() {
     if let Err(reason) = Compose::possible() {
         return skip(&format!("the whole of it in containers: {reason}"));
     }

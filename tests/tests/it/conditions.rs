@@ -7,7 +7,7 @@ promises! {
     every:
         a_condition_holds_or_the_reply_tells_why_not,
         a_false_condition_fails_alone,
-        clients_that_count_under_conditions_miss_nothing;
+        clients_that_count_under_conditions_lose_no_count;
 }
 
 async fn a_condition_holds_or_the_reply_tells_why_not(engine: Engine) {
@@ -72,7 +72,7 @@ async fn a_false_condition_fails_alone(engine: Engine) {
 const CLIENTS: u64 = 64;
 const COUNTS: u64 = 8;
 
-async fn clients_that_count_under_conditions_miss_nothing(engine: Engine) {
+async fn clients_that_count_under_conditions_lose_no_count(engine: Engine) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
     system.socket().await.set("counter", "0").await;

@@ -122,10 +122,10 @@ fn the_committed_specification_is_what_the_code_makes() {
 
 promises! {
     every:
-        smaller_limits_are_heeded;
+        smaller_limits_are_applied;
 }
 
-async fn smaller_limits_are_heeded(engine: Engine) {
+async fn smaller_limits_are_applied(engine: Engine) {
     let limits = [("KEY_BYTES_MAX", "8"), ("VALUE_BYTES_MAX", "16")];
     let system = System::with(engine, &limits).await;
     let mut socket = system.socket().await;

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 e2e::promises! {
     sqlite:
         two_clicks_show_the_whole_idea,
-        what_was_typed_is_what_is_sent,
+        the_typed_text_is_sent_exactly,
         odd_keys_come_back,
         a_refusal_is_shown_and_the_page_goes_on,
-        whatever_can_be_used_has_a_name,
-        the_links_lead_somewhere,
+        every_control_has_a_name,
+        every_link_has_a_target,
         the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
         the_commands_to_copy_mean_the_same_in_a_shell,
         the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
@@ -113,7 +113,7 @@ async fn two_clicks_show_the_whole_idea(engine: Engine) {
     assert_eq!(rows, json!(["http ←", "http →", "ws ←", "ws →", "ws open"]));
 }
 
-async fn what_was_typed_is_what_is_sent(engine: Engine) {
+async fn the_typed_text_is_sent_exactly(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     page.fill("it's \"quoted\" \\", "two\nlines").await;
@@ -149,7 +149,7 @@ async fn a_refusal_is_shown_and_the_page_goes_on(engine: Engine) {
     assert_eq!(page.write().await, created("after"));
 }
 
-async fn whatever_can_be_used_has_a_name(engine: Engine) {
+async fn every_control_has_a_name(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
     let nameless = "[...document.querySelectorAll('a, button, input, textarea')]\
         .filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.hidden)).map(e => e.outerHTML)";
@@ -158,7 +158,7 @@ async fn whatever_can_be_used_has_a_name(engine: Engine) {
     assert!(page.browser.eval(used).await.as_u64().is_some_and(|number| number > 15));
 }
 
-async fn the_links_lead_somewhere(engine: Engine) {
+async fn every_link_has_a_target(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
     page.write().await;
     let links = "[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))";

@@ -10,8 +10,8 @@ use e2e::{
 
 promises! {
     sql:
-        writes_that_find_no_room_are_refused_and_taken_again,
-        commits_that_wait_for_room_are_in_doubt_and_taken_again;
+        writes_are_refused_without_space_and_accepted_when_there_is_space_again,
+        commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again;
 }
 
 /// How long writes may still fail when there is room again. A server that waits to write its binlog checks once a minute.
@@ -20,14 +20,14 @@ const RECOVERY_MAX: Duration = Duration::from_secs(90);
 /// The time limit of a get while the disk is full.
 const GET_MAX: Duration = Duration::from_secs(2);
 
-async fn writes_that_find_no_room_are_refused_and_taken_again(engine: Engine) {
+async fn writes_are_refused_without_space_and_accepted_when_there_is_space_again(engine: Engine) {
     // A short timeout, so that refusals come soon.
     let Some(tally) = fill_up(engine, DiskPart::Data, "1500").await else { return };
     assert!(!tally.refused.is_empty(), "there was no room");
     assert!(tally.unknown.is_empty(), "it is said before COMMIT: {:?}", tally.unknown);
 }
 
-async fn commits_that_wait_for_room_are_in_doubt_and_taken_again(engine: Engine) {
+async fn commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again(engine: Engine) {
     // Longer than the wait for a lock, so that the next connection ends the one that hangs in its COMMIT.
     let Some(tally) = fill_up(engine, DiskPart::Binlog, "4000").await else { return };
     assert!(!tally.refused.is_empty(), "writes behind a COMMIT that hangs were never sent");

@@ -9,10 +9,10 @@ promises! {
     sqlite:
         an_idle_socket_takes_little_memory,
         a_large_message_leaves_no_memory_behind,
-        messages_that_never_end_share_their_room,
-        batches_that_wait_for_the_database_share_their_room,
-        pings_without_end_hold_up_nobody,
-        a_hundred_clients_that_never_read_are_let_go;
+        incomplete_messages_share_a_memory_budget,
+        batches_that_wait_for_the_database_share_a_memory_budget,
+        endless_pings_do_not_block_other_clients,
+        a_hundred_clients_that_never_read_are_closed;
 }
 
 /// The memory that many large messages may take together: their budget, the copies while they are parsed, and what the allocator
@@ -70,7 +70,7 @@ async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
     assert!(more <= 60 * 1024, "{more} KiB stay for {SOCKETS} sockets");
 }
 
-async fn messages_that_never_end_share_their_room(engine: Engine) {
+async fn incomplete_messages_share_a_memory_budget(engine: Engine) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     let message = Frame::text(vec![b' '; 6_000_000]).masked();
@@ -89,7 +89,7 @@ async fn messages_that_never_end_share_their_room(engine: Engine) {
     assert_eq!(reply, r#"{"message":"large created","status":200}"#, "their room is given back");
 }
 
-async fn batches_that_wait_for_the_database_share_their_room(engine: Engine) {
+async fn batches_that_wait_for_the_database_share_a_memory_budget(engine: Engine) {
     let system = System::with(engine, &[("QUEUE_BYTES_MAX", "8388608"), ("OP_TIMEOUT_MS", "60000")]).await;
     let lock = system.database.locked().await;
     let before = system.writer.memory();
@@ -109,7 +109,7 @@ async fn batches_that_wait_for_the_database_share_their_room(engine: Engine) {
     assert!(reply.payload.starts_with(br#"{"message":"5 ops committed""#), "{reply:?}");
 }
 
-async fn pings_without_end_hold_up_nobody(engine: Engine) {
+async fn endless_pings_do_not_block_other_clients(engine: Engine) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     let pings = Frame::new(0x89, [b'x'; 125]).masked().repeat(1000);
@@ -134,7 +134,7 @@ async fn pings_without_end_hold_up_nobody(engine: Engine) {
     answered_soon(&system).await;
 }
 
-async fn a_hundred_clients_that_never_read_are_let_go(engine: Engine) {
+async fn a_hundred_clients_that_never_read_are_closed(engine: Engine) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     // Each refusal is longer than the message that causes it.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 promises! {
     sql:
-        what_a_hung_writer_holds_is_given_back_within_forty_seconds;
+        the_locks_of_a_hung_writer_are_released_within_forty_seconds;
 }
 
 const KEYS: usize = 10;
@@ -44,7 +44,7 @@ async fn held(socket: &mut Socket) -> Vec<String> {
     held
 }
 
-async fn what_a_hung_writer_holds_is_given_back_within_forty_seconds(engine: Engine) {
+async fn the_locks_of_a_hung_writer_are_released_within_forty_seconds(engine: Engine) {
     let system = System::with(engine, &[("OP_TIMEOUT_MS", "3000")]).await;
     let other = system.another_writer().await;
     let mut ours = Socket::open(other.public).await;

@@ -11,10 +11,10 @@ promises! {
         a_connection_over_the_cap_is_told_so,
         a_header_that_never_ends_is_not_waited_for,
         a_message_that_never_ends_closes_1008,
-        a_message_in_crumbs_is_not_put_together,
-        a_client_that_never_reads_its_replies_is_let_go;
+        a_message_in_tiny_fragments_is_not_assembled,
+        a_client_that_never_reads_its_replies_is_closed;
     sqlite:
-        a_client_that_does_not_answer_a_ping_is_let_go;
+        a_client_that_does_not_answer_a_ping_is_closed;
 }
 
 async fn a_connection_over_the_cap_is_told_so(engine: Engine) {
@@ -80,7 +80,7 @@ async fn a_message_that_never_ends_closes_1008(engine: Engine) {
     }
 }
 
-async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
+async fn a_message_in_tiny_fragments_is_not_assembled(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     let mut crumbs = Frame::text(*br#"{"key":"before","value":"v"}"#).masked();
@@ -102,7 +102,7 @@ async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
     assert_eq!(reply.payload, br#"{"message":"k created","status":200}"#);
 }
 
-async fn a_client_that_does_not_answer_a_ping_is_let_go(engine: Engine) {
+async fn a_client_that_does_not_answer_a_ping_is_closed(engine: Engine) {
     let system = System::start(engine).await;
     let opened = Instant::now();
     let (mut deaf, mut answers) = (RawSocket::open(system.ws()).await, RawSocket::open(system.ws()).await);
@@ -119,7 +119,7 @@ async fn a_client_that_does_not_answer_a_ping_is_let_go(engine: Engine) {
     assert_eq!(answers.frame().await.expect("a reply").payload, br#"{"message":"k created","status":200}"#);
 }
 
-async fn a_client_that_never_reads_its_replies_is_let_go(engine: Engine) {
+async fn a_client_that_never_reads_its_replies_is_closed(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     // Each refusal is longer than the message that causes it. Messages are sent until the server stops reading, and then until it

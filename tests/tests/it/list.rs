@@ -11,15 +11,15 @@ use sqlx::{AssertSqlSafe, Executor as _};
 promises! {
     every:
         a_list_walks_all_keys_in_byte_order,
-        what_is_dead_is_not_listed_and_ends_no_list,
+        dead_entries_are_not_listed_and_do_not_end_a_list,
         a_page_passes_ten_thousand_rows_at_most,
         a_page_ends_before_its_values_pass_4_mib,
-        keys_written_meanwhile_move_no_other,
+        keys_written_meanwhile_do_not_move_others,
         a_page_is_one_snapshot_while_writers_go_on,
-        a_list_that_cannot_be_is_refused;
+        an_invalid_list_is_refused;
     sql:
         a_late_page_costs_what_the_first_does,
-        a_list_outlives_its_connection_which_goes_when_it_is_not_used;
+        a_list_survives_its_connection_and_an_unused_connection_is_closed;
 }
 
 /// An expiry long after this test.
@@ -83,7 +83,7 @@ async fn a_list_walks_all_keys_in_byte_order(engine: Engine) {
     assert_eq!(sizes(&walk(&mut connection, "").await), [expected.len()], "a hundred fit a page");
 }
 
-async fn what_is_dead_is_not_listed_and_ends_no_list(engine: Engine) {
+async fn dead_entries_are_not_listed_and_do_not_end_a_list(engine: Engine) {
     let system = System::start(engine).await;
     let key = |kind: &str| (0..40).map(move |n| format!("{n:02}{kind}")).collect::<Vec<_>>();
     system.database.put(key("deleted"), "", "0").await;
@@ -128,7 +128,7 @@ async fn a_page_ends_before_its_values_pass_4_mib(engine: Engine) {
     assert_eq!(sizes(&walk(&mut connection, "limit=3").await), [3, 3, 3]);
 }
 
-async fn keys_written_meanwhile_move_no_other(engine: Engine) {
+async fn keys_written_meanwhile_do_not_move_others(engine: Engine) {
     let system = System::start(engine).await;
     let expected: Vec<String> = (0..300).map(|n| format!("{n:03}")).collect();
     system.database.put(expected.clone(), "stays", "null").await;
@@ -189,7 +189,7 @@ async fn a_page_is_one_snapshot_while_writers_go_on(engine: Engine) {
     assert!(writer.await.expect("the writer does not fail") >= 10, "writers went on");
 }
 
-async fn a_list_that_cannot_be_is_refused(engine: Engine) {
+async fn an_invalid_list_is_refused(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;
@@ -241,7 +241,7 @@ async fn a_late_page_costs_what_the_first_does(engine: Engine) {
     assert!(late.abs_diff(first) <= 2, "the first page took {first} steps, a late one {late}");
 }
 
-async fn a_list_outlives_its_connection_which_goes_when_it_is_not_used(engine: Engine) {
+async fn a_list_survives_its_connection_and_an_unused_connection_is_closed(engine: Engine) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     let mut others = Vec::new();

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 promises! {
     sql:
-        a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was;
+        a_write_whose_commit_got_no_answer_is_applied_once_and_its_reply_is_true;
 }
 
 const SOCKETS: usize = 8;
@@ -52,7 +52,7 @@ async fn answered(socket: &mut Socket, message: String, did: &str) {
     assert_eq!(reply["message"], did, "it was applied once");
 }
 
-async fn a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was(engine: Engine) {
+async fn a_write_whose_commit_got_no_answer_is_applied_once_and_its_reply_is_true(engine: Engine) {
     let system = System::start(engine).await;
     let proxy = Proxy::start(system.database.addr(), 30).await;
     let mut env = system.database.env_at(Role::Writer, &proxy.addr.to_string());

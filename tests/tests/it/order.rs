@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 promises! {
     every:
         messages_of_a_socket_keep_their_order_beside_a_flood,
-        messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply;
+        messages_of_a_socket_keep_their_order_beside_many_clients_that_wait_for_each_reply;
 }
 
 /// The keys of the tested socket: few, so that its messages depend on each other.
@@ -72,7 +72,7 @@ async fn messages_of_a_socket_keep_their_order_beside_a_flood(engine: Engine) {
 }
 
 /// A write whose socket has nothing else in flight has priority, for half of a batch. Here there are more such writes.
-async fn messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply(engine: Engine) {
+async fn messages_of_a_socket_keep_their_order_beside_many_clients_that_wait_for_each_reply(engine: Engine) {
     let system = System::with(engine, &[("BATCH_OPS_MAX", "2")]).await;
     let load = Load::start(system.ws(), "flood", 32, 1);
     keep_their_order(&system, load).await;

@@ -8,14 +8,14 @@ use e2e::{
 
 promises! {
     sql:
-        a_database_that_comes_late_is_waited_for,
+        the_services_wait_for_a_database_that_starts_late,
         a_database_killed_under_load_loses_nothing_acknowledged;
 }
 
 /// A short timeout, so that refusals come soon.
 const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "1500")];
 
-async fn a_database_that_comes_late_is_waited_for(engine: Engine) {
+async fn the_services_wait_for_a_database_that_starts_late(engine: Engine) {
     let mut server = DatabaseServer::new(engine, &[]);
     let system = System::on(Database::planned(engine, Some(server.url())), &SETTINGS);
     for process in [Some(&system.writer), system.reader.as_ref()].into_iter().flatten() {

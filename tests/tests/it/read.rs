@@ -5,14 +5,14 @@ use e2e::{Connection, Engine, Response, System, promises};
 promises! {
     every:
         a_read_says_how_to_cache_it,
-        a_reader_who_has_it_gets_a_304,
+        a_client_that_has_the_revision_gets_a_304,
         head_has_the_headers_of_get,
         an_unknown_path_is_no_route,
         another_method_is_a_405_that_names_the_right_ones,
-        what_is_not_utf8_is_refused_before_it_is_routed,
+        a_path_that_is_not_utf8_is_refused_before_it_is_routed,
         a_key_too_long_is_a_413,
         a_plain_request_to_the_sockets_path_is_a_426,
-        a_client_that_has_said_all_still_gets_its_answer,
+        a_client_that_has_closed_its_sending_side_gets_its_response,
         the_specification_the_docs_and_the_console_are_served;
 }
 
@@ -33,7 +33,7 @@ async fn a_read_says_how_to_cache_it(engine: Engine) {
     assert_eq!(missing.header("x-content-type-options"), Some("nosniff"));
 }
 
-async fn a_reader_who_has_it_gets_a_304(engine: Engine) {
+async fn a_client_that_has_the_revision_gets_a_304(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     socket.set("k", "v").await;
@@ -118,7 +118,7 @@ async fn another_method_is_a_405_that_names_the_right_ones(engine: Engine) {
     }
 }
 
-async fn what_is_not_utf8_is_refused_before_it_is_routed(engine: Engine) {
+async fn a_path_that_is_not_utf8_is_refused_before_it_is_routed(engine: Engine) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     for target in ["/storage/%FF", "/storage/%C3%28", "/%FF", "/storage/a%ED%A0%80"] {
@@ -159,7 +159,7 @@ async fn a_plain_request_to_the_sockets_path_is_a_426(engine: Engine) {
     assert_eq!(head.status, 426, "RFC 6455, 4.1: a handshake is a GET");
 }
 
-async fn a_client_that_has_said_all_still_gets_its_answer(engine: Engine) {
+async fn a_client_that_has_closed_its_sending_side_gets_its_response(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;

@@ -5,14 +5,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 promises! {
     every:
-        what_is_not_one_json_object_is_bad_json,
+        a_message_that_is_not_one_json_object_is_bad_json,
         a_binary_message_is_a_bad_frame,
-        a_key_that_is_none_is_named,
-        a_value_that_is_none_is_named,
-        what_is_too_long_names_the_limit_and_the_size,
-        what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored,
-        an_id_that_is_none_is_refused,
-        what_is_unknown_or_null_is_ignored;
+        an_invalid_key_is_named,
+        an_invalid_value_is_named,
+        a_refusal_of_a_long_key_or_value_names_the_limit_and_the_size,
+        a_member_of_a_wrong_type_or_range_is_refused_and_never_ignored,
+        an_invalid_id_is_refused,
+        unknown_members_and_nulls_are_ignored;
 }
 
 /// Checks that the socket still takes writes, and that no other write was applied.
@@ -22,7 +22,7 @@ async fn unharmed(system: &System, socket: &mut Socket) {
     assert_eq!(system.database.entries().await, 1, "a refused write was applied");
 }
 
-async fn what_is_not_one_json_object_is_bad_json(engine: Engine) {
+async fn a_message_that_is_not_one_json_object_is_bad_json(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let deep = "[".repeat(100_000);
@@ -76,7 +76,7 @@ async fn a_binary_message_is_a_bad_frame(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn a_key_that_is_none_is_named(engine: Engine) {
+async fn an_invalid_key_is_named(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let bad = [
@@ -99,7 +99,7 @@ async fn a_key_that_is_none_is_named(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn a_value_that_is_none_is_named(engine: Engine) {
+async fn an_invalid_value_is_named(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let bad = [
@@ -120,7 +120,7 @@ async fn a_value_that_is_none_is_named(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn what_is_too_long_names_the_limit_and_the_size(engine: Engine) {
+async fn a_refusal_of_a_long_key_or_value_names_the_limit_and_the_size(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let names = |reply: &str, size: &str, limit: &str| {
@@ -140,7 +140,7 @@ async fn what_is_too_long_names_the_limit_and_the_size(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: Engine) {
+async fn a_member_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let reply = socket.refuses(r#"{"op":"fly","key":"a","value":"b"}"#, 422, "unknown_op").await;
@@ -164,7 +164,7 @@ async fn what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: E
     unharmed(&system, &mut socket).await;
 }
 
-async fn an_id_that_is_none_is_refused(engine: Engine) {
+async fn an_invalid_id_is_refused(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let long = format!("\"{}\"", "x".repeat(129));
@@ -176,7 +176,7 @@ async fn an_id_that_is_none_is_refused(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn what_is_unknown_or_null_is_ignored(engine: Engine) {
+async fn unknown_members_and_nulls_are_ignored(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let fine = [

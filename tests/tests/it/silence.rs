@@ -47,7 +47,7 @@ async fn each_write_is_refused_at_its_own_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_is_refused_at_its_deadline_though_it_waited_for_those_before_it() {
+async fn a_batch_that_waits_for_earlier_writes_is_refused_at_its_deadline() {
     let (writer, _silent) = writer();
     let mut socket = Socket::open(writer.public).await;
     let sent = Instant::now();

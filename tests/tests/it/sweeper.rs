@@ -7,8 +7,8 @@ use sqlx::Executor as _;
 
 promises! {
     every:
-        ten_minutes_after_its_end_and_its_revision_an_entry_is_swept,
-        a_sweep_takes_all_that_is_ripe,
+        an_entry_is_swept_ten_minutes_after_its_expiry_and_its_revision,
+        a_sweep_removes_all_entries_that_are_due,
         deletes_and_expiries_leave_a_hint_for_the_sweeper;
     sql:
         one_process_sweeps_at_a_time,
@@ -59,7 +59,7 @@ async fn left(database: &Database, entries: u64, hints: u64) {
     .await;
 }
 
-async fn ten_minutes_after_its_end_and_its_revision_an_entry_is_swept(engine: Engine) {
+async fn an_entry_is_swept_ten_minutes_after_its_expiry_and_its_revision(engine: Engine) {
     let mut system = System::with(engine, UNSWEPT).await;
     let (now, old) = (now(), now() - 11 * MINUTE);
     let database = &system.database;
@@ -88,7 +88,7 @@ async fn ten_minutes_after_its_end_and_its_revision_an_entry_is_swept(engine: En
     }
 }
 
-async fn a_sweep_takes_all_that_is_ripe(engine: Engine) {
+async fn a_sweep_removes_all_entries_that_are_due(engine: Engine) {
     let mut system = System::with(engine, UNSWEPT).await;
     let old = now() - 11 * MINUTE;
     for letter in 'a'..='h' {

@@ -12,11 +12,11 @@ use tokio::net::TcpStream;
 promises! {
     every:
         what_is_written_over_tls_is_read_over_tls,
-        who_is_vouched_for_by_nobody_we_know_is_not_spoken_to,
-        a_client_that_does_not_shake_hands_is_let_go,
-        over_the_cap_nobody_is_told_what_only_tls_could_say;
+        a_server_without_a_trusted_certificate_is_refused,
+        a_client_without_a_handshake_is_closed,
+        a_tls_connection_over_the_limit_is_closed_without_a_response;
     sql:
-        a_service_speaks_only_to_the_database_it_means;
+        a_service_refuses_a_database_with_a_certificate_for_another_name;
 }
 
 /// A system whose public ports speak TLS.
@@ -51,7 +51,7 @@ async fn what_is_written_over_tls_is_read_over_tls(engine: Engine) {
     assert!(bench.status.success(), "{bench:?}");
 }
 
-async fn who_is_vouched_for_by_nobody_we_know_is_not_spoken_to(engine: Engine) {
+async fn a_server_without_a_trusted_certificate_is_refused(engine: Engine) {
     let certificates = Certificates::new(&["localhost"]);
     let system = system(engine, &certificates).await;
     // An unknown authority; a known authority, but a certificate for another name.
@@ -69,7 +69,7 @@ async fn who_is_vouched_for_by_nobody_we_know_is_not_spoken_to(engine: Engine) {
     assert!(read.is_err() || !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
 }
 
-async fn over_the_cap_nobody_is_told_what_only_tls_could_say(engine: Engine) {
+async fn a_tls_connection_over_the_limit_is_closed_without_a_response(engine: Engine) {
     let certificates = Certificates::new(&["127.0.0.1"]);
     let (cert, key) = (certificates.certificate(), certificates.key());
     let settings = [("TLS_CERT_FILE", &*cert), ("TLS_KEY_FILE", &*key), ("CONNECTIONS_MAX", "1")];
@@ -81,7 +81,7 @@ async fn over_the_cap_nobody_is_told_what_only_tls_could_say(engine: Engine) {
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
-async fn a_client_that_does_not_shake_hands_is_let_go(engine: Engine) {
+async fn a_client_without_a_handshake_is_closed(engine: Engine) {
     let system = system(engine, &Certificates::new(&["127.0.0.1"])).await;
     let opened = Instant::now();
     let mut silent = TcpStream::connect(system.ws()).await.expect("the port is open");
@@ -90,7 +90,7 @@ async fn a_client_that_does_not_shake_hands_is_let_go(engine: Engine) {
     assert!((4..8).contains(&opened.elapsed().as_secs()), "5 s as for a header: {:?}", opened.elapsed());
 }
 
-async fn a_service_speaks_only_to_the_database_it_means(engine: Engine) {
+async fn a_service_refuses_a_database_with_a_certificate_for_another_name(engine: Engine) {
     let (ours, theirs) = (Certificates::new(&["localhost"]), Certificates::new(&["localhost"]));
     let folder = server_files(&ours);
     let args = ["ca.pem", "cert.pem", "key.pem"].map(|file| format!("{}/{file}", folder.path().display()));

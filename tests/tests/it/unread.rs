@@ -6,12 +6,12 @@ use e2e::{Engine, PATIENCE, System, eventually, get, promises};
 
 promises! {
     sqlite:
-        pages_that_nobody_reads_hold_up_no_get,
-        answers_that_nobody_reads_hold_up_nobody_else,
-        an_answer_larger_than_all_room_holds_up_no_small_one;
+        unread_pages_do_not_block_gets,
+        unread_responses_do_not_block_other_clients,
+        a_response_larger_than_the_whole_budget_does_not_block_small_ones;
 }
 
-async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
+async fn unread_pages_do_not_block_gets(engine: Engine) {
     let system = System::start(engine).await;
     let value = "v".repeat(1 << 20);
     for key in ["a", "b", "c", "d"] {
@@ -35,7 +35,7 @@ async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
     assert!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
 }
 
-async fn an_answer_larger_than_all_room_holds_up_no_small_one(engine: Engine) {
+async fn a_response_larger_than_the_whole_budget_does_not_block_small_ones(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     // Each of its characters takes six bytes in JSON.
@@ -66,7 +66,7 @@ async fn metric(system: &System, name: &str) -> Option<u64> {
     value.and_then(|value| value.parse().ok())
 }
 
-async fn answers_that_nobody_reads_hold_up_nobody_else(engine: Engine) {
+async fn unread_responses_do_not_block_other_clients(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("large", &"v".repeat(1 << 20)).await;
     system.socket().await.set("small", "v").await;

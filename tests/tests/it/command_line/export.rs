@@ -94,7 +94,7 @@ async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_takes_the_place_of_a_file_as_it_was() {
+async fn an_export_replaces_a_file_and_keeps_its_mode() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("all.ndjson");
     std::fs::write(&file, "before").expect("a file can be written");
@@ -144,7 +144,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
+fn an_incomplete_export_is_exit_code_69_and_keeps_the_old_file() {
     let broken = [
         ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n4\r\n{}"),
         ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n"),

@@ -13,10 +13,10 @@ use super::{closed_pipe, env, full, heard};
 promises! {
     every:
         refused_lines_are_reported_by_number_and_the_rest_is_written,
-        an_import_that_nobody_hears_writes_all_the_same,
+        an_import_without_a_reader_of_its_messages_writes_everything,
         a_line_is_any_write_message,
-        what_has_expired_is_skipped_and_counted_apart,
-        a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
+        expired_lines_are_skipped_and_counted_separately,
+        a_line_over_the_message_limit_is_refused_and_the_rest_is_written,
         an_import_that_was_interrupted_and_runs_again_ends_the_same;
 }
 
@@ -61,7 +61,7 @@ async fn a_line_is_any_write_message(engine: Engine) {
     assert_eq!((system.read("a").await.status, &system.read("b").await.json()["value"]), (404, &"2".into()));
 }
 
-async fn what_has_expired_is_skipped_and_counted_apart(engine: Engine) {
+async fn expired_lines_are_skipped_and_counted_separately(engine: Engine) {
     let system = System::start(engine).await;
     let expired = r#"{"key":"key/1","value":"old","expires_at":1700000000000000}"#;
     let output = import(&system, &(lines(0..2, "v") + expired + "\n"));
@@ -99,7 +99,7 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
     assert_eq!(system.database.entries().await, 2);
 }
 
-async fn an_import_that_nobody_hears_writes_all_the_same(engine: Engine) {
+async fn an_import_without_a_reader_of_its_messages_writes_everything(engine: Engine) {
     let refused = "nonsense\n".repeat(3);
     for (at, gone) in [closed_pipe(), full()].into_iter().enumerate() {
         let system = System::start(engine).await;
@@ -111,7 +111,7 @@ async fn an_import_that_nobody_hears_writes_all_the_same(engine: Engine) {
     }
 }
 
-async fn a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written(engine: Engine) {
+async fn a_line_over_the_message_limit_is_refused_and_the_rest_is_written(engine: Engine) {
     let system = System::with(engine, &[("VALUE_BYTES_MAX", "100")]).await;
     let long = write("long", &"x".repeat(10_000)) + "\n";
     let output = import(&system, &(lines(0..100, "v") + &long + &lines(100..200, "v") + &long));
@@ -203,7 +203,7 @@ fn import_ten(addr: SocketAddr) -> (Vec<String>, String) {
 const CREATED: &str = r#"{"message":"k created","status":200}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_was_not_applied_goes_again_with_all_that_follow() {
+async fn a_line_that_was_not_applied_is_sent_again_with_all_lines_after_it() {
     let (addr, service) = answering_with(|turn, number| match (turn, number) {
         (0, 3) => Some(r#"{"message":"the database is away","status":503,"code":"unavailable"}"#),
         _ => Some(CREATED),
@@ -217,7 +217,7 @@ async fn a_line_that_was_not_applied_goes_again_with_all_that_follow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_broken_socket_left_under_way_is_settled_before_it_goes_again() {
+async fn writes_of_a_broken_socket_are_finished_before_they_are_sent_again() {
     let (addr, service) =
         answering_with(|turn, number| if (turn, number) == (0, 3) { None } else { Some(CREATED) }).await;
     let (all, said) = import_ten(addr);

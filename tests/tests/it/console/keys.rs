@@ -8,7 +8,7 @@ use super::{Console, FOUND};
 e2e::promises! {
     sqlite:
         the_rev_last_seen_is_offered_as_a_condition,
-        a_deleted_key_is_absent_and_can_be_written_only_if_it_is,
+        a_deleted_key_is_absent_and_can_be_written_if_absent,
         a_ttl_in_seconds_ends_an_entry,
         a_list_goes_on_page_by_page_and_leads_to_each_key;
 }
@@ -56,7 +56,7 @@ async fn the_rev_last_seen_is_offered_as_a_condition(engine: Engine) {
     assert_eq!(page.browser.eval("document.querySelector('#offer').hidden").await, true);
 }
 
-async fn a_deleted_key_is_absent_and_can_be_written_only_if_it_is(engine: Engine) {
+async fn a_deleted_key_is_absent_and_can_be_written_if_absent(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
     page.write().await;
     page.browser.click("#delete").await;
