@@ -6,6 +6,7 @@ mod connection;
 pub(crate) mod context;
 #[cfg(feature = "echo")]
 mod echo;
+mod frames;
 pub(crate) mod inbound;
 mod intake;
 mod replies;

@@ -19,3 +19,18 @@ pub(super) fn writer() -> Writer {
     };
     Writer::start(&store, config, &TaskTracker::new(), |_| {})
 }
+
+/// A masked frame with this first byte and `payload` bytes of payload.
+pub(super) fn frame(first: u8, payload: usize) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u8::try_from(payload) {
+        Ok(small) if small < 126 => frame.push(0x80 | small),
+        _ => {
+            frame.push(0xfe);
+            frame.extend(u16::try_from(payload).expect("a test's payload").to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(vec![b'x'; payload]);
+    frame
+}
