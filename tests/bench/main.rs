@@ -39,9 +39,9 @@ impl BenchPlan {
             match arg.as_str() {
                 "--quick" => quick = true,
                 "--only" => only = Some(args.next().ok_or("--only needs a word")?),
-                flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
+                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
                 path if out.is_none() => out = Some(PathBuf::from(path)),
-                more => return Err(format!("one folder is enough: {more}")),
+                more => return Err(format!("only one folder can be given: {more}")),
             }
         }
         let (rounds, span) = if quick { (3, Duration::from_secs(1)) } else { (5, Duration::from_secs(3)) };

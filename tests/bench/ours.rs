@@ -89,7 +89,7 @@ impl BenchLoad {
         let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert!(
             result["refused"].as_object().is_some_and(serde_json::Map::is_empty),
-            "{self:?}: some were refused: {}",
+            "{self:?}: some operations were refused: {}",
             result["refused"]
         );
         let kind = &result[if self.reads { "reads" } else { "writes" }];

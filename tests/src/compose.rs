@@ -146,7 +146,7 @@ impl Drop for Compose {
             eprintln!("{}", logs.unwrap_or_else(|said| said));
         }
         if let Err(said) = self.try_run(&["down", "--volumes", "--timeout", "20"]) {
-            eprintln!("{} is still there: {said}", self.project);
+            eprintln!("{} could not be removed: {said}", self.project);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Engine {
         match self {
             Self::Sqlite => Ok(()),
             Self::MariaDb | Self::MySql => self.found().await.map(drop).ok_or_else(|| {
-                "no URL in TEST_DATABASE_URL leads to such a server (tests/run starts one)".into()
+                "no URL in TEST_DATABASE_URL is a server of this engine (tests/run starts one)".into()
             }),
         }
     }

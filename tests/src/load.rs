@@ -196,15 +196,15 @@ impl Tally {
 
     /// Checks at `reader` that every acknowledged write is there and that no refused one is.
     pub async fn check(&self, reader: SocketAddr) {
-        assert!(self.strange.is_empty(), "no other reply was to be expected: {:?}", self.strange);
+        assert!(self.strange.is_empty(), "unexpected replies: {:?}", self.strange);
         let mut connection = Connection::open(reader).await;
         for keys in self.acked.chunks(LOOKUP_KEYS) {
             let missing = missing(&mut connection, keys).await;
-            assert!(missing.is_empty(), "acknowledged, but not there: {missing:?}");
+            assert!(missing.is_empty(), "acknowledged, but missing: {missing:?}");
         }
         for keys in self.refused.chunks(LOOKUP_KEYS) {
             let missing = missing(&mut connection, keys).await;
-            assert_eq!(missing.len(), keys.len(), "refused, but there: all of {keys:?} but {missing:?}");
+            assert_eq!(missing.len(), keys.len(), "refused, but applied: all of {keys:?} except {missing:?}");
         }
     }
 }
@@ -225,7 +225,7 @@ async fn missing(connection: &mut Connection, keys: &[String]) -> Vec<String> {
     assert_eq!(response.status, 200, "{response:?}");
     let body = response.json();
     for item in body["items"].as_array().expect("items is a list") {
-        assert_eq!(item["key"], item["value"], "a key holds its own name");
+        assert_eq!(item["key"], item["value"], "the value of a key is the key");
     }
     let missing = body["missing"].as_array().expect("missing is a list");
     missing.iter().map(|key| key.as_str().unwrap_or_default().to_owned()).collect()

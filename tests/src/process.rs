@@ -53,7 +53,7 @@ impl Process {
         let mut process = Self { name, child, log, public: nowhere, admin: nowhere };
         let ports = ports.recv_timeout(PATIENCE);
         (process.public, process.admin) =
-            ports.unwrap_or_else(|_| panic!("{} did not say its ports: {}", process.name, process.log()));
+            ports.unwrap_or_else(|_| panic!("{} did not print its ports: {}", process.name, process.log()));
         process
     }
 

@@ -65,7 +65,7 @@ impl DatabaseServer {
                 .and_then(|_| {
                     docker(&["image", "inspect", MYSQL_IMAGE])
                         .or_else(|_| docker(&["pull", "--quiet", MYSQL_IMAGE]))
-                        .map_err(|_| format!("the image {MYSQL_IMAGE} cannot be had"))
+                        .map_err(|_| format!("the image {MYSQL_IMAGE} cannot be pulled"))
                 })
                 .map(drop),
         }

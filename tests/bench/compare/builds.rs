@@ -49,7 +49,7 @@ impl Builds {
         match lock.try_lock() {
             Ok(()) => Ok(Self { folder, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                Err("another run of tests/bench/pairs is under way in this checkout".into())
+                Err("another run of tests/bench/pairs uses this checkout".into())
             }
             Err(TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
         }

@@ -30,7 +30,7 @@ impl ComparePlan {
                 "--pairs" => pairs = value()?.parse().map_err(|error| format!("--pairs: {error}"))?,
                 "--seconds" => seconds = value()?.parse().map_err(|error| format!("--seconds: {error}"))?,
                 "--only" => only = Some(value()?),
-                flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
+                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
                 _ => revisions.push(arg),
             }
         }
