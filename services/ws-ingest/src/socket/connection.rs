@@ -31,7 +31,7 @@ const PING: Duration = Duration::from_secs(20);
 const UNREAD_MAX: Duration = Duration::from_secs(10);
 const UNREAD: &str = "replies were not read for 10 s";
 
-struct Connection<S> {
+struct SocketConnection<S> {
     socket: WebSocketStream<WatchedStream<S>>,
     context: Arc<SocketContext>,
     caller: Caller,
@@ -56,7 +56,7 @@ where
 {
     let socket = codec::open(io, &context).await;
     context.metrics.sockets.add(1, &[]);
-    let mut connection = Connection {
+    let mut connection = SocketConnection {
         socket,
         context: Arc::clone(&context),
         caller,
@@ -72,7 +72,7 @@ where
     context.metrics.sockets.add(-1, &[]);
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     async fn run(&mut self) {
         let stop = self.context.stop.token();
         loop {

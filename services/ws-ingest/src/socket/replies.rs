@@ -18,13 +18,13 @@ pub(crate) const COMMITTED: &str = "committed";
 /// The replies that a socket owes its client.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    queue: VecDeque<Reply>,
+    queue: VecDeque<OwedReply>,
     /// The bytes of the writes whose replies are not known.
     bytes: usize,
 }
 
 #[derive(Debug)]
-enum Reply {
+enum OwedReply {
     Known { text: String, outcome: &'static str },
     Waiting { ticket: Ticket, envelope: Envelope, bytes: usize },
 }
@@ -33,13 +33,13 @@ impl Replies {
     /// Adds the reply to a write of `bytes` bytes.
     pub(crate) fn wait_for(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
         self.bytes += bytes;
-        self.queue.push_back(Reply::Waiting { ticket, envelope, bytes });
+        self.queue.push_back(OwedReply::Waiting { ticket, envelope, bytes });
     }
 
     /// Adds a refusal.
     pub(crate) fn refuse(&mut self, refused: &protocol::RefusedRequest) {
         let outcome = refused.problem.code.as_str();
-        self.queue.push_back(Reply::Known { text: refused.reply(), outcome });
+        self.queue.push_back(OwedReply::Known { text: refused.reply(), outcome });
     }
 
     /// Whether another message may be read.
@@ -60,49 +60,49 @@ impl Replies {
     /// Waits until the first reply is known. Cancel-safe.
     pub(crate) async fn first(&mut self) {
         match self.queue.front_mut() {
-            Some(Reply::Waiting { ticket, .. }) => {
+            Some(OwedReply::Waiting { ticket, .. }) => {
                 let outcome = ticket.await;
                 self.resolve(outcome);
             }
-            Some(Reply::Known { .. }) | None => {}
+            Some(OwedReply::Known { .. }) | None => {}
         }
     }
 
     /// Removes the first reply if it is known. Returns its text and its outcome.
     pub(crate) fn pop_known(&mut self) -> Option<(String, &'static str)> {
         match self.queue.front_mut()? {
-            Reply::Waiting { ticket, .. } => {
+            OwedReply::Waiting { ticket, .. } => {
                 let outcome = ticket.now_or_never()?;
                 self.resolve(outcome);
             }
-            Reply::Known { .. } => {}
+            OwedReply::Known { .. } => {}
         }
         match self.queue.pop_front()? {
-            Reply::Known { text, outcome } => Some((text, outcome)),
-            Reply::Waiting { .. } => unreachable!("the first reply has just become known"),
+            OwedReply::Known { text, outcome } => Some((text, outcome)),
+            OwedReply::Waiting { .. } => unreachable!("the first reply has just become known"),
         }
     }
 
     /// Makes the first reply known by the outcome of its write.
     fn resolve(&mut self, outcome: Result<Settled, Refusal>) {
         match self.queue.pop_front() {
-            Some(Reply::Waiting { envelope, bytes, .. }) => {
+            Some(OwedReply::Waiting { envelope, bytes, .. }) => {
                 self.bytes -= bytes;
                 self.queue.push_front(known(envelope, outcome));
             }
-            Some(Reply::Known { .. }) | None => panic!("an outcome came for a reply that is known"),
+            Some(OwedReply::Known { .. }) | None => panic!("an outcome came for a reply that is known"),
         }
     }
 }
 
-fn known(envelope: Envelope, outcome: Result<Settled, Refusal>) -> Reply {
+fn known(envelope: Envelope, outcome: Result<Settled, Refusal>) -> OwedReply {
     match outcome {
         Ok(settled) => {
-            Reply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
+            OwedReply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
         }
         Err(refusal) => {
             let refused = protocol::not_written(envelope, refusal);
-            Reply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
+            OwedReply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
         }
     }
 }
