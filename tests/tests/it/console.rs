@@ -1,4 +1,4 @@
-//! The page at `/` in a real browser, used like by somebody who sees it for the first time.
+//! The page at `/` in a real browser, used as on a first visit.
 
 mod keys;
 mod token;

@@ -27,7 +27,7 @@ async fn the_request_under_way_is_finished_and_new_connections_are_not_taken() {
 }
 
 #[tokio::test]
-async fn a_request_that_arrives_during_the_drain_is_told_to_go_elsewhere() {
+async fn a_request_that_arrives_during_the_drain_is_refused() {
     // The edge is told of the stop before the accept loop is: this is the moment of a late request.
     let server = TestServer::start(ConnectionLimits::default()).await;
     let mut client = server.connect().await;

@@ -11,7 +11,7 @@ async fn server() -> TestServer {
 }
 
 #[tokio::test]
-async fn what_an_endpoint_answers_is_passed_on() {
+async fn the_response_of_an_endpoint_is_passed_on() {
     let reply = server().await.ask("GET /keys/a%2Fb HTTP/1.1\r\n\r\n").await;
     assert_eq!((reply.status(), reply.body.as_str()), (200, "a/b"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));

@@ -40,7 +40,7 @@ async fn half_a_header_is_answered_408_and_closed_at_the_timeout() {
 }
 
 #[tokio::test]
-async fn bytes_that_drip_do_not_stretch_the_header_timeout() {
+async fn single_bytes_do_not_extend_the_header_timeout() {
     let server = TestServer::start(limits(|limits| limits.header_timeout = Duration::from_millis(200))).await;
     let mut client = server.connect().await;
     client.send("GET /keys/").await;
@@ -69,7 +69,7 @@ async fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_connection_over_the_cap_is_told_so_and_a_closed_one_frees_its_place() {
+async fn a_connection_over_the_limit_is_refused_and_a_closed_one_makes_room() {
     let server = TestServer::start(limits(|limits| limits.connections_max = 1)).await;
     let first = served(&server).await;
     let mut second = server.connect().await;
@@ -97,7 +97,7 @@ async fn an_upgraded_socket_counts_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_loses_its_place() {
+async fn a_client_that_does_not_read_its_response_is_closed() {
     let server = TestServer::start(limits(|limits| {
         limits.connections_max = 1;
         limits.write_timeout = Duration::from_millis(100);

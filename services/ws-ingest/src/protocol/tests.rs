@@ -65,7 +65,7 @@ fn odd_keys_stay_valid_json_in_the_reply() {
 }
 
 #[test]
-fn what_is_not_one_json_object_is_bad_json() {
+fn a_message_that_is_not_one_json_object_is_bad_json() {
     for text in [
         "",
         "hello",
@@ -153,7 +153,7 @@ fn a_delete_tells_what_it_did() {
 }
 
 #[test]
-fn a_condition_that_is_false_tells_the_revision_that_is_there() {
+fn the_reply_to_a_false_condition_has_the_current_revision() {
     let text = r#"{"id":"x","key":"lock","value":"me","if_rev":0}"#;
     assert_eq!(op(&accepted(text)).if_rev, Some(Rev(0)));
     assert_eq!(
@@ -165,7 +165,7 @@ fn a_condition_that_is_false_tells_the_revision_that_is_there() {
 }
 
 #[test]
-fn an_expiry_is_so_many_seconds_or_an_instant() {
+fn an_expiry_is_a_number_of_seconds_or_an_instant() {
     let expiry = |members: &str| match op(&accepted(&format!(r#"{{"key":"a","value":"",{members}}}"#))).change
     {
         Change::Set(_, expiry) => expiry,
@@ -198,7 +198,7 @@ fn a_batch_is_answered_op_by_op() {
 }
 
 #[test]
-fn the_first_op_that_cannot_be_fails_its_batch() {
+fn the_first_invalid_op_fails_its_batch() {
     for (ops, expected) in [
         (
             r#"{"key":"a","value":""},{"key":"b","value":1}"#,
@@ -244,7 +244,7 @@ fn the_first_op_that_cannot_be_fails_its_batch() {
 }
 
 #[test]
-fn what_is_too_large_is_told_with_limit_and_size() {
+fn a_refusal_of_a_long_key_or_value_names_limit_and_size() {
     let key = format!(r#"{{"key":"{}","value":""}}"#, "é".repeat(257));
     let (status, code, reply) = refused(&key);
     assert_eq!((status, code), (413, "too_large"));

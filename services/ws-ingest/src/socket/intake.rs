@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "only a blocked write is unblocked")]
-    async fn no_write_is_unblocked_but_the_blocked_one() {
+    async fn only_the_blocked_write_is_unblocked() {
         intake().unblocked(Err(Refusal::Overloaded), &mut Replies::default());
     }
 }
