@@ -13,18 +13,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::figures::{LOADS, name};
 use crate::machine::{ENGINES, possible};
 use builds::{Builds, Revision};
-use plan::Plan;
+use plan::ComparePlan;
 use table::Table;
 
-/// What was asked for makes no sense.
+/// Exit code: the arguments are invalid.
 const USAGE: u8 = 64;
 
-/// It could not be measured.
+/// Exit code: a figure could not be measured.
 const FAILED: u8 = 2;
 
-/// Compares what `args` asks for, and prints the table. Exit code 0: no slower; 1: slower.
+/// Compares two builds as `args` say, and prints the table. The exit code is 0 if the new build is not slower, and 1 if it is.
 pub(crate) async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
-    // Whatever runs is ended when its part of `compare` is dropped.
+    // Dropping the future of `compare` ends everything that it has started.
     let done = tokio::select! {
         biased;
         () = interrupted() => Err((FAILED, "interrupted".into())),
@@ -42,11 +42,11 @@ pub(crate) async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     }
 }
 
-/// The table, or an exit code and what is wrong.
+/// The table, or an exit code and a message.
 async fn compare(args: impl IntoIterator<Item = String>) -> Result<Table, (u8, String)> {
     let usage = |problem| (USAGE, problem);
     let failed = |problem| (FAILED, problem);
-    let plan = Plan::read(args).map_err(usage)?;
+    let plan = ComparePlan::read(args).map_err(usage)?;
     let engines = ENGINES.into_iter().filter(|&engine| !plan.wanted(engine, &LOADS).is_empty());
     let engines: Vec<_> = engines.collect();
     let counts = instructions::OPERATIONS.iter().any(|operation| plan.wants(operation.name));
@@ -80,7 +80,7 @@ async fn compare(args: impl IntoIterator<Item = String>) -> Result<Table, (u8, S
     Ok(Table { revisions, same, figures, missing })
 }
 
-/// Waits for somebody to end this run.
+/// Waits for a signal that ends this run.
 async fn interrupted() {
     let on = |kind| signal(kind).expect("signals can be listened for");
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));

@@ -1,17 +1,17 @@
-//! How it goes with more sockets, a higher rate, larger values and more keys.
+//! Curves: how rate and latency depend on the number of sockets, the rate, the size of values and the number of keys.
 
 use e2e::{Engine, System};
 
-use crate::Plan;
+use crate::BenchPlan;
 use crate::figures::{name, ours};
 use crate::gateway::Gateway;
 use crate::machine::Machine;
-use crate::ours::{KEYS, Load};
+use crate::ours::{BenchLoad, KEYS};
 
-/// Points with one thing varied.
+/// A series of measurements in which one quantity varies.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
-    /// Also the name of its file.
+    /// Its name, which is also the name of its file.
     pub(crate) name: &'static str,
     pub(crate) title: String,
     pub(crate) x: &'static str,
@@ -19,10 +19,10 @@ pub(crate) struct Curve {
     pub(crate) series: Vec<(String, Vec<(f64, f64)>)>,
 }
 
-type Measure = fn(&Machine, &Plan, Engine) -> Curve;
+type Measure = fn(&Machine, &BenchPlan, Engine) -> Curve;
 
-/// Measures every curve that is asked for, on `MySQL` or what there is instead.
-pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Curve> {
+/// Measures the requested curves, on `MySQL` or, without it, on another engine.
+pub(crate) async fn measure(machine: &Machine, plan: &BenchPlan) -> Vec<Curve> {
     let Some(pair) = machine.pair(Engine::MySql).or_else(|| machine.pairs.first()) else { return Vec::new() };
     let engine = pair.system.database.engine;
     let curves: [(&str, Measure); 4] =
@@ -35,9 +35,10 @@ pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Curve> {
     curves
 }
 
-/// More and more of both services behind a gateway of their own.
-async fn replicas(system: &System, plan: &Plan) -> Curve {
-    let loads = [("sets, 32 sockets x 64", Load::sets(32, 64)), ("gets, 64 connections", Load::gets(64))];
+/// Growing numbers of both services behind a gateway of their own.
+async fn replicas(system: &System, plan: &BenchPlan) -> Curve {
+    let loads =
+        [("sets, 32 sockets x 64", BenchLoad::sets(32, 64)), ("gets, 64 connections", BenchLoad::gets(64))];
     let mut series = loads.map(|(label, _)| (label.to_owned(), Vec::new()));
     let (mut writers, mut readers) = (Vec::new(), Vec::new());
     for count in 1..=if plan.quick { 2 } else { 4 } {
@@ -60,15 +61,15 @@ async fn replicas(system: &System, plan: &Plan) -> Curve {
     }
 }
 
-/// The rates of sets and gets at each `x`.
+/// The rates of sets and of gets at each `x`.
 fn both(
     machine: &Machine,
-    plan: &Plan,
+    plan: &BenchPlan,
     engine: Engine,
     points: &[usize],
-    loads: [(&str, &dyn Fn(usize) -> Load); 2],
+    loads: [(&str, &dyn Fn(usize) -> BenchLoad); 2],
 ) -> Vec<(String, Vec<(f64, f64)>)> {
-    let series = |(label, load): (&str, &dyn Fn(usize) -> Load)| {
+    let series = |(label, load): (&str, &dyn Fn(usize) -> BenchLoad)| {
         let point = |&x: &usize| {
             let measured = ours(machine, engine, load(x), plan.span.as_secs_f64())?;
             println!("curve: {:>9.0}/s  {label} at {x}", measured.per_second);
@@ -79,25 +80,32 @@ fn both(
     loads.map(series).into()
 }
 
-fn sockets(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
+fn sockets(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
     let points: &[usize] = if plan.quick { &[1, 8, 64, 512] } else { &[1, 4, 16, 64, 256, 1024, 4096, 9000] };
     Curve {
         name: "sockets",
         title: format!("Throughput and clients, one by one ({})", name(engine)),
         x: "clients",
         y: "operations per second",
-        series: both(machine, plan, engine, points, [("sets", &|n| Load::sets(n, 1)), ("gets", &Load::gets)]),
+        series: both(
+            machine,
+            plan,
+            engine,
+            points,
+            [("sets", &|n| BenchLoad::sets(n, 1)), ("gets", &BenchLoad::gets)],
+        ),
     }
 }
 
-fn value_size(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
+fn value_size(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
     let points: &[usize] =
         if plan.quick { &[10, 1000, 100_000] } else { &[10, 100, 1000, 10_000, 100_000, 1_048_576] };
     // Few keys, so that the largest values do not fill the disk.
     let keys = |bytes: usize| if bytes > 1000 { 1000 } else { KEYS };
-    let sets = move |value_bytes| Load { value_bytes, keys: keys(value_bytes), ..Load::sets(32, 4) };
-    let gets = move |value_bytes| Load { value_bytes, keys: keys(value_bytes), ..Load::gets(32) };
-    // Sets and gets of a size in turn: gets find what was just set.
+    let sets =
+        move |value_bytes| BenchLoad { value_bytes, keys: keys(value_bytes), ..BenchLoad::sets(32, 4) };
+    let gets = move |value_bytes| BenchLoad { value_bytes, keys: keys(value_bytes), ..BenchLoad::gets(32) };
+    // Sets and gets of each size in turn: the gets read the values that were just set.
     let mut series = vec![
         ("sets, 32 sockets x 4".to_owned(), Vec::new()),
         ("gets, 32 connections".to_owned(), Vec::new()),
@@ -114,14 +122,14 @@ fn value_size(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
     Curve { name: "value-size", title, x: "bytes of a value", y: "operations per second", series }
 }
 
-fn keys(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
+fn keys(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
     let points: &[usize] =
         if plan.quick { &[1000, 10_000, 100_000] } else { &[10_000, 100_000, 1_000_000, 10_000_000] };
     let number = |n: usize| n as u64;
-    let loads: [(&str, &dyn Fn(usize) -> Load); 2] = [
-        // Reads first: they are preceded by a write of every key.
-        ("gets, 64 connections", &|n| Load { keys: number(n), fill: true, ..Load::gets(64) }),
-        ("sets, 32 sockets x 64", &|n| Load { keys: number(n), ..Load::sets(32, 64) }),
+    let loads: [(&str, &dyn Fn(usize) -> BenchLoad); 2] = [
+        // Gets first: every key is written before them.
+        ("gets, 64 connections", &|n| BenchLoad { keys: number(n), fill: true, ..BenchLoad::gets(64) }),
+        ("sets, 32 sockets x 64", &|n| BenchLoad { keys: number(n), ..BenchLoad::sets(32, 64) }),
     ];
     Curve {
         name: "keys",
@@ -132,15 +140,15 @@ fn keys(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
     }
 }
 
-fn rate(machine: &Machine, plan: &Plan, engine: Engine) -> Curve {
-    let load = Load::sets(32, 1);
+fn rate(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
+    let load = BenchLoad::sets(32, 1);
     let seconds = plan.span.as_secs_f64();
     let mut series: Vec<(String, Vec<(f64, f64)>)> =
         ["p50", "p90", "p99", "p99.9"].map(|label| (label.to_owned(), Vec::new())).into();
     if let Some(peak) = ours(machine, engine, load, seconds) {
         for percent in [10, 25, 50, 75, 90] {
             let rate = format!("{:.0}", peak.per_second * f64::from(percent) / 100.0).parse().ok();
-            let Some(measured) = ours(machine, engine, Load { rate, ..load }, seconds * 2.0) else {
+            let Some(measured) = ours(machine, engine, BenchLoad { rate, ..load }, seconds * 2.0) else {
                 continue;
             };
             println!(

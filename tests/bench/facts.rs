@@ -1,15 +1,15 @@
-//! Latency at half of the peak and beside an overload, and memory.
+//! Facts that are not rates: latency at half of the peak rate, latency during an overload, and memory.
 
 use std::time::Duration;
 
 use e2e::{Engine, Process, Socket, System};
 
-use crate::Plan;
+use crate::BenchPlan;
 use crate::figures::{Figure, Source, ours};
 use crate::machine::Machine;
-use crate::ours::{Load, Pair};
+use crate::ours::{BenchLoad, LoadTarget};
 
-/// Something else than a rate, with what must and what should be reached.
+/// A fact, with the value that must be reached and the value that should be reached.
 #[derive(Debug, Clone)]
 pub(crate) struct Fact {
     pub(crate) name: String,
@@ -18,19 +18,19 @@ pub(crate) struct Fact {
     pub(crate) aim: &'static str,
 }
 
-/// Measures what can be had here.
-pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Fact> {
+/// Measures the facts that this machine can measure.
+pub(crate) async fn measure(machine: &Machine, plan: &BenchPlan) -> Vec<Fact> {
     let mut facts = Vec::new();
     let Some(pair) = machine.pair(Engine::MySql).or_else(|| machine.pairs.first()) else { return facts };
     let engine = pair.system.database.engine;
-    for load in [Load::sets(32, 1), Load::gets(64)] {
+    for load in [BenchLoad::sets(32, 1), BenchLoad::gets(64)] {
         if !plan.wants("half of the peak") {
             continue;
         }
         let seconds = plan.span.as_secs_f64();
         let Some(peak) = ours(machine, engine, load, seconds) else { continue };
         let rate = format!("{:.0}", peak.per_second / 2.0).parse().ok();
-        let Some(half) = ours(machine, engine, Load { rate, ..load }, seconds * 2.0) else { continue };
+        let Some(half) = ours(machine, engine, BenchLoad { rate, ..load }, seconds * 2.0) else { continue };
         facts.push(Fact {
             name: format!("p99 / p50 at half of the peak, {load}"),
             value: format!("{:.1} ({:.2} ms / {:.2} ms)", half.p99 / half.p50, half.p99, half.p50),
@@ -50,17 +50,17 @@ pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Fact> {
     facts
 }
 
-/// What somebody who waits for each reply sees beside ten times as many sockets as saturate the service.
-fn overload(system: &System, plan: &Plan) -> Fact {
+/// The latency of a client that waits for each reply, beside ten times as many sockets as saturate the service.
+fn overload(system: &System, plan: &BenchPlan) -> Fact {
     const LEAD_SECONDS: f64 = 1.0;
-    // 60 s of each in a whole run.
+    // 60 s of each load in a whole run.
     let seconds = plan.span.as_secs_f64() * 4.0;
-    let at = Pair::from(system);
+    let at = LoadTarget::from(system);
     let beside = |sockets| {
         std::thread::scope(|scope| {
-            scope.spawn(move || Load::sets(sockets, 64).run(at, seconds + 2.0 * LEAD_SECONDS));
+            scope.spawn(move || BenchLoad::sets(sockets, 64).run(at, seconds + 2.0 * LEAD_SECONDS));
             std::thread::sleep(Duration::from_secs_f64(LEAD_SECONDS));
-            Load::sets(1, 1).run(at, seconds).p99
+            BenchLoad::sets(1, 1).run(at, seconds).p99
         })
     };
     let rounds: Vec<(f64, f64)> = (0..plan.rounds).map(|_| (beside(32), beside(320))).collect();
@@ -80,14 +80,14 @@ fn overload(system: &System, plan: &Plan) -> Fact {
     }
 }
 
-/// How the pair compares with the service it replaces (Django, daphne, `MySQL`), whose figures were measured once, on a machine
-/// like the one of the committed table, and are not measured again here.
+/// A comparison with the service that Keywire replaces (Django, daphne, `MySQL`). The figures of that service were measured once, on
+/// a machine like the one of the committed table, and are not measured again here.
 pub(crate) fn against_the_original(figures: &[Figure]) -> Vec<Fact> {
     let goals = [
-        (Load::sets(32, 64), 441.0, "130", "190"), // its writes per second, 32 sockets x 64 under way
-        (Load::gets(64), 198.0, "200", "300"),     // its reads per second, 32 connections
+        (BenchLoad::sets(32, 64), 441.0, "130", "190"), // its writes per second, 32 sockets x 64 under way
+        (BenchLoad::gets(64), 198.0, "200", "300"),     // its reads per second, 32 connections
     ];
-    let fact = |(load, original, must, aim): (Load, f64, _, _)| {
+    let fact = |(load, original, must, aim): (BenchLoad, f64, _, _)| {
         let name = Source::Ours(Engine::MySql, load).to_string();
         let figure = figures.iter().find(|figure| figure.name == name)?;
         let value = format!("{:.0}", figure.median() / original);
@@ -96,8 +96,8 @@ pub(crate) fn against_the_original(figures: &[Figure]) -> Vec<Fact> {
     goals.into_iter().filter_map(fact).collect()
 }
 
-/// What the pair on `MySQL` took at most, all curves included.
-pub(crate) fn peaks(machine: &Machine, plan: &Plan) -> Vec<Fact> {
+/// The largest memory of the pair on `MySQL`, after all curves.
+pub(crate) fn peaks(machine: &Machine, plan: &BenchPlan) -> Vec<Fact> {
     let Some(pair) = machine.pair(Engine::MySql).filter(|_| plan.wants("memory")) else { return Vec::new() };
     let processes = [("ws-ingest", Some(&pair.system.writer)), ("rest-read", pair.system.reader.as_ref())];
     let fact = |(name, process): (&str, Option<&Process>)| {
@@ -112,15 +112,15 @@ pub(crate) fn peaks(machine: &Machine, plan: &Plan) -> Vec<Fact> {
     processes.into_iter().filter_map(fact).collect()
 }
 
-/// Ten minutes of sets and gets in turn; what either service has gained since the first of them.
+/// Ten minutes of sets and gets in turn: how much the memory of either service has grown since the first minute.
 async fn growth(machine: &Machine) -> Vec<Fact> {
     const TURN_SECONDS: f64 = 30.0;
     let Some(pair) = machine.pair(Engine::MySql) else { return Vec::new() };
     let (writer, reader) = (pair.system.another_writer().await, pair.system.another_reader().await);
-    let at = Pair { write: writer.public, read: reader.public };
+    let at = LoadTarget { write: writer.public, read: reader.public };
     let minute = || {
-        Load::sets(32, 64).run(at, TURN_SECONDS);
-        Load::gets(64).run(at, TURN_SECONDS);
+        BenchLoad::sets(32, 64).run(at, TURN_SECONDS);
+        BenchLoad::gets(64).run(at, TURN_SECONDS);
         [&writer, &reader].map(Process::memory)
     };
     let first = minute();
@@ -163,7 +163,7 @@ async fn memory(writer: Process, reader: Process) -> Vec<Fact> {
     ]
 }
 
-/// Idle sockets that are opened to see what one takes.
+/// The number of idle sockets that are opened to measure the memory of one.
 const SOCKETS: u64 = 500;
 
 fn mib(kib: u64) -> String {

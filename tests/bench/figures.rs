@@ -1,52 +1,53 @@
-//! The figures, each measured several times, in turn with the others, and the ratios that matter.
+//! The figures and their ratios. Each figure is measured several times, in turn with the others.
 
 use std::fmt;
 
 use e2e::Engine;
 
-use crate::Plan;
+use crate::BenchPlan;
 use crate::machine::Machine;
-use crate::ours::{Load, Measured};
+use crate::ours::{BenchLoad, Measured};
 use crate::peers::Kind;
 use crate::raw::{Statement, rows};
 use crate::spread::Spread;
 
-/// What is measured.
+/// The subject of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
     /// Our pair on a database.
-    Ours(Engine, Load),
+    Ours(Engine, BenchLoad),
     /// Our pair on `MySQL` behind the gateway.
-    Gateway(Load),
+    Gateway(BenchLoad),
     /// The database by itself.
     Raw(Engine, u64, Statement),
-    /// Another store: sets or gets, one by one, on so many connections.
+    /// Another store: sets or gets, one by one, on a number of connections.
     Peer(Kind, bool, u64),
 }
 
-/// Operations per second, once per round.
+/// Operations per second, one value per round.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
     pub(crate) name: String,
     pub(crate) rates: Vec<f64>,
 }
 
-/// One figure over another, with what must and what should be reached.
+/// One figure divided by another, with the value that must be reached and the value that should be reached.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ratio {
     pub(crate) ours: Source,
     pub(crate) other: Source,
     pub(crate) must: f64,
-    /// None where only `MySQL` has one.
+    /// `None` if only `MySQL` has a goal.
     pub(crate) aim: Option<f64>,
 }
 
-const PIPELINED: Load = Load::sets(32, 64);
+const PIPELINED: BenchLoad = BenchLoad::sets(32, 64);
 
-/// What is measured on every engine: pipelined sets, sets one by one, one socket, gets.
-pub(crate) const LOADS: [Load; 4] = [PIPELINED, Load::sets(32, 1), Load::sets(1, 1), Load::gets(64)];
+/// The loads of every engine: pipelined sets, sets one by one, one socket, gets.
+pub(crate) const LOADS: [BenchLoad; 4] =
+    [PIPELINED, BenchLoad::sets(32, 1), BenchLoad::sets(1, 1), BenchLoad::gets(64)];
 
-/// The goals; those of `MariaDB` differ because it does more by itself.
+/// The goals. Those of `MariaDB` differ because it reaches more without us.
 pub(crate) fn ratios() -> Vec<Ratio> {
     let raw = |engine| {
         let raw = |connections, statement| Source::Raw(engine, connections, statement);
@@ -70,12 +71,12 @@ pub(crate) fn ratios() -> Vec<Ratio> {
     let mysql = |load| Source::Ours(Engine::MySql, load);
     let peer = |sets| Source::Peer(Kind::Webdis, sets, 256);
     all.extend([
-        Ratio { ours: mysql(Load::sets(256, 1)), other: peer(true), must: 1.0, aim: Some(1.5) },
-        Ratio { ours: mysql(Load::gets(256)), other: peer(false), must: 0.9, aim: Some(1.3) },
+        Ratio { ours: mysql(BenchLoad::sets(256, 1)), other: peer(true), must: 1.0, aim: Some(1.5) },
+        Ratio { ours: mysql(BenchLoad::gets(256)), other: peer(false), must: 0.9, aim: Some(1.3) },
         Ratio { ours: Source::Gateway(PIPELINED), other: mysql(PIPELINED), must: 0.6, aim: Some(0.8) },
         Ratio {
-            ours: Source::Gateway(Load::gets(64)),
-            other: mysql(Load::gets(64)),
+            ours: Source::Gateway(BenchLoad::gets(64)),
+            other: mysql(BenchLoad::gets(64)),
             must: 0.6,
             aim: Some(0.8),
         },
@@ -83,7 +84,7 @@ pub(crate) fn ratios() -> Vec<Ratio> {
     all
 }
 
-/// Beside those of the ratios, for the reader.
+/// More figures, for the reader, which no ratio needs.
 fn more() -> Vec<Source> {
     let sqlite = |load| Source::Ours(Engine::Sqlite, load);
     let [pipelined, one_by_one, one_socket, gets] = LOADS.map(sqlite);
@@ -100,8 +101,8 @@ fn more() -> Vec<Source> {
     ]
 }
 
-/// Measures all that is asked for and can be had here.
-pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Figure> {
+/// Measures all requested figures that this machine can measure.
+pub(crate) async fn measure(machine: &Machine, plan: &BenchPlan) -> Vec<Figure> {
     let mut sources: Vec<Source> = Vec::new();
     for source in ratios().into_iter().flat_map(|ratio| [ratio.other, ratio.ours]).chain(more()) {
         let name = source.to_string();
@@ -125,7 +126,7 @@ pub(crate) async fn measure(machine: &Machine, plan: &Plan) -> Vec<Figure> {
 }
 
 impl Source {
-    /// Operations per second; `None` if it cannot be had here.
+    /// Operations per second; `None` if this machine cannot measure them.
     async fn rate(self, machine: &Machine, seconds: f64) -> Option<f64> {
         match self {
             Self::Ours(engine, load) => Some(ours(machine, engine, load, seconds)?.per_second),
@@ -143,7 +144,7 @@ impl Source {
 }
 
 /// A load on the pair on `engine`.
-pub(crate) fn ours(machine: &Machine, engine: Engine, load: Load, seconds: f64) -> Option<Measured> {
+pub(crate) fn ours(machine: &Machine, engine: Engine, load: BenchLoad, seconds: f64) -> Option<Measured> {
     Some(load.run(&machine.pair(engine)?.system, seconds))
 }
 
@@ -179,7 +180,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl fmt::Display for Load {
+impl fmt::Display for BenchLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.reads, self.pipeline) {
             (true, _) => write!(f, "gets, {} connections", self.clients),
@@ -189,7 +190,7 @@ impl fmt::Display for Load {
     }
 }
 
-/// What its makers call it.
+/// Its official name.
 pub(crate) fn name(engine: Engine) -> &'static str {
     match engine {
         Engine::MySql => "MySQL",

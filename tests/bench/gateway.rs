@@ -1,4 +1,4 @@
-//! The gateway as it is shipped, in front of one pair; only the addresses of its servers differ.
+//! The gateway with its shipped configuration, in front of one pair. Only the addresses of its servers differ.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::http::listens;
 
 const IMAGE: &str = "haproxy:3.2";
 
-/// A container on the machine's own network.
+/// A gateway in a container on the network of this machine.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) at: SocketAddr,
@@ -19,7 +19,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it before these; `None` without a Docker engine or the image.
+    /// Starts it in front of these servers. `None` without a Docker engine or without the image.
     pub(crate) async fn start(writers: &[&Process], readers: &[&Process]) -> Option<Self> {
         if let Err(missing) = docker(&["image", "inspect", IMAGE]) {
             eprintln!("bench: without the gateway: {missing}");
@@ -64,7 +64,7 @@ impl Gateway {
     }
 }
 
-/// A line for each, asked on its own admin port whether it is ready.
+/// One server line for each. The gateway asks its admin port whether it is ready.
 fn servers(name: &str, processes: &[&Process]) -> String {
     let server = |(number, process): (usize, &&Process)| {
         format!("server {name}{number} {} port {}", process.public, process.admin.port())

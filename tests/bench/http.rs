@@ -1,4 +1,4 @@
-//! An HTTP load for stores that are not ours: one request after the other on each connection.
+//! An HTTP load for other stores: one request after the other on each connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::ours::KEYS;
 
-/// Requests per second on `connections` until `seconds` are over; `request` makes one for a key.
+/// Requests per second on `connections` connections, for `seconds`. `request` makes the request for a key.
 pub(crate) async fn requests(
     at: SocketAddr,
     connections: u64,
@@ -47,7 +47,7 @@ pub(crate) async fn requests(
     f64::from(done) / begun.elapsed().as_secs_f64()
 }
 
-/// Reads one answer, which must be a 200 with a length.
+/// Reads one response, which must be a 200 with a length.
 async fn answered(stream: &mut TcpStream, answer: &mut Vec<u8>) {
     answer.clear();
     loop {
@@ -65,7 +65,7 @@ async fn answered(stream: &mut TcpStream, answer: &mut Vec<u8>) {
     }
 }
 
-/// Waits until somebody listens at `at`.
+/// Waits until a server listens at `at`.
 pub(crate) async fn listens(at: SocketAddr) {
     e2e::eventually(&format!("{at} listens"), Duration::from_secs(30), async || {
         TcpStream::connect(at).await.map(drop).map_err(|error| error.to_string())

@@ -1,18 +1,18 @@
-//! Everything that is measured: databases, pairs on them, the gateway, other stores. Ends with the bench.
+//! Everything that is measured: databases, pairs of services, the gateway, other stores. All of it ends with the bench.
 
-use e2e::{Build, Database, Engine, Role, Server, System};
+use e2e::{Build, Database, DatabaseServer, Engine, Role, System};
 use sqlx::{Connection as _, MySqlConnection};
 use url::Url;
 
 use crate::figures::name;
 use crate::gateway::Gateway;
-use crate::ours::{KEYS, Load};
+use crate::ours::{BenchLoad, KEYS};
 use crate::peers::{Kind, Peer};
 
-/// Every engine, the system of record first.
+/// Every engine, the most important first.
 pub(crate) const ENGINES: [Engine; 3] = [Engine::MySql, Engine::MariaDb, Engine::Sqlite];
 
-/// As in docker-compose.yml, but for the memory.
+/// The settings of docker-compose.yml, except for memory.
 const MYSQL: [&str; 7] = [
     "--innodb-buffer-pool-size=1G",
     "--innodb-redo-log-capacity=1G",
@@ -30,20 +30,20 @@ const MARIADB: [&str; 5] = [
     "--max-connections=300",
 ];
 
-/// A pair on a database.
+/// A running pair of services on a database.
 #[derive(Debug)]
-pub(crate) struct Pair {
+pub(crate) struct RunningPair {
     pub(crate) system: System,
-    /// The database for the raw client; none on `SQLite`.
+    /// The URL of the database for the raw client; `None` for `SQLite`.
     pub(crate) raw: Option<String>,
     /// Stopped after the pair.
-    _server: Option<Server>,
+    _server: Option<DatabaseServer>,
 }
 
-/// What this machine can run.
+/// Everything that this machine can run.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) pairs: Vec<Pair>,
+    pub(crate) pairs: Vec<RunningPair>,
     /// In front of the pair on `MySQL`.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) peers: Vec<Peer>,
@@ -54,7 +54,7 @@ impl Machine {
         let mut pairs = Vec::new();
         for engine in ENGINES {
             match possible(engine) {
-                Ok(()) => pairs.push(Pair::start(engine).await),
+                Ok(()) => pairs.push(RunningPair::start(engine).await),
                 Err(missing) => eprintln!("bench: without {}: {missing}", name(engine)),
             }
         }
@@ -74,7 +74,7 @@ impl Machine {
         Self { pairs, gateway, peers }
     }
 
-    pub(crate) fn pair(&self, engine: Engine) -> Option<&Pair> {
+    pub(crate) fn pair(&self, engine: Engine) -> Option<&RunningPair> {
         self.pairs.iter().find(|pair| pair.system.database.engine == engine)
     }
 
@@ -83,7 +83,7 @@ impl Machine {
     }
 }
 
-impl Pair {
+impl RunningPair {
     async fn start(engine: Engine) -> Self {
         let server = server(engine).await;
         let system = filled(engine, server.as_ref(), &Build::own()).await;
@@ -96,25 +96,25 @@ impl Pair {
     }
 }
 
-/// Whether `engine` can be had here; `Err` says what is missing.
+/// Whether this machine can run `engine`. The error says what is missing.
 pub(crate) fn possible(engine: Engine) -> Result<(), String> {
-    if engine == Engine::Sqlite { Ok(()) } else { Server::possible(engine) }
+    if engine == Engine::Sqlite { Ok(()) } else { DatabaseServer::possible(engine) }
 }
 
-/// A server of `engine` of the bench's own, started. `SQLite` has none.
-pub(crate) async fn server(engine: Engine) -> Option<Server> {
+/// Starts a database server of `engine` for the bench. `SQLite` has none.
+pub(crate) async fn server(engine: Engine) -> Option<DatabaseServer> {
     let args: &[&str] = match engine {
         Engine::Sqlite => return None,
         Engine::MySql => &MYSQL,
         Engine::MariaDb => &MARIADB,
     };
-    let mut server = Server::new(engine, args);
+    let mut server = DatabaseServer::new(engine, args);
     server.start().await;
     Some(server)
 }
 
-/// The services of `build` on a database of their own, on `server` unless `engine` has none. Nearly every key is set.
-pub(crate) async fn filled(engine: Engine, server: Option<&Server>, build: &Build) -> System {
+/// The services of `build` on a database of their own, on `server` if `engine` has servers. Nearly every key is set.
+pub(crate) async fn filled(engine: Engine, server: Option<&DatabaseServer>, build: &Build) -> System {
     let database = Database::planned(engine, server.map(plain)).used_by(build);
     if let Some(server) = server {
         database.create().await;
@@ -123,20 +123,20 @@ pub(crate) async fn filled(engine: Engine, server: Option<&Server>, build: &Buil
     }
     let system = System::on(database, &[]);
     system.ready().await;
-    // Every figure meets the same keys.
-    Load::sets(32, 64).run_count(&system, 4 * KEYS);
+    // Every figure finds the same keys.
+    BenchLoad::sets(32, 64).run_count(&system, 4 * KEYS);
     system
 }
 
-/// The address of `server` for clients that speak no TLS, as those of the Unix socket in docker-compose.yml.
-fn plain(server: &Server) -> Url {
+/// The URL of `server` for clients without TLS, like those of the Unix socket in docker-compose.yml.
+fn plain(server: &DatabaseServer) -> Url {
     let mut url = server.url();
     url.set_query(Some("ssl-mode=DISABLED"));
     url
 }
 
-/// Logs every user in with TLS, once: without it a client can only show a password that the server has seen.
-async fn introduce(server: &Server, database: &Database) {
+/// Logs every user in with TLS, once. Without TLS the server accepts only a password that it has seen before.
+async fn introduce(server: &DatabaseServer, database: &Database) {
     for role in [Role::Migration, Role::Writer, Role::Reader] {
         let mut url = server.url();
         url.set_username(&database.user(role)).expect("the URL can hold a user");

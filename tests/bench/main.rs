@@ -1,4 +1,4 @@
-//! `tests/bench/run`: Keywire beside its databases and beside other stores, in one run. `tests/bench/pairs`: two builds of it.
+//! `tests/bench/run` compares Keywire with its databases and with other stores. `tests/bench/pairs` compares two builds of Keywire.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a terminal is where it is used")]
 
 mod compare;
@@ -21,27 +21,27 @@ use std::time::{Duration, Instant};
 
 use machine::Machine;
 
-/// How long and how often is measured.
+/// How long and how often each figure is measured.
 #[derive(Debug, Clone)]
-struct Plan {
+struct BenchPlan {
     quick: bool,
     rounds: usize,
     span: Duration,
-    /// Only what has this in its name.
+    /// Measure only what has this in its name.
     only: Option<String>,
     out: PathBuf,
 }
 
-impl Plan {
+impl BenchPlan {
     fn read(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut quick, mut only, mut out) = (false, None, None);
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => quick = true,
                 "--only" => only = Some(args.next().ok_or("--only needs a word")?),
-                flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
+                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
                 path if out.is_none() => out = Some(PathBuf::from(path)),
-                more => return Err(format!("one folder is enough: {more}")),
+                more => return Err(format!("only one folder can be given: {more}")),
             }
         }
         let (rounds, span) = if quick { (3, Duration::from_secs(1)) } else { (5, Duration::from_secs(3)) };
@@ -49,7 +49,7 @@ impl Plan {
         Ok(Self { quick, rounds, span, only, out })
     }
 
-    /// Whether something of this name is asked for.
+    /// Whether `name` is to be measured.
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|word| name.contains(word.as_str()))
     }
@@ -61,7 +61,7 @@ async fn main() -> ExitCode {
     if args.next_if(|arg| arg == "pairs").is_some() {
         return compare::run(args).await;
     }
-    match Plan::read(args) {
+    match BenchPlan::read(args) {
         Ok(plan) => measure(&plan).await,
         Err(problem) => {
             eprintln!("bench: {problem}");
@@ -71,8 +71,8 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Measures what `plan` asks for and writes the table and the plots.
-async fn measure(plan: &Plan) {
+/// Measures everything in `plan`, and writes the table and the plots.
+async fn measure(plan: &BenchPlan) {
     std::fs::create_dir_all(&plan.out).expect("the folder of the results can be made");
     let begun = Instant::now();
     let machine = Machine::start().await;

@@ -1,4 +1,4 @@
-//! `keywire bench` as a measuring instrument.
+//! Loads on Keywire, made by `keywire bench`.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use e2e::{System, binary};
 use serde_json::Value;
 
-/// Distinct keys of every figure.
+/// The number of distinct keys of every figure.
 pub(crate) const KEYS: u64 = 100_000;
 
-/// What to ask for.
+/// The load that `keywire bench` makes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Load {
+pub(crate) struct BenchLoad {
     pub(crate) clients: usize,
     pub(crate) pipeline: usize,
     pub(crate) reads: bool,
@@ -22,37 +22,37 @@ pub(crate) struct Load {
     pub(crate) fill: bool,
 }
 
-/// Where to write and where to read.
+/// The addresses for writes and for reads.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pair {
+pub(crate) struct LoadTarget {
     pub(crate) write: SocketAddr,
     pub(crate) read: SocketAddr,
 }
 
-impl From<&System> for Pair {
+impl From<&System> for LoadTarget {
     fn from(system: &System) -> Self {
         Self { write: system.ws(), read: system.http() }
     }
 }
 
-impl From<SocketAddr> for Pair {
+impl From<SocketAddr> for LoadTarget {
     fn from(both: SocketAddr) -> Self {
         Self { write: both, read: both }
     }
 }
 
-/// What came of it.
+/// The results of a load.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
-    /// Milliseconds.
+    /// Latencies in milliseconds.
     pub(crate) p50: f64,
     pub(crate) p90: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
 }
 
-impl Load {
+impl BenchLoad {
     pub(crate) const fn sets(clients: usize, pipeline: usize) -> Self {
         Self { clients, pipeline, reads: false, keys: KEYS, value_bytes: 100, rate: None, fill: false }
     }
@@ -61,17 +61,17 @@ impl Load {
         Self { clients, pipeline: 1, reads: true, keys: KEYS, value_bytes: 100, rate: None, fill: false }
     }
 
-    /// Puts the load on `at`, or writes to `.0` and reads from `.1`, for `seconds`.
-    pub(crate) fn run(self, at: impl Into<Pair>, seconds: f64) -> Measured {
+    /// Puts the load on `at` for `seconds`.
+    pub(crate) fn run(self, at: impl Into<LoadTarget>, seconds: f64) -> Measured {
         self.bench(at.into(), &["--seconds", &seconds.to_string()])
     }
 
-    /// Does so many operations, however long they take.
-    pub(crate) fn run_count(self, at: impl Into<Pair>, count: u64) -> Measured {
+    /// Does `count` operations, however long they take.
+    pub(crate) fn run_count(self, at: impl Into<LoadTarget>, count: u64) -> Measured {
         self.bench(at.into(), &["--count", &count.to_string()])
     }
 
-    fn bench(self, Pair { write, read }: Pair, more: &[&str]) -> Measured {
+    fn bench(self, LoadTarget { write, read }: LoadTarget, more: &[&str]) -> Measured {
         let mut command = Command::new(binary("keywire"));
         command.args(["bench", "--json", "--url", &format!("http://{read}")]).args(more);
         command.args(["--write-url", &format!("http://{write}")]);
@@ -89,7 +89,7 @@ impl Load {
         let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert!(
             result["refused"].as_object().is_some_and(serde_json::Map::is_empty),
-            "{self:?}: some were refused: {}",
+            "{self:?}: some operations were refused: {}",
             result["refused"]
         );
         let kind = &result[if self.reads { "reads" } else { "writes" }];

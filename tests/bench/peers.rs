@@ -1,4 +1,4 @@
-//! Other stores that take keys and values over HTTP and keep them durably, as Debian's packages bring them.
+//! Other durable key-value stores with HTTP, from Debian's packages.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::http::{listens, requests};
 
-/// A store that runs for this bench.
+/// A running store.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) kind: Kind,
@@ -19,12 +19,12 @@ pub(crate) struct Peer {
     _folder: TempDir,
 }
 
-/// Which store.
+/// The kind of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// webdis in front of Redis, which syncs its log at every write.
+    /// webdis in front of Redis, whose log is synced at every write.
     Webdis,
-    /// etcd's HTTP gateway.
+    /// etcd with its HTTP gateway.
     Etcd,
 }
 
@@ -66,7 +66,7 @@ impl Peer {
         };
         listens(at).await;
         let peer = Self { kind, at, children, _folder: folder };
-        // Reads are to find something.
+        // Reads must find a value.
         peer.sets(64, 2.0).await;
         Some(peer)
     }

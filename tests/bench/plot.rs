@@ -1,4 +1,4 @@
-//! A curve as a picture: SVG, both axes logarithmic.
+//! Draws a curve as SVG. Both axes are logarithmic.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ const SIZE: (u32, u32) = (760, 420);
 const COLOURS: [RGBColor; 4] =
     [RGBColor(31, 119, 180), RGBColor(214, 99, 22), RGBColor(44, 140, 60), RGBColor(130, 80, 170)];
 
-/// Draws `curve` into `folder`, unless nothing of it could be measured.
+/// Draws `curve` into `folder`, if any point of it could be measured.
 pub(crate) fn write(curve: &Curve, folder: &Path) {
     let points = || curve.series.iter().flat_map(|(_, points)| points);
     let Some(x) = range(points().map(|point| point.0)) else { return };
@@ -20,7 +20,7 @@ pub(crate) fn write(curve: &Curve, folder: &Path) {
     draw(curve, &path, x, y).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// From the smallest to the largest, with room at both ends.
+/// The range from the smallest to the largest value, with a margin at both ends.
 fn range(values: impl Iterator<Item = f64> + Clone) -> Option<(f64, f64)> {
     let low = values.clone().reduce(f64::min)?;
     let high = values.reduce(f64::max)?;
@@ -52,7 +52,7 @@ fn draw(curve: &Curve, path: &Path, x: (f64, f64), y: (f64, f64)) -> Result<(), 
         let style =
             ("sans-serif", 13).into_text_style(&root).color(&colour).pos(Pos::new(HPos::Right, VPos::Bottom));
         if let Some(&(at, last)) = points.last() {
-            // A little above the line, on an axis where a factor is a distance.
+            // A little above the line. On a logarithmic axis a factor is a distance.
             chart.draw_series([Text::new(name.clone(), (at, last * (y.1 / y.0).powf(0.02)), style)])?;
         }
     }
@@ -60,7 +60,7 @@ fn draw(curve: &Curve, path: &Path, x: (f64, f64), y: (f64, f64)) -> Result<(), 
     Ok(())
 }
 
-/// 1500 as 1.5k.
+/// Formats a number: 1500 as 1.5k.
 fn short(value: f64) -> String {
     let (value, unit) = match value {
         v if v >= 1e6 => (v / 1e6, "M"),

@@ -1,4 +1,4 @@
-//! What a database does by itself: a small client of its own, without TLS.
+//! The speed of a database without Keywire: a small client, without TLS.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,20 +11,20 @@ use tokio::task::JoinSet;
 
 use crate::ours::KEYS;
 
-/// What each connection does, over and over.
+/// The statement that each connection repeats.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Statement {
-    /// An upsert of so many rows, committed by itself.
+    /// An upsert of this many rows, committed by itself.
     Upsert(u64),
     /// A SELECT of one key.
     Select,
-    /// A SELECT of so many keys.
+    /// A SELECT of this many keys.
     SelectIn(u64),
 }
 
-/// Rows per second of `connections` that each do `statement` until `end`.
+/// Rows per second of `connections` connections that each repeat `statement` until `end`.
 pub(crate) async fn rows(url: &str, connections: u64, statement: Statement, seconds: f64) -> f64 {
-    // Settled first, so that only the statements are measured.
+    // Connect first, so that only the statements are measured.
     let mut open = Vec::new();
     for number in 0..connections {
         let connection = MySqlConnection::connect(url).await.expect("the database answers");

@@ -1,17 +1,17 @@
-//! All of it as one page of Markdown.
+//! The report: one page of Markdown.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::Plan;
+use crate::BenchPlan;
 use crate::curves::Curve;
 use crate::facts::Fact;
 use crate::figures::{Figure, Ratio, ratios};
 use crate::spread::Spread;
 
-/// The page. Figures that could not be had are left out.
+/// The page. Figures that could not be measured are left out.
 pub(crate) fn markdown(
-    plan: &Plan,
+    plan: &BenchPlan,
     figures: &[Figure],
     facts: &[Fact],
     curves: &[Curve],

@@ -1,6 +1,6 @@
-//! How far the values of one figure lie apart.
+//! The spread of the values of one figure.
 
-/// The middle of some values, and how they lie around it.
+/// The median and the quartiles of some values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) low: f64,
@@ -13,11 +13,11 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The spread of `values`, of which there is at least one.
+    /// The spread of `values`, which must not be empty.
     pub(crate) fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        // The value at `quarters` quarters of the way from the first to the last; between two values, a weighted mean.
+        // The value at `quarters` quarters of the way from the first to the last value; between two values, their weighted mean.
         let at = |quarters: usize| {
             let way = (sorted.len() - 1) * quarters;
             let (below, rest) = (way / 4, way % 4);

@@ -1,4 +1,4 @@
-//! The built binaries, and runs of them that end by themselves.
+//! The built binaries, and runs of commands that end by themselves.
 
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ impl Build {
         path
     }
 
-    /// A command that sees nothing of this process's environment but what `env` says.
+    /// A command whose environment is `env` and nothing of the environment of this process.
     pub(crate) fn command(&self, name: &str, args: &[&str], env: &[(String, String)]) -> Command {
         let binary = self.binary(name);
         let mut command = match self.runner.split_first() {
@@ -76,10 +76,10 @@ impl Build {
         command
     }
 
-    /// Runs `name` until it ends, which it must do by itself.
+    /// Runs `name` until it ends. It must end by itself.
     #[must_use]
     pub fn run_to_end(&self, name: &str, args: &[&str], env: &[(String, String)]) -> Output {
-        Run::of(self.command(name, args, env), format!("{name} {args:?}")).end()
+        BinaryRun::of(self.command(name, args, env), format!("{name} {args:?}")).end()
     }
 }
 
@@ -89,9 +89,9 @@ pub fn binary(name: &str) -> PathBuf {
     Build::own().binary(name)
 }
 
-/// A binary that ends by itself. Dropping it kills it.
+/// A running binary that ends by itself. Dropping it kills it.
 #[derive(Debug)]
-pub struct Run {
+pub struct BinaryRun {
     what: String,
     child: Child,
     input: Option<ChildStdin>,
@@ -99,14 +99,14 @@ pub struct Run {
     stderr: Option<JoinHandle<Vec<u8>>>,
 }
 
-impl Run {
+impl BinaryRun {
     /// Starts `name` with an open stdin.
     #[must_use]
     pub fn start(name: &str, args: &[&str], env: &[(String, String)]) -> Self {
         Self::start_unheard(name, args, env, Stdio::piped())
     }
 
-    /// Starts `name` with an open stdin and `stderr` for what it says.
+    /// Starts `name` with an open stdin; its messages go to `stderr`.
     #[must_use]
     pub fn start_unheard(name: &str, args: &[&str], env: &[(String, String)], stderr: Stdio) -> Self {
         let mut command = Build::own().command(name, args, env);
@@ -128,19 +128,19 @@ impl Run {
         self.child.id()
     }
 
-    /// Gives it `input` to read.
+    /// Writes `input` to its stdin.
     pub fn feed(&mut self, input: &[u8]) {
         let stdin = self.input.as_mut().expect("it is open until the end");
         stdin.write_all(input).expect("it reads its stdin");
     }
 
-    /// Ends it as a crash would: at once, unprepared.
+    /// Kills it, as a crash would.
     pub fn kill(mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
     }
 
-    /// Closes its stdin and waits until it ends, which it must do.
+    /// Closes its stdin and waits until it ends. It must end.
     #[must_use]
     pub fn end(mut self) -> Output {
         drop(self.input.take());
@@ -159,15 +159,15 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for BinaryRun {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // Both fail if it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Reads `stream` to its end in a thread, so that nobody waits for a full pipe.
+/// Reads `stream` to its end in a thread, so that a full pipe never blocks the binary.
 fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut all = Vec::new();
@@ -176,7 +176,7 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// Runs `name` of this process's own build until it ends, which it must do by itself.
+/// Runs `name` of this process's own build until it ends. It must end by itself.
 #[must_use]
 pub fn run_to_end(name: &str, args: &[&str], env: &[(String, String)]) -> Output {
     Build::own().run_to_end(name, args, env)

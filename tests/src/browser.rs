@@ -16,10 +16,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::patience::{PATIENCE, eventually, within};
 
-/// What the browser is called, by distribution.
+/// The names of the browser in different distributions.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 
-/// No sandbox, since tests may run as root; no resolver, so that whatever is not this machine cannot be reached.
+/// No sandbox, since tests may run as root. No resolver, so that no other machine can be reached.
 const FLAGS: [&str; 8] = [
     "--headless=new",
     "--no-sandbox",
@@ -31,15 +31,15 @@ const FLAGS: [&str; 8] = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
 
-/// A browser with one page, and everything that happened in it.
+/// A browser with one page, and all events of the page.
 #[derive(Debug)]
 pub struct Browser {
-    /// Dropped first: it must not write into the profile any more.
+    /// Dropped before the profile: the browser must not write into it any more.
     _group: Group,
     stream: WebSocketStream<TcpStream>,
     /// The debugging session of the page.
     session: String,
-    /// Of the last command sent.
+    /// The id of the last command sent.
     id: u64,
     /// Every event so far, in order.
     events: Vec<Value>,
@@ -47,10 +47,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Whether there is a browser; `Err` says what was looked for.
+    /// Whether there is a browser.
     ///
     /// # Errors
-    /// None of its names is in `PATH`.
+    /// No known browser is in `PATH`. The error lists the names.
     pub fn available() -> Result<(), String> {
         found().map(drop).ok_or_else(|| format!("no browser: none of {NAMES:?} is in PATH"))
     }
@@ -91,14 +91,14 @@ impl Browser {
 
     /// Opens `url` and waits until it is loaded.
     pub async fn goto(&mut self, url: &str) {
-        // The mark tells the page that comes from the one that is there, even if both have one address.
+        // The mark distinguishes the current page from the next one, even if both have the same address.
         self.eval("window.before = true").await;
         let answer = self.command("Page.navigate", json!({ "url": url })).await;
         assert!(answer.get("errorText").is_none(), "{url}: {answer}");
         self.wait_for("!window.before && document.readyState === 'complete'", PATIENCE).await;
     }
 
-    /// What the expression `js` comes to, once it is settled if it is a promise.
+    /// The value of the expression `js`. A promise is awaited.
     pub async fn eval(&mut self, js: &str) -> Value {
         let how = json!({ "expression": js, "awaitPromise": true, "returnByValue": true });
         let mut answer = self.command("Runtime.evaluate", how).await;
@@ -106,7 +106,7 @@ impl Browser {
         answer["result"]["value"].take()
     }
 
-    /// Waits until the expression `js` is true; fails with what the page shows.
+    /// Waits until the expression `js` is true. A failure shows the text of the page.
     pub async fn wait_for(&mut self, js: &str, limit: Duration) {
         let look = format!("({js}) ? null : document.body?.innerText ?? ''");
         eventually(js, limit, async || match self.eval(&look).await {
@@ -116,24 +116,24 @@ impl Browser {
         .await;
     }
 
-    /// The text of the one element that `selector` names.
+    /// The text of the only element that `selector` names.
     pub async fn text(&mut self, selector: &str) -> String {
         let text = self.eval(&format!("{}.textContent", element(selector))).await;
         text.as_str().expect("an element has text").to_owned()
     }
 
-    /// Replaces what a field holds by `text`, as typing or pasting does.
+    /// Replaces the content of a field by `text`, as typing or pasting does.
     pub async fn fill(&mut self, selector: &str, text: &str) {
         let field = element(selector);
         self.eval(&format!("{field}.focus(), {field}.select()")).await;
-        // Inserting nothing would leave what is selected.
+        // Inserting an empty text would keep the selected text.
         match text {
             "" => drop(self.eval("document.execCommand('delete')").await),
             _ => drop(self.command("Input.insertText", json!({ "text": text })).await),
         }
     }
 
-    /// Presses the mouse in the middle of an element, whatever lies on top of it.
+    /// Clicks in the middle of an element, even if another element covers it.
     pub async fn click(&mut self, selector: &str) {
         let middle = format!(
             "(e => {{ e.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
@@ -149,9 +149,9 @@ impl Browser {
         }
     }
 
-    /// Everything the page complained about so far: exceptions, errors and warnings, policy violations.
+    /// All complaints of the page so far: exceptions, errors, warnings and policy violations.
     pub async fn complaints(&mut self) -> Vec<String> {
-        // Its answer comes after every event of before.
+        // The answer to a command comes after all earlier events.
         self.eval("null").await;
         let is_bad = |level: &Value| matches!(level.as_str(), Some("error" | "warning" | "assert"));
         let complains = |event: &&Value| match event["method"].as_str() {
@@ -164,12 +164,12 @@ impl Browser {
             .iter()
             .filter(complains)
             .map(|event| event["params"].to_string())
-            // The browser looks for that one by itself, wherever a page names no icon.
+            // If a page names no icon, the browser asks for this one by itself.
             .filter(|complaint| !complaint.contains("/favicon.ico\""))
             .collect()
     }
 
-    /// The address of everything the page asked the network for so far, sockets included.
+    /// The addresses of all network requests of the page so far, sockets included.
     pub async fn requests(&mut self) -> Vec<String> {
         self.eval("null").await;
         let address = |event: &Value| {
@@ -183,7 +183,7 @@ impl Browser {
         self.events.iter().filter_map(address).collect()
     }
 
-    /// Sends one command and waits for its answer; events that come before it are kept.
+    /// Sends one command and waits for its answer. Events that come before the answer are kept.
     async fn command(&mut self, method: &str, params: Value) -> Value {
         self.id += 1;
         let mut command = json!({ "id": self.id, "method": method, "params": params });
@@ -209,20 +209,20 @@ impl Browser {
     }
 }
 
-/// The leader of a process group that holds the browser's many processes; they end when it is dropped.
+/// The leader of the process group of the browser. Dropping it ends all processes of the group.
 #[derive(Debug)]
 struct Group(Child);
 
 impl Drop for Group {
     fn drop(&mut self) {
         let group = format!("-{}", self.0.id());
-        // If there is no such group it has ended already; a panic in a drop would only hide why.
+        // If there is no such group, it has ended already. A panic in a drop would hide the first failure.
         drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
         drop(self.0.wait());
     }
 }
 
-/// The program, if there is one.
+/// The path of the browser, if there is one.
 fn found() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -232,7 +232,7 @@ fn found() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// The debugging socket, whose address a browser writes into its profile.
+/// Connects to the debugging socket. The browser writes its address into the profile.
 async fn connect(profile: &TempDir) -> WebSocketStream<TcpStream> {
     let (port, path) = eventually("the browser opens its port", PATIENCE * 2, async || {
         let file = std::fs::read_to_string(profile.path().join("DevToolsActivePort"));

@@ -1,18 +1,18 @@
-//! Certificates for one test, by an authority of its own.
+//! Certificates for one test, issued by an authority of its own.
 
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-/// An authority and a certificate it gave, in files of a private folder.
+/// A certificate authority and a certificate that it has issued, as files in a private folder.
 #[derive(Debug)]
 pub struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
-    /// A certificate for `names`: hosts or addresses.
+    /// Issues a certificate for `names`: hosts or addresses.
     #[must_use]
     pub fn new(names: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
@@ -34,19 +34,19 @@ impl Certificates {
         Self { folder }
     }
 
-    /// The certificate of the authority.
+    /// The file of the authority's certificate.
     #[must_use]
     pub fn authority(&self) -> String {
         self.file("ca.pem")
     }
 
-    /// The certificate that was given.
+    /// The file of the issued certificate.
     #[must_use]
     pub fn certificate(&self) -> String {
         self.file("cert.pem")
     }
 
-    /// Its key.
+    /// The file of the private key of the issued certificate.
     #[must_use]
     pub fn key(&self) -> String {
         self.file("key.pem")

@@ -1,4 +1,4 @@
-//! The whole system in containers, as a user starts it: a project of the test's own, taken down when dropped.
+//! The whole system in containers, as a user starts it: a compose project for one test, removed when it is dropped.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use crate::patience::eventually;
 use crate::port::free_port;
 use crate::process::signal;
-use crate::server::docker;
+use crate::program::docker;
 
-/// How long a container may take from its start until it is healthy.
+/// The most time from the start of a container until it is healthy.
 const RESTART_MAX: Duration = Duration::from_mins(1);
 
 /// A running compose project.
 #[derive(Debug)]
 pub struct Compose {
     project: String,
-    /// What a user would have in `.env`.
+    /// The settings that a user would write into `.env`.
     settings: Vec<(String, String)>,
-    /// Where the gateway is published.
+    /// The published address of the gateway.
     pub gateway: SocketAddr,
 }
 
 impl Compose {
-    /// Whether containers can be run here; `Err` says what is missing.
+    /// Whether containers can be run on this machine.
     ///
     /// # Errors
     /// What is missing.
@@ -34,7 +34,7 @@ impl Compose {
         Ok(())
     }
 
-    /// Builds what is not built and starts everything; answers once all of it is healthy.
+    /// Builds the images, starts all containers, and waits until they are healthy.
     #[must_use]
     pub fn up() -> Self {
         let gateway = free_port();
@@ -45,45 +45,45 @@ impl Compose {
         compose
     }
 
-    /// Adds a setting, as to `.env`: it holds from the next start.
+    /// Adds a setting, as in `.env`. It is in force from the next start.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Starts everything again, with as many of each service as `scale` says (`service=number`).
+    /// Starts everything again with the numbers of containers in `scale` (`service=number`).
     pub fn scale(&self, scale: &[&str]) {
         let mut args = vec!["up", "--wait", "--no-build"];
         args.extend(scale.iter().flat_map(|service| ["--scale", service]));
         self.run(&args);
     }
 
-    /// Runs `docker compose ARGS` on this project to its end, which must be a good one.
+    /// Runs `docker compose ARGS` on this project. It must succeed.
     pub fn run(&self, args: &[&str]) {
         let done = self.try_run(args);
         assert!(done.is_ok(), "docker compose {args:?}: {done:?}");
     }
 
-    /// Runs `docker compose ARGS` on this project, which must fail. Answers what was said.
+    /// Runs `docker compose ARGS` on this project. It must fail. Returns its messages.
     #[must_use]
     pub fn fails(&self, args: &[&str]) -> String {
         self.try_run(args).expect_err("it cannot end well")
     }
 
-    /// The ids of the containers of `service` that run.
+    /// The ids of the running containers of `service`.
     #[must_use]
     pub fn containers(&self, service: &str) -> Vec<String> {
         let ids = self.try_run(&["ps", "--quiet", service]).expect("compose knows its containers");
         ids.lines().map(str::to_owned).collect()
     }
 
-    /// Kills the process of a container as a crash would, so that the restart policy applies.
+    /// Kills the process of a container, as a crash would, so that the restart policy applies.
     pub fn crash(&self, container: &str) {
         let id = inspect(container, "{{.State.Pid}}").parse().expect("an id is a number");
         assert_ne!(id, 0, "{container} runs");
         signal("KILL", id);
     }
 
-    /// Stops a container in order, which must end with 0, and starts it again. Answers once it is healthy.
+    /// Stops a container in order, checks that its exit code is 0, starts it again, and waits until it is healthy.
     pub async fn restart(&self, container: &str) {
         docker(&["stop", container]).expect("it runs");
         assert_eq!(inspect(container, "{{.State.ExitCode}}"), "0", "{container} stops in order");
@@ -97,7 +97,7 @@ impl Compose {
         .await;
     }
 
-    /// The names of the networks that a container is on.
+    /// The names of the networks of a container.
     #[must_use]
     pub fn networks(&self, container: &str) -> Vec<String> {
         let networks =
@@ -114,7 +114,7 @@ impl Compose {
 
     fn try_run(&self, args: &[&str]) -> Result<String, String> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
-        // A command that should end and does not must not hold up everything.
+        // A command that hangs must not block all other tests.
         let output = Command::new("timeout")
             .args([
                 "--signal=INT",
@@ -146,12 +146,12 @@ impl Drop for Compose {
             eprintln!("{}", logs.unwrap_or_else(|said| said));
         }
         if let Err(said) = self.try_run(&["down", "--volumes", "--timeout", "20"]) {
-            eprintln!("{} is still there: {said}", self.project);
+            eprintln!("{} could not be removed: {said}", self.project);
         }
     }
 }
 
-/// What the engine knows of a container, by a template.
+/// A property of a container, by a template of `docker inspect`.
 fn inspect(container: &str, format: &str) -> String {
     docker(&["inspect", "--format", format, container]).expect("the container is there")
 }

@@ -1,4 +1,4 @@
-//! One test's own database: a file, or a schema with a user for each service on a server.
+//! The database of one test: a file, or a schema on a server with a database user for each service.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use url::Url;
 use crate::binary::Build;
 use crate::engine::Engine;
 
-/// Who connects to a database.
+/// A user of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Changes the schema and grants.
+    /// Changes the schema, and grants rights.
     Migration,
     /// `ws-ingest`.
     Writer,
@@ -23,16 +23,16 @@ pub enum Role {
     Reader,
 }
 
-/// A database that no other test knows. Dropping it removes it.
+/// A database that no other test uses. Dropping it removes it.
 #[derive(Debug)]
 pub struct Database {
-    /// What it runs on.
+    /// The engine that it runs on.
     pub engine: Engine,
-    /// The name of the schema, and what its users' names begin with.
+    /// The name of the schema. The names of its users begin with it.
     pub name: String,
-    /// The build that migrates it and whose services use it.
+    /// The build whose binaries migrate and use it.
     pub build: Build,
-    /// The server as its root; none for `SQLite`.
+    /// The URL of the server, as its root user. `None` for `SQLite`.
     root: Option<Url>,
     folder: TempDir,
     /// Whether dropping it removes it.
@@ -40,7 +40,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty database on the run's own server of `engine`, without tables.
+    /// An empty database without tables, on the server of `engine` that this run uses.
     pub async fn fresh(engine: Engine) -> Self {
         if engine == Engine::Sqlite {
             return Self::planned(engine, None);
@@ -68,7 +68,7 @@ impl Database {
         self
     }
 
-    /// The same database once more, for processes beside those that have it already.
+    /// The same database, for further processes. Dropping the result does not remove the database.
     #[must_use]
     pub fn again(&self) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
@@ -78,7 +78,7 @@ impl Database {
         Self { engine, name, build: self.build.clone(), root, folder, owned: false }
     }
 
-    /// A copy of what `SQLite` has on the disk, while no process uses it.
+    /// A copy of the files of `SQLite`. No process may use them meanwhile.
     #[must_use]
     pub fn copied(&self) -> Self {
         let copy = Self::planned(self.engine, None).used_by(&self.build);
@@ -91,7 +91,7 @@ impl Database {
         copy
     }
 
-    /// Creates the schema and its users, without any table or right on one.
+    /// Creates the schema and its users, without tables and rights on tables.
     pub async fn create(&self) {
         let name = &self.name;
         let mut root = self.root().await;
@@ -104,7 +104,7 @@ impl Database {
         run(&mut root, &format!("grant all on {name}.* to '{migration}'@'%' with grant option")).await;
     }
 
-    /// Brings the schema up to date and grants, by the product's own command.
+    /// Brings the schema up to date and grants rights, with `ws-ingest migrate`.
     pub fn migrate(&self) {
         let mut env = self.env(Role::Migration);
         if self.engine != Engine::Sqlite {
@@ -115,13 +115,13 @@ impl Database {
         assert!(output.status.success(), "migrate: {output:?}");
     }
 
-    /// The user's name on the server.
+    /// The name of a user on the server.
     #[must_use]
     pub fn user(&self, role: Role) -> String {
         format!("{}_{}", self.name, role.letter())
     }
 
-    /// The configuration that leads a service here.
+    /// The environment variables that make a service use this database.
     #[must_use]
     pub fn env(&self, role: Role) -> Vec<(String, String)> {
         let Some(root) = &self.root else {
@@ -131,7 +131,7 @@ impl Database {
         self.env_at(role, &format!("{}:{}", root.host_str().unwrap_or_default(), root.port().unwrap_or(3306)))
     }
 
-    /// The same by way of `addr`, which leads to the server.
+    /// The same, if the server is reached at `addr`.
     #[must_use]
     pub fn env_at(&self, role: Role, addr: &str) -> Vec<(String, String)> {
         let root = self.root.as_ref().expect("SQLite has no server");
@@ -154,12 +154,12 @@ impl Database {
         self.folder.path()
     }
 
-    /// How many entries it holds, dead ones included.
+    /// The number of rows in `entries`, dead ones included.
     pub async fn entries(&self) -> u64 {
         self.number("select count(*) from entries").await
     }
 
-    /// The number that `select` finds.
+    /// The number that the statement `select` returns.
     pub async fn number(&self, select: &str) -> u64 {
         let select = AssertSqlSafe(select.to_owned());
         let number: i64 = if self.engine == Engine::Sqlite {
@@ -173,7 +173,7 @@ impl Database {
         u64::try_from(number).expect("it is not negative")
     }
 
-    /// Carries out `statement`, behind the back of the services.
+    /// Executes `statement`, without the services.
     pub async fn execute(&self, statement: &str) {
         if self.engine == Engine::Sqlite {
             let done = self.open_file().await.execute(AssertSqlSafe(statement.to_owned())).await;
@@ -185,7 +185,7 @@ impl Database {
         }
     }
 
-    /// Keeps everybody else from writing to the file of `SQLite`, until it is dropped.
+    /// Locks the file of `SQLite` against all other writers until the result is dropped.
     pub async fn locked(&self) -> SqliteConnection {
         let mut file = self.open_file().await;
         file.execute("begin immediate").await.expect("nobody else has it for long");
@@ -197,8 +197,8 @@ impl Database {
         SqliteConnection::connect_with(&options).await.expect("the file can be opened")
     }
 
-    /// Puts rows there that the product would not, or not so fast: keys in ascending order, all with this value and expiry
-    /// (microseconds UTC, or `null`).
+    /// Inserts rows without the services, which is faster and can make rows that they would not make. The keys must be in ascending
+    /// order. All rows get this value and this expiry (microseconds UTC, or `null`).
     pub async fn put(&self, keys: impl IntoIterator<Item = String>, value: &str, expires_at: &str) {
         let hex = |text: &str| text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let row = |key: String| format!("(x'{}', x'{}', 1, 1, {expires_at})", hex(&key), hex(value));
@@ -209,7 +209,7 @@ impl Database {
         }
     }
 
-    /// What the server has counted so far under `name`, for anybody, as `root` asks: another connection is counted too.
+    /// The value of the server's global status variable `name`. All connections are counted, also a new one that asks for it.
     pub async fn counted(root: &mut MySqlConnection, name: &str) -> u64 {
         let status = AssertSqlSafe(format!("show global status like '{name}'"));
         let status = sqlx::query(status).fetch_one(root).await;
@@ -217,7 +217,7 @@ impl Database {
         value.parse().expect("it is a number")
     }
 
-    /// A connection as the server's root, outside every schema.
+    /// A connection as the root user of the server, without a schema.
     pub async fn root(&self) -> MySqlConnection {
         let url = self.root.as_ref().expect("SQLite has no root");
         MySqlConnection::connect(url.as_str()).await.expect("the server answers its root")
@@ -232,10 +232,10 @@ impl Database {
         MySqlConnection::connect(url.as_str()).await.expect("the server knows the user")
     }
 
-    /// The connections of `role` on the server, the newest last.
+    /// The ids of the connections of `role` on the server, the newest last.
     pub async fn connections(&self, role: Role) -> Vec<i64> {
         let sql = match self.engine {
-            // Its processlist fails while anybody's statement under way has four-byte characters in it.
+            // Its processlist fails while any running statement contains characters of four bytes.
             Engine::MySql => {
                 "select cast(processlist_id as signed) from performance_schema.threads \
                  where processlist_user = ? order by 1"
@@ -273,7 +273,8 @@ impl Role {
 impl Drop for Database {
     fn drop(&mut self) {
         let Some(root) = self.root.clone().filter(|_| self.owned) else { return };
-        // The server may be a person's own, or gone already. A drop cannot wait for its runtime, a thread can.
+        // The server may outlive this process, so the schema must be removed; or the server is gone already. A drop cannot wait for
+        // the runtime, but a thread can.
         let name = self.name.clone();
         let users = Role::ALL.map(|role| self.user(role));
         let removal = std::thread::spawn(move || {
@@ -291,7 +292,7 @@ impl Drop for Database {
     }
 }
 
-/// Runs one statement that must succeed.
+/// Runs one statement. It must succeed.
 async fn run(connection: &mut MySqlConnection, sql: &str) {
     let done = connection.execute(AssertSqlSafe(sql.to_owned())).await;
     done.unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -1,27 +1,27 @@
-//! A small file system under one part of a server's files, to be filled and emptied.
+//! A small file system for a part of a server's files, which a test can fill and empty.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What lies on it.
+/// The files that are on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Tables and their logs; the binlog lies elsewhere.
+pub enum DiskPart {
+    /// Tables and their logs, without the binlog.
     Data,
-    /// The binlog and nothing else.
+    /// Only the binlog.
     Binlog,
 }
 
 /// A `tmpfs`, mounted here or by the container that has it.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    part: Part,
+    part: DiskPart,
     at: PathBuf,
     mounted: bool,
 }
 
-impl Part {
-    /// As `mount` takes it: what a fresh server needs, and room for some thousand writes.
+impl DiskPart {
+    /// The size option for `mount`: what a fresh server needs, and room for some thousand writes.
     fn size(self) -> &'static str {
         match self {
             Self::Data => "size=160m",
@@ -31,40 +31,40 @@ impl Part {
 }
 
 impl Disk {
-    /// One that is mounted at `at`, where nothing is yet, until it is dropped. Only root may.
-    pub(crate) fn mount(part: Part, at: PathBuf) -> Result<Self, String> {
+    /// Mounts one at `at`, which must not exist. It is mounted until it is dropped. Only root may mount.
+    pub(crate) fn mount(part: DiskPart, at: PathBuf) -> Result<Self, String> {
         std::fs::create_dir(&at).expect("a folder can be made");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", part.size(), "tmpfs"]).arg(&at))?;
         Ok(Self { part, at, mounted: true })
     }
 
-    /// One that a container mounts for itself.
-    pub(crate) fn contained(part: Part) -> Self {
+    /// A file system that a container mounts for itself.
+    pub(crate) fn contained(part: DiskPart) -> Self {
         Self { part, at: "/disk".into(), mounted: false }
     }
 
-    /// What `docker run` is told.
+    /// The argument of `docker run` that mounts it.
     pub(crate) fn tmpfs(&self) -> String {
         format!("--tmpfs={}:{}", self.at.display(), self.part.size())
     }
 
-    /// Where the tables are, if they are on it.
+    /// The folder of the tables, if they are on it.
     pub(crate) fn data(&self) -> Option<PathBuf> {
-        (self.part == Part::Data).then(|| self.at.join("data"))
+        (self.part == DiskPart::Data).then(|| self.at.join("data"))
     }
 
-    /// What a server is told that has `rest` for everything else. The logs of `MySQL` and of `MariaDB` are kept small.
+    /// The arguments of a server whose other files are in `rest`. They keep the logs of `MySQL` and of `MariaDB` small.
     pub(crate) fn args(&self, rest: &Path) -> Vec<String> {
-        let binlog = if self.part == Part::Binlog { &self.at } else { rest };
+        let binlog = if self.part == DiskPart::Binlog { &self.at } else { rest };
         let mut args = vec![format!("--log-bin={}", binlog.join("binlog").display())];
         let logs = ["--loose-innodb-redo-log-capacity=8M", "--loose-innodb-log-file-size=8M"];
         args.extend(logs.map(str::to_owned));
-        // By the usual 64 MB it would not grow at all, and leave room that a table then takes.
+        // With the default of 64 MB the tablespace could not grow, and a table would take the space that is left.
         args.push("--innodb-autoextend-increment=1".into());
         args
     }
 
-    /// The shell's commands that fill it to the last byte, and that make room again.
+    /// Two shell commands: the first fills it to the last byte, the second makes room again.
     pub(crate) fn filling(&self) -> [String; 2] {
         let ballast = self.at.join("ballast").display().to_string();
         [format!("! cat /dev/zero > {ballast}"), format!("rm {ballast}")]

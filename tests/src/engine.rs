@@ -1,32 +1,32 @@
-//! The database engines, and which of them a run has.
+//! The database engines, and which of them a test run can use.
 
 use sqlx::{Connection as _, MySqlConnection};
 use tokio::sync::OnceCell;
 use url::Url;
 
-/// An engine the product runs on.
+/// A database engine that the services support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// A file, no server; always there.
+    /// A file without a server. Always available.
     Sqlite,
-    /// The server that Debian ships.
+    /// The server in Debian.
     MariaDb,
-    /// The system of record.
+    /// The engine that Keywire is made for.
     MySql,
 }
 
-/// A server of a run, shared by its tests.
+/// A server that all tests of a run share.
 #[derive(Debug, Clone)]
-struct Found {
+struct SharedServer {
     engine: Engine,
-    /// As its root.
+    /// Its URL, as its root user.
     url: Url,
 }
 
-static FOUND: OnceCell<Vec<Found>> = OnceCell::const_new();
+static SERVERS: OnceCell<Vec<SharedServer>> = OnceCell::const_new();
 
 impl Engine {
-    /// Whether this run has the engine; `Err` says why not.
+    /// Whether this run can use the engine.
     ///
     /// # Errors
     /// No URL in `TEST_DATABASE_URL` leads to a server of this kind.
@@ -34,24 +34,24 @@ impl Engine {
         match self {
             Self::Sqlite => Ok(()),
             Self::MariaDb | Self::MySql => self.found().await.map(drop).ok_or_else(|| {
-                "no URL in TEST_DATABASE_URL leads to such a server (tests/run starts one)".into()
+                "no URL in TEST_DATABASE_URL is a server of this engine (tests/run starts one)".into()
             }),
         }
     }
 
-    /// The shared server of this engine, as its root.
+    /// The URL of the shared server of this engine, as its root user.
     pub(crate) async fn url(self) -> Url {
         self.found().await.expect("asked only of an engine that is available")
     }
 
     async fn found(self) -> Option<Url> {
-        let found = FOUND.get_or_init(look).await;
+        let found = SERVERS.get_or_init(look).await;
         found.iter().find(|server| server.engine == self).map(|server| server.url.clone())
     }
 }
 
-/// Asks each URL of `TEST_DATABASE_URL` (commas between them) what it is.
-async fn look() -> Vec<Found> {
+/// The servers at the URLs in `TEST_DATABASE_URL`, which are separated by commas.
+async fn look() -> Vec<SharedServer> {
     let mut found = Vec::new();
     let urls = std::env::var("TEST_DATABASE_URL").unwrap_or_default();
     for url in urls.split(',').map(str::trim).filter(|url| !url.is_empty()) {
@@ -64,7 +64,7 @@ async fn look() -> Vec<Found> {
             .await
             .expect("a server knows its version");
         let engine = if version.contains("MariaDB") { Engine::MariaDb } else { Engine::MySql };
-        found.push(Found { engine, url });
+        found.push(SharedServer { engine, url });
     }
     found
 }

@@ -1,4 +1,4 @@
-//! A socket below the level of messages: frames as bytes, to send what no honest client sends.
+//! A WebSocket client that sends and receives single frames, so that a test can break the protocol.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::patience::{PATIENCE, within};
 
-/// The masking key of every frame sent; any four bytes do.
+/// The masking key of every frame sent. Any four bytes will do.
 const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
 /// One frame as it goes over the wire.
@@ -17,7 +17,7 @@ const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 pub struct Frame {
     /// FIN, the reserved bits and the opcode.
     pub first: u8,
-    /// Not masked.
+    /// The payload, not masked.
     pub payload: Vec<u8>,
 }
 
@@ -34,7 +34,7 @@ impl Frame {
         Self::new(0x81, payload)
     }
 
-    /// Its bytes, masked as a client must.
+    /// Its bytes, masked. A client must send it so.
     #[must_use]
     pub fn masked(&self) -> Vec<u8> {
         let mut bytes = self.head(0x80);
@@ -43,7 +43,7 @@ impl Frame {
         bytes
     }
 
-    /// Its bytes, not masked, as only a server may.
+    /// Its bytes, not masked. Only a server may send it so.
     #[must_use]
     pub fn bare(&self) -> Vec<u8> {
         let mut bytes = self.head(0);
@@ -68,7 +68,7 @@ impl Frame {
     }
 }
 
-/// An open socket without a library in between.
+/// An open socket without a WebSocket library.
 #[derive(Debug)]
 pub struct RawSocket {
     stream: BufReader<TcpStream>,
@@ -89,7 +89,7 @@ impl RawSocket {
                 assert_ne!(stream.read_line(&mut head).await?, 0, "no whole response: {head}");
             }
             assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-            // The answer to this very key, from RFC 6455.
+            // The accept value for this key, from RFC 6455.
             assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
             Ok::<_, std::io::Error>(Self { stream })
         };
@@ -104,23 +104,23 @@ impl RawSocket {
         within("sending", PATIENCE, self.stream.write_all(bytes)).await
     }
 
-    /// Sends what is taken of `bytes` in `limit`; whether that was all.
+    /// Sends `bytes` for at most `limit`. Returns whether all were sent.
     pub async fn send_for(&mut self, bytes: &[u8], limit: Duration) -> bool {
         matches!(timeout(limit, self.stream.write_all(bytes)).await, Ok(Ok(())))
     }
 
-    /// The next frame; an end of the stream is an error.
+    /// The next frame.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection broke or ended.
     pub async fn frame(&mut self) -> std::io::Result<Frame> {
         self.frame_within(PATIENCE).await
     }
 
-    /// The next frame, which may take as long as `limit`.
+    /// The next frame, within `limit`.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection broke or ended.
     pub async fn frame_within(&mut self, limit: Duration) -> std::io::Result<Frame> {
         within("a frame", limit, async {
             let first = self.stream.read_u8().await?;
@@ -137,7 +137,7 @@ impl RawSocket {
         .await
     }
 
-    /// Waits for Close, which must be the next frame, and answers its code.
+    /// The code of the next frame, which must be a Close.
     pub async fn close_code(&mut self) -> u16 {
         let frame = self.frame().await.expect("the server says why it closes");
         assert_eq!(frame.first, 0x88, "a Close and not {frame:?}");

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends exactly the bytes it is told and shows exactly those that come back.
+//! An HTTP/1.1 client that sends exactly the given bytes and shows exactly the bytes that come back.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -9,19 +9,19 @@ use tokio::net::TcpStream;
 
 use crate::patience::{PATIENCE, within};
 
-/// A response as it came over the wire.
+/// A response, as received.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The number in the status line.
     pub status: u16,
-    /// In the order sent, names in lower case.
+    /// The header fields in the order sent, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body; empty for HEAD.
+    /// The body. Empty for HEAD.
     pub body: String,
 }
 
 impl Response {
-    /// The value of the only header of this name.
+    /// The value of a header field, which must not be there twice.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
@@ -36,7 +36,7 @@ impl Response {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body as an error of the contract: status line, shape and content type agree.
+    /// Checks that this is an error response of the contract with `status` and `code`.
     pub fn refused(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}");
         let problem = self.json();
@@ -64,22 +64,22 @@ impl Connection {
         Self::try_open(addr).await.unwrap_or_else(|error| panic!("no connection to {addr}: {error}"))
     }
 
-    /// Connects to `addr`, where perhaps nobody listens.
+    /// Connects to `addr`.
     ///
     /// # Errors
-    /// What connecting answers.
+    /// The connection cannot be opened.
     pub async fn try_open(addr: SocketAddr) -> std::io::Result<Self> {
         let stream = within("connecting", PATIENCE, TcpStream::connect(addr)).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream), host: addr.to_string() })
     }
 
-    /// GET of `target`, as is.
+    /// A GET of `target`. `target` is sent as it is.
     pub async fn get(&mut self, target: &str) -> Response {
         self.request("GET", target, &[]).await
     }
 
-    /// One request with the header lines given, and `Host` unless one of them is it.
+    /// One request with these header lines, and a `Host` line if there is none among them.
     pub async fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
         self.try_request(method, target, headers)
             .await
@@ -89,7 +89,7 @@ impl Connection {
     /// One request on a connection that may break.
     ///
     /// # Errors
-    /// What the connection answers.
+    /// The connection broke.
     pub async fn try_request(
         &mut self,
         method: &str,
@@ -111,19 +111,19 @@ impl Connection {
         within(&format!("{method} {target}"), PATIENCE, exchange).await
     }
 
-    /// Sends a request and leaves its response unread.
+    /// Sends a request and does not read its response.
     pub async fn send(&mut self, method: &str, target: &str) {
         let request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.stream.write_all(request.as_bytes()).await.expect("the connection is open");
     }
 
-    /// Waits until a response begins to arrive, and leaves it unread.
+    /// Waits until a response begins to arrive, and does not read it.
     pub async fn begun(&mut self) {
         let begun = within("a response begins", PATIENCE, self.stream.fill_buf()).await;
         assert!(!begun.expect("the connection is open").is_empty(), "the connection was closed");
     }
 
-    /// Sends a last request, and that nothing follows it.
+    /// Sends a last request, and closes the sending side.
     pub async fn half_close(&mut self, method: &str, target: &str) {
         self.send(method, target).await;
         self.stream.shutdown().await.expect("the connection is open");
@@ -134,10 +134,10 @@ impl Connection {
         self.try_response().await.expect("the connection is open")
     }
 
-    /// The next response, which may be broken off.
+    /// The next response.
     ///
     /// # Errors
-    /// What the connection answers; a body that ends before it is complete is an unexpected end of file.
+    /// The connection broke. A body that ends before it is complete is an unexpected end of file.
     pub async fn try_response(&mut self) -> std::io::Result<Response> {
         within("a response", PATIENCE, self.read(false)).await
     }
@@ -168,7 +168,7 @@ impl Connection {
         Ok(response)
     }
 
-    /// A body without a length, up to its last chunk.
+    /// A chunked body, up to its last chunk.
     async fn chunks(&mut self) -> std::io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
@@ -198,13 +198,13 @@ pub async fn get(addr: SocketAddr, target: &str) -> Response {
     Connection::open(addr).await.get(target).await
 }
 
-/// The path that reads `key`: every byte that a URL could take for something else is encoded.
+/// The path that reads `key`. Every byte with a meaning in a URL is percent-encoded.
 #[must_use]
 pub fn storage(key: &str) -> String {
     format!("/storage/{}", encoded(key))
 }
 
-/// `text` for a path or a query, percent-encoded.
+/// `text`, percent-encoded for a path or a query.
 #[must_use]
 pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();

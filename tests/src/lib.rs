@@ -1,10 +1,9 @@
-//! What the end-to-end tests stand on: real servers, real processes, real sockets, nothing pretended.
+//! The tools of the end-to-end tests: real servers, real processes and real sockets.
 //!
-//! Everything here fails a test by panicking, and everything that was started ends when it is dropped.
+//! A failure is a panic. Every process and server that was started ends when its value is dropped.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
-#![expect(clippy::print_stderr, reason = "what a test says this way is shown if it fails")]
+#![expect(clippy::print_stderr, reason = "the output of a test is shown if it fails")]
 
-mod asked;
 mod binary;
 mod browser;
 mod certificates;
@@ -19,32 +18,35 @@ mod mariadb;
 mod patience;
 mod port;
 mod process;
+mod program;
 mod promise;
 mod proxy;
+mod recorded_write;
 mod recorder;
 mod server;
 mod socket;
 mod system;
 mod tokens;
 
-pub use binary::{Build, Run, binary, run_to_end};
+pub use binary::{BinaryRun, Build, binary, run_to_end};
 pub use browser::Browser;
 pub use certificates::Certificates;
 pub use compose::Compose;
 pub use database::{Database, Role};
-pub use disk::Part;
+pub use disk::DiskPart;
 pub use engine::Engine;
 pub use frame::{Frame, RawSocket};
-pub use history::{Answer, Did, Op, not_linearizable};
+pub use history::{Did, Op, ReplyOutcome, not_linearizable};
 pub use http::{Connection, Response, get, storage};
 pub use load::{Load, Tally};
 pub use patience::{PATIENCE, eventually, within};
 pub use port::free_port;
 pub use process::{Process, signal};
+pub use program::{docker, program_path};
 pub use promise::{keep, measured, skip};
 pub use proxy::Proxy;
-pub use recorder::{Record, Recorder};
-pub use server::{Server, docker, program_path};
+pub use recorder::{Recorder, Recording};
+pub use server::DatabaseServer;
 pub use socket::{Closed, NotOpened, Socket, rev, write};
 pub use system::System;
 pub use tokens::Tokens;

@@ -1,4 +1,4 @@
-//! Writers at full speed, and an exact account of what became of each write.
+//! Clients that write at full speed, and an exact account of the outcome of each write.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use crate::socket::{Closed, NotOpened, Socket, write};
 /// The most keys of one read.
 const LOOKUP_KEYS: usize = 100;
 
-/// Sockets that each keep a number of writes in flight; every write has a key of its own, whose value is the key.
+/// Sockets that each keep a number of writes in flight. Every write has a key of its own, and the key is also the value.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -27,24 +27,24 @@ pub struct Load {
     tasks: Vec<JoinHandle<Tally>>,
 }
 
-/// What became of each key.
+/// The outcome of each write, by its key.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Answered 200.
     pub acked: Vec<String>,
     /// Answered 503.
     pub refused: Vec<String>,
-    /// Answered 504, which leaves it open.
+    /// Answered 504: applied or not.
     pub unknown: Vec<String>,
-    /// Sent, but the socket was closed before a reply came.
+    /// Sent, and the socket was closed before the reply came.
     pub unanswered: Vec<String>,
     /// Any other reply.
     pub strange: Vec<String>,
-    /// How each socket that ended before the load was stopped was closed.
+    /// How each socket was closed that ended before the load was stopped.
     pub closes: Vec<Closed>,
     /// Why sockets were not opened, once for each attempt.
     pub not_opened: Vec<NotOpened>,
-    /// The longest that a writer was without a socket.
+    /// The longest time that a writer had no socket.
     pub away: Duration,
 }
 
@@ -85,7 +85,7 @@ impl Load {
         .await;
     }
 
-    /// Sends no more, waits for what is in flight, and gives the account.
+    /// Sends no more writes, waits for the replies to those in flight, and returns the account.
     pub async fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
@@ -143,14 +143,14 @@ impl LoadWriter {
             if stopped && in_flight.is_empty() {
                 return socket.close().await;
             }
-            // Half a window at a time, so that sending is not one packet for each reply.
+            // Half a window at a time: otherwise each reply would cause one packet.
             if !stopped && in_flight.len() <= self.window / 2 {
                 let room = self.window - in_flight.len();
                 let keys = number.take(room).map(|n| format!("{}/{n}", self.prefix));
                 let keys: Vec<_> = keys.collect();
                 let writes: Vec<_> = keys.iter().map(|key| write(key, key)).collect();
                 in_flight.extend(keys);
-                // A broken connection may still hold replies, so they are read all the same.
+                // A broken connection may still hold replies, so reading goes on after an error.
                 let _ = socket.try_send_all(writes).await;
             }
             match socket.try_next().await {
@@ -194,17 +194,17 @@ impl Tally {
         self.away = self.away.max(other.away);
     }
 
-    /// Shows at `reader` that every acknowledged write is there and no refused one is.
+    /// Checks at `reader` that every acknowledged write is there and that no refused one is.
     pub async fn check(&self, reader: SocketAddr) {
-        assert!(self.strange.is_empty(), "no other reply was to be expected: {:?}", self.strange);
+        assert!(self.strange.is_empty(), "unexpected replies: {:?}", self.strange);
         let mut connection = Connection::open(reader).await;
         for keys in self.acked.chunks(LOOKUP_KEYS) {
             let missing = missing(&mut connection, keys).await;
-            assert!(missing.is_empty(), "acknowledged, but not there: {missing:?}");
+            assert!(missing.is_empty(), "acknowledged, but missing: {missing:?}");
         }
         for keys in self.refused.chunks(LOOKUP_KEYS) {
             let missing = missing(&mut connection, keys).await;
-            assert_eq!(missing.len(), keys.len(), "refused, but there: all of {keys:?} but {missing:?}");
+            assert_eq!(missing.len(), keys.len(), "refused, but applied: all of {keys:?} except {missing:?}");
         }
     }
 }
@@ -214,7 +214,7 @@ fn created(key: &str) -> String {
     format!(r#"{{"message":"{key} created","status":200}}"#)
 }
 
-/// Those of `keys` that are not there; those that are hold their own name.
+/// The keys among `keys` that are not there. The value of every other key must be the key.
 async fn missing(connection: &mut Connection, keys: &[String]) -> Vec<String> {
     let mut target = "/storage".to_owned();
     for (index, key) in keys.iter().enumerate() {
@@ -225,7 +225,7 @@ async fn missing(connection: &mut Connection, keys: &[String]) -> Vec<String> {
     assert_eq!(response.status, 200, "{response:?}");
     let body = response.json();
     for item in body["items"].as_array().expect("items is a list") {
-        assert_eq!(item["key"], item["value"], "a key holds its own name");
+        assert_eq!(item["key"], item["value"], "the value of a key is the key");
     }
     let missing = body["missing"].as_array().expect("missing is a list");
     missing.iter().map(|key| key.as_str().unwrap_or_default().to_owned()).collect()

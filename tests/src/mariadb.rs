@@ -1,17 +1,17 @@
-//! `MariaDB` as a process, on files of its own.
+//! A process of `MariaDB` with files of its own.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::server::program_path;
+use crate::program::program_path;
 
-/// The user to run the server as: it refuses to run as root unless told to.
+/// The argument that names the user of the server. Without it the server refuses to run as root.
 fn user() -> String {
     let output = Command::new("id").arg("-un").output().expect("id can be run");
     format!("--user={}", String::from_utf8_lossy(&output.stdout).trim())
 }
 
-/// Makes the files of a server in `data`, whose temporary files go into `folder`.
+/// Creates the files of a server in `data`. Temporary files go into `folder`.
 pub(crate) fn install(folder: &Path, data: &Path) {
     let output = Command::new("mariadb-install-db")
         .env("TMPDIR", folder)
@@ -27,7 +27,7 @@ pub(crate) fn install(folder: &Path, data: &Path) {
 pub(crate) fn start(folder: &Path, data: &Path, port: u16, args: &[String]) -> Child {
     let log = std::fs::File::create(folder.join("server.log")).expect("a file can be made");
     Command::new(program_path("mariadbd").expect("mariadbd is installed"))
-        // A server that starts removes the temporary tables of all others from a shared one.
+        // In a shared folder, a server that starts would remove the temporary tables of all others.
         .env("TMPDIR", folder)
         .args(["--no-defaults", &user(), "--skip-name-resolve", "--bind-address=127.0.0.1"])
         .arg(format!("--datadir={}", data.display()))

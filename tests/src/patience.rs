@@ -1,14 +1,14 @@
-//! Waiting for something to become true, never longer than a deadline.
+//! Waits for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
-/// How long anything that should happen at once may take on a busy machine.
+/// The time limit for something that should happen at once, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Between two looks at something that is not so yet.
+/// The pause between two checks of a condition.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks `probe` until it says `Ok`; fails with its last reason once `limit` has passed.
+/// Calls `probe` until it returns `Ok`. Fails with its last error after `limit`.
 pub async fn eventually<T>(
     what: &str,
     limit: Duration,
@@ -25,7 +25,7 @@ pub async fn eventually<T>(
     }
 }
 
-/// `work`, which must end before `limit` has passed.
+/// The result of `work`. Fails after `limit`.
 pub async fn within<T>(what: &str, limit: Duration, work: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(limit, work).await;
     done.unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))

@@ -1,15 +1,15 @@
-//! Ports that nobody has.
+//! Ports that no process uses.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below those that Linux gives to whoever asks for any (32768 and up, unless told otherwise).
+/// Below the ports that Linux assigns by itself (32768 and up by default).
 const PORTS: Range<u16> = 12_000..32_000;
 
-/// An address of 127.0.0.1 where nobody listens, nor will: the kernel gives away ports above these only, so a server can be
-/// down for a while and find its port again.
+/// An address of 127.0.0.1 that is free and stays free: the kernel assigns only ports above these, so a server can stop for a
+/// while and use its port again.
 #[must_use]
 pub fn free_port() -> SocketAddr {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));

@@ -1,4 +1,4 @@
-//! One running service: started on free ports, heard out, ended when dropped.
+//! One running service, on free ports, with its log. It ends when it is dropped.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -15,22 +15,22 @@ use crate::patience::{PATIENCE, PAUSE, eventually};
 pub struct Process {
     name: String,
     child: Child,
-    /// Everything it wrote so far, on both streams.
+    /// Everything that it wrote so far, on both streams.
     log: Arc<Mutex<String>>,
-    /// Where its clients connect.
+    /// The address of its public port.
     pub public: SocketAddr,
-    /// Its `/livez`, `/readyz` and `/metrics`.
+    /// The address of `/livez`, `/readyz` and `/metrics`.
     pub admin: SocketAddr,
 }
 
 impl Process {
-    /// Starts `name` of this process's own build on free ports of 127.0.0.1 and waits until it says which.
+    /// Starts `name` of this process's own build on free ports of 127.0.0.1 and waits until it prints them.
     #[must_use]
     pub fn start(name: &str, env: &[(String, String)]) -> Self {
         Self::of(&Build::own(), name, env)
     }
 
-    /// Starts `name` of `build`, otherwise alike.
+    /// Like [`Process::start`], with the binary of `build`.
     #[must_use]
     pub fn of(build: &Build, name: &str, env: &[(String, String)]) -> Self {
         let free = |name: &str| (name.to_owned(), "127.0.0.1:0".to_owned());
@@ -42,31 +42,31 @@ impl Process {
         let stdout = child.stdout.take().expect("stdout is piped");
         listen(stdout, &log, move |line| {
             if let Some(ports) = ports_of(line) {
-                // Nobody waits for a second line.
+                // Only the first such line is received.
                 let _ = found.send(ports);
             }
         });
         listen(child.stderr.take().expect("stderr is piped"), &log, |_| ());
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let name = name.to_owned();
-        // From here on dropping it ends the process.
+        // From here on, dropping `process` ends it.
         let mut process = Self { name, child, log, public: nowhere, admin: nowhere };
         let ports = ports.recv_timeout(PATIENCE);
         (process.public, process.admin) =
-            ports.unwrap_or_else(|_| panic!("{} did not say its ports: {}", process.name, process.log()));
+            ports.unwrap_or_else(|_| panic!("{} did not print its ports: {}", process.name, process.log()));
         process
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until it is ready.
     pub async fn ready(&self) {
         let what = format!("{} is ready", self.name);
         eventually(&what, PATIENCE * 2, async || self.readiness().await).await;
     }
 
-    /// What `/readyz` says: `Err` is why it is not ready.
+    /// Asks `/readyz`.
     ///
     /// # Errors
-    /// The process is not ready.
+    /// The reason why the process is not ready.
     pub async fn readiness(&self) -> Result<(), String> {
         let response = get(self.admin, "/readyz").await;
         match response.status {
@@ -81,19 +81,19 @@ impl Process {
         self.child.id()
     }
 
-    /// KiB of memory that it has at the moment.
+    /// Its resident memory now, in KiB.
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.kib("VmRSS:")
     }
 
-    /// KiB of memory that it had at most.
+    /// Its largest resident memory so far, in KiB.
     #[must_use]
     pub fn memory_max(&self) -> u64 {
         self.kib("VmHWM:")
     }
 
-    /// A line of what Linux tells about its memory.
+    /// A value in `/proc/PID/status`, in KiB.
     fn kib(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
         let status = status.expect("Linux tells about our child");
@@ -107,14 +107,14 @@ impl Process {
         signal("TERM", self.id());
     }
 
-    /// Asks it to stop and waits until it has ended, which it must do with success.
+    /// Asks it to stop and waits until it has ended. It must end with success.
     pub async fn stop(&mut self) {
         self.terminate();
         let status = self.ended(PATIENCE * 2).await;
         assert!(status.success(), "{}: {status}: {}", self.name, self.log());
     }
 
-    /// Ends it as a crash would: at once, unprepared.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
@@ -132,7 +132,7 @@ impl Process {
         }
     }
 
-    /// What it wrote so far.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -141,7 +141,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
+        // Both fail if it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
@@ -155,7 +155,7 @@ impl Drop for Process {
 
 /// Sends a signal by its name to one process.
 pub fn signal(name: &str, id: u32) {
-    // The shell's own kill: a small system has no other.
+    // `kill` of the shell: a small system has no program of this name.
     let status = Command::new("sh").args(["-c", r#"kill -"$0" "$1""#, name, &id.to_string()]).status();
     assert!(status.expect("a shell can be run").success(), "no process {id} to send {name} to");
 }
@@ -178,7 +178,7 @@ fn listen(
     });
 }
 
-/// The public and the admin address in the line a service prints once its ports are open.
+/// The public and the admin address in the line that a service prints when its ports are open.
 fn ports_of(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let after = |mark: &str| {
         let (_, rest) = line.split_once(mark)?;

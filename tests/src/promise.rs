@@ -1,4 +1,4 @@
-//! One promise, kept on every engine there is; what is not there is said, or is a failure.
+//! Tests of promises on every database engine. An engine that is not available is reported, or is a failure.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::patience::within;
 
-/// The longest a single promise may take to be shown.
+/// The time limit of one test.
 const PROMISE_MAX: Duration = Duration::from_mins(3);
 
-/// Makes a test of each promise (an `async fn(Engine)`) for each engine, `sql:` for database servers only.
+/// Makes tests of promises. A promise is an `async fn(Engine)`; it becomes one test for each engine of its list: `every:` is all
+/// engines, `sqlite:` is `SQLite`, `sql:` is the database servers. The lists are in this order, and each ends with a semicolon.
 #[macro_export]
 macro_rules! promises {
-    (sql: $($name:ident),+ $(,)?) => {
-        $crate::promises!(@engine mariadb MariaDb $($name)+);
-        $crate::promises!(@engine mysql MySql $($name)+);
+    ($(every: $($every:ident),+;)? $(sqlite: $($sqlite:ident),+;)? $(sql: $($sql:ident),+;)?) => {
+        $crate::promises!(@engine sqlite Sqlite [$($($every)+)? $($($sqlite)+)?]);
+        $crate::promises!(@engine mariadb MariaDb [$($($every)+)? $($($sql)+)?]);
+        $crate::promises!(@engine mysql MySql [$($($every)+)? $($($sql)+)?]);
     };
-    (sqlite: $($name:ident),+ $(,)?) => {
-        $crate::promises!(@engine sqlite Sqlite $($name)+);
-    };
-    (@engine $module:ident $engine:ident $($name:ident)+) => {
+    (@engine $module:ident $engine:ident []) => {};
+    (@engine $module:ident $engine:ident [$($name:ident)+]) => {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,13 +29,9 @@ macro_rules! promises {
             )+
         }
     };
-    ($($name:ident),+ $(,)?) => {
-        $crate::promises!(sqlite: $($name),+);
-        $crate::promises!(sql: $($name),+);
-    };
 }
 
-/// Runs `promise` on `engine`, or notes that it was skipped.
+/// Runs `promise` on `engine`, or reports that it was skipped.
 pub async fn keep(engine: Engine, promise: impl AsyncFnOnce(Engine)) {
     match engine.available().await {
         Ok(()) => within("the promise", PROMISE_MAX, promise(engine)).await,
@@ -43,12 +39,12 @@ pub async fn keep(engine: Engine, promise: impl AsyncFnOnce(Engine)) {
     }
 }
 
-/// Notes what a test has measured, whether it passes or not.
+/// Prints what a test has measured, whether it passes or not.
 pub fn measured(figures: &str) {
     eprintln!("MEASURED: {figures}");
 }
 
-/// Notes a skipped test in the file `SKIPPED` names, for the summary; a failure if `REQUIRE_ALL` is set.
+/// Reports a skipped test in the file that `SKIPPED` names, for the summary. Fails if `REQUIRE_ALL` is set.
 pub fn skip(reason: &str) {
     assert!(std::env::var_os("REQUIRE_ALL").is_none(), "must not be skipped: {reason}");
     eprintln!("SKIPPED: {reason}");

@@ -1,4 +1,4 @@
-//! A way to the database that loses answers: it forwards everything, until it swallows one and hangs up, or falls silent.
+//! A proxy in front of the database that loses answers: it drops an answer and closes the connection, or it stops forwarding.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -11,16 +11,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Answers that every connection gets, so that it can be opened.
+/// The number of answers of each connection that are not lost, so that the connection can be opened.
 const SPARED: u64 = 24;
 
-/// How long the server is left alone with a connection whose client is gone; longer than a write may take.
+/// How long the server's side of a connection stays open after the client's side is closed. Longer than a write may take.
 const HALF_DEAD: Duration = Duration::from_secs(15);
 
 /// A proxy in front of a database server, on a port of its own. Dropping it closes every connection.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The address that it listens on.
     pub addr: SocketAddr,
     lost: Arc<AtomicU64>,
     silent: watch::Sender<bool>,
@@ -28,7 +28,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Forwards to `server`; of the answers after the first few of a connection each `every`th is lost.
+    /// Forwards to `server`. After the first answers of a connection, each `every`th answer is lost.
     pub async fn start(server: SocketAddr, every: u64) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let addr = listener.local_addr().expect("a bound socket has an address");
@@ -42,7 +42,7 @@ impl Proxy {
                 let (client, _) = listener.accept().await.expect("clients can be accepted");
                 let server = TcpStream::connect(server).await.expect("the server listens");
                 number += 1;
-                // Not always the same of the answers of a transaction.
+                // So that another answer of a transaction is lost each time.
                 let spared = SPARED + every + number % 7;
                 let forwarding = forward(client, server, spared, number % 4 == 0, Arc::clone(&counter));
                 connections.spawn(unless_silent(silence.clone(), forwarding));
@@ -51,21 +51,21 @@ impl Proxy {
         Self { addr, lost, silent, _tasks: tasks }
     }
 
-    /// Forwards nothing any more, in either direction, and keeps every connection open, new ones too.
+    /// Stops forwarding in both directions. All connections stay open, and new ones are accepted.
     pub fn fall_silent(&self) {
         self.silent.send_replace(true);
     }
 
-    /// How many answers were lost so far.
+    /// The number of answers lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 }
 
-/// Does the `forwarding` until there is to be silence.
+/// Runs `forwarding` until `silence` becomes true, then waits forever.
 async fn unless_silent(mut silence: watch::Receiver<bool>, forwarding: impl Future<Output = ()>) {
-    // It holds both connections: ending it would tell the client that the database is gone.
+    // `forwarding` owns both connections: dropping it would show the client that the database is gone.
     let mut forwarding = pin!(forwarding);
     tokio::select! {
         biased;
@@ -74,7 +74,7 @@ async fn unless_silent(mut silence: watch::Receiver<bool>, forwarding: impl Futu
     }
 }
 
-/// Forwards `spared` answers, swallows the next and hangs up, on the server's side too or (`half`) only much later.
+/// Forwards `spared` answers, drops the next, and closes the connections. If `half`, it closes the server's side much later.
 async fn forward(client: TcpStream, server: TcpStream, spared: u64, half: bool, lost: Arc<AtomicU64>) {
     client.set_nodelay(true).expect("an open socket");
     server.set_nodelay(true).expect("an open socket");

@@ -1,4 +1,4 @@
-//! Clients that do something to the same few keys, one thing after another, and write down what came of it.
+//! Clients that write and read the same few keys, one operation after another, and record every operation.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,35 +11,35 @@ use rand::RngExt as _;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::asked::Asked;
 use crate::http::{Connection, Response, storage};
 use crate::patience::{PAUSE, eventually};
+use crate::recorded_write::RecordedWrite;
 use crate::socket::Socket;
 
-/// Keys that are in use at the same time.
+/// The number of keys that are in use at the same time.
 const KEYS: u64 = 12;
 
-/// After this long other keys are used: a history of thousands of operations takes long to judge.
+/// After this time other keys are used: it takes long to judge a history of thousands of operations.
 const EPOCH: Duration = Duration::from_secs(2);
 
-/// The pause between two operations of a client, so that what is recorded can be judged.
+/// The pause between two operations of a client. It keeps histories short enough to be judged.
 const REST: Duration = Duration::from_millis(2);
 
-/// Clients at work. What they do to a key of one run has nothing to do with another run: the names differ.
+/// Running clients. The names of their keys differ from those of every other run.
 #[derive(Debug)]
 pub struct Recorder {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What was recorded.
+/// The recorded operations.
 #[derive(Debug)]
-pub struct Record {
-    /// Everything that was answered, or may have taken effect without an answer.
+pub struct Recording {
+    /// Operations that were answered, and those without an answer, which may have taken effect.
     pub ops: Vec<Op>,
-    /// Values of writes that were answered 503.
+    /// The values of writes that were answered 503.
     pub refused: Vec<u64>,
-    /// Operations that nobody answered, or that were answered 504.
+    /// The number of operations without an answer, or answered 504.
     pub unknown: usize,
 }
 
@@ -51,13 +51,13 @@ struct Shared {
     value: AtomicU64,
     ops: Mutex<Vec<Op>>,
     refused: Mutex<Vec<u64>>,
-    /// The largest revision of each key that anybody has heard of, that of a delete included.
+    /// The largest revision of each key that a client was told, deletes included.
     revs: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Recorder {
-    /// Starts four clients for each of `writers` and three for each of `readers`. A client whose connection is gone opens
-    /// another.
+    /// Starts four clients for each of `writers` and three for each of `readers`. A client whose connection breaks opens
+    /// another one.
     #[must_use]
     pub fn start(writers: &[SocketAddr], readers: &[SocketAddr]) -> Self {
         let shared = Arc::new(Shared {
@@ -89,14 +89,14 @@ impl Recorder {
         .await;
     }
 
-    /// What was recorded until now.
+    /// The operations recorded so far.
     #[must_use]
     pub fn ops(&self) -> Vec<Op> {
         self.shared.ops.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets every client finish what it is at.
-    pub async fn stop(self) -> Record {
+    /// Lets every client finish its operation. Returns the recording.
+    pub async fn stop(self) -> Recording {
         self.shared.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.expect("a client does not panic");
@@ -105,7 +105,7 @@ impl Recorder {
         let ops: Vec<Op> = take(&self.shared.ops);
         let unknown = ops.iter().filter(|op| op.answered.is_none()).count();
         let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Record { ops, refused, unknown }
+        Recording { ops, refused, unknown }
     }
 }
 
@@ -118,7 +118,7 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// A key of this moment.
+    /// A random key among those in use now.
     fn key(&self) -> u64 {
         let epoch = u64::try_from(self.begun.elapsed().as_millis() / EPOCH.as_millis()).unwrap_or(u64::MAX);
         epoch * KEYS + rand::rng().random_range(0..KEYS)
@@ -133,13 +133,13 @@ impl Shared {
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
     }
 
-    /// The largest revision of the key that anybody has heard of.
+    /// The largest revision of the key that a client was told.
     fn rev(&self, key: u64) -> Option<u64> {
         self.revs.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
     fn learn(&self, key: u64, rev: Option<u64>) {
-        // 0 is that of what is absent.
+        // 0 is the revision of an absent key.
         let Some(rev) = rev.filter(|rev| *rev > 0) else { return };
         let mut revs = self.revs.lock().unwrap_or_else(PoisonError::into_inner);
         let known = revs.entry(key).or_default();
@@ -158,24 +158,24 @@ impl Shared {
                 continue;
             };
             let (key, value) = (self.key(), self.value.fetch_add(1, Ordering::Relaxed));
-            let asked = Asked::any(&mut rand::rng(), &self.name(key), value, self.rev(key));
+            let write = RecordedWrite::any(&mut rand::rng(), &self.name(key), value, self.rev(key));
             let called = Instant::now();
-            let reply = match open.try_send_all([asked.message.clone()]).await {
+            let reply = match open.try_send_all([write.message.clone()]).await {
                 Ok(()) => open.try_next().await,
                 Err(closed) => Err(closed),
             };
             let answered = Instant::now();
             let Ok(reply) = reply else {
-                self.record(key, called, None, asked.did);
+                self.record(key, called, None, write.did);
                 socket = None;
                 continue;
             };
             let reply: Value = serde_json::from_str(&reply).expect("a reply is JSON");
             match reply["status"].as_u64() {
                 Some(503) => self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(value),
-                Some(504) => self.record(key, called, None, asked.did),
+                Some(504) => self.record(key, called, None, write.did),
                 _ => {
-                    let (did, rev) = asked.heard(&reply);
+                    let (did, rev) = write.answered(&reply);
                     self.learn(key, rev);
                     self.record(key, called, Some(answered), did);
                 }
@@ -207,7 +207,7 @@ impl Shared {
                     self.record(key, called, answered, Did::Read(Some((value, Some(rev)))));
                 }
                 404 => self.record(key, called, answered, Did::Read(None)),
-                // A read that was refused says nothing.
+                // A refused read has no outcome.
                 503 => {}
                 other => panic!("{other} is no answer to a read: {response:?}"),
             }

@@ -1,7 +1,7 @@
-//! A database server of the tests' own: started on a free port with durable settings, ended when dropped.
+//! A database server for the tests, with durable settings, on a free port. It ends when it is dropped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -9,46 +9,47 @@ use sqlx::{Connection as _, MySqlConnection};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::disk::{Disk, Part, run};
+use crate::disk::{Disk, DiskPart, run};
 use crate::engine::Engine;
 use crate::mariadb;
 use crate::patience::eventually;
 use crate::port::free_port;
 use crate::process::signal;
+use crate::program::{docker, program_path};
 
-/// What makes a commit durable. `MySQL` does so by itself, `MariaDB` does not.
+/// The settings that make a commit durable. They are the defaults of `MySQL`, but not of `MariaDB`.
 const DURABLE: [&str; 3] = ["--log-bin=binlog", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
 
-/// How long the first start of a server may take.
+/// The time limit of a server's first start.
 const START_MAX: Duration = Duration::from_secs(90);
 
-/// The image whose server stands for `MySQL`.
+/// The container image of `MySQL`.
 const MYSQL_IMAGE: &str = "mysql:9.7";
 
-/// A server that one test, or one run of the tests, has for itself.
+/// A database server that one test, or one run of the tests, has for itself.
 #[derive(Debug)]
-pub struct Server {
+pub struct DatabaseServer {
     /// `MariaDB` or `MySQL`.
     pub engine: Engine,
     port: u16,
     args: Vec<String>,
-    /// Dropped before the folder it is mounted in.
+    /// Dropped before the folder in which it is mounted.
     disk: Option<Disk>,
     home: Home,
-    /// A folder that a container sees too, at the same path.
+    /// A folder that is mounted in the container, at the same path.
     shown: Option<PathBuf>,
 }
 
 #[derive(Debug)]
 enum Home {
-    /// A process on a private folder.
+    /// A process with its files in a private folder.
     Folder { folder: TempDir, child: Option<Child> },
-    /// A container of this name, made when first started.
+    /// A container of this name. The first start creates it.
     Container { name: String, made: bool },
 }
 
-impl Server {
-    /// Whether servers of `engine` can be started here; `Err` says what is missing.
+impl DatabaseServer {
+    /// Whether servers of `engine` can be started on this machine.
     ///
     /// # Errors
     /// What is missing.
@@ -64,13 +65,13 @@ impl Server {
                 .and_then(|_| {
                     docker(&["image", "inspect", MYSQL_IMAGE])
                         .or_else(|_| docker(&["pull", "--quiet", MYSQL_IMAGE]))
-                        .map_err(|_| format!("the image {MYSQL_IMAGE} cannot be had"))
+                        .map_err(|_| format!("the image {MYSQL_IMAGE} cannot be pulled"))
                 })
                 .map(drop),
         }
     }
 
-    /// A server on a free port, not started yet. `args` come after the durable settings and win over them.
+    /// A server on a free port, not started yet. `args` override the durable settings.
     #[must_use]
     pub fn new(engine: Engine, args: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -90,16 +91,16 @@ impl Server {
         Self { engine, port, args, disk: None, home, shown: None }
     }
 
-    /// Shows it a folder, at the same path; before it is started.
+    /// Mounts a folder in its container, at the same path. Call it before the start.
     pub fn mount(&mut self, folder: &Path) {
         self.shown = Some(folder.to_owned());
     }
 
-    /// Gives a part of its files a small file system of their own; before it is started.
+    /// Puts a part of its files on a small file system. Call it before the start.
     ///
     /// # Errors
-    /// Why it cannot be mounted.
-    pub fn confine(&mut self, part: Part) -> Result<(), String> {
+    /// The file system cannot be mounted.
+    pub fn confine(&mut self, part: DiskPart) -> Result<(), String> {
         let (disk, rest) = match &self.home {
             Home::Folder { folder, .. } => (Disk::mount(part, folder.path().join("disk"))?, folder.path()),
             Home::Container { .. } => (Disk::contained(part), Path::new("/var/lib/mysql")),
@@ -109,13 +110,13 @@ impl Server {
         Ok(())
     }
 
-    /// Fills that file system to the last byte.
+    /// Fills the small file system to the last byte.
     pub fn fill(&self) {
         let [fill, _] = self.confined().filling();
         self.shell(&fill);
     }
 
-    /// Makes room there again.
+    /// Makes room on the small file system again.
     pub fn empty(&self) {
         let [_, empty] = self.confined().filling();
         self.shell(&empty);
@@ -125,7 +126,7 @@ impl Server {
         self.disk.as_ref().expect("it has a file system of its own")
     }
 
-    /// Runs a command where its files are.
+    /// Runs a shell command on the machine or in the container that has its files.
     fn shell(&self, script: &str) {
         let done = match &self.home {
             Home::Folder { .. } => run(Command::new("sh").args(["-c", script])),
@@ -134,7 +135,7 @@ impl Server {
         done.unwrap_or_else(|error| panic!("{script}: {error}"));
     }
 
-    /// Its address, as its root.
+    /// Its URL, as its root user.
     #[must_use]
     pub fn url(&self) -> Url {
         let password = match self.engine {
@@ -145,7 +146,7 @@ impl Server {
         url.parse().expect("it is a URL")
     }
 
-    /// Starts it, for the first time or again, and waits until it answers.
+    /// Starts it, for the first time or again, and waits until it accepts connections.
     pub async fn start(&mut self) {
         self.launch();
         let url = self.url();
@@ -157,7 +158,7 @@ impl Server {
         .await;
     }
 
-    /// Fails with its log if it has ended by itself. A container says so by not answering.
+    /// Fails with its log if the process has ended by itself. (A container that has ended does not answer.)
     fn must_run(&mut self) {
         let Home::Folder { folder, child: Some(child) } = &mut self.home else { return };
         if let Some(status) = child.try_wait().expect("it is our child") {
@@ -166,7 +167,7 @@ impl Server {
         }
     }
 
-    /// Ends it as a power cut would end the process: at once.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         match &mut self.home {
             Home::Folder { child, .. } => {
@@ -180,7 +181,7 @@ impl Server {
         }
     }
 
-    /// Stops it by a signal, as a host that hangs would be stopped; it keeps its connections and locks.
+    /// Freezes it with a signal, like a host that hangs. It keeps its connections and locks.
     pub fn freeze(&self) {
         match &self.home {
             Home::Folder { child, .. } => signal("STOP", child.as_ref().expect("it was started").id()),
@@ -188,7 +189,7 @@ impl Server {
         }
     }
 
-    /// Lets it go on.
+    /// Lets a frozen server go on.
     pub fn thaw(&self) {
         match &self.home {
             Home::Folder { child, .. } => signal("CONT", child.as_ref().expect("it was started").id()),
@@ -210,7 +211,7 @@ impl Server {
                 docker(&["start", name]).expect("a stopped container can be started");
             }
             Home::Container { name, made } => {
-                // Not published: Docker's proxy of a port would be measured with everything else.
+                // The port is not published: measurements would include Docker's proxy.
                 let port = format!("--port={}", self.port);
                 let tmpfs = self.disk.as_ref().map(Disk::tmpfs);
                 let data = self.disk.as_ref().and_then(Disk::data);
@@ -231,7 +232,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for DatabaseServer {
     fn drop(&mut self) {
         match &mut self.home {
             Home::Folder { child: Some(child), .. } => {
@@ -244,23 +245,4 @@ impl Drop for Server {
             Home::Folder { .. } | Home::Container { .. } => (),
         }
     }
-}
-
-/// Runs the Docker client to its end and answers what it printed.
-///
-/// # Errors
-/// What it said when it failed, or that there is none.
-pub fn docker(args: &[&str]) -> Result<String, String> {
-    let output = Command::new("docker").args(args).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("docker: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
-/// Where a program is, daemons included.
-#[must_use]
-pub fn program_path(name: &str) -> Option<PathBuf> {
-    // Debian keeps daemons out of an ordinary user's PATH.
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
 }

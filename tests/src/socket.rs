@@ -17,19 +17,19 @@ pub struct Socket {
     stream: WebSocketStream<TcpStream>,
 }
 
-/// Why no more replies come.
+/// How a socket was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// The server sent Close, with this code if it gave one.
+    /// The server sent a Close, with this code if it has one.
     Code(Option<u16>),
     /// The connection broke without a Close.
     Broken,
 }
 
-/// Why there is no socket.
+/// Why a socket was not opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotOpened {
-    /// The handshake was answered 503 with `Retry-After`: not now.
+    /// The handshake was answered 503 with `Retry-After`.
     Later,
     /// Anything else.
     Failed(String),
@@ -61,16 +61,16 @@ impl Socket {
             .unwrap_or_else(|error| panic!("no socket at {addr}{path}: {error}"))
     }
 
-    /// Opens `/ws/storage/` at `addr` as the holder of `token`.
+    /// Opens `/ws/storage/` at `addr` with `token`.
     pub async fn open_as(addr: SocketAddr, token: &str) -> Self {
         let opened = Self::try_open_with(addr, "/ws/storage/", Some(token)).await;
         opened.unwrap_or_else(|error| panic!("no socket at {addr} with a token: {error}"))
     }
 
-    /// Opens `path` at `addr`, where perhaps nobody answers.
+    /// Opens `path` at `addr`.
     ///
     /// # Errors
-    /// Why there is no socket.
+    /// The socket was not opened.
     pub async fn try_open_at(addr: SocketAddr, path: &str) -> Result<Self, Error> {
         Self::try_open_with(addr, path, None).await
     }
@@ -101,7 +101,7 @@ impl Socket {
         sent.unwrap_or_else(|error| panic!("cannot send: {error}"));
     }
 
-    /// Sends text messages, all at once.
+    /// Sends text messages with one flush.
     ///
     /// # Errors
     /// The connection is gone.
@@ -115,7 +115,7 @@ impl Socket {
         within("sending", PATIENCE, send).await.map_err(|_| Closed::Broken)
     }
 
-    /// The next reply, or why there is none.
+    /// The next reply.
     ///
     /// # Errors
     /// The socket was closed.
@@ -123,7 +123,7 @@ impl Socket {
         within("a reply", PATIENCE, self.reply()).await
     }
 
-    /// The next reply, however long it takes. Dropping the future loses nothing.
+    /// The next reply, without a time limit. Cancel-safe.
     ///
     /// # Errors
     /// The socket was closed.
@@ -157,7 +157,7 @@ impl Socket {
         self.ask(write(key, value)).await
     }
 
-    /// Sends `text`, which must be refused with `status` and `code` in the contract's shape. Answers the reply.
+    /// Sends `text`, which must be refused with `status` and `code`, in the form of the contract. Returns the reply.
     pub async fn refuses(&mut self, text: impl Into<String>, status: u16, code: &str) -> String {
         let text = text.into();
         let sent: String = text.chars().take(200).collect();
@@ -174,7 +174,7 @@ impl Socket {
         reply
     }
 
-    /// Waits for the server's Close; replies before it are a failure.
+    /// Waits for the server's Close. A reply before it is a failure.
     pub async fn closed(&mut self) -> Closed {
         match self.try_next().await {
             Err(closed) => closed,
@@ -182,9 +182,9 @@ impl Socket {
         }
     }
 
-    /// Closes it from this side.
+    /// Closes the socket.
     pub async fn close(mut self) {
-        // The server may have been faster.
+        // The server may have closed it already.
         drop(within("closing", PATIENCE, self.stream.close(None)).await);
     }
 }

@@ -1,4 +1,4 @@
-//! The running whole: a database, and what writes to it and reads from it.
+//! A running system: a database, and the processes that write to it and read from it.
 
 use std::net::SocketAddr;
 
@@ -6,20 +6,20 @@ use crate::database::{Database, Role};
 use crate::engine::Engine;
 use crate::http::{Connection, Response, get, storage};
 use crate::process::Process;
-use crate::server::Server;
+use crate::server::DatabaseServer;
 use crate::socket::Socket;
 
 /// `keywire` on `SQLite`; `ws-ingest` and `rest-read`, each with its own user, on a server.
 #[derive(Debug)]
 pub struct System {
-    // Dropped in this order: the database goes last.
-    /// Takes the writes.
+    // Dropped in this order: the database last.
+    /// The process that takes writes.
     pub writer: Process,
-    /// Answers the reads, unless the writer does.
+    /// The process that answers reads. `None` if the writer answers them.
     pub reader: Option<Process>,
-    /// Holds the data.
+    /// The database.
     pub database: Database,
-    /// Configuration beyond the defaults.
+    /// Settings that are not the defaults.
     settings: Vec<(String, String)>,
 }
 
@@ -40,13 +40,13 @@ impl System {
         system
     }
 
-    /// The same on a server of its own, where others neither disturb nor are disturbed or counted.
-    pub async fn apart(engine: Engine, settings: &[(&str, &str)]) -> (Server, Self) {
-        Self::upon(Server::new(engine, &[]), settings).await
+    /// The same on a database server of its own, where no other test disturbs it or is counted.
+    pub async fn apart(engine: Engine, settings: &[(&str, &str)]) -> (DatabaseServer, Self) {
+        Self::upon(DatabaseServer::new(engine, &[]), settings).await
     }
 
-    /// The same on `server`, which is started.
-    pub async fn upon(mut server: Server, settings: &[(&str, &str)]) -> (Server, Self) {
+    /// The same on `server`, which this starts.
+    pub async fn upon(mut server: DatabaseServer, settings: &[(&str, &str)]) -> (DatabaseServer, Self) {
         server.start().await;
         let database = Database::planned(server.engine, Some(server.url()));
         database.create().await;
@@ -56,7 +56,7 @@ impl System {
         (server, system)
     }
 
-    /// Starts the processes on `database` as it is, and does not wait until they are ready.
+    /// Starts the processes on `database` without changing it, and does not wait until they are ready.
     #[must_use]
     pub fn on(database: Database, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<_> = settings.iter().map(|&(name, value)| (name.into(), value.into())).collect();
@@ -68,7 +68,7 @@ impl System {
         Self { writer, reader, database, settings }
     }
 
-    /// Waits until every process says that it is ready.
+    /// Waits until every process is ready.
     pub async fn ready(&self) {
         self.writer.ready().await;
         if let Some(reader) = &self.reader {
@@ -95,13 +95,13 @@ impl System {
         self.settings = settings.iter().map(|&(name, value)| (name.into(), value.into())).collect();
     }
 
-    /// Starts the process that takes the writes again, after it ended or in its place.
+    /// Starts a new process that takes writes. It replaces the one before, which may have ended.
     pub async fn restart_writer(&mut self) {
         self.writer = writer_on(&self.database, &self.settings);
         self.writer.ready().await;
     }
 
-    /// Stops every process in good order and starts it again.
+    /// Stops every process in order and starts it again.
     pub async fn restart(&mut self) {
         self.writer.stop().await;
         self.writer = writer_on(&self.database, &self.settings);
@@ -112,13 +112,13 @@ impl System {
         self.ready().await;
     }
 
-    /// Where sockets are opened.
+    /// The address for sockets.
     #[must_use]
     pub fn ws(&self) -> SocketAddr {
         self.writer.public
     }
 
-    /// Where reads are sent.
+    /// The address for reads.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.reads().public
@@ -146,7 +146,7 @@ impl System {
     }
 }
 
-/// What takes writes: on `SQLite` the one binary that does both.
+/// Starts the process that takes writes. On `SQLite` it is `keywire`, which also answers reads.
 fn writer_on(database: &Database, settings: &[(String, String)]) -> Process {
     let name = match database.engine {
         Engine::Sqlite => "keywire",

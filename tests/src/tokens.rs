@@ -1,4 +1,4 @@
-//! Tokens, made as an operator makes them.
+//! Tokens, made with `keywire token`, as an operator makes them.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,24 +14,24 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// No file yet.
+    /// A folder without a file.
     #[must_use]
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder can be made") }
     }
 
-    /// Where the file is.
+    /// The path of the file.
     #[must_use]
     pub fn file(&self) -> String {
         self.folder.path().join("tokens.json").display().to_string()
     }
 
-    /// Lets those read and write the file whom `mode` says, as `chmod` does.
+    /// Sets the access mode of the file, as `chmod` does.
     pub fn permit(&self, mode: u32) {
         set_permissions(self.file(), Permissions::from_mode(mode)).expect("it is our file");
     }
 
-    /// A new token, for which `keywire token` is given `args`.
+    /// Makes a new token. `args` are the arguments of `keywire token` besides its name and file.
     #[must_use]
     pub fn make(&self, name: &str, args: &[&str]) -> String {
         let file = self.file();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use history::{Answer, Did};
+use history::{Did, ReplyOutcome};
 use tokio::time::Instant;
 
 use super::server::ScriptedServer;
@@ -135,13 +135,13 @@ impl Journal {
 }
 
 /// An outcome in the form that the checker of histories takes.
-pub(super) fn answer(outcome: Outcome) -> Answer {
+pub(super) fn reply_outcome(outcome: Outcome) -> ReplyOutcome {
     let number = |rev: Option<Rev>| rev.map(|rev| rev.0);
     match outcome {
-        Outcome::Created(rev) => Answer::Created(number(rev)),
-        Outcome::Updated(rev) => Answer::Updated(number(rev)),
-        Outcome::Deleted(rev) => Answer::Deleted(Some(rev.0)),
-        Outcome::Absent => Answer::Absent,
-        Outcome::Mismatch(rev) => Answer::Mismatch(Some(rev.0)),
+        Outcome::Created(rev) => ReplyOutcome::Created(number(rev)),
+        Outcome::Updated(rev) => ReplyOutcome::Updated(number(rev)),
+        Outcome::Deleted(rev) => ReplyOutcome::Deleted(Some(rev.0)),
+        Outcome::Absent => ReplyOutcome::Absent,
+        Outcome::Mismatch(rev) => ReplyOutcome::Mismatch(Some(rev.0)),
     }
 }

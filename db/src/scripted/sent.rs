@@ -3,7 +3,7 @@
 use history::Did;
 use tokio::task::JoinHandle;
 
-use super::journal::{Journal, answer};
+use super::journal::{Journal, reply_outcome};
 use super::script::Sabotage;
 use super::server::ScriptedServer;
 use crate::entry::{Key, Outcome, Refusal, WriteOutcome};
@@ -68,12 +68,12 @@ impl SentWrite {
             }
             Err(Refusal::OutcomeUnknown) => None,
         };
-        let known = outcome.map(answer);
+        let known = outcome.map(reply_outcome);
         let (key, did) = match kind {
-            WriteKind::Set { key, value } => (key, Did::Set { value, if_rev, answer: known }),
-            WriteKind::Delete { key } => (key, Did::Delete { if_rev, answer: known }),
-            WriteKind::SetGroup { value } => (GROUP, Did::Set { value, if_rev, answer: known }),
-            WriteKind::DeleteGroup => (GROUP, Did::Delete { if_rev, answer: known }),
+            WriteKind::Set { key, value } => (key, Did::Set { value, if_rev, reply: known }),
+            WriteKind::Delete { key } => (key, Did::Delete { if_rev, reply: known }),
+            WriteKind::SetGroup { value } => (GROUP, Did::Set { value, if_rev, reply: known }),
+            WriteKind::DeleteGroup => (GROUP, Did::Delete { if_rev, reply: known }),
             WriteKind::Expiring { .. } => return outcome,
         };
         journal.op(key, called, outcome.map(|_| answered), did);

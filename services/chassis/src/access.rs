@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq as _;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 
-use rate::Rate;
-pub use token_file::{BadTokens, TOKENS_MAX};
+use self::rate::Rate;
+pub use self::token_file::{BadTokens, TOKENS_MAX};
 
 /// The subprotocol of the socket. A browser cannot set header fields of a handshake, so it sends its token as a second
 /// subprotocol.

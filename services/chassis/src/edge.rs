@@ -1,4 +1,4 @@
-//! The edge: makes every HTTP response what the contract says, whatever the endpoint did.
+//! The edge: makes every HTTP response conform to the contract, also if the endpoint fails.
 
 mod admission;
 mod cors;
@@ -45,7 +45,7 @@ pub fn edge<E: Endpoint>(
     Edge { app, fast_path: NoFastPath, origin, access, observer: Some(Observer::new(telemetry)), stop }
 }
 
-/// The same for the admin port: no page may use it, its requests are not counted, and it answers during the drain.
+/// The edge of the admin port: no page may use it, its requests are not counted, and it serves during the drain.
 pub(crate) fn admin_edge<E: Endpoint>(app: E) -> Edge<E> {
     let (origin, access) = (OriginRule::default(), Access::default());
     Edge { app, fast_path: NoFastPath, origin, access, observer: None, stop: Stop::new() }

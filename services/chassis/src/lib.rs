@@ -1,4 +1,4 @@
-//! What every process of this system needs and no service is about: ports, the edge of HTTP, stopping, telemetry.
+//! The parts that all services share: ports, the HTTP edge, access control, stopping, telemetry.
 
 pub mod access;
 pub mod config;

@@ -19,7 +19,7 @@ use crate::edge::fast_path::FastPath;
 use crate::server::{announce, bind, serve};
 use crate::telemetry::{Telemetry, TelemetryError};
 
-/// What a process serves.
+/// The service that a process runs.
 pub trait Service {
     /// The routes of the public port.
     fn app(&self) -> impl Endpoint<Output = Response> + 'static;
@@ -68,7 +68,7 @@ pub enum StartError {
 }
 
 impl Process {
-    /// Starts telemetry and catches signals. `name` stands in telemetry and in the first line on stdout.
+    /// Starts telemetry and catches signals. `name` is used in telemetry and in the first line on stdout.
     ///
     /// # Errors
     /// [`StartError::Telemetry`], [`StartError::Signals`].

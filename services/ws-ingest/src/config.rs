@@ -8,16 +8,16 @@ use std::time::Duration;
 use chassis::config::PublicArgs;
 use db::{BadUrl, KEY_BYTES_MAX, Store, VALUE_BYTES_MAX, WriterConfig};
 
-use crate::protocol;
+use crate::protocol::MessageLimits;
 
-/// The most bytes of keys and values of one transaction.
+/// The most bytes of keys and values in one transaction.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Stores what comes in over the WebSocket at /ws/storage/, durably, before it answers.
+/// Write service of Keywire: receives writes over the WebSocket at /ws/storage/ and replies when they are durable
 #[derive(Debug, clap::Parser)]
 #[command(name = "ws-ingest", version)]
 pub struct Config {
-    /// What to do; serves if not given
+    /// What to do; without a command, serve
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -42,7 +42,7 @@ pub struct Config {
     pub public: PublicArgs,
 }
 
-/// Where the database is. Shared by serving and migrating.
+/// The database and how to log in. The same for serving and migrating.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseArgs {
     /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`
@@ -54,7 +54,7 @@ pub struct DatabaseArgs {
     pub database_password_file: Option<PathBuf>,
 
     /// Use a database that may lose acknowledged writes
-    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set, global = true)]
     pub allow_unsafe_durability: bool,
 }
@@ -62,27 +62,27 @@ pub struct DatabaseArgs {
 /// Limits of the write side.
 #[derive(Debug, Clone, clap::Args)]
 pub struct WriteArgs {
-    /// Lanes: queues with a database connection each
+    /// Number of lanes: a lane is a queue of writes with a database connection of its own
     #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub lanes: u16,
 
-    /// The most writes of one transaction
+    /// The most operations of one transaction; a batch with more is a transaction by itself
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_ops_max: u16,
 
-    /// The most writes that wait in one lane; then sockets are not read
+    /// The most writes that wait in one lane; when it is full, sockets are not read
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub queue_ops_max: u32,
 
-    /// The most bytes of keys and values that wait in this process
+    /// The most bytes of keys and values that wait in this process, in all lanes
     #[arg(long, env, default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(8_388_608..=2_147_483_647))]
     pub queue_bytes_max: u32,
 
-    /// Time after which a write is answered 503 or 504
+    /// Time limit of a write; when it is over, the reply is 503 or 504
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub op_timeout_ms: u64,
 
-    /// Time between two looks for entries that expired or were deleted more than 10 minutes ago, to remove them
+    /// Time between two sweeps, which remove entries that expired or were deleted more than 10 minutes ago
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
     pub sweep_interval_ms: u64,
 
@@ -95,27 +95,27 @@ pub struct WriteArgs {
     pub value_bytes_max: u64,
 }
 
-/// What to do instead of serving.
+/// A command other than serving.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Command {
-    /// Brings the schema up to date and grants the services' users what they need
+    /// Bring the schema up to date and grant the database users of the services their rights
     Migrate {
-        /// Database user of ws-ingest; no grant if not given
+        /// Database user of ws-ingest; without it nothing is granted to this user
         #[arg(long, env)]
         writer_user: Option<String>,
-        /// Database user of rest-read; no grant if not given
+        /// Database user of rest-read; without it nothing is granted to this user
         #[arg(long, env)]
         reader_user: Option<String>,
     },
-    /// Asks a running ws-ingest on this machine whether it is ready
+    /// Ask a running ws-ingest on this machine whether it is ready
     Check,
 }
 
 impl DatabaseArgs {
-    /// The store these arguments name.
+    /// The store at this URL, with the password from the file.
     ///
     /// # Errors
-    /// One line that says what is wrong, without the password.
+    /// One line that says what is wrong. It does not contain the password.
     pub fn store(&self) -> Result<Store, String> {
         let password = chassis::config::database_password(self.database_password_file.as_deref())?;
         Store::new(&self.database_url, password.as_ref(), self.allow_unsafe_durability)
@@ -127,11 +127,11 @@ impl WriteArgs {
     /// The limits of one message.
     ///
     /// # Panics
-    /// If a limit is not one that the command line lets through.
+    /// If a limit is larger than the command line allows.
     #[must_use]
-    pub fn message(&self) -> protocol::Limits {
+    pub fn message(&self) -> MessageLimits {
         let bytes = |limit: u64| usize::try_from(limit).expect("a limit was checked when it was read");
-        protocol::Limits {
+        MessageLimits {
             key_bytes_max: bytes(self.key_bytes_max),
             value_bytes_max: bytes(self.value_bytes_max),
         }
@@ -140,7 +140,7 @@ impl WriteArgs {
     /// The limits of the lanes.
     ///
     /// # Panics
-    /// If a number is 0, which the command line does not let through.
+    /// If a number is 0. The command line does not allow it.
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
@@ -161,7 +161,22 @@ fn one_or_more(number: u32) -> NonZeroUsize {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn a_command_is_not_the_value_of_a_flag_before_it() {
+        for (flag, is_allowed) in [
+            ("--allow-unsafe-durability", true),
+            ("--allow-unsafe-durability=yes", true),
+            ("--allow-unsafe-durability=false", false),
+        ] {
+            let config = Config::try_parse_from(["ws-ingest", flag, "migrate"]).expect("it is valid");
+            assert!(matches!(config.command, Some(Command::Migrate { .. })), "{flag}");
+            assert_eq!(config.database.allow_unsafe_durability, is_allowed, "{flag}");
+        }
+    }
 
     #[test]
     #[should_panic(expected = "a number was checked when it was read")]

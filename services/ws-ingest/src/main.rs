@@ -1,4 +1,4 @@
-//! `ws-ingest`: reads its configuration, then serves, migrates or checks.
+//! `ws-ingest`: reads its configuration, then serves, migrates the schema, or checks a running process.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ fn run() -> anyhow::Result<ExitCode> {
             let named = |user: &Option<String>| user.clone().filter(|user| !user.is_empty());
             let grants = Grants { writer: named(writer_user), reader: named(reader_user) };
             runtime.block_on(store.migrate(&grants)).context("cannot migrate")?;
-            writeln!(std::io::stdout(), "the schema is up to date").context("cannot say that it is done")?;
+            writeln!(std::io::stdout(), "the schema is up to date").context("cannot write to stdout")?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Check) | None => runtime.block_on(serve(&config, store)),

@@ -1,4 +1,4 @@
-//! The instruments of `ws-ingest`, each declared once.
+//! The metrics of the write side.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 use tokio::sync::Semaphore;
 
-/// What says how the write side is doing.
+/// The instruments of the write side.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     /// Open sockets.
@@ -28,7 +28,7 @@ impl Metrics {
             messages: meter
                 .u64_counter("keywire.messages")
                 .with_description(
-                    "Messages answered, by outcome: committed, not_found, or the code of the refusal.",
+                    "Replies sent, by outcome: committed, not_found, or the code of the refusal.",
                 )
                 .build(),
             batch_size: meter
@@ -39,7 +39,7 @@ impl Metrics {
                 .build(),
             commit_time: meter
                 .f64_histogram("db.client.operation.duration")
-                .with_description("From taking a batch out of its queue to its last answer.")
+                .with_description("Time from taking a batch out of its queue to the outcome of its last write.")
                 .with_unit("s")
                 .with_boundaries(vec![
                     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -47,17 +47,17 @@ impl Metrics {
                 .build(),
             attempts: meter
                 .u64_counter("keywire.commit.attempts")
-                .with_description("Transactions begun; more than batches means retries.")
+                .with_description("Attempts to commit a batch. More attempts than batches means retries.")
                 .build(),
             sweeps: meter
                 .u64_counter("keywire.sweeps")
                 .with_description(
-                    "Rounds of the sweeper: swept, failed, or elsewhere if another process swept.",
+                    "Rounds of the sweeper, by outcome: swept, failed, or elsewhere if another process sweeps.",
                 )
                 .build(),
             swept: meter
                 .u64_counter("keywire.swept")
-                .with_description("Entries removed because they had expired or been deleted long ago.")
+                .with_description("Entries removed by the sweeper.")
                 .build(),
             system,
         }
@@ -74,11 +74,12 @@ impl Metrics {
         self.swept.add(removed, &[]);
     }
 
-    /// Counts replies of one outcome.
-    pub(crate) fn answered(&self, outcome: &'static str, count: u64) {
+    /// Counts `count` replies with this outcome.
+    pub(crate) fn replied(&self, outcome: &'static str, count: u64) {
         self.messages.add(count, &[KeyValue::new("outcome", outcome)]);
     }
 
+    /// Records a batch.
     pub(crate) fn batch(&self, report: BatchReport) {
         let labels = [
             KeyValue::new("db.system.name", self.system),
@@ -91,19 +92,21 @@ impl Metrics {
     }
 }
 
-/// Shows the depth of the queue, and what `room` larger messages take, whenever the metrics are read. Ends with the meter.
-pub(crate) fn watch(meter: &Meter, writer: &Writer, room: &Arc<Semaphore>) {
-    let (room, all) = (Arc::clone(room), room.available_permits());
+/// Observes the depth of the queue and the use of `message_budget` whenever the metrics are read.
+pub(crate) fn watch(meter: &Meter, writer: &Writer, message_budget: &Arc<Semaphore>) {
+    let (budget, all) = (Arc::clone(message_budget), message_budget.available_permits());
     meter
         .u64_observable_gauge("keywire.inbound")
-        .with_description("Bytes of messages over 16 KiB that are under way or wait for their queue.")
+        .with_description(
+            "Memory reserved for messages over 16 KiB that are being received or wait for their queue.",
+        )
         .with_unit("By")
-        .with_callback(move |observer| observer.observe((all - room.available_permits()) as u64, &[]))
+        .with_callback(move |observer| observer.observe((all - budget.available_permits()) as u64, &[]))
         .build();
     let lanes = writer.health();
     meter
         .u64_observable_gauge("keywire.queue.depth")
-        .with_description("Writes waiting for a transaction.")
+        .with_description("Writes that wait for a transaction.")
         .with_callback(move |observer| observer.observe(lanes.depth() as u64, &[]))
         .build();
 }

@@ -1,13 +1,13 @@
-//! The description of the socket in `AsyncAPI`, served as it is written.
+//! Serves the `AsyncAPI` specification of the socket.
 
 use http::{HeaderValue, header};
 use poem::endpoint::make_sync;
 use poem::{Endpoint, Response};
 
-/// Every example in it is replayed against the running service by the end-to-end tests.
+/// The specification. The end-to-end tests replay every example in it.
 const DOCUMENT: &str = include_str!("../../../openapi/ws-ingest.asyncapi.yaml");
 
-/// Answers with the document.
+/// The endpoint of the specification.
 pub(crate) fn document() -> impl Endpoint<Output = Response> {
     make_sync(|_| {
         let mut response = Response::builder().body(DOCUMENT);
@@ -47,7 +47,7 @@ mod tests {
             | Code::Unavailable
             | Code::Overloaded
             | Code::OutcomeUnknown => true,
-            // Of requests and handshakes.
+            // Only over HTTP: requests and handshakes.
             Code::BadPath
             | Code::Unauthenticated
             | Code::NoRoute

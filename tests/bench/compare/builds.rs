@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use e2e::Build;
 
-/// What is built of a revision: the pair, and both in one for `SQLite`.
+/// The binaries that are built of a revision: the pair, and `keywire` for `SQLite`.
 const BINARIES: [&str; 3] = ["ws-ingest", "rest-read", "keywire"];
 
 /// A hash of this many digits names the folder of a build.
 const HASH_CHARS: usize = 12;
 
-/// Between two looks whether a command has ended.
+/// The pause between two checks whether a command has ended.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The folder `pairs` below cargo's target folder. Only one run at a time has it.
+/// The folder `pairs` below cargo's target folder. Only one run at a time can use it.
 #[derive(Debug)]
 pub(crate) struct Builds {
     folder: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) struct Builds {
 /// A revision of this repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Revision {
-    /// As it was asked for, and the hash of its commit; for the working tree, the hash of its files.
+    /// Its name on the command line, and the hash of its commit; for the working tree, the hash of its files.
     pub(crate) name: String,
     /// The hash of its files.
     pub(crate) tree: String,
@@ -38,7 +38,7 @@ pub(crate) struct Revision {
 
 impl Builds {
     /// # Errors
-    /// Another run has the folder.
+    /// Another run uses the folder.
     pub(crate) fn open() -> Result<Self, String> {
         let own = Build::own();
         let target = own.folder().parent().expect("cargo puts binaries two folders deep");
@@ -49,7 +49,7 @@ impl Builds {
         match lock.try_lock() {
             Ok(()) => Ok(Self { folder, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                Err("another run of tests/bench/pairs is under way in this checkout".into())
+                Err("another run of tests/bench/pairs uses this checkout".into())
             }
             Err(TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
         }
@@ -76,9 +76,9 @@ impl Builds {
         Ok(Build::at(kept))
     }
 
-    /// The working tree with files that are not committed, unless git ignores them.
+    /// The hash of the working tree, with files that are not committed, except for those that git ignores.
     fn working_tree(&self) -> Result<Revision, String> {
-        // An index of its own: what is staged stays as it is.
+        // A separate index: staged files stay as they are.
         let index = self.folder.join("index");
         let git = |args: &[&str]| said(command("git", args).env("GIT_INDEX_FILE", &index));
         git(&["read-tree", "HEAD"])?;
@@ -106,7 +106,7 @@ impl Builds {
     }
 }
 
-/// Copies the binaries in `from` to `to`, which is made anew.
+/// Copies the binaries in `from` to `to`, which is created anew.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     if to.exists() {
         std::fs::remove_dir_all(to)?;
@@ -115,7 +115,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     BINARIES.iter().try_for_each(|binary| std::fs::copy(from.join(binary), to.join(binary)).map(drop))
 }
 
-/// The commit that `given` stands for.
+/// The commit that `given` names.
 fn commit(given: &str) -> Result<Revision, String> {
     let parse = |what: String| {
         said(&mut command("git", &["rev-parse", "--verify", "--quiet", "--end-of-options", &what]))
@@ -140,7 +140,7 @@ struct Checkout {
 
 impl Checkout {
     fn new(folder: PathBuf, tree: &str) -> Result<Self, String> {
-        // A run that was killed leaves its worktree behind.
+        // A killed run leaves its worktree behind.
         let checkout = Self { folder };
         checkout.remove();
         let path = checkout.folder.display().to_string();
@@ -172,7 +172,7 @@ fn command(program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Runs `command` to its end and answers what it printed.
+/// Runs `command` to its end. Returns its output.
 fn said(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().display().to_string();
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
@@ -180,13 +180,13 @@ fn said(command: &mut Command) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// A command and the processes it starts, which are all killed if nobody waits for its end any more.
+/// A command and the processes that it starts. Dropping it kills them all.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
         if !matches!(self.0.try_wait(), Ok(Some(_))) {
-            // A compiler that goes on would disturb the next build.
+            // A compiler that still runs would disturb the next build.
             let group = self.0.id().to_string();
             drop(said(&mut command("sh", &["-c", r#"kill -KILL "-$0""#, &group])));
             drop(self.0.wait());
@@ -194,7 +194,7 @@ impl Drop for Running {
     }
 }
 
-/// Runs `command` to its end, in front of the user.
+/// Runs `command` to its end, with its output on the terminal.
 async fn ended(command: &mut Command) -> Result<ExitStatus, String> {
     let program = command.get_program().display().to_string();
     let failed = |error: std::io::Error| format!("{program}: {error}");

@@ -1,45 +1,45 @@
-//! Instructions of an operation, counted by callgrind, which no other load on the machine disturbs.
+//! Instructions of an operation, counted by callgrind. Other load on the machine does not change the count.
 //!
 //! A service runs under callgrind twice, for few and for many operations. The difference of the two counts, over the
-//! difference of the operations, is what one operation takes: the start and the end of the process drop out. The database is
+//! difference of the operations, is the cost of one operation, without the start and the end of the process. The database is
 //! `SQLite`: its statements run inside the service and are counted too.
 //!
-//! What an operation takes depends on how many share a transaction, a SELECT, a read of a socket, a wake-up of a thread. So the
-//! load is a closed loop that keeps the service busy, with as little left to chance as possible. Even so, on a busy machine the
-//! counts of one build lie up to one percent apart. The median of three is nearer: a build beside itself gave x 1.001.
+//! The cost depends on how many operations share a transaction, a SELECT, a read of a socket and a wake-up of a thread. Therefore
+//! the load is a closed loop that keeps the service busy and leaves as little as possible to chance. Even so, on a busy machine the
+//! counts of one build differ by up to one percent. The median of three is closer: a build beside itself gave x 1.001.
 
 use e2e::{Build, Database, Engine, Process, Role, program_path};
 
-use super::Plan;
+use super::ComparePlan;
 use super::table::{Compared, Goal};
-use crate::ours::Load;
+use crate::ours::BenchLoad;
 
 /// How often each operation is counted on both builds.
 const REPEATS: usize = 3;
 
-/// Distinct keys: few, because each build gets them set in a database of its own.
+/// The number of distinct keys: few, because they are set in a database of each build.
 const KEYS: u64 = 10_000;
 
-/// What a service is told, beside where the database is. Threads take turns under valgrind anyway, and several readers divide
-/// gets among themselves in another way each time.
+/// The settings of a service. Threads take turns under valgrind anyway, and several readers would share the gets in another way
+/// each time.
 const SETTINGS: [(&str, &str); 2] = [("TOKIO_WORKER_THREADS", "1"), ("READERS", "1")];
 
-/// Two sockets with as much under way as a socket may have: batches are always full, and messages come in large parts.
-const SETS: Load = Load { keys: KEYS, ..Load::sets(2, 1024) };
-const GETS: Load = Load { keys: KEYS, ..Load::gets(64) };
+/// Two sockets with as many writes in flight as a socket may have: batches are always full, and messages arrive in large parts.
+const SETS: BenchLoad = BenchLoad { keys: KEYS, ..BenchLoad::sets(2, 1024) };
+const GETS: BenchLoad = BenchLoad { keys: KEYS, ..BenchLoad::gets(64) };
 
-/// An operation and the service that does it.
+/// An operation, and the service that carries it out.
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
     service: &'static str,
     role: Role,
-    load: Load,
-    /// How many in the short and in the long run.
+    load: BenchLoad,
+    /// The numbers of operations in the short and in the long run.
     counts: [u64; 2],
 }
 
-/// What is counted.
+/// The operations that are counted.
 pub(crate) const OPERATIONS: [Operation; 2] = [
     Operation {
         name: "SQLite: instructions of a pipelined set, ws-ingest",
@@ -57,13 +57,13 @@ pub(crate) const OPERATIONS: [Operation; 2] = [
     },
 ];
 
-/// Whether instructions can be counted here; `Err` says what is missing.
+/// Whether this machine can count instructions. The error says what is missing.
 pub(crate) fn possible() -> Result<(), String> {
     program_path("valgrind").map(drop).ok_or_else(|| "valgrind is not installed".into())
 }
 
-/// Counts the instructions that are asked for.
-pub(crate) async fn measure(builds: [&Build; 2], plan: &Plan) -> Vec<Compared> {
+/// Counts the instructions of the requested operations.
+pub(crate) async fn measure(builds: [&Build; 2], plan: &ComparePlan) -> Vec<Compared> {
     let mut all = Vec::new();
     for operation in OPERATIONS.iter().filter(|operation| plan.wants(operation.name)) {
         all.push(operation.compare(builds).await);
@@ -82,7 +82,7 @@ impl Operation {
         compared
     }
 
-    /// What one operation takes.
+    /// The cost of one operation, in instructions.
     async fn instructions(&self, database: &Database) -> f64 {
         let [few, many] = self.counts;
         let (short, long) = (self.count(database, few).await, self.count(database, many).await);
@@ -90,12 +90,12 @@ impl Operation {
         f64::from(u32::try_from(one).expect("an operation takes less than a second"))
     }
 
-    /// Instructions of a whole run with `operations`, which begins with the data of `filled`.
+    /// Instructions of a whole run of `operations`, on a copy of the database `filled`.
     async fn count(&self, filled: &Database, operations: u64) -> u64 {
         let database = filled.copied();
         let file = database.folder().join("callgrind.out");
         let valgrind = program_path("valgrind").expect("it was there before");
-        // Threads take turns under valgrind; fair turns make runs more alike.
+        // Threads take turns under valgrind. Fair turns make runs more similar.
         let runner = vec![
             valgrind.display().to_string(),
             "--tool=callgrind".into(),

@@ -1,24 +1,24 @@
-//! What is asked for on the command line.
+//! The command line.
 
 use e2e::Engine;
 
 use crate::figures::name;
-use crate::ours::Load;
+use crate::ours::BenchLoad;
 
 /// What to compare, how often and how long.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// The two revisions as they were given, the old one first.
+pub(crate) struct ComparePlan {
+    /// The two revisions as given, the old one first.
     pub(crate) revisions: [String; 2],
     /// How often each figure of each engine is measured on both builds.
     pub(crate) pairs: usize,
-    /// How long each load is put on a build.
+    /// The duration of each load.
     pub(crate) seconds: f64,
-    /// Only figures that have this in their names.
+    /// Measure only figures with this in their names.
     only: Option<String>,
 }
 
-impl Plan {
+impl ComparePlan {
     /// # Errors
     /// What is wrong with `args`.
     pub(crate) fn read(args: impl IntoIterator<Item = String>) -> Result<Self, String> {
@@ -30,7 +30,7 @@ impl Plan {
                 "--pairs" => pairs = value()?.parse().map_err(|error| format!("--pairs: {error}"))?,
                 "--seconds" => seconds = value()?.parse().map_err(|error| format!("--seconds: {error}"))?,
                 "--only" => only = Some(value()?),
-                flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
+                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
                 _ => revisions.push(arg),
             }
         }
@@ -46,14 +46,14 @@ impl Plan {
         Ok(Self { revisions, pairs, seconds, only })
     }
 
-    /// Whether the figure `name` is asked for. Capital letters make no difference.
+    /// Whether the figure `name` is requested. Case does not matter.
     pub(crate) fn wants(&self, name: &str) -> bool {
         let word = self.only.as_ref().map(|word| word.to_lowercase());
         word.is_none_or(|word| name.to_lowercase().contains(&word))
     }
 
-    /// Those of `loads` that are asked for on `engine`, with the names of their figures.
-    pub(crate) fn wanted(&self, engine: Engine, loads: &[Load]) -> Vec<(String, Load)> {
+    /// The requested loads among `loads` on `engine`, with the names of their figures.
+    pub(crate) fn wanted(&self, engine: Engine, loads: &[BenchLoad]) -> Vec<(String, BenchLoad)> {
         let named = loads.iter().map(|load| (format!("{}: {load}", name(engine)), *load));
         named.filter(|(name, _)| self.wants(name)).collect()
     }
@@ -63,8 +63,8 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Plan, String> {
-        Plan::read(line.split_whitespace().map(str::to_owned))
+    fn read(line: &str) -> Result<ComparePlan, String> {
+        ComparePlan::read(line.split_whitespace().map(str::to_owned))
     }
 
     #[test]

@@ -1,32 +1,31 @@
 //! Operations per second of two builds, loaded in turn.
 //!
-//! Both run all the time, on databases of their own on one server, and one is idle while the other is loaded. The order
-//! alternates from pair to pair (old new, new old, old new ...), so that a machine that becomes slower or faster meanwhile
-//! does so for both. Both are started again every few pairs: one process may by chance lie better in memory than another of the
-//! same build.
+//! Both builds run all the time, on databases of their own on one server, and one is idle while the other is loaded. The order
+//! alternates from pair to pair (old new, new old, old new ...), so that a change in the speed of the machine affects both. Both are
+//! started again every few pairs: by chance, the memory layout of one process may be better than that of another one of the same build.
 
-use e2e::{Build, Engine, Server, System};
+use e2e::{Build, DatabaseServer, Engine, System};
 
-use super::Plan;
+use super::ComparePlan;
 use super::table::{Compared, Goal};
 use crate::figures::LOADS;
 use crate::machine::{filled, server};
-use crate::ours::Load;
+use crate::ours::BenchLoad;
 
-/// How many pairs are measured before the services are started again.
+/// The number of pairs between two starts of the services.
 const PAIRS_PER_START: usize = 3;
 
 /// The services of both builds on one engine.
 #[derive(Debug)]
-struct Both {
-    /// The old build's, then the new build's.
+struct BothBuilds {
+    /// Of the old build, then of the new build.
     systems: [System; 2],
     /// Stopped after the services.
-    _server: Option<Server>,
+    _server: Option<DatabaseServer>,
 }
 
-/// Measures what is asked for on `engine`, which can be had here.
-pub(crate) async fn measure(engine: Engine, builds: [&Build; 2], plan: &Plan) -> Vec<Compared> {
+/// Measures the requested figures on `engine`, which must be available.
+pub(crate) async fn measure(engine: Engine, builds: [&Build; 2], plan: &ComparePlan) -> Vec<Compared> {
     let wanted = plan.wanted(engine, &LOADS);
     if wanted.is_empty() {
         return Vec::new();
@@ -34,7 +33,7 @@ pub(crate) async fn measure(engine: Engine, builds: [&Build; 2], plan: &Plan) ->
     let server = server(engine).await;
     let [old, new] = builds;
     let systems = [filled(engine, server.as_ref(), old).await, filled(engine, server.as_ref(), new).await];
-    let mut both = Both { systems, _server: server };
+    let mut both = BothBuilds { systems, _server: server };
     let mut all = Vec::new();
     for (name, load) in wanted {
         all.push(both.compare(name, load, plan).await);
@@ -42,9 +41,9 @@ pub(crate) async fn measure(engine: Engine, builds: [&Build; 2], plan: &Plan) ->
     all
 }
 
-impl Both {
-    /// One figure, pair after pair.
-    async fn compare(&mut self, name: String, load: Load, plan: &Plan) -> Compared {
+impl BothBuilds {
+    /// Measures one figure, pair after pair.
+    async fn compare(&mut self, name: String, load: BenchLoad, plan: &ComparePlan) -> Compared {
         let mut compared = Compared::new(name, Goal::PerSecond);
         for pair in 0..plan.pairs {
             if pair % PAIRS_PER_START == 0 {
@@ -62,8 +61,8 @@ impl Both {
         compared
     }
 
-    /// Starts the services again. Their first load does not count: they prepare their statements in it.
-    async fn restart(&mut self, load: Load, plan: &Plan) {
+    /// Starts the services again. Their first load does not count, because they prepare their statements during it.
+    async fn restart(&mut self, load: BenchLoad, plan: &ComparePlan) {
         for system in &mut self.systems {
             system.restart().await;
         }

@@ -1,16 +1,16 @@
-//! What came of the comparison, figure by figure, and whether the new build is slower.
+//! The table of a comparison, and the verdict whether the new build is slower.
 
 use std::fmt;
 
 use crate::spread::Spread;
 
-/// The lowest median ratio of rates, new over old, that is no slower.
+/// A median ratio of rates, new over old, below this is slower.
 const RATE_MIN: f64 = 0.97;
 
-/// The highest ratio of instructions, new over old, that is no slower.
+/// A ratio of instructions, new over old, above this is slower.
 const INSTRUCTIONS_MAX: f64 = 1.01;
 
-/// What is measured, and so whether more is better.
+/// The unit of a figure. It determines whether more is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
     /// Operations per second.
@@ -24,7 +24,7 @@ pub(crate) enum Goal {
 pub(crate) struct Compared {
     name: String,
     goal: Goal,
-    /// Of the old and of the new build, pair after pair.
+    /// The values of the old and of the new build, pair after pair.
     values: Vec<[f64; 2]>,
 }
 
@@ -33,7 +33,7 @@ impl Compared {
         Self { name, goal, values: Vec::new() }
     }
 
-    /// Adds a pair, and says so: a whole run takes many minutes.
+    /// Adds a pair and prints it, since a whole run takes many minutes.
     pub(crate) fn add(&mut self, pair: [f64; 2]) {
         self.values.push(pair);
         let [old, new] = pair.map(|value| self.amount(value));
@@ -50,8 +50,8 @@ impl Compared {
         Spread::of(&self.values.iter().copied().map(ratio).collect::<Vec<_>>())
     }
 
-    /// The ratio that decides. Both loads of a pair meet the same minute of a noisy machine, so rates are compared pair by pair.
-    /// Instructions do not depend on the minute.
+    /// The ratio that decides. On a noisy machine both loads of a pair run in the same minute, so rates are compared pair by pair.
+    /// Instructions do not depend on the time.
     fn ratio(&self) -> f64 {
         match self.goal {
             Goal::PerSecond => self.ratios().median,
@@ -79,7 +79,7 @@ fn ratio([old, new]: [f64; 2]) -> f64 {
     new / old
 }
 
-/// All figures, and what could not be measured.
+/// All figures, and those that could not be measured.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// The names of the revisions, the old one first.
@@ -87,7 +87,7 @@ pub(crate) struct Table {
     /// Whether both revisions have the same files.
     pub(crate) same: bool,
     pub(crate) figures: Vec<Compared>,
-    /// With the reasons.
+    /// The figures that could not be measured, with the reasons.
     pub(crate) missing: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ impl Table {
         self.figures.iter().any(Compared::is_slower)
     }
 
-    /// One line that sums up.
+    /// The verdict in one line.
     fn verdict(&self) -> String {
         let slower: Vec<&str> =
             self.figures.iter().filter(|figure| figure.is_slower()).map(|figure| &*figure.name).collect();
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_judged_by_the_median_of_the_ratios_of_its_pairs() {
-        // The machine became three times as fast meanwhile.
+        // The machine became three times as fast during the run.
         let values = [[100.0, 96.0], [300.0, 288.0], [100.0, 300.0]];
         assert!(figure(Goal::PerSecond, &values).is_slower());
         assert!(!figure(Goal::PerSecond, &[[100.0, 97.0]]).is_slower());

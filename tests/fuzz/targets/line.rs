@@ -1,4 +1,4 @@
-//! `keywire import` reads any input to its end, and gives up a line as expired only if the service would refuse it for that.
+//! `keywire import` reads any input to its end. It skips a line as expired only if the service would refuse it for that reason.
 
 #![no_main]
 
@@ -9,9 +9,9 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use line::{BadLine, ImportLine};
-use ws_ingest::protocol::{Limits, parse};
+use ws_ingest::protocol::{MessageLimits, parse};
 
-const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
+const LIMITS: MessageLimits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
 fuzz_target!(|input: Vec<u8>| {
     let mut chunks = line::read(Cursor::new(input.clone()));
@@ -38,10 +38,10 @@ fuzz_target!(|input: Vec<u8>| {
     }
 });
 
-/// Nothing else is wrong with what has expired.
+/// Checks that an expired line has no other fault.
 fn expired(line: &ImportLine) {
     if line.has_expired() {
-        let refused = parse(line.text.as_str(), LIMITS, || u64::MAX).map(|asked| asked.write);
+        let refused = parse(line.text.as_str(), LIMITS, || u64::MAX).map(|request| request.write);
         let why = refused.map_err(|refused| refused.problem.message).expect_err("it has expired");
         assert!(why.starts_with("expires_at is not in the future"), "{why}");
     }

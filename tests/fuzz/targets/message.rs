@@ -1,4 +1,4 @@
-//! Any text on the socket is a write or a refusal, and the replies to it are what the contract says, byte for byte.
+//! Any text on the socket is a write or a refusal, and every reply to it is byte for byte as the contract says.
 
 #![no_main]
 
@@ -7,11 +7,11 @@ use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use ws_ingest::protocol::{Asked, Limits, Refused, not_written, parse, written};
+use ws_ingest::protocol::{MessageLimits, RefusedRequest, WriteRequest, not_written, parse, written};
 
-const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
+const LIMITS: MessageLimits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
-/// The instant at which messages arrive.
+/// The time at which the messages arrive.
 const NOW: u64 = 1_800_000_000_000_000;
 
 /// A reply: its members in the order of the contract, and no others.
@@ -34,7 +34,7 @@ struct Reply<'a> {
     results: Option<Vec<Reply<'a>>>,
 }
 
-/// What a reply repeats of a message.
+/// The part of a message that its reply repeats.
 #[derive(Deserialize)]
 struct Sent<'a> {
     #[serde(borrow)]
@@ -43,21 +43,21 @@ struct Sent<'a> {
 
 fuzz_target!(|text: &str| {
     match parse(text, LIMITS, || NOW) {
-        Ok(asked) => accepted(text, asked),
+        Ok(request) => accepted(text, request),
         Err(refused) => assert!(matches!(refusal(text, &refused), 400 | 413 | 422)),
     }
 });
 
-fn accepted(text: &str, asked: Asked) {
-    let ops = asked.write.ops();
-    assert!((1..=1000).contains(&asked.ops()));
+fn accepted(text: &str, request: WriteRequest) {
+    let ops = request.write.ops();
+    assert!((1..=1000).contains(&request.ops()));
     assert!(ops.iter().all(|op| op.key.as_str().len() <= LIMITS.key_bytes_max));
-    let again = parse(&message(&asked.write).to_string(), LIMITS, || NOW);
-    assert_eq!(again.map(|again| again.write).map_err(|refused| refused.problem), Ok(asked.write.clone()));
+    let again = parse(&message(&request.write).to_string(), LIMITS, || NOW);
+    assert_eq!(again.map(|again| again.write).map_err(|refused| refused.problem), Ok(request.write.clone()));
 
     let Sent { id } = serde_json::from_str(text).expect("it was read before");
-    for settled in outcomes(&asked.write) {
-        let reply = written(&asked.envelope, &settled);
+    for settled in outcomes(&request.write) {
+        let reply = written(&request.envelope, &settled);
         let reply = read(&reply);
         assert_eq!(reply.id.map(RawValue::get), id.map(RawValue::get));
         match settled {
@@ -77,11 +77,11 @@ fn accepted(text: &str, asked: Asked) {
             }
         }
     }
-    let refused = not_written(asked.envelope, Refusal::Overloaded);
+    let refused = not_written(request.envelope, Refusal::Overloaded);
     assert_eq!(refusal(text, &refused), 503);
 }
 
-/// The message that asks for this write.
+/// The message that requests this write.
 fn message(write: &Write) -> Value {
     match write {
         Write::One(op) => one(op),
@@ -111,7 +111,7 @@ fn one(op: &Op) -> Value {
     message
 }
 
-/// What can become of a write, one of each kind.
+/// The possible outcomes of a write, one of each kind.
 fn outcomes(write: &Write) -> Vec<WriteOutcome> {
     let rev = write.shows_rev().then_some(Rev(7));
     let done = |op: &Op, created: bool| match &op.change {
@@ -132,7 +132,7 @@ fn outcomes(write: &Write) -> Vec<WriteOutcome> {
     }
 }
 
-/// Whether `reply` says what became of `op`.
+/// Checks that `reply` shows the `outcome` of `op`.
 fn answers(reply: &Reply<'_>, op: &Op, outcome: Outcome) {
     let key = op.key.as_str();
     let (status, message, rev) = match outcome {
@@ -145,8 +145,8 @@ fn answers(reply: &Reply<'_>, op: &Op, outcome: Outcome) {
     assert_eq!((reply.status, &reply.message, reply.rev.map(Rev)), (status, &message, rev));
 }
 
-/// The status of the reply to a message that is not carried out.
-fn refusal(text: &str, refused: &Refused) -> u16 {
+/// The status of the reply to a message that is refused.
+fn refusal(text: &str, refused: &RefusedRequest) -> u16 {
     let reply = refused.reply();
     let reply = read(&reply);
     assert_eq!(reply.code.as_deref(), Some(refused.problem.code.as_str()));
@@ -154,7 +154,7 @@ fn refusal(text: &str, refused: &Refused) -> u16 {
     reply.status
 }
 
-/// A reply, if it is one.
+/// Parses a reply.
 fn read(text: &str) -> Reply<'_> {
     assert!(text.len() <= LIMITS.reply_bytes_max());
     let reply: Reply<'_> = serde_json::from_str(text).expect("a reply is one JSON object");

@@ -1,4 +1,4 @@
-//! Any batch on any state of the store means what its writes one by one mean.
+//! Any batch, on any state of the store, has the same effect as its writes one by one.
 
 #![no_main]
 
@@ -9,20 +9,20 @@ use db::{Change, Expiry, Key, Op, Rev, Value, Write};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 
-/// Few keys, so that they meet.
+/// Few keys, so that many writes have the same key.
 const KEYS: u8 = 6;
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    /// Where the revisions of the batch begin.
+    /// The first revision of the batch.
     first: u32,
-    start: BTreeMap<u8, Was>,
-    writes: Vec<Ask>,
+    start: BTreeMap<u8, StoredBefore>,
+    writes: Vec<WriteDraft>,
 }
 
-/// What a key was before the batch.
+/// The state of a key before the batch.
 #[derive(Debug, Arbitrary)]
-struct Was {
+struct StoredBefore {
     /// Its revision, near the first of the batch.
     rev: u8,
     life: Life,
@@ -37,13 +37,13 @@ enum Life {
 }
 
 #[derive(Debug, Arbitrary)]
-enum Ask {
-    One(OpAsk),
-    Atomic(Vec<OpAsk>),
+enum WriteDraft {
+    One(OpDraft),
+    Atomic(Vec<OpDraft>),
 }
 
 #[derive(Debug, Arbitrary)]
-struct OpAsk {
+struct OpDraft {
     key: u8,
     set: Option<(u8, Life)>,
     /// A revision near the first of the batch, or absence.
@@ -67,8 +67,8 @@ fuzz_target!(|input: Input| {
     revs_grow(&start, &writes, first);
 });
 
-impl Ask {
-    /// The write it stands for; a batch has each key once and is not empty.
+impl WriteDraft {
+    /// The write. A batch has each key once and is not empty.
     fn write(self, first: u64) -> Option<Write> {
         match self {
             Self::One(op) => Some(Write::One(op.op(first))),
@@ -82,7 +82,7 @@ impl Ask {
     }
 }
 
-impl OpAsk {
+impl OpDraft {
     fn op(self, first: u64) -> Op {
         let key = Key::new(name(self.key), 512).expect("short");
         let change = match self.set {

@@ -1,6 +1,6 @@
-//! The parts of any request are read or refused: the key in its path, the cursor of a list, `If-None-Match`.
+//! The parsers of any request accept or refuse their input: the key in a path, the cursor of a list, `If-None-Match`.
 //!
-//! The input is a path, a prefix, a cursor and a tag, a line each, and what is left is the field of the header.
+//! The input is a path, a prefix, a cursor and a tag, one line each. The rest is the header field.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use poem::http::Uri;
 use poem::{Endpoint, Request, Route, endpoint::make_sync, get};
 use rest_read::fuzzing::{after, cursor, key, names};
 
-/// The route of one key as the framework takes it.
+/// The route of one key, in the framework.
 static ROUTE: LazyLock<Route> = LazyLock::new(|| {
     let key = |request: Request| request.raw_path_param("key").unwrap_or_default().to_owned();
     Route::new().at("/storage/:key", get(make_sync(key)))
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// A path names the key that the framework finds in it, or is left to the framework.
+/// The fast path finds the same key in a path as the framework, or leaves the path to the framework.
 fn paths(text: &str) {
     if let Ok(uri) = text.parse::<Uri>()
         && let Some(key) = key(uri.path())
@@ -52,7 +52,7 @@ fn paths(text: &str) {
     }
 }
 
-/// What is taken for a cursor of `prefix` is one that is made for it, and leads back to its key.
+/// An accepted cursor of `prefix` is one that was made for it, and contains its key.
 fn cursors(prefix: &str, text: &str) {
     if let Some(key) = after(prefix, text) {
         assert_eq!(cursor(prefix, key.as_str()), text);
@@ -63,7 +63,7 @@ fn cursors(prefix: &str, text: &str) {
     assert_eq!(after(&format!("{prefix}x"), &made), None);
 }
 
-/// A field names only what stands in it, and what stands first whatever follows.
+/// A field matches only tags in it. The first tag matches, whatever follows.
 fn tags(field: &[u8], tag: &[u8]) {
     let quoted = [b"\"", tag, b"\""].concat();
     if names(field, tag) {

@@ -1,20 +1,20 @@
-//! One key, to the number; and every order of a few operations, tried one after another. Slow, and plain.
+//! A simple, slow model: the exact state of one key, and a search that tries every order of a few operations.
 
 use std::collections::BTreeSet;
 
-use crate::{Answer, Did};
+use crate::{Did, ReplyOutcome};
 
-/// What a key holds.
+/// The exact state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Model {
     value: Option<u64>,
     /// The revision of the last write that was applied.
     pub(crate) last: u64,
-    /// Whether somebody was told of it, so that no other write can share it.
+    /// Whether a reply shows this revision, so that no other write can share it.
     is_told: bool,
 }
 
-/// An operation: the first moment at which it may have taken effect, and the last if there is one.
+/// An operation, with the first time at which it may have taken effect, and the last one if there is one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timed {
     pub(crate) called: u64,
@@ -25,53 +25,51 @@ pub(crate) struct Timed {
 impl Model {
     pub(crate) const EMPTY: Self = Self { value: None, last: 0, is_told: true };
 
-    /// The revision of the key as it is shown: 0 if it is absent.
+    /// The revision of the key as readers see it: 0 if it is absent.
     pub(crate) fn rev(&self) -> u64 {
         if self.value.is_some() { self.last } else { 0 }
     }
 
-    /// Carries out what `did` asks for. If something is written it gets the revision `next`. What is answered, in full.
+    /// Carries out the request of `did`. If it writes, the revision is `next`. Returns the complete outcome.
     pub(crate) fn carry_out(&mut self, did: Did, next: u64) -> Did {
         match did {
             Did::Read(_) => Did::Read(self.value.map(|value| (value, Some(self.last)))),
             Did::Set { value, if_rev, .. } => {
-                let answer = match self.mismatch(if_rev) {
+                let reply = match self.mismatch(if_rev) {
                     Some(mismatch) => mismatch,
-                    None if self.value.is_some() => Answer::Updated(Some(next)),
-                    None => Answer::Created(Some(next)),
+                    None if self.value.is_some() => ReplyOutcome::Updated(Some(next)),
+                    None => ReplyOutcome::Created(Some(next)),
                 };
-                if !matches!(answer, Answer::Mismatch(_)) {
+                if !matches!(reply, ReplyOutcome::Mismatch(_)) {
                     (self.value, self.last) = (Some(value), next);
                 }
-                Did::Set { value, if_rev, answer: Some(answer) }
+                Did::Set { value, if_rev, reply: Some(reply) }
             }
             Did::Delete { if_rev, .. } => {
-                let answer = match self.mismatch(if_rev) {
+                let reply = match self.mismatch(if_rev) {
                     Some(mismatch) => mismatch,
                     None if self.value.is_some() => {
                         (self.value, self.last) = (None, next);
-                        Answer::Deleted(Some(next))
+                        ReplyOutcome::Deleted(Some(next))
                     }
-                    None => Answer::Absent,
+                    None => ReplyOutcome::Absent,
                 };
-                Did::Delete { if_rev, answer: Some(answer) }
+                Did::Delete { if_rev, reply: Some(reply) }
             }
         }
     }
 
-    fn mismatch(&self, if_rev: Option<u64>) -> Option<Answer> {
-        if_rev.filter(|wanted| *wanted != self.rev()).map(|_| Answer::Mismatch(Some(self.rev())))
+    fn mismatch(&self, if_rev: Option<u64>) -> Option<ReplyOutcome> {
+        if_rev.filter(|wanted| *wanted != self.rev()).map(|_| ReplyOutcome::Mismatch(Some(self.rev())))
     }
 
-    /// What may be there after `did`, in which no revision above `max` was given.
+    /// The possible states after `did`, with revisions up to `max`.
     fn after(self, did: Did, max: u64) -> Vec<Self> {
         let (shown, if_rev) = match did {
             Did::Read(found) => (found.and_then(|(_, rev)| rev), None),
-            Did::Set { if_rev, answer, .. } | Did::Delete { if_rev, answer } => {
-                (answer.and_then(shown), if_rev)
-            }
+            Did::Set { if_rev, reply, .. } | Did::Delete { if_rev, reply } => (reply.and_then(shown), if_rev),
         };
-        // What a condition names is told, too.
+        // A revision in a condition was told to a client, too.
         let is_named = self.is_told || if_rev.is_some_and(|rev| rev > 0) || shown.is_some();
         let first = if is_named { self.last + 1 } else { self.last.max(1) };
         let after = |next| {
@@ -85,50 +83,53 @@ impl Model {
     }
 }
 
-/// Whether what was heard is part of what is so.
+/// Whether `heard` is a part of `full`.
 fn fits(heard: Did, full: Did) -> bool {
     hide(full, heard) == heard
 }
 
-/// `full`, as somebody heard it who heard as little as is in `as_in`.
+/// `full` without the information that `as_in` does not have either.
 pub(crate) fn hide(full: Did, as_in: Did) -> Did {
-    let written = |answer: Option<Answer>, as_in: Option<Answer>| match (answer, as_in) {
-        (Some(answer), Some(as_in)) if shown(as_in).is_none() => Some(without_rev(answer)),
-        (answer, Some(_)) => answer,
+    let written = |reply: Option<ReplyOutcome>, as_in: Option<ReplyOutcome>| match (reply, as_in) {
+        (Some(reply), Some(as_in)) if shown(as_in).is_none() => Some(without_rev(reply)),
+        (reply, Some(_)) => reply,
         (_, None) => None,
     };
     match (full, as_in) {
         (Did::Read(Some((value, _))), Did::Read(Some((_, None)))) => Did::Read(Some((value, None))),
-        (Did::Set { value, if_rev, answer }, Did::Set { answer: as_in, .. }) => {
-            Did::Set { value, if_rev, answer: written(answer, as_in) }
+        (Did::Set { value, if_rev, reply }, Did::Set { reply: as_in, .. }) => {
+            Did::Set { value, if_rev, reply: written(reply, as_in) }
         }
-        (Did::Delete { if_rev, answer }, Did::Delete { answer: as_in, .. }) => {
-            Did::Delete { if_rev, answer: written(answer, as_in) }
+        (Did::Delete { if_rev, reply }, Did::Delete { reply: as_in, .. }) => {
+            Did::Delete { if_rev, reply: written(reply, as_in) }
         }
         (full @ (Did::Read(_) | Did::Set { .. } | Did::Delete { .. }), _) => full,
     }
 }
 
-/// The revision that an answer shows.
-fn shown(answer: Answer) -> Option<u64> {
-    match answer {
-        Answer::Created(rev) | Answer::Updated(rev) | Answer::Deleted(rev) | Answer::Mismatch(rev) => rev,
-        Answer::Absent => None,
+/// The revision that a reply shows.
+fn shown(reply: ReplyOutcome) -> Option<u64> {
+    match reply {
+        ReplyOutcome::Created(rev)
+        | ReplyOutcome::Updated(rev)
+        | ReplyOutcome::Deleted(rev)
+        | ReplyOutcome::Mismatch(rev) => rev,
+        ReplyOutcome::Absent => None,
     }
 }
 
-pub(crate) fn without_rev(answer: Answer) -> Answer {
-    match answer {
-        Answer::Created(_) => Answer::Created(None),
-        Answer::Updated(_) => Answer::Updated(None),
-        Answer::Deleted(_) => Answer::Deleted(None),
-        Answer::Absent => Answer::Absent,
-        Answer::Mismatch(_) => Answer::Mismatch(None),
+pub(crate) fn without_rev(reply: ReplyOutcome) -> ReplyOutcome {
+    match reply {
+        ReplyOutcome::Created(_) => ReplyOutcome::Created(None),
+        ReplyOutcome::Updated(_) => ReplyOutcome::Updated(None),
+        ReplyOutcome::Deleted(_) => ReplyOutcome::Deleted(None),
+        ReplyOutcome::Absent => ReplyOutcome::Absent,
+        ReplyOutcome::Mismatch(_) => ReplyOutcome::Mismatch(None),
     }
 }
 
-/// Whether some order of `ops` makes sense. Those without an answer may also be left out.
-pub(crate) fn some_order_makes_sense(ops: &[Timed], rev_max: u64) -> bool {
+/// Whether some order of `ops` explains all replies. Operations with an unknown outcome may be left out.
+pub(crate) fn is_linearizable(ops: &[Timed], rev_max: u64) -> bool {
     let must: Vec<bool> = ops.iter().map(|op| op.did.is_answered()).collect();
     let mut seen = BTreeSet::new();
     let mut left = vec![(0_u32, Model::EMPTY)];
@@ -140,7 +141,7 @@ pub(crate) fn some_order_makes_sense(ops: &[Timed], rev_max: u64) -> bool {
         if !(0..ops.len()).any(|at| must[at] && is_left(at)) {
             return true;
         }
-        // Whatever was answered before it was sent comes before it.
+        // An operation that was answered before another was sent is before it in every order.
         let behind = |at: usize, other: usize| {
             must[other] && is_left(other) && ops[other].answered.is_some_and(|other| other < ops[at].called)
         };

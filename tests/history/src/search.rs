@@ -1,60 +1,60 @@
-//! Is there an order that makes sense? Whatever may come next is tried (Wing and Gong), but not twice from where the same
-//! is done and known (Lowe).
+//! Searches for an order that explains all replies. It tries every step that may be next (Wing and Gong), but never twice from the
+//! same state (Lowe).
 
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::register::Known;
+use crate::register::KeyState;
 use crate::step::Step;
 
-/// The beginning of an order. How its steps are ordered does not matter any more.
+/// The beginning of an order. The order of its steps does not matter any more.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Begun {
-    /// A bit for each step that is in it.
+struct OrderPrefix {
+    /// One bit for each step; set if the step is in the prefix.
     done: Box<[u64]>,
-    /// How many of them were answered, and how many have a place.
+    /// How many of its steps are answered, and how many have a position.
     answered: usize,
     placed: usize,
-    /// What is known after them.
-    known: Known,
+    /// The state of the key after them.
+    state: KeyState,
 }
 
-/// A step that may come next, and what is known after it.
-type Way = (usize, Known);
+/// The index of a step that may be next, and the state after it.
+type Candidate = (usize, KeyState);
 
-/// Whether some order of `steps` makes sense. Those without an answer may be left out of it.
-pub(crate) fn some_order_makes_sense(mut steps: Vec<Step>) -> bool {
+/// Whether some order of `steps` explains all replies. Steps with an unknown outcome may be left out.
+pub(crate) fn is_linearizable(mut steps: Vec<Step>) -> bool {
     steps.sort_by_key(|step| step.called);
     let answered = steps.iter().filter(|step| step.is_answered()).count();
     let nothing = vec![0; steps.len().div_ceil(64)].into();
-    let mut left = vec![Begun { done: nothing, answered: 0, placed: 0, known: Known::NOTHING }];
-    let (mut tried, mut ways) = (HashSet::new(), Vec::new());
-    while let Some(mut begun) = left.pop() {
-        // As long as there is one way only, nothing has to be remembered.
+    let mut left = vec![OrderPrefix { done: nothing, answered: 0, placed: 0, state: KeyState::EMPTY }];
+    let (mut tried, mut candidates) = (HashSet::new(), Vec::new());
+    while let Some(mut prefix) = left.pop() {
+        // As long as there is only one candidate, no state has to be remembered.
         loop {
-            if begun.answered == answered {
+            if prefix.answered == answered {
                 return true;
             }
-            begun.find_ways(&steps, &mut ways);
-            let ([_], Some((at, known))) = (&ways[..], ways.first().cloned()) else { break };
-            begun.go(&steps, at, known);
+            prefix.find_candidates(&steps, &mut candidates);
+            let ([_], Some((at, state))) = (&candidates[..], candidates.first().cloned()) else { break };
+            prefix.go(&steps, at, state);
         }
-        if ways.len() > 1 && tried.insert(begun.clone()) {
-            let gone = |(at, known)| {
-                let mut begun = begun.clone();
-                begun.go(&steps, at, known);
-                begun
+        if candidates.len() > 1 && tried.insert(prefix.clone()) {
+            let extended = |(at, state)| {
+                let mut prefix = prefix.clone();
+                prefix.go(&steps, at, state);
+                prefix
             };
-            left.extend(ways.drain(..).rev().map(gone));
+            left.extend(candidates.drain(..).rev().map(extended));
         }
     }
     false
 }
 
-impl Begun {
-    /// Finds what may come next: whatever fits and was sent before anything else that is left was answered.
-    fn find_ways(&self, steps: &[Step], ways: &mut Vec<Way>) {
-        ways.clear();
+impl OrderPrefix {
+    /// Finds the steps that may be next: those that fit the state, and that were sent before the reply to any other step that is left.
+    fn find_candidates(&self, steps: &[Step], candidates: &mut Vec<Candidate>) {
+        candidates.clear();
         let mut end: Option<Instant> = None;
         let first = self.done.iter().take_while(|word| **word == u64::MAX).count() * 64;
         for (at, step) in steps.iter().enumerate().skip(first).filter(|(at, _)| !self.has(*at)) {
@@ -65,27 +65,27 @@ impl Begun {
             if step.behind.is_some_and(|others| self.placed < others) {
                 continue;
             }
-            let Some(known) = self.known.after(step) else { continue };
-            if known == self.known {
-                // It changes nothing. So if there is an order that goes on from here, there is one with this in front.
-                ways.clear();
-                ways.push((at, known));
+            let Some(state) = self.state.after(step) else { continue };
+            if state == self.state {
+                // The step does not change the state. If any order continues from here, there is also one in which this step is next.
+                candidates.clear();
+                candidates.push((at, state));
                 return;
             }
-            ways.push((at, known));
+            candidates.push((at, state));
         }
-        // What was not answered came late, or never: it is tried last.
-        ways.sort_by_key(|(at, _)| !steps[*at].is_answered());
+        // A step with an unknown outcome was applied late or never: it is tried last.
+        candidates.sort_by_key(|(at, _)| !steps[*at].is_answered());
     }
 
     fn has(&self, at: usize) -> bool {
         self.done[at / 64] & (1 << (at % 64)) != 0
     }
 
-    fn go(&mut self, steps: &[Step], at: usize, known: Known) {
+    fn go(&mut self, steps: &[Step], at: usize, state: KeyState) {
         self.done[at / 64] |= 1 << (at % 64);
         self.answered += usize::from(steps[at].is_answered());
         self.placed += usize::from(steps[at].behind.is_some());
-        self.known = known;
+        self.state = state;
     }
 }

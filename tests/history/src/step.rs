@@ -1,29 +1,29 @@
-//! An operation with what the rest of its history says about it, so that few orders are left to try.
+//! An operation with the facts that other operations of its history show about it. They leave few orders to try.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::{Answer, Did, Op};
+use crate::op::{Did, Op, ReplyOutcome};
 
-/// An operation as the checker takes it.
+/// An operation, prepared for the search.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
     /// When it was sent.
     pub(crate) called: Instant,
-    /// When it was over, if it ever was.
+    /// When its reply came, if it came.
     pub(crate) answered: Option<Instant>,
     pub(crate) did: Did,
-    /// The revision that it gave or found, if its answer shows it.
+    /// The revision that it wrote or found, if its own reply shows it.
     pub(crate) told: Option<u64>,
-    /// The same, also if only the answer of another operation with this value shows it.
+    /// The same revision, also if only the reply to another operation with this value shows it.
     pub(crate) rev: Option<u64>,
-    /// How many operations come before it in any case, because their revisions are smaller. None without a revision.
+    /// The number of operations that are before it in every order, because their revisions are smaller. `None` without a revision.
     pub(crate) behind: Option<usize>,
 }
 
-/// A revision with a place in the order: those of a key only grow, and it is given before it is seen.
+/// The position that a revision gives to an operation: revisions of a key only grow, and each is written before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct RevPosition {
     rev: u64,
     is_seen: bool,
 }
@@ -31,7 +31,7 @@ struct Place {
 impl Step {
     /// The steps of a history, in the order of `ops`.
     pub(crate) fn all(ops: &[&Op]) -> Vec<Self> {
-        // Of each value that anybody was told of.
+        // The revision of each value, if any reply shows it.
         let revs: BTreeMap<u64, u64> = ops.iter().filter_map(|op| value(op.did).zip(told(op.did))).collect();
         let step = |op: &&Op| {
             let (did, told) = (op.did, told(op.did));
@@ -40,27 +40,28 @@ impl Step {
             Self { called: op.called, answered, did, told, rev, behind: None }
         };
         let mut steps: Vec<Self> = ops.iter().map(step).collect();
-        let mut places: Vec<Place> = steps.iter().filter_map(Self::place).collect();
-        places.sort_unstable();
+        let mut positions: Vec<RevPosition> = steps.iter().filter_map(Self::position).collect();
+        positions.sort_unstable();
         for step in &mut steps {
-            step.behind = step.place().map(|place| places.partition_point(|other| *other < place));
+            step.behind =
+                step.position().map(|position| positions.partition_point(|other| *other < position));
         }
         steps
     }
 
-    /// Whether its answer says what became of it.
+    /// Whether its outcome is known.
     pub(crate) fn is_answered(&self) -> bool {
         self.did.is_answered()
     }
 
-    fn place(&self) -> Option<Place> {
-        // 0 is that of what is absent: it comes again.
+    fn position(&self) -> Option<RevPosition> {
+        // 0 is the revision of an absent key, which can occur several times.
         let rev = self.rev.filter(|rev| *rev > 0)?;
-        Some(Place { rev, is_seen: matches!(self.did, Did::Read(_)) || is_mismatch(self.did) })
+        Some(RevPosition { rev, is_seen: matches!(self.did, Did::Read(_)) || is_mismatch(self.did) })
     }
 }
 
-/// What was read, or set if the condition was not false.
+/// The value that was read, or set if the condition was not false.
 fn value(did: Did) -> Option<u64> {
     match did {
         Did::Set { value, .. } => Some(value).filter(|_| !is_mismatch(did)),
@@ -69,20 +70,25 @@ fn value(did: Did) -> Option<u64> {
     }
 }
 
-/// The revision of what was written, read or found instead, if the answer shows it.
+/// The revision that was written, read or found instead, if the reply shows it.
 fn told(did: Did) -> Option<u64> {
     match did {
         Did::Read(found) => found?.1,
-        Did::Set { answer, .. } | Did::Delete { answer, .. } => match answer? {
-            Answer::Created(rev) | Answer::Updated(rev) | Answer::Deleted(rev) | Answer::Mismatch(rev) => rev,
-            Answer::Absent => None,
+        Did::Set { reply, .. } | Did::Delete { reply, .. } => match reply? {
+            ReplyOutcome::Created(rev)
+            | ReplyOutcome::Updated(rev)
+            | ReplyOutcome::Deleted(rev)
+            | ReplyOutcome::Mismatch(rev) => rev,
+            ReplyOutcome::Absent => None,
         },
     }
 }
 
 fn is_mismatch(did: Did) -> bool {
     match did {
-        Did::Set { answer, .. } | Did::Delete { answer, .. } => matches!(answer, Some(Answer::Mismatch(_))),
+        Did::Set { reply, .. } | Did::Delete { reply, .. } => {
+            matches!(reply, Some(ReplyOutcome::Mismatch(_)))
+        }
         Did::Read(_) => false,
     }
 }

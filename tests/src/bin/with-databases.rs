@@ -1,12 +1,12 @@
-//! Runs a command with a server of each database engine that can be had here, and stops them after it.
+//! Starts a server of each database engine that this machine can run, runs a command, and stops the servers.
 //!
-//! The command finds them in `TEST_DATABASE_URL`; servers that are named there already are used as they are.
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a terminal is where it is used")]
+//! The command finds the servers in `TEST_DATABASE_URL`. Servers that this variable names already are not started.
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is a command-line tool")]
 
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
-use e2e::{Engine, Server, skip};
+use e2e::{DatabaseServer, Engine, skip};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -18,9 +18,9 @@ async fn main() -> ExitCode {
     };
     let mut servers = Vec::new();
     for engine in [Engine::MariaDb, Engine::MySql] {
-        match engine.available().await.or_else(|_| Server::possible(engine)) {
+        match engine.available().await.or_else(|_| DatabaseServer::possible(engine)) {
             Ok(()) if engine.available().await.is_ok() => (),
-            Ok(()) => servers.push(Server::new(engine, &[])),
+            Ok(()) => servers.push(DatabaseServer::new(engine, &[])),
             Err(reason) => skip(&format!("everything on {engine:?}: {reason}")),
         }
     }
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Waits for the command; a signal ends it, so that the servers are stopped all the same.
+/// Waits for the command. A signal ends the command, so that the servers are stopped all the same.
 async fn run(mut child: Child) -> ExitCode {
     let on = |kind| signal(kind).expect("signals can be listened for");
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));

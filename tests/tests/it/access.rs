@@ -1,18 +1,19 @@
-//! With tokens nobody comes in without one, and each opens what it grants and nothing else.
+//! With a token file, every request needs a token, and a token allows only what it grants.
 
 use e2e::{Connection, Engine, Response, Socket, System, Tokens, promises, rev, write};
 use serde_json::Value;
 
 promises! {
-    without_a_token_nobody_comes_in,
-    a_token_writes_what_begins_with_its_prefixes_and_nothing_else,
-    a_token_reads_what_begins_with_its_prefixes_and_nothing_else,
-    a_browser_carries_its_token_among_the_subprotocols,
-    a_connection_over_its_rate_is_told_so_and_nothing_is_done,
-    all_holders_of_a_token_share_its_rate,
+    every:
+        without_a_token_no_request_is_served,
+        a_token_writes_only_keys_with_its_prefixes,
+        a_token_reads_only_keys_with_its_prefixes,
+        a_browser_carries_its_token_among_the_subprotocols,
+        a_connection_over_its_rate_is_told_so_and_nothing_is_done,
+        all_holders_of_a_token_share_its_rate;
 }
 
-/// What every handshake says.
+/// The header lines of every handshake.
 const HANDSHAKE: [(&str, &str); 4] = [
     ("Upgrade", "websocket"),
     ("Connection", "Upgrade"),
@@ -20,7 +21,7 @@ const HANDSHAKE: [(&str, &str); 4] = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// GET of `target` as the holder of `token`.
+/// A GET of `target` with `token`.
 async fn get_as(system: &System, token: &str, target: &str) -> Response {
     request_as(system, token, "GET", target).await
 }
@@ -35,7 +36,7 @@ async fn handshake(system: &System, headers: &[(&str, &str)]) -> Response {
     Connection::open(system.ws()).await.request("GET", "/ws/storage/", &all).await
 }
 
-async fn without_a_token_nobody_comes_in(engine: Engine) {
+async fn without_a_token_no_request_is_served(engine: Engine) {
     let tokens = Tokens::new();
     let token = tokens.make("app", &["--read", "", "--write", ""]);
     let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
@@ -62,7 +63,7 @@ async fn without_a_token_nobody_comes_in(engine: Engine) {
     }
 }
 
-async fn a_token_writes_what_begins_with_its_prefixes_and_nothing_else(engine: Engine) {
+async fn a_token_writes_only_keys_with_its_prefixes(engine: Engine) {
     let tokens = Tokens::new();
     let all = tokens.make("all", &["--read", "", "--write", ""]);
     let some = tokens.make("some", &["--read", "", "--write", "a/", "--write", "b"]);
@@ -104,7 +105,7 @@ async fn a_token_writes_what_begins_with_its_prefixes_and_nothing_else(engine: E
     assert_eq!(get_as(&system, &all, "/storage/c").await.json()["value"], "kept");
 }
 
-async fn a_token_reads_what_begins_with_its_prefixes_and_nothing_else(engine: Engine) {
+async fn a_token_reads_only_keys_with_its_prefixes(engine: Engine) {
     let tokens = Tokens::new();
     let all = tokens.make("all", &["--write", ""]);
     let some = tokens.make("some", &["--read", "user/", "--read", "x"]);
@@ -168,7 +169,7 @@ async fn a_browser_carries_its_token_among_the_subprotocols(engine: Engine) {
     assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, None));
 }
 
-/// Sends `count` sets at once and sorts the replies: how many were done, how many were not.
+/// Sends `count` sets at once. Returns how many were done and how many were refused.
 async fn burst(socket: &mut Socket, name: &str, count: usize) -> (usize, usize) {
     let writes = (0..count).map(|n| write(&format!("{name}/{n:03}"), "v"));
     socket.try_send_all(writes).await.expect("everything can be sent at once");
@@ -192,7 +193,7 @@ async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: Engin
     let (done, refused) = burst(&mut socket, "a", 200).await;
     assert!((19..100).contains(&done), "{done} of 200 were done, {refused} refused");
     assert_eq!(system.database.entries().await, done as u64, "what is refused is not done");
-    // What is no write counts too.
+    // A message that is not a write counts too.
     let mut noisy = system.socket().await;
     noisy.try_send_all((0..100).map(|_| "{".to_owned())).await.expect("everything can be sent at once");
     let mut slowed = 0;
@@ -200,7 +201,7 @@ async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: Engin
         slowed += usize::from(noisy.next().await.contains("slow_down"));
     }
     assert!(slowed > 50, "{slowed} of 100 were told to slow down");
-    // Another connection has its own.
+    // Another connection has a rate limit of its own.
     assert!(burst(&mut system.socket().await, "b", 15).await == (15, 0));
 
     let mut connection = system.connection().await;
@@ -215,7 +216,7 @@ async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: Engin
     }
     assert_eq!(statuses[..20], [200; 20]);
     assert!(statuses.contains(&429), "{statuses:?}");
-    // And again a second later.
+    // A second later the rate limit allows writes again.
     e2e::eventually("it is let in again", e2e::PATIENCE, async || {
         match connection.get("/storage/a%2F000").await.status {
             200 => Ok(()),

@@ -1,4 +1,4 @@
-//! The description of the socket is true: it is what `AsyncAPI` allows, and every example in it comes out to the byte.
+//! The specification of the socket is valid `AsyncAPI`, and the service answers every example in it byte for byte.
 
 mod document;
 mod replay;
@@ -15,31 +15,22 @@ use futures_util::future::join_all;
 use self::document::{Document, FILE};
 use self::replay::{hold, hold_on};
 
-/// Where operations list what clients send, and what they receive.
+/// The paths of the operations that list the messages of clients and the replies.
 const SENT: &str = "/operations/write/messages";
 const RECEIVED: &str = "/operations/write/reply/messages";
 
-mod every_engine {
-    use super::*;
-
-    promises! {
-        the_description_is_served_as_it_stands,
-        every_conversation_comes_out_to_the_byte,
-        what_a_token_does_not_grant_is_forbidden,
-        what_is_over_a_rate_is_told_to_slow_down,
-        a_write_that_is_due_before_its_turn_is_overloaded,
-    }
+promises! {
+    every:
+        the_specification_is_served_as_committed,
+        every_conversation_is_replayed_byte_for_byte,
+        a_write_that_a_token_does_not_grant_is_forbidden,
+        a_write_over_a_rate_limit_is_refused_with_slow_down,
+        a_write_that_is_due_before_its_turn_is_overloaded;
+    sql:
+        a_commit_without_an_answer_is_an_outcome_unknown;
 }
 
-mod every_server {
-    use super::*;
-
-    promises! { sql:
-        a_commit_without_an_answer_is_an_outcome_unknown,
-    }
-}
-
-async fn the_description_is_served_as_it_stands(engine: Engine) {
+async fn the_specification_is_served_as_committed(engine: Engine) {
     let system = System::start(engine).await;
     let mut connection = Connection::open(system.ws()).await;
     for method in ["GET", "HEAD"] {
@@ -55,10 +46,10 @@ async fn the_description_is_served_as_it_stands(engine: Engine) {
     assert_eq!(response.header("allow"), Some("GET, HEAD"));
 }
 
-async fn every_conversation_comes_out_to_the_byte(engine: Engine) {
+async fn every_conversation_is_replayed_byte_for_byte(engine: Engine) {
     let mut conversations = Document::read().conversations();
     conversations.retain(|conversation| conversation.given.is_none());
-    // In another order and with messages sent ahead of replies it is the same.
+    // In another order, and with messages sent before earlier replies have come, the result is the same.
     for ahead in [1, usize::MAX] {
         let system = System::start(engine).await;
         let mut wrong = Vec::new();
@@ -81,7 +72,7 @@ async fn without_a_database_a_write_is_unavailable() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn what_a_token_does_not_grant_is_forbidden(engine: Engine) {
+async fn a_write_that_a_token_does_not_grant_is_forbidden(engine: Engine) {
     let tokens = Tokens::new();
     let token = tokens.make("owner", &["--write", "own/"]);
     let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
@@ -90,7 +81,7 @@ async fn what_a_token_does_not_grant_is_forbidden(engine: Engine) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn what_is_over_a_rate_is_told_to_slow_down(engine: Engine) {
+async fn a_write_over_a_rate_limit_is_refused_with_slow_down(engine: Engine) {
     let system = System::with(engine, &[("CONNECTION_OPS_PER_SECOND", "2")]).await;
     let wrong = hold(&Document::read().conversation("slow-down"), system.ws(), 1).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -100,7 +91,7 @@ async fn a_write_that_is_due_before_its_turn_is_overloaded(engine: Engine) {
     let slow = [("LANES", "1"), ("BATCH_OPS_MAX", "1"), ("OP_TIMEOUT_MS", "100")];
     let system = System::with(engine, &slow).await;
     let conversation = Document::read().conversation("overloaded");
-    // Whoever sends one write at a time waits for those who do the same, and for no flood.
+    // A client that sends one write at a time waits only for clients that do the same, not for a flood.
     let mut others = join_all((0..500).map(|_| system.socket())).await;
     eventually("a write waits for too long", PATIENCE * 2, async || {
         join_all(others.iter_mut().map(|other| other.send(write("other", "x")))).await;
@@ -145,7 +136,7 @@ async fn behind_a_proxy(database: &Database) -> (Process, Proxy) {
 }
 
 #[test]
-fn it_is_what_asyncapi_allows() {
+fn it_is_valid_asyncapi() {
     let faults = structure::faults(&Document::read().0);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -156,8 +147,8 @@ fn every_example_is_part_of_a_conversation() {
     let mut messages = BTreeSet::new();
     for example in document.examples() {
         let conversation = document.conversation(example.name);
-        let sent = conversation.steps.iter().filter_map(document::Step::payload);
-        let received = conversation.steps.iter().map(document::Step::reply);
+        let sent = conversation.steps.iter().filter_map(document::Exchange::payload);
+        let received = conversation.steps.iter().map(document::Exchange::reply);
         let is_in_it = sent.chain(received).any(|payload| payload == *example.payload);
         assert!(is_in_it, "{example:?} is not in {conversation:?}");
         let all = [document.messages(SENT), document.messages(RECEIVED)].concat();
@@ -191,7 +182,7 @@ fn every_message_is_of_exactly_one_kind() {
         assert_eq!(kinds.len(), 1, "{kinds:?} is {}", step.receive);
         let Some(payload) = step.payload() else { continue };
         let kinds = document.fits(&payload, &sent);
-        // What no schema tells: a member or a key twice, an instant in the past.
+        // Errors that a schema cannot find: a member or a key twice, an expiry in the past.
         let code = step.reply()["code"].clone();
         let escapes = ["bad_json", "bad_batch", "bad_ttl", "forbidden", "slow_down"]
             .iter()
@@ -208,7 +199,7 @@ fn every_code_and_status_of_the_schemas_is_shown() {
     let replies: Vec<_> = document
         .conversations()
         .iter()
-        .flat_map(|conversation| conversation.steps.iter().map(document::Step::reply))
+        .flat_map(|conversation| conversation.steps.iter().map(document::Exchange::reply))
         .collect();
     for message in document.messages(RECEIVED) {
         let properties = &document.0["components"]["schemas"][message]["properties"];
@@ -225,7 +216,7 @@ fn every_code_and_status_of_the_schemas_is_shown() {
 }
 
 #[test]
-fn the_contracts_own_examples_are_all_in_it() {
+fn all_examples_of_the_contract_are_in_it() {
     let lines = [
         r#"{"key":"hello","value":"world"}"#,
         r#"{"message":"hello created","status":200}"#,
@@ -244,7 +235,7 @@ fn the_contracts_own_examples_are_all_in_it() {
     let document = Document::read();
     let all: Vec<_> = document.conversations().into_iter().flat_map(|one| one.steps).collect();
     for line in lines {
-        let is_in = |step: &document::Step| {
+        let is_in = |step: &document::Exchange| {
             step.receive.contains(line) || step.send.as_deref().is_some_and(|text| text == line)
         };
         assert!(all.iter().any(is_in), "{line}");

@@ -9,15 +9,16 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 promises! {
-    a_batch_tells_what_each_op_did,
-    one_false_condition_undoes_all,
-    a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied,
-    a_batch_keeps_its_place_among_the_messages_of_its_socket,
-    a_thousand_ops_are_one_batch,
-    the_longest_reply_arrives_whole,
-    batches_are_answered_soon_beside_ops_on_the_same_keys,
-    nobody_sees_half_a_batch,
-    transfers_between_accounts_keep_the_sum,
+    every:
+        a_batch_tells_what_each_op_did,
+        one_false_condition_undoes_all,
+        an_invalid_batch_is_refused_and_no_op_of_it_is_applied,
+        a_batch_keeps_its_position_among_the_messages_of_its_socket,
+        a_thousand_ops_are_one_batch,
+        the_longest_reply_arrives_whole,
+        batches_are_answered_soon_beside_ops_on_the_same_keys,
+        nobody_sees_half_a_batch,
+        transfers_between_accounts_keep_the_sum;
 }
 
 async fn a_batch_tells_what_each_op_did(engine: Engine) {
@@ -67,7 +68,7 @@ async fn one_false_condition_undoes_all(engine: Engine) {
     assert!(socket.ask(text).await.starts_with(r#"{"message":"2 ops committed","status":200,"rev":"#));
 }
 
-async fn a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied(engine: Engine) {
+async fn an_invalid_batch_is_refused_and_no_op_of_it_is_applied(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     for (ops, status, code, end) in [
@@ -87,10 +88,11 @@ async fn a_batch_that_cannot_be_is_refused_and_nothing_of_it_applied(engine: Eng
     assert_eq!(system.read("a").await.status, 404);
 }
 
-async fn a_batch_keeps_its_place_among_the_messages_of_its_socket(engine: Engine) {
+async fn a_batch_keeps_its_position_among_the_messages_of_its_socket(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // Each round sets every key by itself, then all in a batch, then by itself again: only the order makes the replies so.
+    // Each round sets every key by itself, then all keys in a batch, then every key by itself again: only in this order are the
+    // replies as expected.
     let single = |key: usize, value: &str| format!(r#"{{"key":"{key}","value":"{value}"}}"#);
     let round = |round: usize| {
         let batch: Vec<String> = (0..8).map(|key| format!(r#"{{"op":"delete","key":"{key}"}}"#)).collect();
@@ -138,7 +140,7 @@ async fn a_thousand_ops_are_one_batch(engine: Engine) {
 async fn the_longest_reply_arrives_whole(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // Each byte of a key takes six in JSON, in the message and in the reply.
+    // Each byte of a key takes six bytes in JSON, in the message and in the reply.
     let op = |number: usize| {
         let key = format!("{}{number:03}", "\u{1}".repeat(509));
         let id = "i".repeat(126);
@@ -151,7 +153,7 @@ async fn the_longest_reply_arrives_whole(engine: Engine) {
     assert_eq!(socket.set("a", "b").await, r#"{"message":"a created","status":200}"#);
 }
 
-/// Keys that everybody writes, and how long a batch of them may take on a busy machine.
+/// The keys that all clients write, and the time limit of a batch of them on a busy machine.
 const HOT: usize = 100;
 const SOON: Duration = Duration::from_secs(5);
 

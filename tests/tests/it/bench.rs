@@ -1,4 +1,4 @@
-//! `keywire bench` does what it was asked for and says what came of it.
+//! `keywire bench` makes the load that it is asked for and reports the results.
 
 use std::process::Output;
 
@@ -6,9 +6,10 @@ use e2e::{Engine, System, promises, run_to_end};
 use serde_json::Value;
 
 promises! {
-    it_writes_and_reads_as_many_as_asked_for,
-    at_a_fixed_rate_it_keeps_to_the_rate,
-    what_is_refused_is_counted_by_its_code,
+    every:
+        it_writes_and_reads_as_often_as_requested,
+        at_a_fixed_rate_it_keeps_to_the_rate,
+        what_is_refused_is_counted_by_its_code;
 }
 
 fn bench(system: &System, args: &[&str]) -> Value {
@@ -19,7 +20,7 @@ fn bench(system: &System, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-async fn it_writes_and_reads_as_many_as_asked_for(engine: Engine) {
+async fn it_writes_and_reads_as_often_as_requested(engine: Engine) {
     let system = System::start(engine).await;
     let filled = ["--count", "2000", "--keys", "300", "--reads", "100", "--clients", "4", "--pipeline", "8"];
     let read = bench(&system, &filled);
@@ -48,7 +49,7 @@ async fn at_a_fixed_rate_it_keeps_to_the_rate(engine: Engine) {
     let load = ["--rate", "300", "--seconds", "2", "--clients", "8", "--keys", "100", "--reads", "50"];
     let result = bench(&system, &load);
     let count = |kind: &str| result[kind]["count"].as_u64().expect("a number");
-    // What fell due is either answered or said to be unsent; nothing is dropped in silence.
+    // Every operation that fell due is either answered or reported as unsent.
     assert_eq!(
         count("writes") + count("reads") + result["unsent"].as_u64().expect("a number"),
         600,
@@ -68,7 +69,7 @@ async fn what_is_refused_is_counted_by_its_code(engine: Engine) {
 }
 
 #[test]
-fn what_cannot_be_done_is_one_line() {
+fn a_failure_is_one_line() {
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
     let nobody = run_to_end("keywire", &["bench", "--url", "http://127.0.0.1:1"], &[]);
     assert_eq!((nobody.status.code(), said(&nobody).lines().count()), (Some(1), 1), "{nobody:?}");

@@ -1,23 +1,24 @@
-//! The command line client: put, get, del and ls, each by itself against a running pair.
+//! The command-line client: `put`, `get`, `del` and `ls` on a running system.
 
 mod export;
 mod import;
 
 use std::process::{Output, Stdio};
 
-use e2e::{Engine, PATIENCE, Run, System, eventually, promises, run_to_end, write};
+use e2e::{BinaryRun, Engine, PATIENCE, System, eventually, promises, run_to_end, write};
 
 promises! {
-    what_is_put_is_got_to_the_byte,
-    what_is_not_there_is_one_line_and_exit_code_1,
-    what_is_refused_is_the_services_word_and_exit_code_1,
-    what_is_deleted_is_gone,
-    a_condition_holds_or_nothing_is_written,
-    what_is_put_with_a_ttl_expires,
-    keys_are_listed_page_after_page_in_the_order_of_their_bytes,
+    every:
+        get_returns_the_bytes_that_put_wrote,
+        a_missing_key_is_one_line_and_exit_code_1,
+        a_refusal_is_the_message_of_the_service_and_exit_code_1,
+        a_deleted_key_is_absent,
+        a_condition_holds_or_nothing_is_written,
+        a_key_written_with_a_ttl_expires,
+        keys_are_listed_page_after_page_in_the_order_of_their_bytes;
 }
 
-/// Where the client finds `system`.
+/// The environment with which the client finds `system`.
 fn env(system: &System) -> Vec<(String, String)> {
     let url = |name: &str, addr| (name.to_owned(), format!("http://{addr}"));
     vec![url("KEYWIRE_URL", system.http()), url("KEYWIRE_WRITE_URL", system.ws())]
@@ -27,18 +28,18 @@ fn keywire(system: &System, args: &[&str]) -> Output {
     run_to_end("keywire", args, &env(system))
 }
 
-/// What a command that must succeed prints; it must say nothing else.
+/// The output of a command. It must succeed and write nothing to stderr.
 fn printed(output: Output) -> String {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).expect("keys and values are UTF-8")
 }
 
-/// Everything a command says beside what it prints.
+/// What a command wrote to stderr.
 fn heard(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The one line that a command which must fail says.
+/// The line that a command wrote to stderr. It must fail with exactly one line.
 fn said(output: &Output, exit_code: i32) -> String {
     let said = heard(output);
     assert_eq!((output.status.code(), said.lines().count()), (Some(exit_code), 1), "{output:?}");
@@ -46,23 +47,23 @@ fn said(output: &Output, exit_code: i32) -> String {
     said.trim_end().to_owned()
 }
 
-/// The rev on the first line of what was printed.
+/// The rev on the first line of the output.
 fn rev(printed: &str) -> u64 {
     printed.lines().next().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("no rev: {printed:?}"))
 }
 
-/// A stderr that nobody reads.
+/// A stderr that nobody reads: a pipe whose reader is closed.
 fn closed_pipe() -> Stdio {
     std::io::pipe().expect("pipes can be made").1.into()
 }
 
-/// A stderr that takes nothing.
+/// A stderr on which every write fails.
 fn full() -> Stdio {
     std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there").into()
 }
 
 #[test]
-fn what_nobody_hears_changes_no_exit_code() {
+fn a_message_without_a_reader_does_not_change_the_exit_code() {
     let nowhere = "http://127.0.0.1:1";
     for stderr in [closed_pipe, full] {
         for (args, code) in [
@@ -74,14 +75,14 @@ fn what_nobody_hears_changes_no_exit_code() {
             (&["check", "--admin-addr", "127.0.0.1:1"], 1),
             (&["--database-url", "sqlite:///dev/null/file"], 1),
         ] {
-            let ended = Run::start_unheard("keywire", args, &[], stderr()).end();
+            let ended = BinaryRun::start_unheard("keywire", args, &[], stderr()).end();
             assert_eq!(ended.status.code(), Some(code), "{args:?}: {ended:?}");
         }
     }
 }
 
 #[test]
-fn a_token_that_nobody_has_seen_is_not_in_the_file() {
+fn a_token_that_could_not_be_printed_is_not_in_the_file() {
     let tokens = e2e::Tokens::new();
     let seen = tokens.make("seen", &["--read", ""]);
     let before = std::fs::read_to_string(tokens.file()).expect("it was made");
@@ -96,7 +97,7 @@ fn a_token_that_nobody_has_seen_is_not_in_the_file() {
     assert!(!before.contains(&seen) && before.contains("seen"));
 }
 
-async fn what_is_put_is_got_to_the_byte(engine: Engine) {
+async fn get_returns_the_bytes_that_put_wrote(engine: Engine) {
     let system = System::start(engine).await;
     let entries = [
         (".", "dot"),
@@ -109,8 +110,8 @@ async fn what_is_put_is_got_to_the_byte(engine: Engine) {
         ("large", &"x\u{fc}\n".repeat(200_000)),
     ];
     for (key, value) in entries {
-        // A value as large as the last is over what a command line holds.
-        let mut put = Run::start("keywire", &["put", "--", key, "-"], &env(&system));
+        // The last value is too large for a command line.
+        let mut put = BinaryRun::start("keywire", &["put", "--", key, "-"], &env(&system));
         put.feed(value.as_bytes());
         assert_eq!(printed(put.end()), "", "{key:?}");
     }
@@ -123,7 +124,7 @@ async fn what_is_put_is_got_to_the_byte(engine: Engine) {
     assert_eq!(system.read("word").await.header("etag"), Some(format!("\"{rev}\"").as_str()));
 }
 
-async fn what_is_not_there_is_one_line_and_exit_code_1(engine: Engine) {
+async fn a_missing_key_is_one_line_and_exit_code_1(engine: Engine) {
     let system = System::start(engine).await;
     for (key, named) in [("nope", "nope"), ("..", ".."), ("a\nb", r"a\nb")] {
         let missing = keywire(&system, &["get", key]);
@@ -131,7 +132,7 @@ async fn what_is_not_there_is_one_line_and_exit_code_1(engine: Engine) {
     }
 }
 
-async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
+async fn a_refusal_is_the_message_of_the_service_and_exit_code_1(engine: Engine) {
     let system = System::with(engine, &[("VALUE_BYTES_MAX", "5")]).await;
     let large = said(&keywire(&system, &["put", "k", "123456"]), 1);
     assert_eq!(large, "keywire: value has 6 bytes; at most 5 are allowed");
@@ -141,7 +142,7 @@ async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
     assert!(said(&elsewhere, 69).contains("see --help"), "{elsewhere:?}");
     for (input, word) in [(&b"ab\xff"[..], "not UTF-8"), (&vec![b'x'; 1_048_577], "more than 1048576 bytes")]
     {
-        let mut put = Run::start("keywire", &["put", "k", "-"], &env(&system));
+        let mut put = BinaryRun::start("keywire", &["put", "k", "-"], &env(&system));
         put.feed(input);
         let said = said(&put.end(), 1);
         assert!(said.contains(word), "{said}");
@@ -149,7 +150,7 @@ async fn what_is_refused_is_the_services_word_and_exit_code_1(engine: Engine) {
     assert_eq!(system.database.entries().await, 0);
 }
 
-async fn what_is_deleted_is_gone(engine: Engine) {
+async fn a_deleted_key_is_absent(engine: Engine) {
     let system = System::start(engine).await;
     for key in ["..", "a\nb", "kept"] {
         assert_eq!(printed(keywire(&system, &["put", key, "v"])), "");
@@ -174,7 +175,7 @@ async fn a_condition_holds_or_nothing_is_written(engine: Engine) {
     assert_eq!(printed(keywire(&system, &["get", "k"])), "2");
 }
 
-async fn what_is_put_with_a_ttl_expires(engine: Engine) {
+async fn a_key_written_with_a_ttl_expires(engine: Engine) {
     let system = System::start(engine).await;
     assert_eq!(printed(keywire(&system, &["put", "short", "v", "--ttl", "1"])), "");
     assert_eq!(printed(keywire(&system, &["put", "long", "v", "--ttl", "3153600000"])), "");
@@ -193,7 +194,7 @@ async fn keys_are_listed_page_after_page_in_the_order_of_their_bytes(engine: Eng
     keys.extend(
         ["user", "user/\u{ffff}", "user/\u{10ffff}", "user0", "User/1", "a\nb", "\"quoted\""].map(Into::into),
     );
-    let mut import = Run::start("keywire", &["import"], &env(&system));
+    let mut import = BinaryRun::start("keywire", &["import"], &env(&system));
     let lines: String = keys.iter().map(|key| write(key, &key.repeat(2)) + "\n").collect();
     import.feed(lines.as_bytes());
     assert!(import.end().status.success());
@@ -266,7 +267,7 @@ fn tokens_made_at_the_same_time_are_all_in_the_file() {
     let make = |name: usize| {
         let into = if name.is_multiple_of(2) { &file } else { &link };
         let args = ["token", &name.to_string(), "--read", "", "--into", &into.display().to_string()];
-        Run::start("keywire", &args, &[])
+        BinaryRun::start("keywire", &args, &[])
     };
     let runs: Vec<_> = (0..12).map(make).collect();
     for run in runs {

@@ -1,4 +1,4 @@
-//! The system in containers: one origin, scaled, crashed and restarted, its database out of reach.
+//! The system in containers: one origin, scaled, crashed and restarted. Its database cannot be reached from outside.
 
 mod conformance;
 mod rolling;
@@ -10,12 +10,12 @@ use e2e::{
     Compose, Connection, Load, PATIENCE, Socket, docker, eventually, get, skip, storage, within, write,
 };
 
-/// How long a crashed container may take until traffic flows again.
+/// The time limit for a crashed container to serve again.
 const RECOVERY_MAX: Duration = Duration::from_mins(1);
 
-/// Everything in one go, since starting the containers takes longest.
+/// All checks in one test, since starting the containers takes longest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_whole_of_it_runs_in_containers() {
+async fn the_whole_system_runs_in_containers() {
     if let Err(reason) = Compose::possible() {
         return skip(&format!("the whole of it in containers: {reason}"));
     }
@@ -72,13 +72,13 @@ async fn keys_pass_the_gateway_as_they_are(compose: &Compose) {
     socket.refuses(write("", ""), 422, "bad_key").await;
     socket.refuses(r#"{"key":"\ud800","value":""}"#, 400, "bad_json").await;
     connection.get(&format!("{longest_target}k")).await.refused(413, "too_large");
-    // Two of the targets name one key; it holds what was written last.
+    // Two of the targets name the same key; it holds the last value.
     for (target, key) in all().filter(|(target, _)| *target != "/storage/..") {
         let found = connection.get(target).await;
         assert_eq!(found.status, 200, "{target}: {found:?}");
         assert_eq!((&found.json()["key"], &found.json()["value"]), (&key.into(), &target.into()));
     }
-    // The services' own refusals come through too.
+    // Refusals of the services pass through the gateway.
     connection.get("/nowhere").await.refused(404, "no_route");
     connection.get("/storage/%FF").await.refused(400, "bad_path");
     connection.get("/ws/storage/").await.refused(426, "upgrade_required");
@@ -103,23 +103,23 @@ fn only_the_gateway_can_be_reached(compose: &Compose) {
     let gateway = &compose.containers("gateway")[0];
     let published = docker(&["port", gateway]).expect("the container is there");
     assert_eq!(published, format!("8000/tcp -> {}", compose.gateway), "on loopback only");
-    // A network on which this machine has no address would let Docker send what comes to the published port away by the
-    // default route, whenever the gateway starts.
+    // On a network where this machine has no address, Docker would send packets for the published port to the default route each
+    // time the gateway starts.
     for network in compose.networks(gateway) {
         let format = "{{index .Options \"com.docker.network.bridge.inhibit_ipv4\"}}";
         let without = docker(&["network", "inspect", "--format", format, &network]);
         assert_eq!(without.as_deref(), Ok(""), "this machine has no address on {network}");
     }
-    // The database has no network at all, and nobody but the services and its own helpers has its socket.
+    // The database has no network. Only the services and its own helper containers have its socket.
     assert_eq!(compose.networks(&compose.containers("mysql")[0]), ["none"]);
     let mounts =
         docker(&["inspect", "--format", "{{json .Mounts}}", gateway]).expect("the container is there");
     assert!(!mounts.contains("mysqld"), "the gateway has the database's socket: {mounts}");
 }
 
-/// What a container's own admin port counts under `name`, summed over labels.
+/// The value of the metric `name` of a container, summed over labels.
 fn count(compose: &Compose, container: &str, admin: u16, name: &str) -> f64 {
-    // The network is closed to this machine, so it is asked from inside, by the gateway's bash.
+    // This machine cannot reach the network, so bash in the gateway's container sends the request.
     let gateway = compose.containers("gateway");
     let edge = compose.address(container, "edge");
     let ask =

@@ -1,4 +1,4 @@
-//! Several processes on one database behave as one.
+//! Several processes on one database behave like one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,14 +7,15 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 promises! {
-    between_writers_the_last_commit_wins,
-    every_process_sees_the_writes_of_every_other,
+    every:
+        between_writers_the_last_commit_wins,
+        every_process_sees_the_writes_of_every_other;
 }
 
-/// One acknowledged write: its key, its value, and the revision it got.
+/// One acknowledged write: its key, its value and its revision.
 type Acked = (String, String, u64);
 
-/// Writes the same keys over and over and notes what was acknowledged.
+/// Writes the same keys again and again. Returns the acknowledged writes.
 async fn contend(mut socket: Socket, name: usize) -> (Vec<Acked>, usize) {
     let (mut acked, mut created) = (Vec::new(), 0);
     for n in 0..400 {
@@ -60,7 +61,7 @@ async fn every_process_sees_the_writes_of_every_other(engine: Engine) {
     let mut writers = [system.socket().await, Socket::open(other_writer.public).await];
     let mut readers = vec![system.connection().await, Connection::open(other_reader.public).await];
     if engine == Engine::Sqlite {
-        // The second keywire reads too.
+        // The second process reads too.
         readers.push(Connection::open(other_writer.public).await);
     }
     for n in 0..100 {

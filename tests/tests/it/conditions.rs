@@ -4,9 +4,10 @@ use e2e::{Engine, System, promises, rev, storage};
 use tokio::task::JoinSet;
 
 promises! {
-    a_condition_holds_or_the_reply_tells_why_not,
-    a_false_condition_fails_alone,
-    clients_that_count_under_conditions_miss_nothing,
+    every:
+        a_condition_holds_or_the_reply_tells_why_not,
+        a_false_condition_fails_alone,
+        clients_that_count_under_conditions_lose_no_count;
 }
 
 async fn a_condition_holds_or_the_reply_tells_why_not(engine: Engine) {
@@ -18,7 +19,7 @@ async fn a_condition_holds_or_the_reply_tells_why_not(engine: Engine) {
     let set = |if_rev: u64| format!(r#"{{"key":"k","value":"v","if_rev":{if_rev}}}"#);
     let delete = |if_rev: u64| format!(r#"{{"op":"delete","key":"k","if_rev":{if_rev}}}"#);
 
-    // Never written: revision 0.
+    // A key that was never written has revision 0.
     assert_eq!(socket.ask(set(1)).await, mismatch(0));
     assert_eq!(socket.ask(delete(1)).await, mismatch(0));
     let nothing = r#"{"message":"No value found for key k","status":404}"#;
@@ -35,7 +36,7 @@ async fn a_condition_holds_or_the_reply_tells_why_not(engine: Engine) {
     let etag = system.read("k").await.header("etag").map(ToOwned::to_owned);
     assert_eq!(etag, Some(format!("\"{second}\"")));
 
-    // Deleted: revision 0 again, and that of the deletion is never matched.
+    // A deleted key has revision 0 again, and no condition matches the revision of the delete.
     let deleted = rev(&socket.ask(delete(second)).await);
     assert!(deleted > second);
     assert_eq!(socket.ask(set(deleted)).await, mismatch(0));
@@ -67,11 +68,11 @@ async fn a_false_condition_fails_alone(engine: Engine) {
     }
 }
 
-/// Clients of the counter, and how often each counts.
+/// The number of clients of the counter, and how often each counts.
 const CLIENTS: u64 = 64;
 const COUNTS: u64 = 8;
 
-async fn clients_that_count_under_conditions_miss_nothing(engine: Engine) {
+async fn clients_that_count_under_conditions_lose_no_count(engine: Engine) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
     system.socket().await.set("counter", "0").await;

@@ -1,4 +1,4 @@
-//! The page at `/`, used by somebody who has never seen it, in a real browser.
+//! The page at `/` in a real browser, used as on a first visit.
 
 mod keys;
 mod token;
@@ -8,18 +8,19 @@ use std::process::Command;
 use e2e::{Browser, Engine, PATIENCE, Process, Role, System, eventually, get, skip};
 use serde_json::{Value, json};
 
-e2e::promises!(sqlite:
-    two_clicks_show_the_whole_idea,
-    what_was_typed_is_what_is_sent,
-    odd_keys_come_back,
-    a_refusal_is_shown_and_the_page_goes_on,
-    whatever_can_be_used_has_a_name,
-    the_links_lead_somewhere,
-    the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
-    the_commands_to_copy_mean_the_same_in_a_shell,
-    the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
-    the_documentation_works_without_a_network,
-);
+e2e::promises! {
+    sqlite:
+        two_clicks_show_the_whole_idea,
+        the_typed_text_is_sent_exactly,
+        odd_keys_come_back,
+        a_refusal_is_shown_and_the_page_goes_on,
+        every_control_has_a_name,
+        every_link_has_a_target,
+        the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
+        the_commands_to_copy_mean_the_same_in_a_shell,
+        the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
+        the_documentation_works_without_a_network;
+}
 
 const CONNECTED: &str = "document.querySelector('#state').className === 'open'";
 const GONE: &str = "document.querySelector('#state').className === 'lost'";
@@ -33,7 +34,7 @@ struct Console {
 }
 
 impl Console {
-    /// Waits until the page is connected; nothing where there is no browser.
+    /// Opens the page and waits until it is connected. `None` without a browser.
     async fn open(engine: Engine) -> Option<Self> {
         if let Err(reason) = Browser::available() {
             skip(&reason);
@@ -51,14 +52,14 @@ impl Console {
         self.browser.fill("#value", value).await;
     }
 
-    /// Clicks Write and waits for the outcome. Answers it.
+    /// Clicks Write and waits for the outcome. Returns it.
     async fn write(&mut self) -> String {
         self.browser.click("#write").await;
         self.browser.wait_for(WRITTEN, PATIENCE).await;
         self.text("reply").await
     }
 
-    /// Clicks Read and waits until something is found. Answers the body.
+    /// Clicks Read and waits for the response. Returns its body.
     async fn read(&mut self) -> Value {
         self.browser.click("#read").await;
         self.browser.wait_for(FOUND, PATIENCE).await;
@@ -70,7 +71,7 @@ impl Console {
         self.browser.text(&format!("#{id}")).await
     }
 
-    /// Nothing was complained about, and everything asked for came from the system or the page.
+    /// Checks that the browser has reported no problem, and that the page asked only the system.
     async fn is_clean(&mut self) {
         assert_eq!(self.browser.complaints().await, [""; 0]);
         let requests = self.browser.requests().await;
@@ -112,7 +113,7 @@ async fn two_clicks_show_the_whole_idea(engine: Engine) {
     assert_eq!(rows, json!(["http ←", "http →", "ws ←", "ws →", "ws open"]));
 }
 
-async fn what_was_typed_is_what_is_sent(engine: Engine) {
+async fn the_typed_text_is_sent_exactly(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     page.fill("it's \"quoted\" \\", "two\nlines").await;
@@ -130,7 +131,7 @@ async fn odd_keys_come_back(engine: Engine) {
         page.fill(key, &value).await;
         assert_eq!(page.write().await, created(key));
         let body = page.read().await;
-        // `.` and `..` are asked for in the query and come as a list.
+        // `.` and `..` are read through the query, and the response is a list.
         let entry = body.get("items").map_or(&body, |items| &items[0]);
         assert_eq!((&entry["key"], &entry["value"]), (&json!(key), &json!(value)));
     }
@@ -148,7 +149,7 @@ async fn a_refusal_is_shown_and_the_page_goes_on(engine: Engine) {
     assert_eq!(page.write().await, created("after"));
 }
 
-async fn whatever_can_be_used_has_a_name(engine: Engine) {
+async fn every_control_has_a_name(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
     let nameless = "[...document.querySelectorAll('a, button, input, textarea')]\
         .filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.hidden)).map(e => e.outerHTML)";
@@ -157,7 +158,7 @@ async fn whatever_can_be_used_has_a_name(engine: Engine) {
     assert!(page.browser.eval(used).await.as_u64().is_some_and(|number| number > 15));
 }
 
-async fn the_links_lead_somewhere(engine: Engine) {
+async fn every_link_has_a_target(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
     page.write().await;
     let links = "[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))";
@@ -200,7 +201,7 @@ async fn the_commands_to_copy_mean_the_same_in_a_shell(engine: Engine) {
     assert_eq!(format!("GET {path}"), page.text("asked").await);
 }
 
-/// What a shell makes of `command`.
+/// The output of `command` in a shell.
 fn printed_by(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().expect("there is a shell");
     assert!(output.status.success(), "{command}: {output:?}");
@@ -219,7 +220,7 @@ async fn the_page_keeps_a_strict_policy_and_talks_to_nobody_else(engine: Engine)
     page.write().await;
     page.read().await;
     page.is_clean().await;
-    // A page that breaks its policy is noticed, or the line above would mean nothing.
+    // A violation of the policy is noticed. Without this check the line above would prove nothing.
     page.browser.eval("document.body.setAttribute('style', 'color: red')").await;
     eventually("the breach is reported", PATIENCE, async || {
         let complaints = page.browser.complaints().await;
@@ -244,7 +245,7 @@ async fn the_documentation_works_without_a_network(engine: Engine) {
         assert!(shown.contains(&json!(path)), "{path} is not in {shown:?}");
     }
 
-    // The operation of a single key, tried out.
+    // The page can try out the operation that reads one key.
     let operation = "document.querySelector('[data-path=\"/storage/{key}\"]').closest('.opblock').id = 'it'";
     page.browser.eval(operation).await;
     let steps = ["#it .opblock-summary-control", "#it .try-out__btn", "#it .execute"];

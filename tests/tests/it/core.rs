@@ -1,15 +1,16 @@
-//! The core of the contract: what is written is answered, in order, and read back exactly.
+//! The core of the contract: writes are answered in order, and reads return exactly what was written.
 
 use e2e::{Connection, Engine, Socket, System, promises, storage, write};
 use tokio::task::JoinSet;
 
 promises! {
-    both_paths_take_writes,
-    bodies_are_exact_to_the_byte,
-    values_come_back_exactly,
-    five_thousand_pipelined_writes_are_answered_in_order_and_readable,
-    the_last_write_of_a_socket_to_a_key_wins_and_it_is_created_once,
-    a_read_after_the_reply_sees_the_write,
+    every:
+        both_paths_take_writes,
+        bodies_are_exact_to_the_byte,
+        values_come_back_exactly,
+        five_thousand_pipelined_writes_are_answered_in_order_and_readable,
+        the_last_write_of_a_socket_to_a_key_wins_and_it_is_created_once,
+        a_read_after_the_reply_sees_the_write;
 }
 
 async fn both_paths_take_writes(engine: Engine) {
@@ -43,7 +44,7 @@ async fn values_come_back_exactly(engine: Engine) {
     let mut socket = system.socket().await;
     let mut connection = system.connection().await;
     let large = "x".repeat(1 << 20);
-    // A control character takes six bytes in JSON: this is the longest message that can be valid.
+    // A control character takes six bytes in JSON: this is the longest valid message.
     let longest = "\u{1}".repeat(1 << 20);
     let values = [
         "",

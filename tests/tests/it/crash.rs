@@ -1,9 +1,10 @@
-//! kill -9 of the service under load: what it acknowledged is there after the restart.
+//! `kill -9` of the service under load: every acknowledged write is there after the restart.
 
 use e2e::{Engine, Load, PATIENCE, System, promises};
 
 promises! {
-    a_service_killed_under_load_loses_nothing_acknowledged,
+    every:
+        a_service_killed_under_load_loses_nothing_acknowledged;
 }
 
 async fn a_service_killed_under_load_loses_nothing_acknowledged(engine: Engine) {

@@ -1,12 +1,13 @@
-//! A delete takes the value away and never the order of revisions.
+//! A delete removes the value, and revisions still grow after it.
 
 use e2e::{Engine, System, promises, rev, storage};
 
 promises! {
-    a_delete_tells_what_it_did,
-    a_deleted_key_is_absent_and_can_be_created_again,
-    revisions_go_on_growing_over_deletes,
-    pipelined_sets_and_deletes_apply_in_the_order_sent,
+    every:
+        a_delete_tells_what_it_did,
+        a_deleted_key_is_absent_and_can_be_created_again,
+        revisions_go_on_growing_over_deletes,
+        pipelined_sets_and_deletes_apply_in_the_order_sent;
 }
 
 async fn a_delete_tells_what_it_did(engine: Engine) {
@@ -56,7 +57,7 @@ async fn revisions_go_on_growing_over_deletes(engine: Engine) {
 async fn pipelined_sets_and_deletes_apply_in_the_order_sent(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // A run of five ops on each key, all keys at once: delete of nothing, set, set, delete, delete of nothing.
+    // Five ops on each key, all keys at once: a delete of nothing, two sets, a delete, a delete of nothing.
     let keys: Vec<String> = (0..200).map(|number| format!("key {number}")).collect();
     let set = |key: &String| format!(r#"{{"key":"{key}","value":"v"}}"#);
     let delete = |key: &String| format!(r#"{{"op":"delete","key":"{key}"}}"#);

@@ -1,45 +1,49 @@
-//! The database's disk is full: nothing acknowledged is lost, nothing refused is there, and gets are answered.
+//! The disk of the database is full: no acknowledged write is lost, no refused write is applied, and gets are answered.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use e2e::{Engine, Load, PATIENCE, Part, Server, System, Tally, eventually, promises, skip, within, write};
+use e2e::{
+    DatabaseServer, DiskPart, Engine, Load, PATIENCE, System, Tally, eventually, promises, skip, within,
+    write,
+};
 
-promises! { sql:
-    writes_that_find_no_room_are_refused_and_taken_again,
-    commits_that_wait_for_room_are_in_doubt_and_taken_again,
+promises! {
+    sql:
+        writes_are_refused_without_space_and_accepted_when_there_is_space_again,
+        commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again;
 }
 
-/// How long after there is room writes may still fail: a server that waits to write its binlog looks once a minute.
+/// How long writes may still fail when there is room again. A server that waits to write its binlog checks once a minute.
 const RECOVERY_MAX: Duration = Duration::from_secs(90);
 
-/// Every other get is answered meanwhile, so none has to wait.
+/// The time limit of a get while the disk is full.
 const GET_MAX: Duration = Duration::from_secs(2);
 
-async fn writes_that_find_no_room_are_refused_and_taken_again(engine: Engine) {
-    // So that refusals come soon.
-    let Some(tally) = fill_up(engine, Part::Data, "1500").await else { return };
+async fn writes_are_refused_without_space_and_accepted_when_there_is_space_again(engine: Engine) {
+    // A short timeout, so that refusals come soon.
+    let Some(tally) = fill_up(engine, DiskPart::Data, "1500").await else { return };
     assert!(!tally.refused.is_empty(), "there was no room");
     assert!(tally.unknown.is_empty(), "it is said before COMMIT: {:?}", tally.unknown);
 }
 
-async fn commits_that_wait_for_room_are_in_doubt_and_taken_again(engine: Engine) {
-    // Longer than a lock is waited for, so that the connection that hangs in its COMMIT is ended by the next.
-    let Some(tally) = fill_up(engine, Part::Binlog, "4000").await else { return };
+async fn commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again(engine: Engine) {
+    // Longer than the wait for a lock, so that the next connection ends the one that hangs in its COMMIT.
+    let Some(tally) = fill_up(engine, DiskPart::Binlog, "4000").await else { return };
     assert!(!tally.refused.is_empty(), "writes behind a COMMIT that hangs were never sent");
     assert!(!tally.unknown.is_empty(), "no COMMIT was under way");
 }
 
-/// Fills the disk under `part` while clients write and read, makes room again, and checks what became of every write.
-async fn fill_up(engine: Engine, part: Part, op_timeout_ms: &str) -> Option<Tally> {
-    let mut server = Server::new(engine, &[]);
+/// Fills the disk under `part` while clients write and read, makes room again, and checks the outcome of every write.
+async fn fill_up(engine: Engine, part: DiskPart, op_timeout_ms: &str) -> Option<Tally> {
+    let mut server = DatabaseServer::new(engine, &[]);
     if let Err(reason) = server.confine(part) {
         skip(&format!("{engine:?}: no small file system: {reason}"));
         return None;
     }
     let (server, system) = System::upon(server, &[("OP_TIMEOUT_MS", op_timeout_ms)]).await;
     assert!(system.socket().await.set("k", "v").await.contains("200"));
-    // Long keys use up sooner what room a table has within itself.
+    // Long keys use the free space inside a table sooner.
     let load = Load::start(system.ws(), &"long".repeat(25), 3, 32);
     let writes = async {
         load.acked(1000, PATIENCE).await;
@@ -57,7 +61,7 @@ async fn fill_up(engine: Engine, part: Part, op_timeout_ms: &str) -> Option<Tall
     assert!(tally.closes.is_empty(), "no socket is closed for it: {:?}", tally.closes);
     tally.check(system.http()).await;
     let (acked, unknown) = (tally.acked.len() as u64, tally.unknown.len() as u64);
-    // And "k".
+    // One more row for the key "k".
     let entries = system.database.entries().await - 1;
     assert!(
         (acked..=acked + unknown).contains(&entries),
@@ -66,10 +70,10 @@ async fn fill_up(engine: Engine, part: Part, op_timeout_ms: &str) -> Option<Tall
     Some(tally)
 }
 
-/// Waits until a write is told that the database is not available, which is not so in each moment between two attempts.
+/// Waits until a write is refused as unavailable. Between two attempts of the service it may have another outcome.
 async fn refused(system: &System) {
     let mut socket = system.socket().await;
-    // It fits nowhere, where a short one may still find its place.
+    // A long value does not fit anywhere; a short one might.
     let large = write("large", &"x".repeat(1 << 20));
     eventually("a write is refused", PATIENCE, async || {
         let reply = socket.ask(large.clone()).await;
@@ -80,12 +84,12 @@ async fn refused(system: &System) {
     .await;
 }
 
-/// Gets the same key over and over.
+/// Gets the same key again and again.
 async fn gets(system: &System) -> Infallible {
     loop {
         let response = within("a get", GET_MAX, system.read("k")).await;
         assert_eq!((response.status, &response.json()["value"]), (200, &"v".into()), "{response:?}");
-        // Not to be the load itself.
+        // The gets must not be a load themselves.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

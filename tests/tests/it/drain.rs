@@ -1,4 +1,4 @@
-//! SIGTERM: what was read is answered, what was not is not applied, and the process ends in order.
+//! SIGTERM: every message that was read is answered, no other message is applied, and the process ends in order.
 
 use std::time::Duration;
 
@@ -8,13 +8,16 @@ use e2e::{
 use tokio::task::JoinSet;
 
 promises! {
-    sigterm_under_load_answers_every_write_that_was_read,
-    sigterm_lets_reads_under_way_finish,
-    a_client_that_never_answers_the_close_does_not_hold_up_the_stop,
-    sigint_stops_in_order_too,
+    every:
+        sigterm_under_load_answers_every_write_that_was_read,
+        sigterm_lets_reads_under_way_finish,
+        a_client_that_never_answers_the_close_does_not_hold_up_the_stop,
+        sigint_stops_in_order_too;
+    sqlite:
+        a_second_signal_stops_at_once_and_says_so;
 }
 
-/// How long an ordered stop may take.
+/// The time limit of an ordered stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 async fn sigterm_under_load_answers_every_write_that_was_read(engine: Engine) {
@@ -43,7 +46,7 @@ async fn sigterm_lets_reads_under_way_finish(engine: Engine) {
         let first = first.clone();
         readers.spawn(async move {
             let mut count = 0u32;
-            // The connection is closed between two requests, or a request is told that the service stops.
+            // Either the connection is closed between two requests, or a request is refused because the service stops.
             while let Ok(response) = connection.try_request("GET", "/storage/k", &[]).await {
                 if response.status == 503 {
                     response.refused(503, "stopping");
@@ -70,15 +73,7 @@ async fn sigterm_lets_reads_under_way_finish(engine: Engine) {
     assert!(Connection::try_open(public).await.is_err(), "nobody listens any more");
 }
 
-mod a_second_signal {
-    use super::*;
-
-    promises! { sqlite:
-        stops_at_once_and_says_so,
-    }
-}
-
-async fn stops_at_once_and_says_so(engine: Engine) {
+async fn a_second_signal_stops_at_once_and_says_so(engine: Engine) {
     let mut system = System::start(engine).await;
     let _lock = system.database.locked().await;
     let mut waits = RawSocket::open(system.ws()).await;

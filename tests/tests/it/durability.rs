@@ -1,15 +1,16 @@
-//! A database that may lose what it committed is not used, unless the operator says so.
+//! A database that may lose committed writes is not used, unless the operator allows it.
 
-use e2e::{Database, Engine, PATIENCE, Server, System, eventually, promises};
+use e2e::{Database, DatabaseServer, Engine, PATIENCE, System, eventually, promises};
 use sqlx::{AssertSqlSafe, Executor as _};
 
-promises! { sql:
-    a_database_that_is_not_durable_is_not_used_unless_told_so,
-    an_acknowledged_write_was_synced_to_the_disk,
+promises! {
+    sql:
+        a_database_that_is_not_durable_is_not_used_unless_told_so,
+        an_acknowledged_write_was_synced_to_the_disk;
 }
 
 async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engine) {
-    let mut server = Server::new(engine, &[]);
+    let mut server = DatabaseServer::new(engine, &[]);
     server.start().await;
     let database = Database::planned(engine, Some(server.url()));
     database.create().await;
@@ -38,7 +39,7 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
 
         let strengthen = format!("set global {name} = 1");
         root.execute(AssertSqlSafe(strengthen)).await.expect("root may set it");
-        // The processes that refused it find out by themselves.
+        // The processes that refused the database notice the change by themselves.
         system.ready().await;
         let reply = socket.set(name, "safe").await;
         assert_eq!(reply, format!(r#"{{"message":"{name} updated","status":200}}"#));
@@ -49,7 +50,7 @@ async fn an_acknowledged_write_was_synced_to_the_disk(engine: Engine) {
     let (_server, system) = System::apart(engine, &[]).await;
     let mut root = system.database.root().await;
     let mut socket = system.socket().await;
-    // MariaDB 10.11 counts everything it syncs together.
+    // MariaDB 10.11 counts all syncs together.
     let syncs = if engine == Engine::MySql { "Innodb_os_log_fsyncs" } else { "Innodb_data_fsyncs" };
     let before = Database::counted(&mut root, syncs).await;
     for n in 0..200 {
@@ -57,7 +58,7 @@ async fn an_acknowledged_write_was_synced_to_the_disk(engine: Engine) {
     }
     let synced = Database::counted(&mut root, syncs).await - before;
     assert!(synced >= 200, "200 writes, one after the other, and {synced} syncs");
-    // It can be told: without the promise there are fewer.
+    // The count can tell: without durable settings there are fewer syncs.
     root.execute("set global innodb_flush_log_at_trx_commit = 0").await.expect("root may set it");
     let before = Database::counted(&mut root, syncs).await;
     for n in 0..200 {

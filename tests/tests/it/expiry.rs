@@ -1,21 +1,22 @@
-//! An entry with an expiry is absent from that instant on, whether or not it was swept.
+//! An entry with an expiry is absent from that instant on, swept or not.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::{Engine, System, eventually, promises, rev, storage, write};
 
 promises! {
-    an_entry_is_absent_once_it_has_expired_and_then_created_anew,
-    an_instant_is_kept,
-    a_set_without_an_expiry_clears_it,
-    an_expired_entry_has_no_revision,
-    an_odd_expiry_fails_alone,
+    every:
+        an_entry_is_absent_once_it_has_expired_and_then_created_anew,
+        an_instant_is_kept,
+        a_set_without_an_expiry_clears_it,
+        an_expired_entry_has_no_revision,
+        an_odd_expiry_fails_alone;
 }
 
-/// A sweeper that never comes.
+/// Settings with which the sweeper never runs.
 const UNSWEPT: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "86400000")];
 
-/// The machine's clock, which is the database's, in microseconds.
+/// The clock of this machine, which is the clock of the database, in microseconds.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
     u64::try_from(since.as_micros()).expect("it is earlier than 586912")
@@ -68,7 +69,7 @@ async fn an_instant_is_kept(engine: Engine) {
             assert!(answered >= at, "{} us too early", at - answered);
             break;
         }
-        // SQLite counts whole milliseconds.
+        // The clock of SQLite counts milliseconds.
         assert!(sent < at + 1000, "{} us too late", sent - at);
         reads += 1;
     }
@@ -84,7 +85,7 @@ async fn a_set_without_an_expiry_clears_it(engine: Engine) {
     socket.set("plain", "w").await;
     socket.ask(r#"{"op":"set","key":"shown","value":"w"}"#).await;
     socket.ask(r#"{"key":"longer","value":"w","ttl":3600}"#).await;
-    // Whatever would expire has done so before this one.
+    // Every other expiry is earlier than this one.
     socket.ask(r#"{"key":"last","value":"v","ttl":1}"#).await;
     gone(&system, "last").await;
     for key in ["plain", "shown", "longer"] {

@@ -1,4 +1,4 @@
-//! Everything as lines: one snapshot, at the client's speed, and never whole when it is not.
+//! Exports: one snapshot, at the speed of the client; an incomplete export never looks complete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,29 +10,24 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-promises! { sqlite:
-    a_client_that_reads_slowly_gets_all_of_it,
-    an_export_without_chunks_that_is_given_up_is_reset,
-    an_export_is_what_was_written_and_can_be_written_again,
-    an_export_is_one_snapshot_while_writers_go_on,
-    a_client_that_takes_nothing_for_ten_seconds_is_given_up,
-    exports_over_their_number_are_refused,
-    a_slow_export_does_not_hold_up_the_stop,
+promises! {
+    every:
+        an_export_is_what_was_written_and_can_be_written_again,
+        an_export_is_one_snapshot_while_writers_go_on,
+        a_client_that_takes_nothing_for_ten_seconds_is_given_up,
+        exports_over_their_number_are_refused,
+        a_slow_export_does_not_hold_up_the_stop;
+    sqlite:
+        a_client_that_reads_slowly_gets_all_of_it,
+        an_export_without_chunks_that_is_given_up_is_reset;
+    sql:
+        an_export_whose_connection_is_killed_is_visibly_incomplete;
 }
 
-promises! { sql:
-    an_export_is_what_was_written_and_can_be_written_again,
-    an_export_is_one_snapshot_while_writers_go_on,
-    a_client_that_takes_nothing_for_ten_seconds_is_given_up,
-    exports_over_their_number_are_refused,
-    a_slow_export_does_not_hold_up_the_stop,
-    an_export_whose_connection_is_killed_is_visibly_incomplete,
-}
-
-/// Long after this test.
+/// An expiry long after this test.
 const FUTURE: &str = "253402300799000000";
 
-/// What no buffer on the way to a client holds.
+/// More bytes than all buffers on the way to a client hold.
 async fn heavy(system: &System) {
     let value = "v".repeat(1 << 20);
     let mut socket = system.socket().await;
@@ -41,7 +36,7 @@ async fn heavy(system: &System) {
     }
 }
 
-/// Waits until `count` exports are under way.
+/// Waits until `count` exports are running.
 async fn under_way(system: &System, count: usize) {
     let shown = format!("keywire_exports {count}\n");
     eventually(&shown, PATIENCE, async || {
@@ -52,7 +47,7 @@ async fn under_way(system: &System, count: usize) {
     .await;
 }
 
-/// A client that has begun an export and does not read it.
+/// A client that has started an export and does not read it.
 async fn stalled(system: &System) -> Connection {
     let mut connection = system.connection().await;
     connection.send("GET", "/export").await;
@@ -61,7 +56,7 @@ async fn stalled(system: &System) -> Connection {
     connection
 }
 
-/// Reads what there is, which must end before it is complete.
+/// Reads a body to its end. It must end before it is complete.
 async fn incomplete(mut connection: Connection) {
     let error =
         connection.try_response().await.expect_err("a body that is broken off must not look complete");
@@ -123,7 +118,7 @@ async fn an_export_is_one_snapshot_while_writers_go_on(engine: Engine) {
     let counter = Arc::clone(&rounds);
     let writer = tokio::spawn(async move {
         for round in 0u64.. {
-            // One after the other: at any instant they are equal, or the first is one ahead.
+            // The two are written one after the other: at any instant they are equal, or the first is one ahead.
             socket.set("a", &round.to_string()).await;
             socket.set("z", &round.to_string()).await;
             counter.store(round, Ordering::Relaxed);
@@ -159,7 +154,7 @@ async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: Engine)
     let took = started.elapsed().as_secs_f64();
     assert!((9.0..14.0).contains(&took), "given up after {took} s");
     if engine != Engine::Sqlite {
-        // The four readers of gets are left.
+        // Only the four connections for gets are left.
         eventually("its connection is gone", PATIENCE, async || {
             match system.database.connections(Role::Reader).await.len() {
                 4 => Ok(()),
@@ -177,7 +172,7 @@ async fn a_client_that_reads_slowly_gets_all_of_it(engine: Engine) {
     let mut client = TcpStream::connect(system.http()).await.expect("the port is open");
     let request = "GET /export HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     client.write_all(request.as_bytes()).await.expect("it is read");
-    // Well past the time after which a client that takes nothing is given up: 50 kB a second.
+    // At 50 kB/s it takes much longer than the time after which a client that takes nothing is reset.
     let (mut all, started) = (Vec::new(), Instant::now());
     let mut due = tokio::time::interval(Duration::from_millis(100));
     while started.elapsed() < Duration::from_secs(16) {

@@ -1,27 +1,28 @@
-//! Many clients that ask for much at once, or for nothing: memory stays bounded, and who asks for little beside them is answered.
+//! Many clients with large requests, or with idle sockets: memory stays bounded, and other clients are served.
 
 use std::time::{Duration, Instant};
 
 use e2e::{Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, storage, within, write};
 use futures_util::future::join_all;
 
-promises! { sqlite:
-    an_idle_socket_takes_little_memory,
-    a_large_message_leaves_no_memory_behind,
-    messages_that_never_end_share_their_room,
-    batches_that_wait_for_the_database_share_their_room,
-    pings_without_end_hold_up_nobody,
-    a_hundred_clients_that_never_read_are_let_go,
+promises! {
+    sqlite:
+        an_idle_socket_takes_little_memory,
+        a_large_message_leaves_no_memory_behind,
+        incomplete_messages_share_a_memory_budget,
+        batches_that_wait_for_the_database_share_a_memory_budget,
+        endless_pings_do_not_block_other_clients,
+        a_hundred_clients_that_never_read_are_closed;
 }
 
-/// Memory that many large messages may take together: their room, what is copied while one is understood, and what the
-/// allocator keeps.
+/// The memory that many large messages may take together: their budget, the copies while they are parsed, and what the allocator
+/// keeps.
 const MESSAGES_KIB: u64 = 160 * 1024;
 
-/// How long somebody else may wait, in a debug build on a busy machine.
+/// The time limit of another client, in a debug build on a busy machine.
 const SOON: Duration = Duration::from_secs(3);
 
-/// A set that is answered soon, as a client that comes now sees it.
+/// Checks that a set of a new client is answered soon.
 async fn answered_soon(system: &System) {
     let asked = Instant::now();
     system.socket().await.set("small", "v").await;
@@ -31,7 +32,7 @@ async fn answered_soon(system: &System) {
 async fn an_idle_socket_takes_little_memory(engine: Engine) {
     const SOCKETS: usize = 5000;
     let system = System::start(engine).await;
-    // What the first ones bring along belongs to all.
+    // The first sockets also pay for memory that all share.
     let _first = join_all((0..100).map(|_| system.socket())).await;
     let before = system.writer.memory();
     let mut sockets: Vec<Socket> = Vec::with_capacity(SOCKETS);
@@ -46,7 +47,7 @@ async fn an_idle_socket_takes_little_memory(engine: Engine) {
 async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
     const SOCKETS: usize = 60;
     let system = System::start(engine).await;
-    // In JSON each of its characters takes six bytes.
+    // Each of its characters takes six bytes in JSON.
     let write = write("large", &"\u{1}".repeat(1 << 20)).into_bytes();
     let whole = Frame::text(write.clone()).masked();
     let (first, second) = write.split_at(write.len() / 2);
@@ -57,7 +58,7 @@ async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
     for number in 0..SOCKETS {
         let mut socket = RawSocket::open(system.ws()).await;
         let large = if number % 2 == 0 { &whole } else { &halves };
-        // What comes at once behind it is understood all the same.
+        // A message right behind it is read all the same.
         socket.send(&[&large[..], &small, &small].concat()).await.expect("it is sent");
         for _ in 0..3 {
             let reply = socket.frame().await.expect("a reply");
@@ -69,7 +70,7 @@ async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
     assert!(more <= 60 * 1024, "{more} KiB stay for {SOCKETS} sockets");
 }
 
-async fn messages_that_never_end_share_their_room(engine: Engine) {
+async fn incomplete_messages_share_a_memory_budget(engine: Engine) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     let message = Frame::text(vec![b' '; 6_000_000]).masked();
@@ -77,7 +78,7 @@ async fn messages_that_never_end_share_their_room(engine: Engine) {
     for _ in 0..60 {
         sockets.push(RawSocket::open(system.ws()).await);
     }
-    // All but the last byte of it, as far as the service takes it.
+    // All of it but the last byte, as far as the service reads.
     let half = &message[..message.len() - 1];
     join_all(sockets.iter_mut().map(|socket| socket.send_for(half, Duration::from_secs(5)))).await;
     let more = system.writer.memory_max() - before;
@@ -88,7 +89,7 @@ async fn messages_that_never_end_share_their_room(engine: Engine) {
     assert_eq!(reply, r#"{"message":"large created","status":200}"#, "their room is given back");
 }
 
-async fn batches_that_wait_for_the_database_share_their_room(engine: Engine) {
+async fn batches_that_wait_for_the_database_share_a_memory_budget(engine: Engine) {
     let system = System::with(engine, &[("QUEUE_BYTES_MAX", "8388608"), ("OP_TIMEOUT_MS", "60000")]).await;
     let lock = system.database.locked().await;
     let before = system.writer.memory();
@@ -108,7 +109,7 @@ async fn batches_that_wait_for_the_database_share_their_room(engine: Engine) {
     assert!(reply.payload.starts_with(br#"{"message":"5 ops committed""#), "{reply:?}");
 }
 
-async fn pings_without_end_hold_up_nobody(engine: Engine) {
+async fn endless_pings_do_not_block_other_clients(engine: Engine) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     let pings = Frame::new(0x89, [b'x'; 125]).masked().repeat(1000);
@@ -117,7 +118,7 @@ async fn pings_without_end_hold_up_nobody(engine: Engine) {
         for _ in 0..20 {
             sockets.push(RawSocket::open(system.ws()).await);
         }
-        // Their pongs are never read: from some time on they can send no more, and are let go.
+        // They never read the pongs: after some time they cannot send any more, and are closed.
         join_all(sockets.iter_mut().map(async |socket| while socket.send(&pings).await.is_ok() {})).await;
         sockets
     };
@@ -133,10 +134,10 @@ async fn pings_without_end_hold_up_nobody(engine: Engine) {
     answered_soon(&system).await;
 }
 
-async fn a_hundred_clients_that_never_read_are_let_go(engine: Engine) {
+async fn a_hundred_clients_that_never_read_are_closed(engine: Engine) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
-    // Each refusal is longer than what asks for it.
+    // Each refusal is longer than the message that causes it.
     let chunk = Frame::text(*br"{}").masked().repeat(10_000);
     let mut sockets = Vec::new();
     for _ in 0..100 {

@@ -1,17 +1,18 @@
-//! Frames that no honest client sends close the socket with the code that says why.
+//! A frame that breaks the protocol closes the socket with the code that says why.
 
 use e2e::{Engine, Frame, RawSocket, System, promises};
 
 promises! {
-    text_that_is_not_utf8_closes_1007,
-    a_message_over_the_limit_closes_1009,
-    a_frame_against_the_protocol_closes_1002,
-    a_message_in_fragments_is_one_message,
-    a_ping_is_answered_with_its_payload,
-    a_close_is_answered,
+    every:
+        text_that_is_not_utf8_closes_1007,
+        a_message_over_the_limit_closes_1009,
+        a_frame_against_the_protocol_closes_1002,
+        a_message_in_fragments_is_one_message,
+        a_ping_is_answered_with_its_payload,
+        a_close_is_answered;
 }
 
-/// Six bytes for each of key and value, since a control character takes six in JSON, and 4 KiB for the rest.
+/// The message limit: six bytes for each byte of key and value, since a control character takes six in JSON, and 4 KiB for the rest.
 const MESSAGE_BYTES_MAX: usize = 6 * (512 + (1 << 20)) + 4096;
 
 async fn text_that_is_not_utf8_closes_1007(engine: Engine) {
@@ -26,12 +27,12 @@ async fn text_that_is_not_utf8_closes_1007(engine: Engine) {
 
 async fn a_message_over_the_limit_closes_1009(engine: Engine) {
     let system = System::start(engine).await;
-    // In one frame its length is enough to know.
+    // In one frame, its length shows that it is over the limit.
     let mut socket = RawSocket::open(system.ws()).await;
     let frame = Frame::text(vec![b' '; MESSAGE_BYTES_MAX + 1]).masked();
     socket.send(&frame[..100]).await.expect("it can be sent");
     assert_eq!(socket.close_code().await, 1009);
-    // In fragments only their sum is.
+    // In fragments, only the sum of their lengths does.
     let mut socket = RawSocket::open(system.ws()).await;
     let mut left = MESSAGE_BYTES_MAX + 1;
     let mut first = 0x01;
@@ -42,7 +43,7 @@ async fn a_message_over_the_limit_closes_1009(engine: Engine) {
         (left, first) = (left - size, 0x00);
     }
     assert_eq!(socket.close_code().await, 1009);
-    // At the limit it is a message like any other.
+    // A message at the limit is read.
     let mut socket = RawSocket::open(system.ws()).await;
     let frame = Frame::text(vec![b' '; MESSAGE_BYTES_MAX]);
     socket.send(&frame.masked()).await.expect("it can be sent");
@@ -81,7 +82,7 @@ async fn a_frame_against_the_protocol_closes_1002(engine: Engine) {
 async fn a_message_in_fragments_is_one_message(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
-    // The e with its accent is cut in two.
+    // The two bytes of é are in different frames.
     let parts = [
         Frame::new(0x01, *br#"{"key":"frag"#),
         Frame::new(0x00, *b"ment\xc3"),

@@ -1,11 +1,12 @@
-//! A write with an `id` gets it back byte for byte, and the revision that readers see.
+//! The reply to a write with an `id` has the same `id` byte for byte, and the revision that readers see.
 
 use e2e::{Engine, System, promises, rev, write};
 
 promises! {
-    an_id_comes_back_byte_for_byte,
-    the_rev_is_the_etag_of_the_read_and_grows,
-    pipelined_writes_of_a_key_have_growing_revs,
+    every:
+        an_id_comes_back_byte_for_byte,
+        the_rev_is_the_etag_of_the_read_and_grows,
+        pipelined_writes_of_a_key_have_growing_revs;
 }
 
 async fn an_id_comes_back_byte_for_byte(engine: Engine) {
@@ -49,7 +50,7 @@ async fn the_rev_is_the_etag_of_the_read_and_grows(engine: Engine) {
         assert!(now > last, "{now} after {last}");
         let found = connection.get("/storage/k").await;
         assert_eq!(found.header("etag"), Some(format!("\"{now}\"").as_str()));
-        // A write that shows no rev has one all the same.
+        // A write whose reply shows no rev has one all the same.
         socket.set("k", "between").await;
         let between = connection.get("/storage/k").await;
         let between = between.header("etag").and_then(|tag| tag.trim_matches('"').parse().ok());
@@ -62,7 +63,7 @@ async fn pipelined_writes_of_a_key_have_growing_revs(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let text = |n: u32| match n % 4 {
-        // Some show no rev, and other keys are in between.
+        // The replies to some writes show no rev, and other keys are in between.
         3 => write("other", &n.to_string()),
         2 => write("k", &n.to_string()),
         _ => format!(r#"{{"id":{n},"key":"k","value":"{n}"}}"#),

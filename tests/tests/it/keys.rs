@@ -1,12 +1,13 @@
-//! Keys are their bytes: no two that differ are ever taken for the same.
+//! A key is its bytes: keys with different bytes are different keys.
 
 use std::collections::HashSet;
 
 use e2e::{Engine, System, promises, storage};
 
 promises! {
-    keys_that_look_alike_are_different_keys,
-    a_path_is_decoded_once,
+    every:
+        keys_that_look_alike_are_different_keys,
+        a_path_is_decoded_once;
 }
 
 async fn keys_that_look_alike_are_different_keys(engine: Engine) {
@@ -114,6 +115,6 @@ async fn a_path_is_decoded_once(engine: Engine) {
         assert_eq!(found.status, 200, "{target}: {found:?}");
         assert_eq!((&found.json()["key"], &found.json()["value"]), (&key.into(), &target.into()));
     }
-    // What follows the question mark is not the key's.
+    // The text behind the question mark is not part of the key.
     assert_eq!(connection.get("/storage/A?b=c").await.json()["key"], "A");
 }

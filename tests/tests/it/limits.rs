@@ -1,4 +1,4 @@
-//! No client can hold more than its share: connections, headers, messages and replies are bounded.
+//! Limits of a client: connections, headers, messages and unread replies.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 promises! {
-    a_connection_over_the_cap_is_told_so,
-    a_header_that_never_ends_is_not_waited_for,
-    a_message_that_never_ends_closes_1008,
-    a_message_in_crumbs_is_not_put_together,
-    a_client_that_never_reads_its_replies_is_let_go,
+    every:
+        a_connection_over_the_cap_is_told_so,
+        a_header_that_never_ends_is_not_waited_for,
+        a_message_that_never_ends_closes_1008,
+        a_message_in_tiny_fragments_is_not_assembled,
+        a_client_that_never_reads_its_replies_is_closed;
+    sqlite:
+        a_client_that_does_not_answer_a_ping_is_closed;
 }
 
 async fn a_connection_over_the_cap_is_told_so(engine: Engine) {
@@ -44,7 +47,7 @@ async fn a_header_that_never_ends_is_not_waited_for(engine: Engine) {
         stream.write_all(b"GET /storage/a HTTP/1.1\r\nHost: a\r\nX: ").await.expect("it is sent");
         let closed = async {
             let mut rest = Vec::new();
-            // Dripping on does not help.
+            // More bytes, one by one, do not extend the time limit.
             loop {
                 tokio::select! {
                     read = stream.read_buf(&mut rest) => if matches!(read, Ok(0) | Err(_)) { return rest },
@@ -65,7 +68,7 @@ async fn a_message_that_never_ends_closes_1008(engine: Engine) {
     let mut socket = RawSocket::open(system.ws()).await;
     let started = Instant::now();
     socket.send(&Frame::new(0x01, *br#"{"key":"#).masked()).await.expect("it is sent");
-    // A ping in between is answered and buys no time; another client sends nothing more at all.
+    // One client sends a ping in between, which is answered and does not extend the time limit. The other one sends nothing more.
     let mut silent = RawSocket::open(system.ws()).await;
     silent.send(&[0x81]).await.expect("it is sent");
     socket.send(&Frame::new(0x89, *b"x").masked()).await.expect("it is sent");
@@ -77,7 +80,7 @@ async fn a_message_that_never_ends_closes_1008(engine: Engine) {
     }
 }
 
-async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
+async fn a_message_in_tiny_fragments_is_not_assembled(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     let mut crumbs = Frame::text(*br#"{"key":"before","value":"v"}"#).masked();
@@ -87,7 +90,7 @@ async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
     let reply = socket.frame().await.expect("what came before is answered");
     assert_eq!(reply.payload, br#"{"message":"before created","status":200}"#);
     assert_eq!(socket.close_code().await, 1008);
-    // As many fragments of a useful size are one message.
+    // The same number of fragments of a useful size is a valid message.
     let mut socket = RawSocket::open(system.ws()).await;
     socket.send(&Frame::new(0x01, *b"{").masked()).await.expect("it is sent");
     for _ in 0..200 {
@@ -99,15 +102,7 @@ async fn a_message_in_crumbs_is_not_put_together(engine: Engine) {
     assert_eq!(reply.payload, br#"{"message":"k created","status":200}"#);
 }
 
-mod sqlite_alone {
-    use super::*;
-
-    promises! { sqlite:
-        a_client_that_does_not_answer_a_ping_is_let_go,
-    }
-}
-
-async fn a_client_that_does_not_answer_a_ping_is_let_go(engine: Engine) {
+async fn a_client_that_does_not_answer_a_ping_is_closed(engine: Engine) {
     let system = System::start(engine).await;
     let opened = Instant::now();
     let (mut deaf, mut answers) = (RawSocket::open(system.ws()).await, RawSocket::open(system.ws()).await);
@@ -124,18 +119,19 @@ async fn a_client_that_does_not_answer_a_ping_is_let_go(engine: Engine) {
     assert_eq!(answers.frame().await.expect("a reply").payload, br#"{"message":"k created","status":200}"#);
 }
 
-async fn a_client_that_never_reads_its_replies_is_let_go(engine: Engine) {
+async fn a_client_that_never_reads_its_replies_is_closed(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
-    // Each refusal is longer than what asks for it. Sent until the server reads no more, then until it closes.
+    // Each refusal is longer than the message that causes it. Messages are sent until the server stops reading, and then until it
+    // closes the socket.
     let chunk = Frame::text(*br"{}").masked().repeat(10_000);
     let gone = async { while socket.send(&chunk).await.is_ok() {} };
     within("the server gives it up", Duration::from_mins(1), async {
-        // `send` is bounded itself; a server that only stops reading would fail it.
+        // `send` has a time limit: a server that stops reading but does not close would fail the test.
         gone.await;
     })
     .await;
-    // Others were served all the while and still are.
+    // Other clients are still served.
     let reply = system.socket().await.set("k", "v").await;
     assert_eq!(reply, r#"{"message":"k created","status":200}"#);
 }

@@ -1,17 +1,17 @@
-//! Histories of concurrent clients make sense: healthy, and with the database or the services failing underneath.
+//! The histories of concurrent clients are linearizable: in health, and while the database or the services fail.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::{
-    Answer, Did, Engine, Op, Process, Proxy, Record, Recorder, Role, System, eventually, not_linearizable,
-    promises,
+    Did, Engine, Op, Process, Proxy, Recorder, Recording, ReplyOutcome, Role, System, eventually,
+    not_linearizable, promises,
 };
 
-/// Operations that a history has at least.
+/// The least number of operations in a history.
 const OPS: usize = 5000;
 
-/// What has to occur, each of it so often.
+/// The kinds of answers that a history must have, and how often each at least.
 const KIND_MIN: usize = OPS / 200;
 const KINDS: [&str; 14] = [
     "read nothing",
@@ -30,35 +30,26 @@ const KINDS: [&str; 14] = [
     "mismatch, other rev",
 ];
 
-/// How long recording may take.
+/// The time limit of a recording.
 const LONG: Duration = Duration::from_mins(2);
 
-/// So that a fault is over before the clients give up.
+/// A fault ends before clients give up.
 const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "4000")];
 
-mod every_engine {
-    use super::*;
-
-    promises! {
+promises! {
+    every:
         healthy_histories_are_linearizable,
-        histories_with_services_killed_and_drained_are_linearizable,
-    }
-}
-
-mod every_server {
-    use super::*;
-
-    promises! { sql:
+        histories_with_services_killed_and_drained_are_linearizable;
+    sql:
         histories_with_the_database_killed_are_linearizable,
         histories_with_the_database_frozen_are_linearizable,
-        histories_with_lost_answers_are_linearizable,
-    }
+        histories_with_lost_answers_are_linearizable;
 }
 
-/// Judges what was recorded, once everything occurs in it: each key for itself, and that nothing was read that was refused.
-async fn judge(recorder: Recorder) -> Record {
+/// Waits until every kind of answer has been recorded, then checks that each key is linearizable and that no refused write was read.
+async fn judge(recorder: Recorder) -> Recording {
     let enough = eventually("everything occurs often", LONG, async || too_rare(&recorder.ops()));
-    // What never occurs may be what is wrong: the verdict comes first.
+    // An answer may be missing because of the very bug that is looked for: the verdict comes first.
     drop(tokio::time::timeout(LONG / 4, enough).await);
     let record = recorder.stop().await;
     assert!(record.ops.len() >= OPS, "{} operations say too little", record.ops.len());
@@ -81,7 +72,7 @@ async fn judge(recorder: Recorder) -> Record {
     record
 }
 
-/// What a history has too little of to say anything about it.
+/// The kinds of answers of which a history has too few. Such a history proves nothing.
 fn too_rare(ops: &[Op]) -> Result<(), String> {
     let mut counts: BTreeMap<&str, usize> = KINDS.iter().map(|kind| (*kind, 0)).collect();
     for op in ops {
@@ -98,21 +89,21 @@ fn kind(did: Did) -> &'static str {
     match did {
         Did::Read(None) => "read nothing",
         Did::Read(Some(_)) => "read",
-        Did::Set { answer: None, .. } | Did::Delete { answer: None, .. } => "unknown",
-        Did::Set { if_rev, answer: Some(answer), .. } | Did::Delete { if_rev, answer: Some(answer) } => {
-            match answer {
-                Answer::Created(None) => "created, no rev",
-                Answer::Created(Some(_)) if if_rev == Some(0) => "created if absent",
-                Answer::Created(Some(_)) => "created",
-                Answer::Updated(None) => "updated, no rev",
-                Answer::Updated(Some(_)) if conditional(if_rev) => "updated if rev",
-                Answer::Updated(Some(_)) => "updated",
-                Answer::Deleted(_) if conditional(if_rev) => "deleted if rev",
-                Answer::Deleted(_) => "deleted",
-                Answer::Absent => "absent",
-                Answer::Mismatch(Some(0)) => "mismatch, absent",
-                Answer::Mismatch(_) if if_rev == Some(0) => "mismatch, not absent",
-                Answer::Mismatch(_) => "mismatch, other rev",
+        Did::Set { reply: None, .. } | Did::Delete { reply: None, .. } => "unknown",
+        Did::Set { if_rev, reply: Some(reply), .. } | Did::Delete { if_rev, reply: Some(reply) } => {
+            match reply {
+                ReplyOutcome::Created(None) => "created, no rev",
+                ReplyOutcome::Created(Some(_)) if if_rev == Some(0) => "created if absent",
+                ReplyOutcome::Created(Some(_)) => "created",
+                ReplyOutcome::Updated(None) => "updated, no rev",
+                ReplyOutcome::Updated(Some(_)) if conditional(if_rev) => "updated if rev",
+                ReplyOutcome::Updated(Some(_)) => "updated",
+                ReplyOutcome::Deleted(_) if conditional(if_rev) => "deleted if rev",
+                ReplyOutcome::Deleted(_) => "deleted",
+                ReplyOutcome::Absent => "absent",
+                ReplyOutcome::Mismatch(Some(0)) => "mismatch, absent",
+                ReplyOutcome::Mismatch(_) if if_rev == Some(0) => "mismatch, not absent",
+                ReplyOutcome::Mismatch(_) => "mismatch, other rev",
             }
         }
     }
@@ -163,7 +154,7 @@ async fn histories_with_the_database_frozen_are_linearizable(engine: Engine) {
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
     recorder.more(OPS / 2, LONG).await;
     server.freeze();
-    // Longer than an operation waits, and than a query may take.
+    // Longer than the time limits of an operation and of a query.
     tokio::time::sleep(Duration::from_secs(10)).await;
     server.thaw();
     recorder.more(OPS / 2, LONG).await;
@@ -183,12 +174,12 @@ async fn histories_with_lost_answers_are_linearizable(engine: Engine) {
         writer.ready().await;
         writers.push(writer);
     }
-    // Each twice: writes wait long here.
+    // Twice the time: writes wait long here.
     let addresses: Vec<_> = writers.iter().chain(&writers).map(|writer| writer.public).collect();
     let recorder = Recorder::start(&addresses, &[system.http()]);
     recorder.more(OPS, LONG).await;
-    // Which answers are lost is chance: those of a COMMIT must be among them.
-    let unanswered = "COMMIT got no answer";
+    // Chance decides which answers are lost: answers to COMMIT must be among them.
+    let unanswered = "COMMIT got no reply";
     let commits = || writers.iter().map(|writer| writer.log().matches(unanswered).count()).sum::<usize>();
     eventually("enough is lost", LONG, async || match (proxy.lost(), commits()) {
         (20.., 5..) => Ok(()),

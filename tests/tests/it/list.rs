@@ -1,4 +1,4 @@
-//! Keys in byte order, a page at a time.
+//! Lists of keys in byte order, page by page.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,32 +8,24 @@ use e2e::{Connection, Database, Engine, PATIENCE, Role, System, eventually, prom
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-promises! { sqlite:
-    a_list_walks_all_keys_in_byte_order,
-    what_is_dead_is_not_listed_and_ends_no_list,
-    a_page_passes_ten_thousand_rows_at_most,
-    a_page_ends_before_its_values_pass_4_mib,
-    keys_written_meanwhile_move_no_other,
-    a_page_is_one_snapshot_while_writers_go_on,
-    a_list_that_cannot_be_is_refused,
+promises! {
+    every:
+        a_list_walks_all_keys_in_byte_order,
+        dead_entries_are_not_listed_and_do_not_end_a_list,
+        a_page_passes_ten_thousand_rows_at_most,
+        a_page_ends_before_its_values_pass_4_mib,
+        keys_written_meanwhile_do_not_move_others,
+        a_page_is_one_snapshot_while_writers_go_on,
+        an_invalid_list_is_refused;
+    sql:
+        a_late_page_costs_what_the_first_does,
+        a_list_survives_its_connection_and_an_unused_connection_is_closed;
 }
 
-promises! { sql:
-    a_list_walks_all_keys_in_byte_order,
-    what_is_dead_is_not_listed_and_ends_no_list,
-    a_page_passes_ten_thousand_rows_at_most,
-    a_page_ends_before_its_values_pass_4_mib,
-    keys_written_meanwhile_move_no_other,
-    a_page_is_one_snapshot_while_writers_go_on,
-    a_list_that_cannot_be_is_refused,
-    a_late_page_costs_what_the_first_does,
-    a_list_outlives_its_connection_which_goes_when_it_is_not_used,
-}
-
-/// Long after this test.
+/// An expiry long after this test.
 const FUTURE: &str = "253402300799000000";
 
-/// The pages of a list to its end: the items of each.
+/// All pages of a list: the items of each page.
 async fn walk(connection: &mut Connection, query: &str) -> Vec<Vec<Value>> {
     let (mut pages, mut target) = (Vec::new(), format!("/storage?{query}"));
     loop {
@@ -91,7 +83,7 @@ async fn a_list_walks_all_keys_in_byte_order(engine: Engine) {
     assert_eq!(sizes(&walk(&mut connection, "").await), [expected.len()], "a hundred fit a page");
 }
 
-async fn what_is_dead_is_not_listed_and_ends_no_list(engine: Engine) {
+async fn dead_entries_are_not_listed_and_do_not_end_a_list(engine: Engine) {
     let system = System::start(engine).await;
     let key = |kind: &str| (0..40).map(move |n| format!("{n:02}{kind}")).collect::<Vec<_>>();
     system.database.put(key("deleted"), "", "0").await;
@@ -129,14 +121,14 @@ async fn a_page_ends_before_its_values_pass_4_mib(engine: Engine) {
         socket.set(&format!("k{n}"), &value).await;
     }
     let mut connection = system.connection().await;
-    // The second time the connection knows how heavy they are.
+    // The second time, the connection knows how large the values are.
     for _ in 0..2 {
         assert_eq!(sizes(&walk(&mut connection, "").await), [4, 4, 1]);
     }
     assert_eq!(sizes(&walk(&mut connection, "limit=3").await), [3, 3, 3]);
 }
 
-async fn keys_written_meanwhile_move_no_other(engine: Engine) {
+async fn keys_written_meanwhile_do_not_move_others(engine: Engine) {
     let system = System::start(engine).await;
     let expected: Vec<String> = (0..300).map(|n| format!("{n:03}")).collect();
     system.database.put(expected.clone(), "stays", "null").await;
@@ -145,7 +137,7 @@ async fn keys_written_meanwhile_move_no_other(engine: Engine) {
     let writer = tokio::spawn(async move {
         let mut written = 0;
         while !stop.load(Ordering::Relaxed) {
-            // Before, at and behind wherever the list has got to.
+            // Keys before, at and behind the position of the list.
             let n = written * 7 % 300;
             socket.ask(write(&format!("{n:03}new{written}"), "new")).await;
             written += 1;
@@ -166,14 +158,14 @@ async fn keys_written_meanwhile_move_no_other(engine: Engine) {
 
 async fn a_page_is_one_snapshot_while_writers_go_on(engine: Engine) {
     let system = System::start(engine).await;
-    // Several statements lie between the first key and the last.
+    // There are several statements between the first key and the last.
     system.database.put((0..900).map(|n| format!("m{n:03}")), "between", "null").await;
     let done = Arc::new(AtomicBool::new(false));
     let (mut socket, stop) = (system.socket().await, Arc::clone(&done));
     let writer = tokio::spawn(async move {
         let mut round = 0u64;
         while !stop.load(Ordering::Relaxed) {
-            // One after the other: at any instant they are equal, or the first is one ahead.
+            // The two are written one after the other: at any instant they are equal, or the first is one ahead.
             socket.set("a", &round.to_string()).await;
             socket.set("z", &round.to_string()).await;
             round += 1;
@@ -197,7 +189,7 @@ async fn a_page_is_one_snapshot_while_writers_go_on(engine: Engine) {
     assert!(writer.await.expect("the writer does not fail") >= 10, "writers went on");
 }
 
-async fn a_list_that_cannot_be_is_refused(engine: Engine) {
+async fn an_invalid_list_is_refused(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;
@@ -226,7 +218,7 @@ async fn a_list_that_cannot_be_is_refused(engine: Engine) {
     assert_eq!(connection.get(&format!("/storage?after={next}")).await.status, 200);
 }
 
-/// Rows that the server has stepped to along an index.
+/// The number of rows that the server has read along an index.
 const STEPS: &str = "Handler_read_next";
 
 async fn a_late_page_costs_what_the_first_does(engine: Engine) {
@@ -249,7 +241,7 @@ async fn a_late_page_costs_what_the_first_does(engine: Engine) {
     assert!(late.abs_diff(first) <= 2, "the first page took {first} steps, a late one {late}");
 }
 
-async fn a_list_outlives_its_connection_which_goes_when_it_is_not_used(engine: Engine) {
+async fn a_list_survives_its_connection_and_an_unused_connection_is_closed(engine: Engine) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     let mut others = Vec::new();

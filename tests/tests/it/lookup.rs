@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use e2e::{Engine, System, promises};
 
 promises! {
-    keys_come_in_the_order_asked_and_the_missing_apart,
-    a_hundred_keys_are_read_at_once_and_no_more,
-    keys_and_a_list_do_not_go_together,
-    more_than_sixteen_mib_of_values_are_refused,
+    every:
+        items_come_in_the_order_of_the_request_and_missing_keys_separately,
+        a_hundred_keys_are_read_at_once_and_no_more,
+        keys_and_a_prefix_exclude_each_other,
+        more_than_sixteen_mib_of_values_are_refused;
 }
 
-async fn keys_come_in_the_order_asked_and_the_missing_apart(engine: Engine) {
+async fn items_come_in_the_order_of_the_request_and_missing_keys_separately(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut revs = Vec::new();
@@ -33,7 +34,7 @@ async fn keys_come_in_the_order_asked_and_the_missing_apart(engine: Engine) {
     assert_eq!(none.body, r#"{"items":[],"missing":["gone"],"message":"","status":200}"#);
 }
 
-/// The target that asks for `keys`.
+/// The request target that reads `keys`.
 fn target(keys: impl IntoIterator<Item = String>) -> String {
     let mut target = "/storage".to_owned();
     for (index, key) in keys.into_iter().enumerate() {
@@ -60,7 +61,7 @@ async fn a_hundred_keys_are_read_at_once_and_no_more(engine: Engine) {
     assert_eq!(connection.get("/storage?key=").await.status, 422, "an empty key is none");
 }
 
-async fn keys_and_a_list_do_not_go_together(engine: Engine) {
+async fn keys_and_a_prefix_exclude_each_other(engine: Engine) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     for query in ["key=a&prefix=b", "key=a&limit=1", "key=a&after=x", "key=a&prefix="] {

@@ -1,17 +1,18 @@
-//! Answers of the database are lost, those to COMMIT too: a write is still applied once, and answered as it was applied.
+//! Answers of the database are lost, also answers to COMMIT: a write is still applied once, and its reply says how.
 
 use e2e::{Engine, Process, Proxy, Role, Socket, System, promises, storage, write};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-promises! { sql:
-    a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was,
+promises! {
+    sql:
+        a_write_whose_commit_got_no_answer_is_applied_once_and_its_reply_is_true;
 }
 
 const SOCKETS: usize = 8;
 const WRITES: usize = 250;
 
-/// Each key is written once, so a repeated write would be answered `updated`, a repeated condition 412.
+/// Each key is written once. A write applied twice would be answered `updated`, or 412 if it has a condition.
 async fn write_once(mut socket: Socket, name: usize) -> Vec<String> {
     let mut acked = Vec::new();
     for number in 0..WRITES {
@@ -29,7 +30,7 @@ async fn write_once(mut socket: Socket, name: usize) -> Vec<String> {
         };
         answered(&mut socket, message, &did).await;
         if number % 3 == 2 {
-            // Once more, it would be a 404.
+            // A delete that is applied twice would be a 404.
             answered(
                 &mut socket,
                 format!(r#"{{"op":"delete","key":"{other}"}}"#),
@@ -51,7 +52,7 @@ async fn answered(socket: &mut Socket, message: String, did: &str) {
     assert_eq!(reply["message"], did, "it was applied once");
 }
 
-async fn a_write_whose_commit_got_no_answer_is_applied_once_and_answered_as_it_was(engine: Engine) {
+async fn a_write_whose_commit_got_no_answer_is_applied_once_and_its_reply_is_true(engine: Engine) {
     let system = System::start(engine).await;
     let proxy = Proxy::start(system.database.addr(), 30).await;
     let mut env = system.database.env_at(Role::Writer, &proxy.addr.to_string());

@@ -1,4 +1,4 @@
-//! What the product promises, shown from outside: real processes, real databases, real sockets.
+//! The promises of Keywire, tested from outside: real processes, real databases, real sockets.
 
 mod access;
 mod asyncapi;

@@ -1,4 +1,4 @@
-//! What one socket sends applies in the order sent and is answered in it, whatever others send meanwhile.
+//! The messages of one socket are applied and answered in the order sent, whatever other clients send meanwhile.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -7,17 +7,18 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 
 promises! {
-    messages_of_a_socket_keep_their_order_beside_a_flood,
-    messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply,
+    every:
+        messages_of_a_socket_keep_their_order_beside_a_flood,
+        messages_of_a_socket_keep_their_order_beside_many_clients_that_wait_for_each_reply;
 }
 
-/// Keys of the socket that is looked at: few, so that its messages depend on each other.
+/// The keys of the tested socket: few, so that its messages depend on each other.
 const KEYS: usize = 4;
 
-/// Messages that it sends.
+/// The number of messages that it sends.
 const MESSAGES: usize = 600;
 
-/// A message, and what the store held before it decides what it is answered.
+/// A random message and its expected reply, which depends on the content of the store before it.
 fn message(number: usize, present: &mut HashSet<usize>) -> (Value, String) {
     let mut rng = rand::rng();
     let (key, other) = (rng.random_range(0..KEYS), rng.random_range(0..KEYS));
@@ -52,7 +53,7 @@ fn message(number: usize, present: &mut HashSet<usize>) -> (Value, String) {
     }
 }
 
-/// What a reply says, the results of a batch included.
+/// The sentences of a reply, with those of a batch's results.
 fn said(reply: &str) -> String {
     let reply: Value = serde_json::from_str(reply).expect("a reply is JSON");
     let message = |reply: &Value| reply["message"].as_str().unwrap_or_default().to_owned();
@@ -70,8 +71,8 @@ async fn messages_of_a_socket_keep_their_order_beside_a_flood(engine: Engine) {
     keep_their_order(&system, load).await;
 }
 
-/// Whoever has nothing else under way goes ahead of others for half of a batch. Here more do than half of a batch holds.
-async fn messages_of_a_socket_keep_their_order_beside_many_who_wait_for_each_reply(engine: Engine) {
+/// A write whose socket has nothing else in flight has priority, for half of a batch. Here there are more such writes.
+async fn messages_of_a_socket_keep_their_order_beside_many_clients_that_wait_for_each_reply(engine: Engine) {
     let system = System::with(engine, &[("BATCH_OPS_MAX", "2")]).await;
     let load = Load::start(system.ws(), "flood", 32, 1);
     keep_their_order(&system, load).await;
@@ -85,7 +86,7 @@ async fn keep_their_order(system: &System, load: Load) {
         let (message, reply) = message(number, &mut present);
         socket.send(message.to_string()).await;
         due.push_back(reply);
-        // Now it has nothing under way, then a little, then much.
+        // The socket has nothing in flight at times, then a little, then much.
         let under_way = [0, 1, 3, 20][number / 20 % 4];
         while due.len() > under_way {
             assert_eq!(

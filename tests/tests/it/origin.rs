@@ -1,18 +1,19 @@
-//! Which browser pages may use the service: its own, the configured ones, and nobody else's.
+//! Only the service's own pages and those of configured origins may use the service.
 
 use std::net::SocketAddr;
 
 use e2e::{Connection, Engine, Response, System, promises};
 
 promises! {
-    only_our_own_and_configured_pages_may_open_a_socket,
-    only_our_own_and_configured_pages_may_read,
+    every:
+        only_our_own_and_configured_pages_may_open_a_socket,
+        only_our_own_and_configured_pages_may_read;
 }
 
-/// A page that the configuration lists.
+/// An origin that the configuration lists.
 const LISTED: &str = "https://app.example";
 
-/// How the handshake at `addr` is answered, with the header lines given.
+/// The response to a handshake at `addr` with these header lines.
 async fn handshake(addr: SocketAddr, headers: &[(&str, &str)]) -> Response {
     let mut all = vec![
         ("Upgrade", "websocket"),
@@ -24,7 +25,7 @@ async fn handshake(addr: SocketAddr, headers: &[(&str, &str)]) -> Response {
     Connection::open(addr).await.request("GET", "/ws/storage/", &all).await
 }
 
-/// Pages that may and pages that may not, as `Origin` and `Host`.
+/// `Origin` and `Host` of pages that are allowed and of pages that are not.
 fn pages(port: u16) -> [(Option<String>, String, bool); 9] {
     let own = |host: &str| format!("{host}:{port}");
     [
@@ -37,7 +38,7 @@ fn pages(port: u16) -> [(Option<String>, String, bool); 9] {
         (Some("null".into()), own("127.0.0.1"), false),
         // Another port of the same machine is another origin.
         (Some(format!("http://127.0.0.1:{}", port ^ 1)), own("127.0.0.1"), false),
-        // A name that an attacker's DNS leads here: page and Host agree, but the name is not ours.
+        // A host name of an attacker that resolves to this machine: page and Host agree, but the name is not ours.
         (Some(format!("http://evil.example:{port}")), own("evil.example"), false),
     ]
 }

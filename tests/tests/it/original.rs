@@ -1,13 +1,14 @@
-//! The four tests of the original service, on ours.
+//! The four tests of the original service, on Keywire.
 
 use e2e::{Engine, promises};
 use serde_json::json;
 
 promises! {
-    a_value_saved_over_the_socket_is_read_over_http,
-    an_update_answers_updated_and_reads_new,
-    a_missing_key_is_a_404,
-    a_key_cannot_be_there_twice,
+    every:
+        a_value_saved_over_the_socket_is_read_over_http,
+        an_update_answers_updated_and_reads_new,
+        a_missing_key_is_a_404,
+        a_key_cannot_be_there_twice;
 }
 
 async fn a_value_saved_over_the_socket_is_read_over_http(engine: Engine) {

@@ -1,19 +1,22 @@
-//! The database comes late, goes, and comes back: nothing acknowledged is lost, nothing refused is there.
+//! The database starts late, stops, and comes back: no acknowledged write is lost, and no refused write is applied.
 
 use std::time::Duration;
 
-use e2e::{Database, Engine, Load, PATIENCE, Server, Socket, System, eventually, get, promises, write};
+use e2e::{
+    Database, DatabaseServer, Engine, Load, PATIENCE, Socket, System, eventually, get, promises, write,
+};
 
-promises! { sql:
-    a_database_that_comes_late_is_waited_for,
-    a_database_killed_under_load_loses_nothing_acknowledged,
+promises! {
+    sql:
+        the_services_wait_for_a_database_that_starts_late,
+        a_database_killed_under_load_loses_nothing_acknowledged;
 }
 
-/// So that refusals come soon.
+/// A short timeout, so that refusals come soon.
 const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "1500")];
 
-async fn a_database_that_comes_late_is_waited_for(engine: Engine) {
-    let mut server = Server::new(engine, &[]);
+async fn the_services_wait_for_a_database_that_starts_late(engine: Engine) {
+    let mut server = DatabaseServer::new(engine, &[]);
     let system = System::on(Database::planned(engine, Some(server.url())), &SETTINGS);
     for process in [Some(&system.writer), system.reader.as_ref()].into_iter().flatten() {
         assert_eq!(get(process.admin, "/livez").await.status, 200);
@@ -32,7 +35,7 @@ async fn a_database_that_comes_late_is_waited_for(engine: Engine) {
     system.database.create().await;
     system.database.migrate();
     system.ready().await;
-    // The same socket, the same processes.
+    // The same socket and the same processes go on.
     let missing = system.read("k").await;
     assert_eq!(missing.status, 404, "what was refused was not applied: {missing:?}");
     assert_eq!(socket.set("k", "v").await, r#"{"message":"k created","status":200}"#);

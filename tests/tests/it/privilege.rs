@@ -1,13 +1,14 @@
-//! The services' users may do what their service does, and nothing else.
+//! The database user of a service may do what the service needs, and nothing else.
 
 use e2e::{Engine, Role, System, promises};
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 
-promises! { sql:
-    the_services_users_have_the_least_rights,
+promises! {
+    sql:
+        the_services_users_have_the_least_rights;
 }
 
-/// Statements that the user must not be allowed.
+/// Statements that must be denied.
 async fn denied(user: &mut MySqlConnection, statements: &[&str]) {
     for statement in statements {
         let done = user.execute(AssertSqlSafe((*statement).to_owned())).await;
@@ -26,7 +27,7 @@ async fn the_services_users_have_the_least_rights(engine: Engine) {
     let mut writer = system.database.login(Role::Writer).await;
     let mut reader = system.database.login(Role::Reader).await;
     for user in [&mut writer, &mut reader] {
-        // That they may do something shows that the refusals below mean something.
+        // The users can log in and do their work: without this check the refusals below would prove nothing.
         user.execute("select k, v, rev from entries").await.expect("the entries can be read");
         let statements = [
             "drop table entries",

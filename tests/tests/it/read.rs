@@ -1,18 +1,19 @@
-//! GET and HEAD: the headers that caches and clients live by, and every refusal.
+//! GET and HEAD: the headers that caches and clients rely on, and every refusal.
 
 use e2e::{Connection, Engine, Response, System, promises};
 
 promises! {
-    a_read_says_how_to_cache_it,
-    a_reader_who_has_it_gets_a_304,
-    head_has_the_headers_of_get,
-    an_unknown_path_is_no_route,
-    another_method_is_a_405_that_names_the_right_ones,
-    what_is_not_utf8_is_refused_before_it_is_routed,
-    a_key_too_long_is_a_413,
-    a_plain_request_to_the_sockets_path_is_a_426,
-    a_client_that_has_said_all_still_gets_its_answer,
-    the_specification_the_docs_and_the_console_are_served,
+    every:
+        a_read_says_how_to_cache_it,
+        a_client_that_has_the_revision_gets_a_304,
+        head_has_the_headers_of_get,
+        an_unknown_path_is_no_route,
+        another_method_is_a_405_that_names_the_right_ones,
+        a_path_that_is_not_utf8_is_refused_before_it_is_routed,
+        a_key_too_long_is_a_413,
+        a_plain_request_to_the_sockets_path_is_a_426,
+        a_client_that_has_closed_its_sending_side_gets_its_response,
+        the_specification_the_docs_and_the_console_are_served;
 }
 
 async fn a_read_says_how_to_cache_it(engine: Engine) {
@@ -32,7 +33,7 @@ async fn a_read_says_how_to_cache_it(engine: Engine) {
     assert_eq!(missing.header("x-content-type-options"), Some("nosniff"));
 }
 
-async fn a_reader_who_has_it_gets_a_304(engine: Engine) {
+async fn a_client_that_has_the_revision_gets_a_304(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     socket.set("k", "v").await;
@@ -64,7 +65,7 @@ async fn a_reader_who_has_it_gets_a_304(engine: Engine) {
     assert_eq!((newer.status, &newer.json()["value"]), (200, &"w".into()));
 }
 
-/// The headers without the time of day.
+/// The headers without `Date`.
 fn headers(response: &Response) -> Vec<(String, String)> {
     let mut headers: Vec<_> = response.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
     headers.sort();
@@ -85,7 +86,7 @@ async fn head_has_the_headers_of_get(engine: Engine) {
     ];
     for target in targets {
         let get = connection.get(target).await;
-        // On the same connection: a body would be taken for the next response.
+        // On the same connection, a body would be read as the next response.
         let head = connection.request("HEAD", target, &[]).await;
         assert_eq!((head.status, headers(&head)), (get.status, headers(&get)), "{target}");
         let length = get.body.len().to_string();
@@ -117,7 +118,7 @@ async fn another_method_is_a_405_that_names_the_right_ones(engine: Engine) {
     }
 }
 
-async fn what_is_not_utf8_is_refused_before_it_is_routed(engine: Engine) {
+async fn a_path_that_is_not_utf8_is_refused_before_it_is_routed(engine: Engine) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     for target in ["/storage/%FF", "/storage/%C3%28", "/%FF", "/storage/a%ED%A0%80"] {
@@ -131,7 +132,7 @@ async fn a_key_too_long_is_a_413(engine: Engine) {
     let mut connection = system.connection().await;
     let longest = connection.get(&format!("/storage/{}", "x".repeat(512))).await;
     assert_eq!(longest.status, 404, "512 bytes are a key");
-    // As sent it is longer still: what counts is the key.
+    // The encoded key is longer still: the limit is on the key.
     for target in ["x".repeat(513), "%78".repeat(513)] {
         let response = connection.get(&format!("/storage/{target}")).await;
         response.refused(413, "too_large");
@@ -147,7 +148,7 @@ async fn a_plain_request_to_the_sockets_path_is_a_426(engine: Engine) {
         response.refused(426, "upgrade_required");
         assert_eq!(response.header("upgrade"), Some("websocket"), "RFC 9110, 15.5.22");
     }
-    // A handshake, but for its method.
+    // A handshake with the wrong method.
     let handshake = [
         ("Connection", "Upgrade"),
         ("Upgrade", "websocket"),
@@ -158,7 +159,7 @@ async fn a_plain_request_to_the_sockets_path_is_a_426(engine: Engine) {
     assert_eq!(head.status, 426, "RFC 6455, 4.1: a handshake is a GET");
 }
 
-async fn a_client_that_has_said_all_still_gets_its_answer(engine: Engine) {
+async fn a_client_that_has_closed_its_sending_side_gets_its_response(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;

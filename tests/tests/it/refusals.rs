@@ -1,27 +1,28 @@
-//! What cannot be done is answered in the contract's shape, is not applied, and leaves the socket open.
+//! A message that cannot be applied is refused in the form of the contract, and the socket stays open.
 
 use e2e::{Engine, Socket, System, promises, write};
 use tokio_tungstenite::tungstenite::Message;
 
 promises! {
-    what_is_not_one_json_object_is_bad_json,
-    a_binary_message_is_a_bad_frame,
-    a_key_that_is_none_is_named,
-    a_value_that_is_none_is_named,
-    what_is_too_long_names_the_limit_and_the_size,
-    what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored,
-    an_id_that_is_none_is_refused,
-    what_is_unknown_or_null_is_ignored,
+    every:
+        a_message_that_is_not_one_json_object_is_bad_json,
+        a_binary_message_is_a_bad_frame,
+        an_invalid_key_is_named,
+        an_invalid_value_is_named,
+        a_refusal_of_a_long_key_or_value_names_the_limit_and_the_size,
+        a_member_of_a_wrong_type_or_range_is_refused_and_never_ignored,
+        an_invalid_id_is_refused,
+        unknown_members_and_nulls_are_ignored;
 }
 
-/// Whether the socket still takes writes, and nothing but these was ever applied.
+/// Checks that the socket still takes writes, and that no other write was applied.
 async fn unharmed(system: &System, socket: &mut Socket) {
     let reply = socket.set("still here", "x").await;
     assert!(reply.contains(r#""status":200"#), "{reply}");
     assert_eq!(system.database.entries().await, 1, "a refused write was applied");
 }
 
-async fn what_is_not_one_json_object_is_bad_json(engine: Engine) {
+async fn a_message_that_is_not_one_json_object_is_bad_json(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let deep = "[".repeat(100_000);
@@ -45,13 +46,13 @@ async fn what_is_not_one_json_object_is_bad_json(engine: Engine) {
         r"{'key':'a','value':'b'}",
         r#"{"key":"a","value":"b\x"}"#,
         "{\"key\":\"a\",\"value\":\"b\nc\"}",
-        // A member twice, however it is spelt.
+        // A member twice, in whatever spelling.
         r#"{"key":"a","key":"b","value":"c"}"#,
         r#"{"key":"a","value":"b","value":"b"}"#,
         r#"{"key":"a","\u006bey":"b","value":"c"}"#,
         r#"{"id":1,"id":2,"key":"a","value":"b"}"#,
         r#"{"key":"a","value":"b","other":1,"other":2}"#,
-        // A lone surrogate is no text.
+        // A lone surrogate is not text.
         r#"{"key":"\ud800","value":"b"}"#,
         r#"{"key":"\udc00\ud800","value":"b"}"#,
         r#"{"key":"a","value":"\udfff"}"#,
@@ -75,7 +76,7 @@ async fn a_binary_message_is_a_bad_frame(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn a_key_that_is_none_is_named(engine: Engine) {
+async fn an_invalid_key_is_named(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let bad = [
@@ -98,7 +99,7 @@ async fn a_key_that_is_none_is_named(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn a_value_that_is_none_is_named(engine: Engine) {
+async fn an_invalid_value_is_named(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let bad = [
@@ -119,7 +120,7 @@ async fn a_value_that_is_none_is_named(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn what_is_too_long_names_the_limit_and_the_size(engine: Engine) {
+async fn a_refusal_of_a_long_key_or_value_names_the_limit_and_the_size(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let names = |reply: &str, size: &str, limit: &str| {
@@ -139,7 +140,7 @@ async fn what_is_too_long_names_the_limit_and_the_size(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: Engine) {
+async fn a_member_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let reply = socket.refuses(r#"{"op":"fly","key":"a","value":"b"}"#, 422, "unknown_op").await;
@@ -163,7 +164,7 @@ async fn what_is_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: E
     unharmed(&system, &mut socket).await;
 }
 
-async fn an_id_that_is_none_is_refused(engine: Engine) {
+async fn an_invalid_id_is_refused(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let long = format!("\"{}\"", "x".repeat(129));
@@ -175,7 +176,7 @@ async fn an_id_that_is_none_is_refused(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn what_is_unknown_or_null_is_ignored(engine: Engine) {
+async fn unknown_members_and_nulls_are_ignored(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let fine = [

@@ -1,9 +1,10 @@
-//! A newer schema that is marked compatible serves older programs too, so that an upgrade rolls.
+//! An older program works on a newer schema that is marked compatible, so that services can be upgraded one by one.
 
 use e2e::{Engine, PATIENCE, System, promises};
 
 promises! {
-    a_program_starts_and_works_on_a_newer_schema_that_is_compatible,
+    every:
+        a_program_starts_and_works_on_a_newer_schema_that_is_compatible;
 }
 
 async fn a_program_starts_and_works_on_a_newer_schema_that_is_compatible(engine: Engine) {

@@ -1,4 +1,4 @@
-//! A database that takes connections and never says a word: no write waits longer for it than it may.
+//! A database that accepts connections and never answers: no write waits longer than its deadline.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use e2e::{Closed, PATIENCE, Process, Socket, within, write};
 use serde_json::Value;
 
-/// How long a write may take, and how much later its refusal may come on a busy machine.
+/// The time limit of a write, and how much later its refusal may come on a busy machine.
 const OP_TIMEOUT: Duration = Duration::from_millis(1500);
 const LATE_MAX: Duration = Duration::from_secs(1);
 
-/// A writer whose database is silent. The listener must be kept.
+/// A writer whose database never answers, and the listener of that database, which must be kept.
 fn writer() -> (Process, TcpListener) {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let at = silent.local_addr().expect("a bound socket has an address");
@@ -47,7 +47,7 @@ async fn each_write_is_refused_at_its_own_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_is_refused_at_its_deadline_though_it_waited_for_those_before_it() {
+async fn a_batch_that_waits_for_earlier_writes_is_refused_at_its_deadline() {
     let (writer, _silent) = writer();
     let mut socket = Socket::open(writer.public).await;
     let sent = Instant::now();

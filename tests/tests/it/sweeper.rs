@@ -1,4 +1,4 @@
-//! What has been dead for long is removed, by one sweeper at a time, and nothing else is.
+//! Entries that have been dead for long are removed, by one sweeper at a time, and no others.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,24 +6,19 @@ use e2e::{Database, Engine, System, eventually, get, promises};
 use sqlx::Executor as _;
 
 promises! {
-    ten_minutes_after_its_end_and_its_revision_an_entry_is_swept,
-    a_sweep_takes_all_that_is_ripe,
-    deletes_and_expiries_leave_a_hint_for_the_sweeper,
-}
-
-mod servers {
-    use super::*;
-
-    promises! { sql:
+    every:
+        an_entry_is_swept_ten_minutes_after_its_expiry_and_its_revision,
+        a_sweep_removes_all_entries_that_are_due,
+        deletes_and_expiries_leave_a_hint_for_the_sweeper;
+    sql:
         one_process_sweeps_at_a_time,
-        old_fence_rows_are_swept_too,
-    }
+        old_fence_rows_are_swept_too;
 }
 
 const SWEPT_OFTEN: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "100")];
 const UNSWEPT: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "86400000")];
 const MINUTE: u64 = 60_000_000;
-/// Hints stand at multiples of this.
+/// Hints are at multiples of this.
 const SLOT: u64 = 10 * MINUTE;
 
 fn now() -> u64 {
@@ -31,7 +26,7 @@ fn now() -> u64 {
     u64::try_from(since.as_micros()).expect("it is earlier than 586912")
 }
 
-/// Puts an entry there as it would be if it had been written at `rev`, and a hint at `hint`.
+/// Inserts an entry as a write at `rev` would, and a hint at `hint`.
 async fn put(database: &Database, key: char, rev: u64, expires_at: Option<u64>, hint: u64) {
     let (key, expires_at) = (u32::from(key), expires_at.map_or("null".into(), |at| at.to_string()));
     database
@@ -42,7 +37,7 @@ async fn put(database: &Database, key: char, rev: u64, expires_at: Option<u64>, 
     database.execute(&format!("insert into expiries (at, k) values ({hint}, x'{key:02x}')")).await;
 }
 
-/// Whether one hint leads to `key` between two instants.
+/// Whether exactly one hint names `key` between two instants.
 async fn hinted(database: &Database, key: char, from: u64, to: u64) {
     let code = u32::from(key);
     let found =
@@ -55,7 +50,7 @@ async fn is_there(database: &Database, key: char) -> bool {
     database.number(&format!("select count(*) from entries where k = x'{key:02x}'")).await == 1
 }
 
-/// Waits until so many entries and hints are left.
+/// Waits until these numbers of entries and hints are left.
 async fn left(database: &Database, entries: u64, hints: u64) {
     eventually("what is ripe is swept", Duration::from_secs(30), async || {
         let there = (database.entries().await, database.number("select count(*) from expiries").await);
@@ -64,7 +59,7 @@ async fn left(database: &Database, entries: u64, hints: u64) {
     .await;
 }
 
-async fn ten_minutes_after_its_end_and_its_revision_an_entry_is_swept(engine: Engine) {
+async fn an_entry_is_swept_ten_minutes_after_its_expiry_and_its_revision(engine: Engine) {
     let mut system = System::with(engine, UNSWEPT).await;
     let (now, old) = (now(), now() - 11 * MINUTE);
     let database = &system.database;
@@ -72,10 +67,10 @@ async fn ten_minutes_after_its_end_and_its_revision_an_entry_is_swept(engine: En
     put(database, 'b', old, Some(now + 60 * MINUTE), old).await;
     put(database, 'c', old, Some(old), old).await;
     put(database, 'd', old, Some(0), old).await;
-    // Dead for long, but written lately or with a clock that went ahead.
+    // Dead for long, but written recently or with a clock that was ahead.
     put(database, 'e', now - 8 * MINUTE, Some(old), old).await;
     put(database, 'f', now + 30 * MINUTE, Some(0), old).await;
-    // Written long ago, but dead only lately.
+    // Written long ago, but dead only recently.
     put(database, 'g', old, Some(now - 8 * MINUTE), now - 8 * MINUTE).await;
     database.execute(&format!("insert into expiries (at, k) values ({old}, x'7a')")).await;
 
@@ -85,7 +80,7 @@ async fn ten_minutes_after_its_end_and_its_revision_an_entry_is_swept(engine: En
     for key in ['a', 'b', 'e', 'f', 'g'] {
         assert!(is_there(&system.database, key).await, "{key} is there");
     }
-    // The hints that are left lead there again, each when it may be ripe or a little later.
+    // The hints that are left name the entries for a later sweep, each at the time when the entry may be removed or a little later.
     for (key, at) in
         [('b', now + 60 * MINUTE), ('e', now - 8 * MINUTE), ('f', now + 30 * MINUTE), ('g', now - 8 * MINUTE)]
     {
@@ -93,13 +88,13 @@ async fn ten_minutes_after_its_end_and_its_revision_an_entry_is_swept(engine: En
     }
 }
 
-async fn a_sweep_takes_all_that_is_ripe(engine: Engine) {
+async fn a_sweep_removes_all_entries_that_are_due(engine: Engine) {
     let mut system = System::with(engine, UNSWEPT).await;
     let old = now() - 11 * MINUTE;
     for letter in 'a'..='h' {
         put(&system.database, letter, old, Some(old), old).await;
     }
-    // 8 x 8 x 8 = 512 keys of three letters, several transactions of the sweeper.
+    // 8 x 8 x 8 = 512 keys of three letters: several transactions of the sweeper.
     let keys = "entries a cross join (select k from entries where length(k) = 1) b \
         cross join (select k from entries where length(k) = 1) c where length(a.k) = 1";
     let joined =
@@ -125,7 +120,7 @@ async fn deletes_and_expiries_leave_a_hint_for_the_sweeper(engine: Engine) {
     let at = now() + 5 * MINUTE;
     socket.ask(format!(r#"{{"key":"c","value":"v","expires_at":{at}}}"#)).await;
     let after = now();
-    // SQLite counts whole milliseconds.
+    // The clock of SQLite counts milliseconds.
     let spans = [
         ('a', deleted, deleted + SLOT),
         ('b', before + MINUTE - 1000, after + MINUTE + SLOT),
@@ -134,7 +129,7 @@ async fn deletes_and_expiries_leave_a_hint_for_the_sweeper(engine: Engine) {
     for (key, from, to) in spans {
         hinted(&system.database, key, from, to).await;
     }
-    // Those that live on leave none, and an expiry that is put off over and over few.
+    // Entries without an expiry leave no hint. An expiry that is extended again and again leaves few.
     socket.set("d", "v").await;
     for _ in 0..100 {
         socket.ask(r#"{"key":"e","value":"v","ttl":3153600000}"#).await;
@@ -181,6 +176,6 @@ async fn old_fence_rows_are_swept_too(engine: Engine) {
         }
     })
     .await;
-    // Those of lanes that live are young, though nothing was written yet.
+    // The fence rows of running lanes are young, although nothing was written yet.
     assert_eq!(system.database.number("select count(*) from writers where id = 2 or seq = 0").await, 4);
 }

@@ -1,4 +1,4 @@
-//! What an operator sees: metrics on the admin port, spans at a collector, and never a key in either.
+//! Telemetry: metrics on the admin port and spans at a collector. Neither ever contains a key.
 
 use e2e::{Connection, Engine, PATIENCE, System, eventually, get, promises, storage, within};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -6,13 +6,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 promises! {
-    metrics_count_what_happens_and_name_no_key,
-    spans_reach_the_collector_and_name_no_key,
+    every:
+        metrics_count_what_happens_and_name_no_key,
+        spans_reach_the_collector_and_name_no_key;
 }
 
 const KEY: &str = "a-secret-key";
 
-/// The sum of the samples of `name` whose labels hold `label`.
+/// The sum of the samples of `name` whose labels contain `label`.
 fn sample(metrics: &str, name: &str, label: &str) -> f64 {
     let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
@@ -46,7 +47,7 @@ async fn metrics_count_what_happens_and_name_no_key(engine: Engine) {
     }
 }
 
-/// Takes one request of an OTLP exporter and answers it; the path and the body go to `spans`.
+/// Answers one request of an OTLP exporter. Its path and body go to `spans`.
 async fn collect(stream: TcpStream, spans: mpsc::UnboundedSender<(String, Vec<u8>)>) {
     let mut stream = BufReader::new(stream);
     loop {
@@ -86,7 +87,7 @@ async fn spans_reach_the_collector_and_name_no_key(engine: Engine) {
     let mut system = System::with(engine, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
     system.socket().await.set(KEY, "v").await;
     Connection::open(system.http()).await.get(&storage(KEY)).await;
-    // The ordered stop sends what is left.
+    // The ordered stop sends the remaining spans.
     for process in [Some(&mut system.writer), system.reader.as_mut()].into_iter().flatten() {
         process.terminate();
         assert_eq!(process.ended(PATIENCE).await.code(), Some(0), "{}", process.log());

@@ -1,27 +1,22 @@
-//! TLS where the configuration has a certificate: on both public ports, and towards the database.
+//! TLS on both public ports, if there is a certificate, and on the connection to the database.
 
 use std::time::Instant;
 
 use e2e::{
-    Certificates, Database, Engine, PATIENCE, Process, Role, Run, Server, System, eventually, promises,
-    run_to_end, within,
+    BinaryRun, Certificates, Database, DatabaseServer, Engine, PATIENCE, Process, Role, System, eventually,
+    promises, run_to_end, within,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 promises! {
-    what_is_written_over_tls_is_read_over_tls,
-    who_is_vouched_for_by_nobody_we_know_is_not_spoken_to,
-    a_client_that_does_not_shake_hands_is_let_go,
-    over_the_cap_nobody_is_told_what_only_tls_could_say,
-}
-
-mod towards_the_database {
-    use super::*;
-
-    promises! { sql:
-        a_service_speaks_only_to_the_database_it_means,
-    }
+    every:
+        what_is_written_over_tls_is_read_over_tls,
+        a_server_without_a_trusted_certificate_is_refused,
+        a_client_without_a_handshake_is_closed,
+        a_tls_connection_over_the_limit_is_closed_without_a_response;
+    sql:
+        a_service_refuses_a_database_with_a_certificate_for_another_name;
 }
 
 /// A system whose public ports speak TLS.
@@ -30,7 +25,7 @@ async fn system(engine: Engine, certificates: &Certificates) -> System {
     System::with(engine, &[("TLS_CERT_FILE", &cert), ("TLS_KEY_FILE", &key)]).await
 }
 
-/// Where the command line finds `system`, and who vouches for it.
+/// The environment with which the command line finds `system` and trusts `authority`.
 fn env(system: &System, authority: &str) -> Vec<(String, String)> {
     [
         ("KEYWIRE_URL", format!("https://{}", system.http())),
@@ -46,7 +41,7 @@ async fn what_is_written_over_tls_is_read_over_tls(engine: Engine) {
     let system = system(engine, &certificates).await;
     let env = env(&system, &certificates.authority());
     let large = "a \"value\" \u{1f600}\n".repeat(50_000);
-    let mut put = Run::start("keywire", &["put", "k", "-"], &env);
+    let mut put = BinaryRun::start("keywire", &["put", "k", "-"], &env);
     put.feed(large.as_bytes());
     let put = put.end();
     assert!(put.status.success(), "{put:?}");
@@ -56,17 +51,17 @@ async fn what_is_written_over_tls_is_read_over_tls(engine: Engine) {
     assert!(bench.status.success(), "{bench:?}");
 }
 
-async fn who_is_vouched_for_by_nobody_we_know_is_not_spoken_to(engine: Engine) {
+async fn a_server_without_a_trusted_certificate_is_refused(engine: Engine) {
     let certificates = Certificates::new(&["localhost"]);
     let system = system(engine, &certificates).await;
-    // An authority we do not know; one we know, that vouches for another name.
+    // An unknown authority; a known authority, but a certificate for another name.
     for authority in [Certificates::new(&["127.0.0.1"]).authority(), certificates.authority()] {
         let refused = run_to_end("keywire", &["put", "k", "v"], &env(&system, &authority));
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(refused.status.code() == Some(69) && said.contains("invalid peer certificate"), "{said}");
     }
     assert_eq!(system.database.entries().await, 0);
-    // Without TLS nothing is to be had either.
+    // A client without TLS gets no response either.
     let mut plain = TcpStream::connect(system.http()).await.expect("the port is open");
     plain.write_all(b"GET /storage/k HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is open");
     let mut answer = Vec::new();
@@ -74,7 +69,7 @@ async fn who_is_vouched_for_by_nobody_we_know_is_not_spoken_to(engine: Engine) {
     assert!(read.is_err() || !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
 }
 
-async fn over_the_cap_nobody_is_told_what_only_tls_could_say(engine: Engine) {
+async fn a_tls_connection_over_the_limit_is_closed_without_a_response(engine: Engine) {
     let certificates = Certificates::new(&["127.0.0.1"]);
     let (cert, key) = (certificates.certificate(), certificates.key());
     let settings = [("TLS_CERT_FILE", &*cert), ("TLS_KEY_FILE", &*key), ("CONNECTIONS_MAX", "1")];
@@ -86,7 +81,7 @@ async fn over_the_cap_nobody_is_told_what_only_tls_could_say(engine: Engine) {
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
-async fn a_client_that_does_not_shake_hands_is_let_go(engine: Engine) {
+async fn a_client_without_a_handshake_is_closed(engine: Engine) {
     let system = system(engine, &Certificates::new(&["127.0.0.1"])).await;
     let opened = Instant::now();
     let mut silent = TcpStream::connect(system.ws()).await.expect("the port is open");
@@ -95,7 +90,7 @@ async fn a_client_that_does_not_shake_hands_is_let_go(engine: Engine) {
     assert!((4..8).contains(&opened.elapsed().as_secs()), "5 s as for a header: {:?}", opened.elapsed());
 }
 
-async fn a_service_speaks_only_to_the_database_it_means(engine: Engine) {
+async fn a_service_refuses_a_database_with_a_certificate_for_another_name(engine: Engine) {
     let (ours, theirs) = (Certificates::new(&["localhost"]), Certificates::new(&["localhost"]));
     let folder = server_files(&ours);
     let args = ["ca.pem", "cert.pem", "key.pem"].map(|file| format!("{}/{file}", folder.path().display()));
@@ -104,7 +99,7 @@ async fn a_service_speaks_only_to_the_database_it_means(engine: Engine) {
         .zip(&args)
         .map(|(option, file)| format!("{option}{file}"))
         .collect();
-    let mut server = Server::new(engine, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut server = DatabaseServer::new(engine, &args.iter().map(String::as_str).collect::<Vec<_>>());
     server.mount(folder.path());
     server.start().await;
     let database = Database::planned(engine, Some(server.url()));
@@ -137,7 +132,7 @@ async fn a_service_speaks_only_to_the_database_it_means(engine: Engine) {
     }
 }
 
-/// The files in a folder that a server may read, whoever it runs as.
+/// Makes the files in a folder readable for a server that runs as any user.
 fn server_files(certificates: &Certificates) -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("a folder can be made");

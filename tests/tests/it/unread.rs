@@ -1,16 +1,17 @@
-//! Clients that do not read what they asked for: nobody else waits for them.
+//! Clients that do not read their responses do not make other clients wait.
 
 use std::time::{Duration, Instant};
 
 use e2e::{Engine, PATIENCE, System, eventually, get, promises};
 
-promises! { sqlite:
-    pages_that_nobody_reads_hold_up_no_get,
-    answers_that_nobody_reads_hold_up_nobody_else,
-    an_answer_larger_than_all_room_holds_up_no_small_one,
+promises! {
+    sqlite:
+        unread_pages_do_not_block_gets,
+        unread_responses_do_not_block_other_clients,
+        a_response_larger_than_the_whole_budget_does_not_block_small_ones;
 }
 
-async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
+async fn unread_pages_do_not_block_gets(engine: Engine) {
     let system = System::start(engine).await;
     let value = "v".repeat(1 << 20);
     for key in ["a", "b", "c", "d"] {
@@ -34,10 +35,10 @@ async fn pages_that_nobody_reads_hold_up_no_get(engine: Engine) {
     assert!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
 }
 
-async fn an_answer_larger_than_all_room_holds_up_no_small_one(engine: Engine) {
+async fn a_response_larger_than_the_whole_budget_does_not_block_small_ones(engine: Engine) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
-    // In JSON each of its characters takes six bytes.
+    // Each of its characters takes six bytes in JSON.
     let value = "\u{1}".repeat(1 << 20);
     let keys: Vec<String> = (0..16).map(|number| format!("large{number}")).collect();
     for key in &keys {
@@ -58,18 +59,18 @@ async fn an_answer_larger_than_all_room_holds_up_no_small_one(engine: Engine) {
     assert_eq!(system.read("large0").await.status, 200, "who does not read gives way for this");
 }
 
-/// A metric of the process that reads.
+/// A metric of the process that answers reads.
 async fn metric(system: &System, name: &str) -> Option<u64> {
     let metrics = get(system.reads().admin, "/metrics").await.body;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.and_then(|value| value.parse().ok())
 }
 
-async fn answers_that_nobody_reads_hold_up_nobody_else(engine: Engine) {
+async fn unread_responses_do_not_block_other_clients(engine: Engine) {
     let system = System::start(engine).await;
     system.socket().await.set("large", &"v".repeat(1 << 20)).await;
     system.socket().await.set("small", "v").await;
-    // As many as fill what may wait for clients, and a few who wait for room.
+    // Enough responses to use all memory for unread ones, and a few that wait for memory.
     let mut unread = Vec::new();
     for _ in 0..70 {
         let mut connection = system.connection().await;

@@ -16,7 +16,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-/// Of "secret".
+/// The SHA-256 of "secret".
 const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
 #[test]
@@ -30,7 +30,7 @@ fn everyone_may_do_everything_where_there_are_no_tokens() {
 }
 
 #[test]
-fn only_the_token_itself_lets_in() {
+fn only_the_token_itself_is_accepted() {
     let access = tokens(&format!(r#"[{{"name":"app","sha256":"{SECRET}","read":[""]}}]"#));
     let table = [
         (&[("authorization", "Bearer secret")][..], true),
@@ -60,7 +60,7 @@ fn only_the_token_itself_lets_in() {
 }
 
 #[test]
-fn a_token_grants_what_begins_with_its_prefixes_and_nothing_else() {
+fn a_token_grants_only_keys_with_its_prefixes() {
     let access = tokens(&format!(
         r#"[{{"name":"other","sha256":"{}","read":[""]}},
             {{"name":"app","sha256":"{SECRET}","read":["user/","é"],"write":["user/1"],"ops_per_second":2}}]"#,

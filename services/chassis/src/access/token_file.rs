@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Access, Grant, Rate, Token};
+use super::rate::Rate;
+use super::{Access, Grant, Token};
 
 /// The most tokens of a file. Each request with a token is compared with all of them.
 pub const TOKENS_MAX: usize = 256;
@@ -22,7 +23,7 @@ pub enum BadTokens {
     #[error("is not a list of tokens, see line {} column {}", .0.line(), .0.column())]
     Malformed(#[from] serde_json::Error),
     /// It is empty, which could mean everyone or nobody.
-    #[error("is empty; [] lets nobody in")]
+    #[error("is empty; write [] to admit nobody")]
     Empty,
     /// One of its tokens is invalid.
     #[error("token {name:?}: {what}")]

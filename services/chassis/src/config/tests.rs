@@ -39,7 +39,7 @@ fn other_machines_are_served_only_when_that_was_asked_for() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_in_one_line_that_names_it() {
+fn an_invalid_value_is_refused_in_one_line_that_names_it() {
     let table = [
         ("--allowed-origins=*", "ALLOWED_ORIGINS"),
         ("--allowed-origins=https://a.example/", "ALLOWED_ORIGINS"),

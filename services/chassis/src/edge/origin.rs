@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_listed_pages_and_our_own_may_talk_to_us() {
+    fn only_configured_pages_and_our_own_are_allowed() {
         let rule = OriginRule {
             allowed: vec!["https://app.example".into()],
             public_hosts: vec!["localhost".into(), "[::1]".into(), "kv.example".into()],

@@ -13,14 +13,14 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 #[must_use]
 pub fn check(admin_addr: SocketAddr) -> ExitCode {
     match ask(reachable(admin_addr)) {
-        Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
-        Ok(answer) => {
-            let reason = answer.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body.trim());
+        Ok(response) if response.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
+        Ok(response) => {
+            let reason = response.split_once("\r\n\r\n").map_or("no response", |(_, body)| body.trim());
             say(format_args!("not ready: {reason}"));
             ExitCode::FAILURE
         }
         Err(error) => {
-            say(format_args!("cannot ask {admin_addr}: {error}"));
+            say(format_args!("cannot reach {admin_addr}: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -41,7 +41,7 @@ fn ask(addr: SocketAddr) -> io::Result<String> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    Ok(response)
 }

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everyone_learns_of_the_stop() {
+    async fn all_clones_see_the_stop() {
         let stop = Stop::new();
         let (other, token) = (stop.clone(), stop.token());
         assert!(!other.begun() && !token.is_cancelled());

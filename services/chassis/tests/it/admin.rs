@@ -1,4 +1,4 @@
-//! The admin port tells the truth for as long as the process lives.
+//! The admin port reports the state of the process until the process ends.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use chassis::server::bind;
 use chassis::telemetry::Telemetry;
 use tokio::net::TcpStream;
 
-use crate::net::{Client, Reply, soon};
+use crate::net::{Reply, TestClient, soon};
 
 #[tokio::test]
 async fn readiness_follows_the_service_and_the_drain_while_liveness_stays() {
@@ -27,7 +27,7 @@ async fn readiness_follows_the_service_and_the_drain_while_liveness_stays() {
         serve_admin(listener, ready, &telemetry, &until).await;
     });
     let ask = async |path: &str| -> Reply {
-        let mut client = Client(TcpStream::connect(addr).await.expect("it listens"));
+        let mut client = TestClient(TcpStream::connect(addr).await.expect("it listens"));
         client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
         client.reply().await
     };

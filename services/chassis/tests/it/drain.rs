@@ -1,4 +1,4 @@
-//! Stopping finishes what was begun and begins nothing.
+//! A stop finishes the requests that have begun and takes no new ones.
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use chassis::process::stop::{Signals, Stop, run_until_stopped};
 use chassis::server::ConnectionLimits;
 use tokio::net::TcpStream;
 
-use crate::net::{Server, soon};
+use crate::net::{TestServer, soon};
 
 #[tokio::test]
 async fn the_request_under_way_is_finished_and_new_connections_are_not_taken() {
-    let mut server = Server::start(ConnectionLimits::default()).await;
+    let mut server = TestServer::start(ConnectionLimits::default()).await;
     let mut client = server.connect().await;
     client.send("GET /slow HTTP/1.1\r\n\r\n").await;
     soon("the request", server.waiting.wait_for(|count| *count == 1)).await.expect("the app lives");
@@ -27,9 +27,9 @@ async fn the_request_under_way_is_finished_and_new_connections_are_not_taken() {
 }
 
 #[tokio::test]
-async fn a_request_that_arrives_during_the_drain_is_told_to_go_elsewhere() {
-    // The edge learns of the stop before the accept loop does: the instant a late request hits.
-    let server = Server::start(ConnectionLimits::default()).await;
+async fn a_request_that_arrives_during_the_drain_is_refused() {
+    // The edge is told of the stop before the accept loop is: this is the moment of a late request.
+    let server = TestServer::start(ConnectionLimits::default()).await;
     let mut client = server.connect().await;
     server.edge_stop.begin();
     client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
@@ -42,7 +42,7 @@ async fn a_request_that_arrives_during_the_drain_is_told_to_go_elsewhere() {
 
 #[tokio::test]
 async fn an_idle_connection_does_not_hold_up_the_drain() {
-    let server = Server::start(ConnectionLimits::default()).await;
+    let server = TestServer::start(ConnectionLimits::default()).await;
     let mut client = server.connect().await;
     client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "a");
@@ -55,7 +55,7 @@ async fn an_idle_connection_does_not_hold_up_the_drain() {
 async fn a_request_that_never_ends_is_dropped_at_the_drain_timeout() {
     let limits =
         ConnectionLimits { drain_timeout: Duration::from_millis(100), ..ConnectionLimits::default() };
-    let server = Server::start(limits).await;
+    let server = TestServer::start(limits).await;
     let mut client = server.connect().await;
     client.send("GET /keys/a HTTP/1.1\r\n\r\nGET /never HTTP/1.1\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "a");

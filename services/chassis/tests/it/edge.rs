@@ -1,17 +1,17 @@
-//! Every answer is the contract's.
+//! Every response conforms to the contract.
 
 use chassis::edge::origin::OriginRule;
 use chassis::edge::{HEADER_BYTES_MAX, URI_BYTES_MAX};
 use chassis::server::ConnectionLimits;
 
-use crate::net::Server;
+use crate::net::TestServer;
 
-async fn server() -> Server {
-    Server::start(ConnectionLimits::default()).await
+async fn server() -> TestServer {
+    TestServer::start(ConnectionLimits::default()).await
 }
 
 #[tokio::test]
-async fn what_an_endpoint_answers_is_passed_on() {
+async fn the_response_of_an_endpoint_is_passed_on() {
     let reply = server().await.ask("GET /keys/a%2Fb HTTP/1.1\r\n\r\n").await;
     assert_eq!((reply.status(), reply.body.as_str()), (200, "a/b"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
@@ -47,7 +47,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
         }
         assert_eq!(head, same);
     }
-    // A body would stand before this reply.
+    // The body of a HEAD response would come before this reply.
     client.send("GET /keys/b HTTP/1.1\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "b");
 }
@@ -87,7 +87,7 @@ async fn a_request_over_its_limits_is_refused_and_one_at_them_is_not() {
     let header = |bytes: usize| format!("GET /keys/a HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(bytes - 1));
     assert_eq!(server.ask(&header(HEADER_BYTES_MAX)).await.status(), 200);
     server.ask(&header(HEADER_BYTES_MAX + 1)).await.assert_problem(431, "headers_too_large");
-    // What hyper itself refuses has no body, but the status is right.
+    // A refusal by hyper itself has no body, but the status is right.
     assert_eq!(server.ask(&header(65 * 1024)).await.status(), 431);
     assert_eq!(server.ask("GET /keys/a b HTTP/1.1\r\n\r\n").await.status(), 400);
 }
@@ -96,7 +96,7 @@ async fn a_request_over_its_limits_is_refused_and_one_at_them_is_not() {
 async fn only_pages_of_configured_origins_may_read_and_are_told_so() {
     let rule =
         OriginRule { allowed: vec!["https://app.example".into()], public_hosts: vec!["localhost".into()] };
-    let server = Server::with(ConnectionLimits::default(), rule).await;
+    let server = TestServer::with(ConnectionLimits::default(), rule).await;
     let get =
         |origin: &str| format!("GET /keys/a HTTP/1.1\r\nHost: localhost:80\r\nOrigin: {origin}\r\n\r\n");
 

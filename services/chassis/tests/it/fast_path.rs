@@ -9,13 +9,13 @@ use percent_encoding::percent_decode_str;
 use poem::Response;
 use poem::http::HeaderMap;
 
-use crate::net::Server;
+use crate::net::TestServer;
 
-/// Answers `/keys/…`, which the app knows too, and `/express/…`, which it does not.
+/// Answers `/keys/…`, which the app has too, and `/fast/…`, which the app does not have.
 struct Test;
 
 impl FastPath for Test {
-    const ROUTE: &'static str = "/express/{key}";
+    const ROUTE: &'static str = "/fast/{key}";
 
     fn answer<'a>(
         &'a self,
@@ -24,33 +24,33 @@ impl FastPath for Test {
         _: &Caller,
     ) -> Option<impl Future<Output = Response> + Send + use<'a>> {
         percent_decode_str(path).decode_utf8().ok()?;
-        let is_mine = path.starts_with("/keys/") || path.starts_with("/express/");
+        let is_mine = path.starts_with("/keys/") || path.starts_with("/fast/");
         let panics = path.ends_with("panic");
         is_mine.then_some(async move {
             assert!(!panics, "on purpose");
-            Response::builder().body("express")
+            Response::builder().body("fast")
         })
     }
 }
 
-async fn server() -> Server {
-    Server::beside(Test, ConnectionLimits::default(), OriginRule::default()).await
+async fn server() -> TestServer {
+    TestServer::beside(Test, ConnectionLimits::default(), OriginRule::default()).await
 }
 
 #[tokio::test]
 async fn the_fast_path_answers_plain_gets_and_nothing_else() {
     let server = server().await;
     let plain = server.ask("GET /keys/a HTTP/1.1\r\nAccept: */*\r\n\r\n").await;
-    assert_eq!((plain.status(), plain.body.as_str()), (200, "express"));
+    assert_eq!((plain.status(), plain.body.as_str()), (200, "fast"));
     assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
 
     for (other, status) in [
-        ("HEAD /express/a HTTP/1.1\r\n\r\n".to_owned(), 404),
+        ("HEAD /fast/a HTTP/1.1\r\n\r\n".to_owned(), 404),
         ("POST /keys/a HTTP/1.1\r\nContent-Length: 0\r\n\r\n".into(), 405),
-        ("GET /express/a?b HTTP/1.1\r\n\r\n".into(), 404),
-        ("GET /express/a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx".into(), 404),
-        ("GET /express/a HTTP/1.1\r\nOrigin: http://a\r\n\r\n".into(), 403),
-        ("GET /express/%FF HTTP/1.1\r\n\r\n".into(), 400),
+        ("GET /fast/a?b HTTP/1.1\r\n\r\n".into(), 404),
+        ("GET /fast/a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx".into(), 404),
+        ("GET /fast/a HTTP/1.1\r\nOrigin: http://a\r\n\r\n".into(), 403),
+        ("GET /fast/%FF HTTP/1.1\r\n\r\n".into(), 400),
         (format!("GET /keys/{} HTTP/1.1\r\n\r\n", "a".repeat(URI_BYTES_MAX)), 414),
         (format!("GET /keys/a HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(HEADER_BYTES_MAX)), 431),
     ] {
@@ -67,14 +67,14 @@ async fn the_fast_path_answers_plain_gets_and_nothing_else() {
 async fn a_panic_of_the_fast_path_is_a_500_and_all_of_it_is_counted() {
     let server = server().await;
     let mut client = server.connect().await;
-    client.send("GET /express/panic HTTP/1.1\r\n\r\n").await;
+    client.send("GET /fast/panic HTTP/1.1\r\n\r\n").await;
     client.reply().await.assert_problem(500, "internal");
-    client.send("GET /express/secret HTTP/1.1\r\n\r\n").await;
-    assert_eq!(client.reply().await.body, "express");
+    client.send("GET /fast/secret HTTP/1.1\r\n\r\n").await;
+    assert_eq!(client.reply().await.body, "fast");
     let metrics = server.telemetry.render();
     for status in ["500", "200"] {
         let labels = format!(
-            r#"{{http_request_method="GET",http_response_status_code="{status}",http_route="/express/{{key}}"}}"#
+            r#"{{http_request_method="GET",http_response_status_code="{status}",http_route="/fast/{{key}}"}}"#
         );
         let count = format!("http_server_request_duration_seconds_count{labels} 1");
         assert!(metrics.contains(&count), "{count} is not in\n{metrics}");

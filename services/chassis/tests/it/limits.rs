@@ -1,11 +1,11 @@
-//! One client cannot hold more than its share.
+//! The limits of connections, so that one client cannot block others.
 
 use std::time::{Duration, Instant};
 
 use chassis::server::ConnectionLimits;
 use tokio::io::AsyncReadExt as _;
 
-use crate::net::{Client, Server, soon};
+use crate::net::{TestClient, TestServer, soon};
 
 fn limits(change: impl FnOnce(&mut ConnectionLimits)) -> ConnectionLimits {
     let mut limits = ConnectionLimits::default();
@@ -13,9 +13,9 @@ fn limits(change: impl FnOnce(&mut ConnectionLimits)) -> ConnectionLimits {
     limits
 }
 
-/// Asks until a place is free.
-async fn served(server: &Server) -> Client {
-    soon("a free place", async {
+/// Connects until a connection is served.
+async fn served(server: &TestServer) -> TestClient {
+    soon("a connection under the limit", async {
         loop {
             let mut client = server.connect().await;
             client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
@@ -30,7 +30,7 @@ async fn served(server: &Server) -> Client {
 #[tokio::test]
 async fn half_a_header_is_answered_408_and_closed_at_the_timeout() {
     let timeout = Duration::from_millis(200);
-    let server = Server::start(limits(|limits| limits.header_timeout = timeout)).await;
+    let server = TestServer::start(limits(|limits| limits.header_timeout = timeout)).await;
     let mut client = server.connect().await;
     let started = Instant::now();
     client.send("GET /keys/a HTTP/1.1\r\nHost: ").await;
@@ -40,8 +40,8 @@ async fn half_a_header_is_answered_408_and_closed_at_the_timeout() {
 }
 
 #[tokio::test]
-async fn bytes_that_drip_do_not_stretch_the_header_timeout() {
-    let server = Server::start(limits(|limits| limits.header_timeout = Duration::from_millis(200))).await;
+async fn single_bytes_do_not_extend_the_header_timeout() {
+    let server = TestServer::start(limits(|limits| limits.header_timeout = Duration::from_millis(200))).await;
     let mut client = server.connect().await;
     client.send("GET /keys/").await;
     let (mut reader, mut writer) = client.0.into_split();
@@ -62,15 +62,15 @@ async fn bytes_that_drip_do_not_stretch_the_header_timeout() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_without_a_word() {
-    let server = Server::start(limits(|limits| limits.header_timeout = Duration::from_millis(100))).await;
+    let server = TestServer::start(limits(|limits| limits.header_timeout = Duration::from_millis(100))).await;
     assert_eq!(server.connect().await.rest().await, "");
     let mut used = served(&server).await;
     assert_eq!(used.rest().await, "");
 }
 
 #[tokio::test]
-async fn a_connection_over_the_cap_is_told_so_and_a_closed_one_frees_its_place() {
-    let server = Server::start(limits(|limits| limits.connections_max = 1)).await;
+async fn a_connection_over_the_limit_is_refused_and_a_closed_one_makes_room() {
+    let server = TestServer::start(limits(|limits| limits.connections_max = 1)).await;
     let first = served(&server).await;
     let mut second = server.connect().await;
     second.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
@@ -85,7 +85,7 @@ async fn a_connection_over_the_cap_is_told_so_and_a_closed_one_frees_its_place()
 
 #[tokio::test]
 async fn an_upgraded_socket_counts_until_it_is_closed() {
-    let server = Server::start(limits(|limits| limits.connections_max = 1)).await;
+    let server = TestServer::start(limits(|limits| limits.connections_max = 1)).await;
     let mut socket = served(&server).await;
     socket.send("GET /upgrade HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
     assert_eq!(socket.reply().await.status(), 101);
@@ -97,15 +97,15 @@ async fn an_upgraded_socket_counts_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_loses_its_place() {
-    let server = Server::start(limits(|limits| {
+async fn a_client_that_does_not_read_its_response_is_closed() {
+    let server = TestServer::start(limits(|limits| {
         limits.connections_max = 1;
         limits.write_timeout = Duration::from_millis(100);
     }))
     .await;
     let mut deaf = server.connect().await;
     deaf.send("GET /large HTTP/1.1\r\n\r\n").await;
-    // The answer has begun, so the place is taken; it is far larger than all buffers on the way.
+    // The response has begun, so the connection counts. The response is far larger than all buffers on the way.
     assert_eq!(soon("the answer", deaf.0.read_u8()).await.expect("an answer"), b'H');
     served(&server).await;
 }

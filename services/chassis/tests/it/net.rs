@@ -1,4 +1,4 @@
-//! A server on a free port and a client that sees every byte.
+//! A server on a free port, and a client that sees every byte.
 
 use std::future::{Future, pending};
 use std::net::SocketAddr;
@@ -21,29 +21,29 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Fails the test instead of hanging it.
+/// The result of `future`. Fails the test after 10 s.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let result = tokio::time::timeout(Duration::from_secs(10), future).await;
     result.unwrap_or_else(|_| panic!("{what}: not within 10 s"))
 }
 
-/// A served `app`, with what a test may turn.
-pub(crate) struct Server {
+/// A running server of `app`, and its controls.
+pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
-    /// What `serve` waits for.
+    /// The stop signal of `serve`.
     pub(crate) stop: Stop,
-    /// What the edge asks; a process has one for both.
+    /// The stop signal of the edge. A process has one signal for both.
     pub(crate) edge_stop: Stop,
     pub(crate) telemetry: Telemetry,
     /// Ends when `serve` has returned.
     pub(crate) task: JoinHandle<()>,
-    /// Set to true, it lets `/slow` answer.
+    /// `/slow` answers once this is true.
     pub(crate) gate: watch::Sender<bool>,
-    /// How many requests have reached `/slow`.
+    /// The number of requests that have reached `/slow`.
     pub(crate) waiting: watch::Receiver<u32>,
 }
 
-impl Server {
+impl TestServer {
     pub(crate) async fn start(limits: ConnectionLimits) -> Self {
         Self::with(limits, OriginRule::default()).await
     }
@@ -72,8 +72,8 @@ impl Server {
         Self { addr, stop, edge_stop, telemetry, task, gate, waiting }
     }
 
-    pub(crate) async fn connect(&self) -> Client {
-        Client(TcpStream::connect(self.addr).await.expect("it listens"))
+    pub(crate) async fn connect(&self) -> TestClient {
+        TestClient(TcpStream::connect(self.addr).await.expect("it listens"))
     }
 
     /// One request on a connection of its own.
@@ -120,17 +120,17 @@ async fn upgrade(request: Request) -> Result<Response> {
     Ok(response.header("connection", "upgrade").finish())
 }
 
-/// A TCP connection, as dumb as an attacker's.
-pub(crate) struct Client(pub(crate) TcpStream);
+/// A TCP connection that sends any bytes.
+pub(crate) struct TestClient(pub(crate) TcpStream);
 
-/// What came back: the head in lower case, and the body as long as the head says.
+/// A response: the head in lower case, and the body of the length in the head.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Client {
+impl TestClient {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon("sending", self.0.write_all(bytes.as_ref())).await.expect("the server reads");
     }
@@ -146,7 +146,7 @@ impl Client {
         reply
     }
 
-    /// The next reply's head alone: all there is to an answer to HEAD.
+    /// The head of the next reply. A reply to HEAD has nothing else.
     pub(crate) async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Spans reach a collector, named by route and joined to the caller's trace.
+//! Spans reach a collector, with the route as their name, and as a part of the caller's trace.
 
 use chassis::access::Access;
 use chassis::edge::edge;
@@ -24,7 +24,7 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
 async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_key() {
     let collector = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("http://{}", collector.local_addr().expect("it is open"));
-    // One export is one request; the fields of interest stand in it as plain bytes.
+    // One export is one request. Its strings are plain bytes.
     let export = tokio::spawn(async move {
         let (mut stream, _) = collector.accept().await.expect("an export");
         let mut seen = Vec::new();

@@ -1,11 +1,11 @@
-//! The escapes of a JSON text that make no character.
+//! Finds escapes in a JSON text that are not a character.
 
-/// Whether `json`, well-formed otherwise, holds half of a surrogate pair without the other half: that is no text.
+/// Whether a string in `json` has one half of a surrogate pair without the other half. `json` must be well-formed otherwise.
 pub(super) fn lone_surrogate(json: &str) -> bool {
     let mut rest = json;
     while let Some(at) = rest.find('\\') {
         rest = &rest[at..];
-        // An escape of one character, the backslash among them, or four digits after `\u`.
+        // An escape is a backslash and one character, or `\u` and four digits.
         let Some(unit) = unit(rest) else {
             rest = &rest[2..];
             continue;
@@ -20,7 +20,7 @@ pub(super) fn lone_surrogate(json: &str) -> bool {
     false
 }
 
-/// The UTF-16 code unit of the escape that `json` begins with, if it is one.
+/// The UTF-16 code unit of the `\u` escape that `json` begins with, if it begins with one.
 fn unit(json: &str) -> Option<u16> {
     let digits = json.strip_prefix("\\u")?.get(..4)?;
     u16::from_str_radix(digits, 16).ok()

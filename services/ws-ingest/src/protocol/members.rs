@@ -1,4 +1,4 @@
-//! The members of a message: each once, each of its type.
+//! The members of a message: each is there at most once, and has the type that it must have.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,16 +14,16 @@ use super::escapes::lone_surrogate;
 /// The most bytes of an `id` as sent.
 const ID_BYTES_MAX: usize = 128;
 
-/// How many characters of a client's own words an error repeats.
+/// The most characters of a client's text that an error repeats.
 const QUOTE_CHARS_MAX: usize = 64;
 
-/// The members of a message that mean something, each as sent.
+/// The known members of a message, each as sent.
 #[derive(Default)]
 pub(super) struct Members<'a> {
     known: [Option<&'a RawValue>; Member::ALL.len()],
 }
 
-/// A member that means something; its place in [`Members::known`].
+/// A known member. As a number it is the index in [`Members::known`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Member {
     Id,
@@ -53,7 +53,7 @@ impl Member {
         }
     }
 
-    /// Whether it makes a message more than a key and its value.
+    /// Whether a message with this member is more than a plain set.
     fn adds(self) -> bool {
         match self {
             Self::Key | Self::Value => false,
@@ -63,7 +63,7 @@ impl Member {
 }
 
 impl<'a> Members<'a> {
-    /// The members of `text`, which must be one object; what is wrong with it otherwise.
+    /// Parses `text`, which must be one JSON object. The error is the sentence of the reply.
     pub(super) fn of(text: &'a str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|error| match text.trim_start().as_bytes().first() {
             Some(b'{') | None => format!("not one JSON object: {error}"),
@@ -72,12 +72,12 @@ impl<'a> Members<'a> {
         })
     }
 
-    /// A member that is there and not `null`.
+    /// The value of a member; `None` if it is missing or `null`.
     pub(super) fn given(&self, member: Member) -> Option<&'a RawValue> {
         self.known[member as usize].filter(|raw| raw.get() != "null")
     }
 
-    /// The `id`, if there is one.
+    /// The `id`; `None` if it is missing or `null`.
     pub(super) fn id(&self) -> Result<Option<&'a RawValue>, String> {
         let Some(raw) = self.given(Member::Id) else { return Ok(None) };
         if !matches!(type_of(raw), "string" | "number") {
@@ -90,12 +90,12 @@ impl<'a> Members<'a> {
         Ok(Some(raw))
     }
 
-    /// Whether it is a plain set: nothing but a key and a value.
+    /// Whether the message is a plain set: it has no known members but `key` and `value`.
     pub(super) fn is_plain(&self) -> bool {
         Member::ALL.into_iter().filter(|member| member.adds()).all(|member| self.given(member).is_none())
     }
 
-    /// Whether a member that was not looked into is text throughout.
+    /// Checks the strings inside a member that the parser skipped.
     pub(super) fn check(&self, member: Member) -> Result<(), String> {
         match self.known[member as usize] {
             Some(raw) if lone_surrogate(raw.get()) => {
@@ -105,18 +105,18 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A member that must be a string.
+    /// The value of a member that must be a string.
     pub(super) fn text(&self, member: Member, code: Code) -> Result<String, (Code, String)> {
         let name = member.name();
         let Some(raw) = self.known[member as usize] else { return Err((code, format!("{name} is missing"))) };
         if type_of(raw) != "string" {
             return Err((code, format!("{name} must be a string, not {}", an(type_of(raw)))));
         }
-        // Strings were checked when the message was read, so this cannot fail.
+        // Lone surrogates were refused when the message was parsed, so this does not fail.
         serde_json::from_str(raw.get()).map_err(|e| (Code::BadJson, format!("not one JSON object: {e}")))
     }
 
-    /// A member that must be a whole number of a range, if it is given.
+    /// The value of an optional member that must be a whole number in `range`.
     pub(super) fn number(
         &self,
         member: Member,
@@ -137,7 +137,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A member that must be an array, as its elements.
+    /// The elements of a member that must be an array.
     pub(super) fn array(&self, member: Member, code: Code) -> Result<Vec<&'a RawValue>, (Code, String)> {
         let name = member.name();
         let Some(raw) = self.known[member as usize] else { return Err((code, format!("{name} is missing"))) };
@@ -152,7 +152,7 @@ fn half_a_pair(member: &str) -> String {
     format!("member {} holds half a surrogate pair", quote(member))
 }
 
-/// The JSON type of a value by its first byte.
+/// The JSON type of a value. Its first byte tells.
 pub(super) fn type_of(raw: &RawValue) -> &'static str {
     match raw.get().as_bytes().first() {
         Some(b'"') => "string",
@@ -172,7 +172,7 @@ pub(super) fn an(kind: &str) -> String {
     }
 }
 
-/// A client's own word as an error repeats it.
+/// The beginning of a client's text, for an error message.
 pub(super) fn quote(word: &str) -> String {
     word.chars().take(QUOTE_CHARS_MAX).collect()
 }
@@ -195,18 +195,18 @@ impl<'de> Visitor<'de> for MembersVisitor {
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members<'de>, M::Error> {
         let mut members = Members::default();
         let mut unknown = HashSet::new();
-        while let Some(name) = map.next_key::<Name>()? {
+        while let Some(name) = map.next_key::<MemberName>()? {
             let raw: &RawValue = map.next_value()?;
-            // The ops of a batch are looked at one by one.
-            if !matches!(name, Name::Known(Member::Ops)) && lone_surrogate(raw.get()) {
+            // The ops of a batch are checked one by one, later.
+            if !matches!(name, MemberName::Known(Member::Ops)) && lone_surrogate(raw.get()) {
                 return Err(M::Error::custom(half_a_pair(name.text())));
             }
             let twice = match name {
-                Name::Known(member) => {
+                MemberName::Known(member) => {
                     members.known[member as usize].replace(raw).map(|_| member.name().to_owned())
                 }
-                Name::Unknown(name) if unknown.contains(&name) => Some(name),
-                Name::Unknown(name) => {
+                MemberName::Unknown(name) if unknown.contains(&name) => Some(name),
+                MemberName::Unknown(name) => {
                     unknown.insert(name);
                     None
                 }
@@ -219,13 +219,13 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The name of a member; the ones we know cost no allocation.
-enum Name {
+/// The name of a member. A known name needs no allocation.
+enum MemberName {
     Known(Member),
     Unknown(String),
 }
 
-impl Name {
+impl MemberName {
     fn text(&self) -> &str {
         match self {
             Self::Known(member) => member.name(),
@@ -234,19 +234,19 @@ impl Name {
     }
 }
 
-impl<'de> Deserialize<'de> for Name {
+impl<'de> Deserialize<'de> for MemberName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameVisitor;
         impl Visitor<'_> for NameVisitor {
-            type Value = Name;
+            type Value = MemberName;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("the name of a member")
             }
 
-            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+            fn visit_str<E>(self, name: &str) -> Result<MemberName, E> {
                 let known = Member::ALL.into_iter().find(|known| known.name() == name);
-                Ok(known.map_or_else(|| Name::Unknown(name.to_owned()), Name::Known))
+                Ok(known.map_or_else(|| MemberName::Unknown(name.to_owned()), MemberName::Known))
             }
         }
         deserializer.deserialize_str(NameVisitor)

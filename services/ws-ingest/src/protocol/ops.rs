@@ -1,4 +1,4 @@
-//! What the members of a message ask for: one op, or a batch of them.
+//! The write that the members of a message request: one op, or a batch.
 
 use std::collections::HashSet;
 
@@ -6,11 +6,9 @@ use chassis::problem::Code;
 use db::{Change, Expiry, Key, KeyError, Op, Rev, Value, Write};
 use serde_json::value::RawValue;
 
+use super::limits::{MessageLimits, OPS_MAX};
 use super::members::{Member, Members, an, quote, type_of};
-use super::{About, Limits, Name};
-
-/// The most ops of a batch.
-pub(super) const OPS_MAX: usize = 1000;
+use super::request::{JsonKey, ReplyKeys};
 
 /// The most seconds of a `ttl`: a hundred years.
 const TTL_MAX: u64 = 3_153_600_000;
@@ -18,79 +16,79 @@ const TTL_MAX: u64 = 3_153_600_000;
 /// The largest `if_rev` and `expires_at`.
 const NUMBER_MAX: u64 = i64::MAX.cast_unsigned();
 
-/// Why a message is not carried out.
-pub(super) struct Wrong {
+/// Why the members of a message are not a valid write.
+pub(super) struct InvalidRequest {
     pub(super) code: Code,
     pub(super) message: String,
-    /// Which op of a batch it is, and its key if that could be read.
-    pub(super) op: Option<(usize, Option<Name>)>,
+    /// The index of the op of a batch that is invalid, and its key if the key is valid.
+    pub(super) op: Option<(usize, Option<JsonKey>)>,
 }
 
-impl From<(Code, String)> for Wrong {
+impl From<(Code, String)> for InvalidRequest {
     fn from((code, message): (Code, String)) -> Self {
         Self { code, message, op: None }
     }
 }
 
-/// What a message wants done.
-enum Verb {
-    One(Kind),
+/// What a message requests.
+enum RequestKind {
+    One(OpKind),
     Batch,
 }
 
 /// What an op does to its key.
-enum Kind {
+enum OpKind {
     Set,
     Delete,
 }
 
-/// The write that a message asks for, and whom its reply is about.
+/// The write that a message requests, and the keys that its reply names.
 pub(super) fn write(
     members: &Members<'_>,
-    limits: Limits,
+    limits: MessageLimits,
     now: &impl Fn() -> u64,
-) -> Result<(Write, About), Wrong> {
-    match verb(members)? {
-        Verb::Batch => batch(members, limits, now),
-        Verb::One(kind) => {
+) -> Result<(Write, ReplyKeys), InvalidRequest> {
+    match kind(members)? {
+        RequestKind::Batch => batch(members, limits, now),
+        RequestKind::One(kind) => {
             members.check(Member::Ops).map_err(|message| (Code::BadJson, message))?;
             let op = op(members, &kind, limits, now)?;
-            let name = Name::of(op.key.as_str());
-            Ok((Write::One(op), About::One(name)))
+            let key = JsonKey::of(op.key.as_str());
+            Ok((Write::One(op), ReplyKeys::One(key)))
         }
     }
 }
 
-fn verb(members: &Members<'_>) -> Result<Verb, (Code, String)> {
-    let Some(raw) = members.given(Member::Op) else { return Ok(Verb::One(Kind::Set)) };
+fn kind(members: &Members<'_>) -> Result<RequestKind, (Code, String)> {
+    let Some(raw) = members.given(Member::Op) else { return Ok(RequestKind::One(OpKind::Set)) };
     if type_of(raw) != "string" {
         return Err((Code::BadOp, format!("op must be a string, not {}", an(type_of(raw)))));
     }
     match members.text(Member::Op, Code::BadOp)?.as_str() {
-        "set" => Ok(Verb::One(Kind::Set)),
-        "delete" => Ok(Verb::One(Kind::Delete)),
-        "batch" => Ok(Verb::Batch),
+        "set" => Ok(RequestKind::One(OpKind::Set)),
+        "delete" => Ok(RequestKind::One(OpKind::Delete)),
+        "batch" => Ok(RequestKind::Batch),
         op => Err((Code::UnknownOp, format!("there is no op {}", quote(op)))),
     }
 }
 
-/// A set or a delete. Whoever sends more than a key and a value asks for the revision.
+/// A set or a delete. A message with more members than `key` and `value` asks for the revision.
 fn op(
     members: &Members<'_>,
-    kind: &Kind,
-    limits: Limits,
+    kind: &OpKind,
+    limits: MessageLimits,
     now: &impl Fn() -> u64,
 ) -> Result<Op, (Code, String)> {
     let key = key(members, limits)?;
     let change = match kind {
-        Kind::Delete => {
+        OpKind::Delete => {
             let alien = [Member::Ttl, Member::ExpiresAt].into_iter().find(|m| members.given(*m).is_some());
             if let Some(member) = alien {
                 return Err((Code::BadTtl, format!("a delete has no {}", member.name())));
             }
             Change::Delete
         }
-        Kind::Set => {
+        OpKind::Set => {
             let value = members.text(Member::Value, Code::BadValue)?;
             let value = Value::new(value, limits.value_bytes_max)
                 .map_err(|e| (Code::TooLarge, too_large("value", e.len, e.max)))?;
@@ -101,7 +99,7 @@ fn op(
     Ok(Op { key, change, if_rev, asks_rev: !members.is_plain() })
 }
 
-fn key(members: &Members<'_>, limits: Limits) -> Result<Key, (Code, String)> {
+fn key(members: &Members<'_>, limits: MessageLimits) -> Result<Key, (Code, String)> {
     let key = Key::new(members.text(Member::Key, Code::BadKey)?, limits.key_bytes_max);
     key.map_err(|error| match error {
         KeyError::Empty => (Code::BadKey, "key must not be empty".into()),
@@ -123,7 +121,11 @@ fn expiry(members: &Members<'_>, now: &impl Fn() -> u64) -> Result<Expiry, (Code
     }
 }
 
-fn batch(members: &Members<'_>, limits: Limits, now: &impl Fn() -> u64) -> Result<(Write, About), Wrong> {
+fn batch(
+    members: &Members<'_>,
+    limits: MessageLimits,
+    now: &impl Fn() -> u64,
+) -> Result<(Write, ReplyKeys), InvalidRequest> {
     let alien = [Member::Key, Member::Value, Member::IfRev, Member::Ttl, Member::ExpiresAt];
     if let Some(member) = alien.into_iter().find(|member| members.given(*member).is_some()) {
         let message = format!("{} belongs to the ops of a batch, not to the batch", member.name());
@@ -137,25 +139,27 @@ fn batch(members: &Members<'_>, limits: Limits, now: &impl Fn() -> u64) -> Resul
     let mut keys = HashSet::with_capacity(elements.len());
     let (mut ops, mut names) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
     for (index, element) in elements.into_iter().enumerate() {
-        let (op, id) = element_of_batch(element, limits, now)
-            .map_err(|wrong| Wrong { op: Some((index, wrong.op.and_then(|(_, name)| name))), ..wrong })?;
-        let name = Name::of(op.key.as_str());
+        let (op, id) = element_of_batch(element, limits, now).map_err(|error| InvalidRequest {
+            op: Some((index, error.op.and_then(|(_, key)| key))),
+            ..error
+        })?;
+        let name = JsonKey::of(op.key.as_str());
         if !keys.insert(op.key.clone()) {
             let message = "a batch has each key once".into();
-            return Err(Wrong { code: Code::BadBatch, message, op: Some((index, Some(name))) });
+            return Err(InvalidRequest { code: Code::BadBatch, message, op: Some((index, Some(name))) });
         }
         names.push((name, id));
         ops.push(op);
     }
-    Ok((Write::Atomic(ops), About::Batch(names)))
+    Ok((Write::Atomic(ops), ReplyKeys::Batch(names)))
 }
 
-/// One op of a batch and its own `id`.
+/// One op of a batch, and its `id`.
 fn element_of_batch(
     element: &RawValue,
-    limits: Limits,
+    limits: MessageLimits,
     now: &impl Fn() -> u64,
-) -> Result<(Op, Option<Box<RawValue>>), Wrong> {
+) -> Result<(Op, Option<Box<RawValue>>), InvalidRequest> {
     if type_of(element) != "object" {
         let message = format!("an op must be an object, not {}", an(type_of(element)));
         return Err((Code::BadBatch, message).into());
@@ -163,12 +167,14 @@ fn element_of_batch(
     let members = Members::of(element.get()).map_err(|message| (Code::BadJson, message))?;
     let with_key = |(code, message)| {
         let key = key(&members, limits).ok();
-        Wrong { code, message, op: key.map(|key| (0, Some(Name::of(key.as_str())))) }
+        InvalidRequest { code, message, op: key.map(|key| (0, Some(JsonKey::of(key.as_str())))) }
     };
     let id = members.id().map_err(|message| with_key((Code::BadId, message)))?;
-    let op = match verb(&members).map_err(with_key)? {
-        Verb::Batch => return Err(with_key((Code::BadBatch, "a batch cannot be inside a batch".into()))),
-        Verb::One(kind) => op(&members, &kind, limits, now).map_err(with_key)?,
+    let op = match kind(&members).map_err(with_key)? {
+        RequestKind::Batch => {
+            return Err(with_key((Code::BadBatch, "a batch cannot be inside a batch".into())));
+        }
+        RequestKind::One(kind) => op(&members, &kind, limits, now).map_err(with_key)?,
     };
     Ok((op, id.map(ToOwned::to_owned)))
 }

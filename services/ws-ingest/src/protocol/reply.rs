@@ -1,43 +1,43 @@
-//! What a client is answered, byte for byte: the members in the contract's order, no blanks.
+//! Formats replies: the members in the contract's order, without blanks.
 
 use chassis::problem::{Code, Problem};
 use db::{Outcome, Refusal, Rev, WriteOutcome};
 use serde_json::value::RawValue;
 
-use super::{About, Envelope, Name, Refused};
+use super::limits::RESULT_BYTES;
+use super::request::{Envelope, JsonKey, RefusedRequest, ReplyKeys};
 
-/// More than the bytes of a result beside its key and its id.
-pub(super) const RESULT_BYTES: usize = 128;
-
-/// The reply to a write that was committed, or whose condition was found false.
+/// The reply to a write that was committed, or whose condition is false.
 ///
 /// # Panics
-/// If `settled` is not the answer to the message of `envelope`: a reply made of it would be about something else.
+/// If `settled` is not the outcome of the message of `envelope`.
 #[must_use]
 pub fn written(envelope: &Envelope, settled: &WriteOutcome) -> String {
     let id = envelope.id.as_deref();
     let mut reply = String::with_capacity(envelope.reply_bytes());
-    match (&envelope.about, settled) {
-        (About::One(name), WriteOutcome::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
-        (About::Batch(names), WriteOutcome::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
-        (About::Batch(names), WriteOutcome::Failed { index, rev }) => {
+    match (&envelope.keys, settled) {
+        (ReplyKeys::One(name), WriteOutcome::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
+        (ReplyKeys::Batch(names), WriteOutcome::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
+        (ReplyKeys::Batch(names), WriteOutcome::Failed { index, rev }) => {
             let (name, _) = &names[*index];
             push_mismatch(&mut reply, name, id, *rev);
             reply.pop();
             push_op(&mut reply, *index, Some(name));
             reply.push('}');
         }
-        (About::One(_), WriteOutcome::All(_) | WriteOutcome::Failed { .. }) => {
-            panic!("a message of one op got the answer to a batch")
+        (ReplyKeys::One(_), WriteOutcome::All(_) | WriteOutcome::Failed { .. }) => {
+            panic!("a message of one op got the outcome of a batch")
         }
-        (About::Batch(_), WriteOutcome::One(_)) => panic!("a batch got the answer to a message of one op"),
+        (ReplyKeys::Batch(_), WriteOutcome::One(_)) => {
+            panic!("a batch got the outcome of a message of one op")
+        }
     }
     reply
 }
 
-/// The reply to a write that was not acknowledged.
+/// The reply to a write that was refused.
 #[must_use]
-pub fn not_written(envelope: Envelope, refusal: Refusal) -> Refused {
+pub fn not_written(envelope: Envelope, refusal: Refusal) -> RefusedRequest {
     let (code, message) = match refusal {
         Refusal::Unavailable => {
             (Code::Unavailable, "the database is not available; nothing was written, send it again")
@@ -49,27 +49,29 @@ pub fn not_written(envelope: Envelope, refusal: Refusal) -> Refused {
             (Code::OutcomeUnknown, "the database did not answer; the write may or may not be stored")
         }
     };
-    Refused { problem: Problem::new(code, message), id: envelope.id, op: None }
+    RefusedRequest { problem: Problem::new(code, message), id: envelope.id, op: None }
 }
 
-/// The reply to a message that is no text.
+/// The reply to a binary message.
 #[must_use]
-pub fn binary() -> Refused {
+pub fn binary() -> RefusedRequest {
     let message = "binary messages are not understood; send JSON as text";
-    Refused { problem: Problem::new(Code::BadFrame, message), id: None, op: None }
+    RefusedRequest { problem: Problem::new(Code::BadFrame, message), id: None, op: None }
 }
 
 impl Envelope {
-    /// About as long as the reply will be.
+    /// The capacity to reserve for the reply.
     fn reply_bytes(&self) -> usize {
-        match &self.about {
-            About::One(Name(key)) => key.len() + RESULT_BYTES,
-            About::Batch(names) => names.iter().map(|(Name(key), _)| key.len() + RESULT_BYTES / 2).sum(),
+        match &self.keys {
+            ReplyKeys::One(JsonKey(key)) => key.len() + RESULT_BYTES,
+            ReplyKeys::Batch(names) => {
+                names.iter().map(|(JsonKey(key), _)| key.len() + RESULT_BYTES / 2).sum()
+            }
         }
     }
 }
 
-impl Refused {
+impl RefusedRequest {
     /// The reply.
     #[must_use]
     pub fn reply(&self) -> String {
@@ -86,8 +88,8 @@ impl Refused {
     }
 }
 
-fn push_outcome(reply: &mut String, name: &Name, id: Option<&RawValue>, outcome: Outcome) {
-    let Name(key) = name;
+fn push_outcome(reply: &mut String, name: &JsonKey, id: Option<&RawValue>, outcome: Outcome) {
+    let JsonKey(key) = name;
     let (did, rev) = match outcome {
         Outcome::Created(rev) => ("created", rev),
         Outcome::Updated(rev) => ("updated", rev),
@@ -105,7 +107,7 @@ fn push_outcome(reply: &mut String, name: &Name, id: Option<&RawValue>, outcome:
     reply.push('}');
 }
 
-fn push_mismatch(reply: &mut String, Name(key): &Name, id: Option<&RawValue>, rev: Rev) {
+fn push_mismatch(reply: &mut String, JsonKey(key): &JsonKey, id: Option<&RawValue>, rev: Rev) {
     let code = Code::RevMismatch;
     push_parts(reply, &[r#"{"message":"rev mismatch for key "#, key, r#"","status":"#]);
     reply.push_str(itoa::Buffer::new().format(code.status()));
@@ -118,7 +120,7 @@ fn push_mismatch(reply: &mut String, Name(key): &Name, id: Option<&RawValue>, re
 fn push_batch(
     reply: &mut String,
     id: Option<&RawValue>,
-    names: &[(Name, Option<Box<RawValue>>)],
+    names: &[(JsonKey, Option<Box<RawValue>>)],
     outcomes: &[Outcome],
 ) {
     assert_eq!(outcomes.len(), names.len(), "every op of a batch has one outcome");
@@ -150,8 +152,8 @@ fn push_rev(reply: &mut String, rev: Option<Rev>) {
     }
 }
 
-fn push_op(reply: &mut String, index: usize, name: Option<&Name>) {
-    if let Some(Name(key)) = name {
+fn push_op(reply: &mut String, index: usize, name: Option<&JsonKey>) {
+    if let Some(JsonKey(key)) = name {
         push_parts(reply, &[r#","key":""#, key, "\""]);
     }
     push_parts(reply, &[r#","index":"#, itoa::Buffer::new().format(index)]);
@@ -162,5 +164,4 @@ fn push_parts(reply: &mut String, parts: &[&str]) {
 }
 
 #[cfg(test)]
-#[path = "reply_tests.rs"]
 mod tests;

@@ -1,26 +1,26 @@
-//! What each message means, byte for byte.
+//! The meaning of each message, and the bytes of its reply.
 
 use db::{Change, Expiry, Op, Outcome, Rev, Value, WriteOutcome};
 use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
+const LIMITS: MessageLimits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
 /// The instant at which the messages of these tests arrive.
 const NOW: u64 = 1_800_000_000_000_000;
 
-fn read(text: &str) -> Result<Asked, Refused> {
+fn read(text: &str) -> Result<WriteRequest, RefusedRequest> {
     parse(text, LIMITS, || NOW)
 }
 
-fn accepted(text: &str) -> Asked {
+fn accepted(text: &str) -> WriteRequest {
     read(text).unwrap_or_else(|refused| panic!("{text} was refused: {}", refused.reply()))
 }
 
-/// The only op of a message.
-fn op(asked: &Asked) -> &Op {
-    let [op] = asked.write.ops() else { panic!("one op, not {:?}", asked.write) };
+/// The only op of a request.
+fn op(request: &WriteRequest) -> &Op {
+    let [op] = request.write.ops() else { panic!("one op, not {:?}", request.write) };
     op
 }
 
@@ -30,11 +30,11 @@ fn refused(text: &str) -> (u16, &'static str, String) {
     (refused.problem.code.status(), refused.problem.code.as_str(), refused.reply())
 }
 
-/// The reply to a message of one op, if that did `outcome` at revision 9.
+/// The reply to a message of one op with this `outcome` at revision 9.
 fn reply(text: &str, outcome: fn(Option<Rev>) -> Outcome) -> String {
-    let asked = accepted(text);
-    let rev = asked.write.shows_rev().then_some(Rev(9));
-    written(&asked.envelope, &WriteOutcome::One(outcome(rev)))
+    let request = accepted(text);
+    let rev = request.write.shows_rev().then_some(Rev(9));
+    written(&request.envelope, &WriteOutcome::One(outcome(rev)))
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn odd_keys_stay_valid_json_in_the_reply() {
 }
 
 #[test]
-fn what_is_not_one_json_object_is_bad_json() {
+fn a_message_that_is_not_one_json_object_is_bad_json() {
     for text in [
         "",
         "hello",
@@ -153,7 +153,7 @@ fn a_delete_tells_what_it_did() {
 }
 
 #[test]
-fn a_condition_that_is_false_tells_the_revision_that_is_there() {
+fn the_reply_to_a_false_condition_has_the_current_revision() {
     let text = r#"{"id":"x","key":"lock","value":"me","if_rev":0}"#;
     assert_eq!(op(&accepted(text)).if_rev, Some(Rev(0)));
     assert_eq!(
@@ -165,7 +165,7 @@ fn a_condition_that_is_false_tells_the_revision_that_is_there() {
 }
 
 #[test]
-fn an_expiry_is_so_many_seconds_or_an_instant() {
+fn an_expiry_is_a_number_of_seconds_or_an_instant() {
     let expiry = |members: &str| match op(&accepted(&format!(r#"{{"key":"a","value":"",{members}}}"#))).change
     {
         Change::Set(_, expiry) => expiry,
@@ -180,9 +180,9 @@ fn an_expiry_is_so_many_seconds_or_an_instant() {
 #[test]
 fn a_batch_is_answered_op_by_op() {
     let text = r#"{"id":9,"op":"batch","ops":[{"key":"a","value":"1"},{"op":"delete","key":"b","id":"in"}]}"#;
-    let asked = accepted(text);
-    assert!(asked.write.shows_rev());
-    let all = |outcomes: &[Outcome]| written(&asked.envelope, &WriteOutcome::All(outcomes.to_vec()));
+    let request = accepted(text);
+    assert!(request.write.shows_rev());
+    let all = |outcomes: &[Outcome]| written(&request.envelope, &WriteOutcome::All(outcomes.to_vec()));
     assert_eq!(
         all(&[Outcome::Created(Some(Rev(1045))), Outcome::Deleted(Rev(1046))]),
         r#"{"message":"2 ops committed","status":200,"id":9,"rev":1046,"results":[{"message":"a created","status":200,"rev":1045},{"message":"b deleted","status":200,"id":"in","rev":1046}]}"#
@@ -192,13 +192,13 @@ fn a_batch_is_answered_op_by_op() {
         r#"{"message":"2 ops committed","status":200,"id":9,"results":[{"message":"No value found for key a","status":404},{"message":"No value found for key b","status":404,"id":"in"}]}"#
     );
     assert_eq!(
-        written(&asked.envelope, &WriteOutcome::Failed { index: 1, rev: Rev(7) }),
+        written(&request.envelope, &WriteOutcome::Failed { index: 1, rev: Rev(7) }),
         r#"{"message":"rev mismatch for key b","status":412,"code":"rev_mismatch","id":9,"rev":7,"key":"b","index":1}"#
     );
 }
 
 #[test]
-fn the_first_op_that_cannot_be_fails_its_batch() {
+fn the_first_invalid_op_fails_its_batch() {
     for (ops, expected) in [
         (
             r#"{"key":"a","value":""},{"key":"b","value":1}"#,
@@ -244,7 +244,7 @@ fn the_first_op_that_cannot_be_fails_its_batch() {
 }
 
 #[test]
-fn what_is_too_large_is_told_with_limit_and_size() {
+fn a_refusal_of_a_long_key_or_value_names_limit_and_size() {
     let key = format!(r#"{{"key":"{}","value":""}}"#, "é".repeat(257));
     let (status, code, reply) = refused(&key);
     assert_eq!((status, code), (413, "too_large"));
@@ -265,10 +265,10 @@ proptest! {
     fn any_key_and_value_arrive_as_they_were_sent(key in ".{1,128}", value in ".*") {
         prop_assume!(key.len() <= 512);
         let text = serde_json::json!({ "key": key, "value": value }).to_string();
-        let asked = accepted(&text);
-        prop_assert_eq!(op(&asked).key.as_str(), &key);
+        let request = accepted(&text);
+        prop_assert_eq!(op(&request).key.as_str(), &key);
         let stored = Value::new(value, 1 << 20).expect("it fits");
-        prop_assert_eq!(&op(&asked).change, &Change::Set(stored, Expiry::Never));
+        prop_assert_eq!(&op(&request).change, &Change::Set(stored, Expiry::Never));
         let reply: serde_json::Value = serde_json::from_str(&reply(&text, Outcome::Created)).expect("JSON");
         let expected = format!("{key} created");
         prop_assert_eq!(reply["message"].as_str(), Some(expected.as_str()));

@@ -1,9 +1,9 @@
-//! The description of the socket: its messages, and the conversations in it.
+//! The specification of the socket: its messages and its example conversations.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// As it is committed.
+/// The committed file.
 pub(crate) const FILE: &str = include_str!("../../../../openapi/ws-ingest.asyncapi.yaml");
 
 /// The document, parsed.
@@ -14,20 +14,20 @@ pub(crate) struct Document(pub(crate) Value);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Conversation {
-    /// What examples call it.
+    /// Its name in the examples.
     pub(crate) name: String,
-    /// What has to be so for it; none: an empty store is enough.
+    /// The condition that it needs. `None`: an empty store is enough.
     pub(crate) given: Option<String>,
-    /// Numbers that stand for what the service chooses.
+    /// Numbers that stand for numbers which the service chooses.
     #[serde(default)]
     pub(crate) decided: Vec<u64>,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<Exchange>,
 }
 
 /// One message, text or binary, and its reply.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Step {
+pub(crate) struct Exchange {
     pub(crate) send: Option<String>,
     pub(crate) binary: Option<String>,
     pub(crate) receive: String,
@@ -36,9 +36,9 @@ pub(crate) struct Step {
 /// An example of a message.
 #[derive(Debug)]
 pub(crate) struct Example<'a> {
-    /// The message it is an example of.
+    /// The message of which it is an example.
     pub(crate) message: &'a str,
-    /// The conversation it is part of.
+    /// The conversation that it belongs to.
     pub(crate) name: &'a str,
     pub(crate) payload: &'a Value,
 }
@@ -52,13 +52,13 @@ impl Document {
         serde_json::from_value(self.0["x-replay"].clone()).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The one conversation that has to be `given` something.
+    /// The conversation of this name.
     pub(crate) fn conversation(&self, name: &str) -> Conversation {
         let named = self.conversations().into_iter().find(|conversation| conversation.name == name);
         named.unwrap_or_else(|| panic!("there is no conversation {name}"))
     }
 
-    /// The names of the messages a client sends, or of those it receives.
+    /// The names of the messages that a client sends, or of those that it receives.
     pub(crate) fn messages(&self, of: &str) -> Vec<&str> {
         let messages = self.0.pointer(of).and_then(Value::as_array).expect("an operation lists its messages");
         messages.iter().map(|message| name_in(&message["$ref"])).collect()
@@ -69,7 +69,7 @@ impl Document {
         messages.iter().flat_map(|(message, value)| examples_of(message, &value["examples"])).collect()
     }
 
-    /// Those of `messages` that `payload` is one of.
+    /// The messages among `messages` whose schema allows `payload`.
     pub(crate) fn fits<'a>(&self, payload: &Value, messages: &[&'a str]) -> Vec<&'a str> {
         let is_one = |message: &&&str| {
             let at = format!("#/components/messages/{message}/payload");
@@ -82,8 +82,8 @@ impl Document {
     }
 }
 
-impl Step {
-    /// What is sent, as JSON if it is any.
+impl Exchange {
+    /// The payload, as JSON if it is JSON.
     pub(crate) fn payload(&self) -> Option<Value> {
         serde_json::from_str(self.send.as_deref()?).ok()
     }
@@ -93,7 +93,7 @@ impl Step {
     }
 }
 
-/// The last step of a reference.
+/// The last segment of a reference.
 fn name_in(reference: &Value) -> &str {
     let path = reference.as_str().expect("it is a reference");
     path.rsplit_once('/').expect("it leads somewhere").1

@@ -1,4 +1,4 @@
-//! A conversation of the document, held with a running service.
+//! Replays a conversation of the specification on a running service.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,21 +6,21 @@ use std::net::SocketAddr;
 use e2e::Socket;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::document::{Conversation, Step};
+use super::document::{Conversation, Exchange};
 
-/// What the service chose for the numbers that stand for its choice.
+/// The numbers that the service chose, by the numbers that stand for them.
 #[derive(Debug)]
 struct Decided<'a> {
     stand_ins: Vec<String>,
     chosen: HashMap<&'a str, String>,
 }
 
-/// Holds `conversation` at `addr`, up to `ahead` messages before their replies. Answers what came out differently.
+/// Replays `conversation` at `addr` with up to `ahead` messages sent before their replies. Returns the differences.
 pub(crate) async fn hold(conversation: &Conversation, addr: SocketAddr, ahead: usize) -> Vec<String> {
     hold_on(conversation, Socket::open(addr).await, ahead).await
 }
 
-/// The same on a socket that is open.
+/// The same on an open socket.
 pub(crate) async fn hold_on(conversation: &Conversation, mut socket: Socket, ahead: usize) -> Vec<String> {
     let mut decided = Decided::of(conversation);
     let mut wrong = Vec::new();
@@ -60,7 +60,7 @@ impl<'a> Decided<'a> {
     }
 
     /// The message of `step`, if all its numbers are known.
-    fn message(&self, step: &Step) -> Option<Message> {
+    fn message(&self, step: &Exchange) -> Option<Message> {
         if let Some(text) = &step.binary {
             return Some(Message::binary(text.clone().into_bytes()));
         }
@@ -71,7 +71,7 @@ impl<'a> Decided<'a> {
         pieces(text).map(known).collect::<Option<String>>().map(Message::text)
     }
 
-    /// Whether `reply` is the one `expected`, and learns from it.
+    /// Whether `reply` is the expected one. Stores the numbers that the service chose.
     fn hear(&mut self, expected: &'a str, reply: &str) -> bool {
         let mut rest = reply;
         for piece in pieces(expected) {
@@ -89,7 +89,7 @@ impl<'a> Decided<'a> {
         rest.is_empty()
     }
 
-    /// Whether the numbers chosen are in the order of those that stand for them.
+    /// Whether the chosen numbers are in the same order as the numbers that stand for them.
     fn in_order(&self) -> bool {
         let chosen = self.stand_ins.iter().filter_map(|number| self.chosen.get(number.as_str()));
         chosen
@@ -98,7 +98,7 @@ impl<'a> Decided<'a> {
     }
 }
 
-/// `text`, cut where digits begin and end.
+/// `text`, split where digits begin and end.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let same = |one: &u8, next: &u8| one.is_ascii_digit() == next.is_ascii_digit();
     text.as_bytes().chunk_by(same).map(|piece| std::str::from_utf8(piece).expect("cut at ASCII only"))

@@ -1,8 +1,8 @@
-//! What `AsyncAPI` 3.0 asks of a document: fields that are there, fields that may be, references that lead somewhere.
+//! The rules of `AsyncAPI` 3.0 for a document: required fields, allowed fields, and references with a target.
 
 use serde_json::Value;
 
-/// An object of the specification: where it stands (`*`: each member), what it must have, what it may have.
+/// An object of the specification: its path (`*`: each member), its required fields, its optional fields.
 const OBJECTS: [(&str, &[&str], &[&str]); 13] = [
     (
         "",
@@ -114,7 +114,7 @@ const OBJECTS: [(&str, &[&str], &[&str]); 13] = [
     ("components/messages/*/examples/*", &["payload"], &["headers", "name", "summary"]),
 ];
 
-/// The words of a schema that the document uses; a misspelt one would mean nothing and be noticed by nobody.
+/// The keywords that schemas of the document use. A misspelt keyword would have no effect, and nothing would report it.
 const SCHEMA: [&str; 21] = [
     "$ref",
     "type",
@@ -139,7 +139,7 @@ const SCHEMA: [&str; 21] = [
     "title",
 ];
 
-/// What is wrong with `document`.
+/// The errors in `document`.
 pub(crate) fn faults(document: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     if document["asyncapi"] != "3.0.0" {
@@ -178,7 +178,7 @@ pub(crate) fn faults(document: &Value) -> Vec<String> {
     faults
 }
 
-/// Everything at `path` below `value`, and where it is.
+/// All values at `path` below `value`, with their paths.
 fn at<'a>(value: &'a Value, path: &[&str], place: String) -> Vec<(String, &'a Value)> {
     let Some((step, path)) = path.split_first() else { return vec![(place, value)] };
     members(value)
@@ -207,7 +207,7 @@ fn fields(place: &str, object: &Value, required: &[&str], optional: &[&str]) -> 
         .collect()
 }
 
-/// Every `$ref` stands alone and leads to something.
+/// Finds each `$ref` that has other members beside it or no target.
 fn references(document: &Value, value: &Value, place: &str, faults: &mut Vec<String>) {
     if let Some(reference) = value.get("$ref") {
         let target = reference.as_str().and_then(|reference| reference.strip_prefix('#'));
@@ -223,7 +223,7 @@ fn references(document: &Value, value: &Value, place: &str, faults: &mut Vec<Str
     }
 }
 
-/// Only known words in a schema and those below it.
+/// Finds unknown keywords in a schema and the schemas below it.
 fn words(place: &str, schema: &Value, faults: &mut Vec<String>) {
     for (word, value) in members(schema) {
         let place = format!("{place}/{word}");

@@ -1,4 +1,4 @@
-//! `keywire export`: the whole of it, or an error.
+//! `keywire export`: everything, or an error.
 
 use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
@@ -10,24 +10,19 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use e2e::{Engine, PATIENCE, Run, System, binary, eventually, promises, run_to_end, signal, write};
+use e2e::{BinaryRun, Engine, PATIENCE, System, binary, eventually, promises, run_to_end, signal, write};
 
 use super::import::{import, lines};
 use super::{env, heard};
 
 promises! {
-    an_export_imported_elsewhere_exports_the_same_bytes,
+    every:
+        an_export_imported_elsewhere_exports_the_same_bytes;
+    sqlite:
+        an_export_goes_on_however_slowly_it_is_read;
 }
 
-mod to_whom_it_may_be_slow {
-    use super::*;
-
-    promises! { sqlite:
-        an_export_goes_on_however_slowly_it_is_read,
-    }
-}
-
-/// Exports to a file of the database's own folder; its bytes.
+/// Exports to a file in the folder of the database. Returns its bytes.
 fn export(system: &System, prefix: &str) -> Vec<u8> {
     let file = system.database.folder().join("export.ndjson");
     let output =
@@ -81,8 +76,8 @@ async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
     let export = export.arg("export").envs(env).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut export = export.spawn().expect("the binary can be started");
     let mut out = export.stdout.take().expect("it is piped");
-    // Fast at first, so that all buffers on the way grow. Then 20 kB a second, well past the time after which a client that
-    // takes nothing is given up.
+    // Fast at first, so that all buffers on the way grow. Then 20 kB/s, for much longer than the time after which a client that
+    // takes nothing is reset.
     let mut all = vec![0; 5 << 20];
     out.read_exact(&mut all).expect("a pipe can be read");
     let (mut some, started) = ([0; 2000], Instant::now());
@@ -99,7 +94,7 @@ async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_takes_the_place_of_a_file_as_it_was() {
+async fn an_export_replaces_a_file_and_keeps_its_mode() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("all.ndjson");
     std::fs::write(&file, "before").expect("a file can be written");
@@ -109,7 +104,7 @@ async fn an_export_takes_the_place_of_a_file_as_it_was() {
     let export = |to: &Path| {
         let (addr, service) = answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n");
         let url = format!("http://{addr}");
-        let run = Run::start("keywire", &["export", "--url", &url, &to.display().to_string()], &[]);
+        let run = BinaryRun::start("keywire", &["export", "--url", &url, &to.display().to_string()], &[]);
         (run, service)
     };
     let (run, service) = export(&file);
@@ -125,7 +120,7 @@ async fn an_export_takes_the_place_of_a_file_as_it_was() {
     assert!(heard(&refused).contains("leads nowhere") && link.is_symlink(), "{refused:?}");
 }
 
-/// Answers one request with exactly these bytes. Dropping what it leaves hangs up.
+/// Answers one request with exactly these bytes. Dropping the result closes the connection.
 fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let addr = listener.local_addr().expect("it has an address");
@@ -149,7 +144,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
+fn an_incomplete_export_is_exit_code_69_and_keeps_the_old_file() {
     let broken = [
         ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n4\r\n{}"),
         ("2 lines:", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{}\n{}\n\r\n"),
@@ -167,7 +162,7 @@ fn an_export_that_breaks_off_is_exit_code_69_and_leaves_what_was_there() {
         std::fs::write(&file, "before").expect("a file can be written");
         let (addr, service) = answering(answer);
         let url = format!("http://{addr}");
-        let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+        let run = BinaryRun::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
         drop(service.join().expect("the service does not fail"));
         let output = run.end();
         assert_eq!(output.status.code(), Some(69), "{answer:?}: {output:?}");
@@ -184,7 +179,7 @@ async fn an_export_that_is_interrupted_leaves_nothing() {
         let file = folder.path().join("all.ndjson");
         let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
         let url = format!("http://{addr}");
-        let run = Run::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
+        let run = BinaryRun::start("keywire", &["export", "--url", &url, &file.display().to_string()], &[]);
         let open = service.join().expect("the service does not fail");
         eventually("it is under way", PATIENCE, async || match files(folder.path()).len() {
             1 => Ok(()),
@@ -208,7 +203,7 @@ async fn an_export_to_a_pipe_can_be_interrupted() {
     assert!(made.success());
     let (addr, service) = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
     let url = format!("http://{addr}");
-    let start = || Run::start("keywire", &["export", "--url", &url, &pipe.display().to_string()], &[]);
+    let start = || BinaryRun::start("keywire", &["export", "--url", &url, &pipe.display().to_string()], &[]);
 
     let waits = start();
     eventually("it waits for somebody to read", PATIENCE, async || {

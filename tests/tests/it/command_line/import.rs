@@ -1,22 +1,23 @@
-//! `keywire import`: every line is written, in order, or said to be refused.
+//! `keywire import`: every line is written, in order, or reported as refused.
 
 use std::net::SocketAddr;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use e2e::{Engine, PATIENCE, Run, System, eventually, free_port, promises, run_to_end, storage, write};
+use e2e::{BinaryRun, Engine, PATIENCE, System, eventually, free_port, promises, run_to_end, storage, write};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{closed_pipe, env, full, heard};
 
 promises! {
-    refused_lines_are_reported_by_number_and_the_rest_is_written,
-    an_import_that_nobody_hears_writes_all_the_same,
-    a_line_is_any_write_message,
-    what_has_expired_is_skipped_and_counted_apart,
-    a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written,
-    an_import_that_was_interrupted_and_runs_again_ends_the_same,
+    every:
+        refused_lines_are_reported_by_number_and_the_rest_is_written,
+        an_import_without_a_reader_of_its_messages_writes_everything,
+        a_line_is_any_write_message,
+        expired_lines_are_skipped_and_counted_separately,
+        a_line_over_the_message_limit_is_refused_and_the_rest_is_written,
+        an_import_that_was_interrupted_and_runs_again_ends_the_same;
 }
 
 /// Imports `lines` from a file.
@@ -26,7 +27,7 @@ pub(super) fn import(system: &System, lines: &str) -> Output {
     run_to_end("keywire", &["import", &file.display().to_string()], &env(system))
 }
 
-/// Lines that write `value` under as many keys as `numbers` has.
+/// Lines that write `value`, with one key for each of `numbers`.
 pub(super) fn lines(numbers: std::ops::Range<u32>, value: &str) -> String {
     numbers.map(|number| write(&format!("key/{number}"), value) + "\n").collect()
 }
@@ -44,7 +45,7 @@ async fn a_line_is_any_write_message(engine: Engine) {
     let input = [
         r#"{"key":"a","value":"1"}"#,
         r#"{"op":"delete","key":"a"}"#,
-        // That it was gone already is as it was to be.
+        // A delete of an absent key is a success: the key is absent, as the line wants it.
         r#"{"op":"delete","key":"a"}"#,
         r#"{"id":1,"op":"batch","ops":[{"key":"b","value":"2"},{"key":"c","value":"3"}]}"#,
         r#"{"key":"b","value":"4","if_rev":0}"#,
@@ -60,7 +61,7 @@ async fn a_line_is_any_write_message(engine: Engine) {
     assert_eq!((system.read("a").await.status, &system.read("b").await.json()["value"]), (404, &"2".into()));
 }
 
-async fn what_has_expired_is_skipped_and_counted_apart(engine: Engine) {
+async fn expired_lines_are_skipped_and_counted_separately(engine: Engine) {
     let system = System::start(engine).await;
     let expired = r#"{"key":"key/1","value":"old","expires_at":1700000000000000}"#;
     let output = import(&system, &(lines(0..2, "v") + expired + "\n"));
@@ -98,11 +99,11 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
     assert_eq!(system.database.entries().await, 2);
 }
 
-async fn an_import_that_nobody_hears_writes_all_the_same(engine: Engine) {
+async fn an_import_without_a_reader_of_its_messages_writes_everything(engine: Engine) {
     let refused = "nonsense\n".repeat(3);
     for (at, gone) in [closed_pipe(), full()].into_iter().enumerate() {
         let system = System::start(engine).await;
-        let mut run = Run::start_unheard("keywire", &["import"], &env(&system), gone);
+        let mut run = BinaryRun::start_unheard("keywire", &["import"], &env(&system), gone);
         run.feed((refused.clone() + &lines(0..100, "v") + &refused).as_bytes());
         assert_eq!(run.end().status.code(), Some(1), "{at}");
         assert_eq!(system.database.entries().await, 100);
@@ -110,7 +111,7 @@ async fn an_import_that_nobody_hears_writes_all_the_same(engine: Engine) {
     }
 }
 
-async fn a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written(engine: Engine) {
+async fn a_line_over_the_message_limit_is_refused_and_the_rest_is_written(engine: Engine) {
     let system = System::with(engine, &[("VALUE_BYTES_MAX", "100")]).await;
     let long = write("long", &"x".repeat(10_000)) + "\n";
     let output = import(&system, &(lines(0..100, "v") + &long + &lines(100..200, "v") + &long));
@@ -125,7 +126,7 @@ async fn a_line_longer_than_the_service_takes_is_refused_and_the_rest_is_written
 async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: Engine) {
     let system = System::start(engine).await;
     let (first, rest) = (lines(0..700, "first"), lines(700..1500, "first") + &lines(0..200, "last"));
-    let mut interrupted = Run::start("keywire", &["import"], &env(&system));
+    let mut interrupted = BinaryRun::start("keywire", &["import"], &env(&system));
     interrupted.feed(first.as_bytes());
     entries(&system, 700).await;
     interrupted.kill();
@@ -144,7 +145,7 @@ async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: Eng
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_goes_on_when_the_service_is_back() {
     let mut system = System::with(Engine::Sqlite, &[("LISTEN_ADDR", &free_port().to_string())]).await;
-    let mut running = Run::start("keywire", &["import"], &env(&system));
+    let mut running = BinaryRun::start("keywire", &["import"], &env(&system));
     running.feed(lines(0..100, "v").as_bytes());
     entries(&system, 100).await;
     system.writer.kill();
@@ -156,17 +157,17 @@ async fn an_import_goes_on_when_the_service_is_back() {
     assert!(heard(&output).contains("keywire: 200 lines written in "), "{output:?}");
 }
 
-/// What a service hears on two sockets, one after the other.
-struct Heard {
+/// The messages that a service received on two sockets, one after the other.
+struct Received {
     lines: [Vec<String>; 2],
-    /// From the end of the first to the begin of the second.
+    /// The time from the end of the first socket to the beginning of the second.
     between: Duration,
 }
 
-/// A service of two sockets, which answers a message by their number and the message's, and breaks the socket for none.
+/// A service that takes two sockets. `answer` gets the number of the socket and of the message; for `None` the socket is broken.
 async fn answering_with(
     answer: fn(usize, usize) -> Option<&'static str>,
-) -> (SocketAddr, tokio::task::JoinHandle<Heard>) {
+) -> (SocketAddr, tokio::task::JoinHandle<Received>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let addr = listener.local_addr().expect("it has an address");
     let service = tokio::spawn(async move {
@@ -182,16 +183,16 @@ async fn answering_with(
             }
             ends = Some(Instant::now());
         }
-        Heard { lines, between }
+        Received { lines, between }
     });
     (addr, service)
 }
 
-/// Imports ten lines at `addr`; the lines, and what was said.
+/// Imports ten lines at `addr`. Returns the lines, and what the command reported.
 fn import_ten(addr: SocketAddr) -> (Vec<String>, String) {
     let all = lines(0..10, "v");
     let env = [("KEYWIRE_URL".to_owned(), format!("http://{addr}"))];
-    let mut import = Run::start("keywire", &["import"], &env);
+    let mut import = BinaryRun::start("keywire", &["import"], &env);
     import.feed(all.as_bytes());
     let output = import.end();
     assert!(output.status.success(), "{output:?}");
@@ -202,7 +203,7 @@ fn import_ten(addr: SocketAddr) -> (Vec<String>, String) {
 const CREATED: &str = r#"{"message":"k created","status":200}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_was_not_applied_goes_again_with_all_that_follow() {
+async fn a_line_that_was_not_applied_is_sent_again_with_all_lines_after_it() {
     let (addr, service) = answering_with(|turn, number| match (turn, number) {
         (0, 3) => Some(r#"{"message":"the database is away","status":503,"code":"unavailable"}"#),
         _ => Some(CREATED),
@@ -216,12 +217,12 @@ async fn a_line_that_was_not_applied_goes_again_with_all_that_follow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_broken_socket_left_under_way_is_settled_before_it_goes_again() {
+async fn writes_of_a_broken_socket_are_finished_before_they_are_sent_again() {
     let (addr, service) =
         answering_with(|turn, number| if (turn, number) == (0, 3) { None } else { Some(CREATED) }).await;
     let (all, said) = import_ten(addr);
     assert!(said.contains("; going on with line 4\n"), "{said}");
-    let Heard { lines: [first, second], between } = service.await.expect("the service does not fail");
+    let Received { lines: [first, second], between } = service.await.expect("the service does not fail");
     assert_eq!((&first[..], &second[..]), (&all[..3], &all[3..]));
     assert!(between >= Duration::from_secs(10), "a write may take 10 s, it came again after {between:?}");
 }

@@ -1,11 +1,11 @@
-//! What comes through the gateway is as the specification says.
+//! Responses through the gateway are as the specification says.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use e2e::{Compose, skip};
 
-/// How the suite says that it cannot be had here.
+/// The exit code with which the suite reports that it cannot run on this machine.
 const UNAVAILABLE: i32 = 69;
 
 pub(super) async fn what_the_gateway_answers_is_as_specified(compose: &Compose) {

@@ -1,4 +1,4 @@
-//! Writers are restarted one after another under load, and nobody behind the gateway loses anything.
+//! Writers are restarted one after another under load, and no client of the gateway loses a write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +9,14 @@ use tokio::task::JoinSet;
 
 use super::RECOVERY_MAX;
 
-/// Sockets that write, and how many writes each has under way.
+/// The number of sockets that write, and how many writes each has in flight.
 const SOCKETS: usize = 8;
 const WINDOW: usize = 32;
 
-/// Clients that read, each on a connection that it keeps.
+/// The number of clients that read, each on one connection.
 const READERS: usize = 4;
 
-/// How long a client may be without a socket: it is told to go, and the other writer takes it at once.
+/// The longest time without a socket: the closing writer sends a Close, and the other writer takes the client at once.
 const AWAY_MAX: Duration = Duration::from_secs(3);
 
 pub(super) async fn writers_restarted_one_by_one_lose_nothing(compose: &Compose) {
@@ -48,19 +48,19 @@ pub(super) async fn writers_restarted_one_by_one_lose_nothing(compose: &Compose)
     let (refused, unknown) = (&tally.refused, &tally.unknown);
     assert!(refused.is_empty() && unknown.is_empty(), "503: {refused:?}, 504: {unknown:?}");
     let closes = &tally.closes;
-    // Nobody can be on a writer that is stopped later and not have been sent away from it.
+    // Every socket of a writer is closed by that writer when it stops.
     assert!(closes.len() >= SOCKETS, "{closes:?}");
     assert!(closes.iter().all(|closed| *closed == Closed::Code(Some(1001))), "{closes:?}");
     let not_opened = &tally.not_opened;
     assert!(not_opened.iter().all(|why| *why == NotOpened::Later), "{not_opened:?}");
     assert!(tally.away < AWAY_MAX, "a client was without a socket for {:?}", tally.away);
     assert!(gets > 1000, "{gets} gets say too little");
-    // What a writer that stops does not answer it has not read.
+    // A stopping writer answers every message that it has read.
     tally.refused.append(&mut tally.unanswered);
     tally.check(compose.gateway).await;
 }
 
-/// Gets one key again and again until it is `over`, each time with success. Answers how often.
+/// Gets one key again and again until `over`. Every get must succeed. Returns their number.
 async fn read(mut connection: Connection, over: Arc<AtomicBool>) -> usize {
     let target = storage("rolling");
     let mut gets = 0;

@@ -1,8 +1,8 @@
-//! A file of tokens, given to compose as a user would.
+//! A token file for compose, as a user would configure it.
 
 use e2e::{Compose, Connection, Response, Socket, Tokens, get, write};
 
-/// What a handshake with a token says.
+/// The header lines of a handshake with a token.
 const HANDSHAKE: [(&str, &str); 4] = [
     ("Upgrade", "websocket"),
     ("Connection", "Upgrade"),
@@ -14,7 +14,7 @@ pub(super) async fn with_a_file_of_tokens_only_holders_come_in(compose: &mut Com
     let tokens = Tokens::new();
     let shop = tokens.make("shop", &["--read", "user/", "--write", "user/cart/"]);
     compose.set("KEYWIRE_TOKENS_FILE", &tokens.file());
-    // The services run as users of their own. One that cannot read the file lets nobody in.
+    // Each service runs as a user of its own. A service that cannot read the file admits nobody.
     tokens.permit(0o600);
     for service in ["ws-ingest", "rest-read"] {
         let said = compose.fails(&["run", "--rm", "--no-deps", "-T", service]);

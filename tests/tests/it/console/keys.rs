@@ -1,19 +1,20 @@
-//! The page beyond a write and a read: conditions, deletes, expiry, lists.
+//! More features of the page: conditions, deletes, expiry, lists.
 
 use e2e::{Engine, PATIENCE, eventually};
 use serde_json::json;
 
 use super::{Console, FOUND};
 
-e2e::promises!(sqlite:
-    the_rev_last_seen_is_offered_as_a_condition,
-    a_deleted_key_is_absent_and_can_be_written_only_if_it_is,
-    a_ttl_in_seconds_ends_an_entry,
-    a_list_goes_on_page_by_page_and_leads_to_each_key,
-);
+e2e::promises! {
+    sqlite:
+        the_rev_last_seen_is_offered_as_a_condition,
+        a_deleted_key_is_absent_and_can_be_written_if_absent,
+        a_ttl_in_seconds_ends_an_entry,
+        a_list_goes_on_page_by_page_and_leads_to_each_key;
+}
 
 impl Console {
-    /// Clicks the button with the rev last seen and answers it.
+    /// Clicks the button that shows the last rev. Returns the rev.
     async fn take_offer(&mut self) -> String {
         self.browser.wait_for("!document.querySelector('#offer').hidden", PATIENCE).await;
         self.browser.click("#offer").await;
@@ -21,7 +22,7 @@ impl Console {
         rev.as_str().expect("a field holds text").to_owned()
     }
 
-    /// Clicks `button` and waits until the list says that it holds `what`. Answers the keys in it.
+    /// Clicks `button` and waits until the list shows `what`. Returns the keys in the list.
     async fn list(&mut self, button: &str, what: &str) -> Vec<String> {
         self.browser.click(button).await;
         let listed = format!("document.querySelector('#listed').textContent === {}", json!(what));
@@ -44,18 +45,18 @@ async fn the_rev_last_seen_is_offered_as_a_condition(engine: Engine) {
     assert_eq!(sent, format!(r#"{{"key":"hello","value":"world","if_rev":{rev}}}"#));
     let newer = reply.strip_prefix(r#"{"message":"hello updated","status":200,"rev":"#);
     let newer = newer.and_then(|rest| rest.strip_suffix('}')).unwrap_or_else(|| panic!("{reply}")).to_owned();
-    // Once more with the old one.
+    // The same condition again, which is false now.
     let reply = page.write().await;
     assert!(reply.contains(&format!(r#""code":"rev_mismatch","rev":{newer}}}"#)), "{reply}");
     assert_eq!(page.take_offer().await, newer);
     let reply = page.write().await;
     assert!(reply.contains("hello updated"), "{reply}");
-    // The rev of one key is none of another.
+    // The rev of one key is not offered for another key.
     page.fill("other", "x").await;
     assert_eq!(page.browser.eval("document.querySelector('#offer').hidden").await, true);
 }
 
-async fn a_deleted_key_is_absent_and_can_be_written_only_if_it_is(engine: Engine) {
+async fn a_deleted_key_is_absent_and_can_be_written_if_absent(engine: Engine) {
     let Some(mut page) = Console::open(engine).await else { return };
     page.write().await;
     page.browser.click("#delete").await;

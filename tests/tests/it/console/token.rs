@@ -1,14 +1,15 @@
-//! The page where a token is needed.
+//! The page of a service that needs a token.
 
 use e2e::{Browser, Engine, PATIENCE, System, Tokens, promises, skip};
 
 use super::{CONNECTED, Console, FOUND, created, printed_by};
 
-promises! { sqlite:
-    the_page_asks_for_a_token_where_one_is_needed,
+promises! {
+    sqlite:
+        the_page_asks_for_a_token_where_one_is_needed;
 }
 
-/// What a token is taken at, or Enter.
+/// Leaves the field, which submits the token like Enter does.
 const LEAVE: &str = "document.querySelector('#token').blur()";
 
 async fn the_page_asks_for_a_token_where_one_is_needed(engine: Engine) {

@@ -1,4 +1,4 @@
-//! How a socket ends: who says goodbye, and how long the other side is waited for.
+//! How a socket is closed: the code and the reason that the client gets, and how long we wait for its Close.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::inbound::Fault;
-use crate::protocol::Limits;
+use super::inbound::Fault;
+use crate::protocol::MessageLimits;
 
-/// How long the echo of a Close is waited for.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long we wait for the client to answer a Close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a socket closes.
+/// Why a socket is closed.
 #[derive(Debug)]
 pub(crate) enum Closing {
-    /// We leave, and say why.
+    /// We close it: the frame says why.
     Ours(CloseFrame),
-    /// The client broke the protocol: it is told how, and what it still sends is thrown away.
+    /// The client broke the protocol: the frame says how, and the rest of what the client sends is discarded.
     Broken(CloseFrame),
-    /// The client said goodbye; nothing may be sent after it but the echo.
+    /// The client sent a Close. Only the answering Close may be sent after it.
     Theirs,
 }
 
@@ -32,23 +32,25 @@ impl Closing {
         Self::Ours(frame(code, reason))
     }
 
-    /// What `error` is told to the client as; none if the connection is gone. `fault` is what was found about its bytes.
-    pub(crate) fn of(error: &Error, fault: Option<Fault>, limits: Limits) -> Option<Self> {
+    /// The Close for `error`; `None` if the connection is gone. `fault` is the fault that the stream under the library found.
+    pub(crate) fn of(error: &Error, fault: Option<Fault>, limits: MessageLimits) -> Option<Self> {
         let (code, reason) = match (error, fault) {
             (Error::Protocol(error), _) => (CloseCode::Protocol, error.to_string()),
             (Error::Utf8(_), _) => (CloseCode::Invalid, "a text message that is not UTF-8".into()),
             (Error::Capacity(_), _) => {
                 (CloseCode::Size, format!("a message has at most {} bytes", limits.message_bytes_max()))
             }
-            (_, Some(Fault::TooFine)) => (CloseCode::Policy, "a message came in too many fragments".into()),
+            (_, Some(Fault::TooManyFragments)) => {
+                (CloseCode::Policy, "a message came in too many fragments".into())
+            }
             (_, Some(Fault::Incomplete)) => (CloseCode::Policy, "a message was incomplete for 10 s".into()),
             (_, None) => return None,
         };
         Some(Self::broken(code, &reason))
     }
 
-    /// Whether replies may still be sent before the Close.
-    pub(crate) fn lets_send(&self) -> bool {
+    /// Whether replies may be sent before the Close.
+    pub(crate) fn allows_replies(&self) -> bool {
         match self {
             Self::Ours(_) | Self::Broken(_) => true,
             Self::Theirs => false,
@@ -59,12 +61,12 @@ impl Closing {
         Self::Broken(frame(code, reason))
     }
 
-    /// Sends the Close and waits a moment for the client's.
-    pub(crate) async fn carry_out<S>(self, socket: &mut WebSocketStream<S>)
+    /// Sends the Close and waits for the client's, for [`CLOSE_TIMEOUT`] at most.
+    pub(crate) async fn close<S>(self, socket: &mut WebSocketStream<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let goodbye = async {
+        let handshake = async {
             match self {
                 Self::Ours(frame) => {
                     let mut sent = socket.close(Some(frame)).await.is_ok();
@@ -74,17 +76,17 @@ impl Closing {
                 }
                 Self::Broken(frame) => {
                     if socket.close(Some(frame)).await.is_ok() {
-                        // A socket closed over unread bytes is reset, and the Close is lost with it.
+                        // Closing a socket with unread bytes resets it, and the client would lose the Close: read them first.
                         let (io, mut rest) = (socket.get_mut(), [0; 1024]);
                         while io.read(&mut rest).await.is_ok_and(|read| read > 0) {}
                     }
                 }
-                // The library has the echo ready; reading on is what sends it.
+                // The library has prepared the answering Close; reading on sends it.
                 Self::Theirs => while let Some(Ok(_)) = socket.next().await {},
             }
         };
-        if timeout(GOODBYE, goodbye).await.is_err() {
-            tracing::debug!("a client did not return the Close");
+        if timeout(CLOSE_TIMEOUT, handshake).await.is_err() {
+            tracing::debug!("the client did not answer the Close");
         }
     }
 }

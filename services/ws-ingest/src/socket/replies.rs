@@ -1,4 +1,4 @@
-//! The replies of a socket in message order: known, or still in a lane.
+//! The replies that a socket owes, in message order. A reply is known, or its write is still in a lane.
 
 use std::collections::VecDeque;
 
@@ -8,38 +8,38 @@ use futures_util::FutureExt;
 
 use crate::protocol::{self, Envelope};
 
-/// In flight per socket: past either, reading pauses.
+/// Limits of what one socket has in flight. At either limit reading pauses.
 const OPS_IN_FLIGHT_MAX: usize = 1024;
 const BYTES_IN_FLIGHT_MAX: usize = 8 * 1024 * 1024;
 
-/// The outcome of a write that took effect, beside the codes of refusals.
+/// The outcome of a committed write, as metrics name it. Other outcomes are `not_found` and the codes of refusals.
 pub(crate) const COMMITTED: &str = "committed";
 
-/// What a socket still owes its client.
+/// The replies that a socket owes its client.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    /// All but the first may be in any state.
-    queue: VecDeque<Reply>,
+    queue: VecDeque<OwedReply>,
+    /// The bytes of the writes whose replies are not known.
     bytes: usize,
 }
 
 #[derive(Debug)]
-enum Reply {
+enum OwedReply {
     Known { text: String, outcome: &'static str },
     Waiting { ticket: Ticket, envelope: Envelope, bytes: usize },
 }
 
 impl Replies {
-    /// Puts the reply to a write of `bytes` last.
+    /// Adds the reply to a write of `bytes` bytes.
     pub(crate) fn wait_for(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
         self.bytes += bytes;
-        self.queue.push_back(Reply::Waiting { ticket, envelope, bytes });
+        self.queue.push_back(OwedReply::Waiting { ticket, envelope, bytes });
     }
 
-    /// Puts a refusal last.
-    pub(crate) fn refuse(&mut self, refused: &protocol::Refused) {
+    /// Adds a refusal.
+    pub(crate) fn refuse(&mut self, refused: &protocol::RefusedRequest) {
         let outcome = refused.problem.code.as_str();
-        self.queue.push_back(Reply::Known { text: refused.reply(), outcome });
+        self.queue.push_back(OwedReply::Known { text: refused.reply(), outcome });
     }
 
     /// Whether another message may be read.
@@ -51,63 +51,63 @@ impl Replies {
         self.queue.is_empty()
     }
 
-    /// Owes nothing any more; the writes are settled all the same.
+    /// Drops all replies. Their writes are finished all the same.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
         self.bytes = 0;
     }
 
-    /// Waits until the first reply is known. May be dropped at any time.
+    /// Waits until the first reply is known. Cancel-safe.
     pub(crate) async fn first(&mut self) {
         match self.queue.front_mut() {
-            Some(Reply::Waiting { ticket, .. }) => {
-                let answer = ticket.await;
-                self.know(answer);
+            Some(OwedReply::Waiting { ticket, .. }) => {
+                let outcome = ticket.await;
+                self.resolve(outcome);
             }
-            Some(Reply::Known { .. }) | None => {}
+            Some(OwedReply::Known { .. }) | None => {}
         }
     }
 
-    /// Takes the first reply, text and outcome, if it is known.
+    /// Removes the first reply if it is known. Returns its text and its outcome.
     pub(crate) fn pop_known(&mut self) -> Option<(String, &'static str)> {
         match self.queue.front_mut()? {
-            Reply::Waiting { ticket, .. } => {
-                let answer = ticket.now_or_never()?;
-                self.know(answer);
+            OwedReply::Waiting { ticket, .. } => {
+                let outcome = ticket.now_or_never()?;
+                self.resolve(outcome);
             }
-            Reply::Known { .. } => {}
+            OwedReply::Known { .. } => {}
         }
         match self.queue.pop_front()? {
-            Reply::Known { text, outcome } => Some((text, outcome)),
-            Reply::Waiting { .. } => unreachable!("the first reply has just become known"),
+            OwedReply::Known { text, outcome } => Some((text, outcome)),
+            OwedReply::Waiting { .. } => unreachable!("the first reply has just become known"),
         }
     }
 
-    /// Puts the answer to the first reply in its place.
-    fn know(&mut self, answer: Result<WriteOutcome, Refusal>) {
+    /// Makes the first reply known by the outcome of its write.
+    fn resolve(&mut self, outcome: Result<WriteOutcome, Refusal>) {
         match self.queue.pop_front() {
-            Some(Reply::Waiting { envelope, bytes, .. }) => {
+            Some(OwedReply::Waiting { envelope, bytes, .. }) => {
                 self.bytes -= bytes;
-                self.queue.push_front(known(envelope, answer));
+                self.queue.push_front(known(envelope, outcome));
             }
-            Some(Reply::Known { .. }) | None => panic!("an answer came for a reply that waits for none"),
+            Some(OwedReply::Known { .. }) | None => panic!("an outcome came for a reply that is known"),
         }
     }
 }
 
-fn known(envelope: Envelope, answer: Result<WriteOutcome, Refusal>) -> Reply {
-    match answer {
+fn known(envelope: Envelope, outcome: Result<WriteOutcome, Refusal>) -> OwedReply {
+    match outcome {
         Ok(settled) => {
-            Reply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
+            OwedReply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
         }
         Err(refusal) => {
             let refused = protocol::not_written(envelope, refusal);
-            Reply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
+            OwedReply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
         }
     }
 }
 
-/// The outcome as metrics name it.
+/// The outcome of a write, as metrics name it.
 fn label(settled: &WriteOutcome) -> &'static str {
     match settled {
         WriteOutcome::One(Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_))
@@ -122,11 +122,11 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "an answer came for a reply that waits for none")]
+    #[should_panic(expected = "an outcome came for a reply that is known")]
     fn a_reply_that_is_known_is_not_replaced() {
         let mut replies = Replies::default();
         replies.refuse(&protocol::binary());
-        replies.know(Err(Refusal::Unavailable));
+        replies.resolve(Err(Refusal::Unavailable));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sends back what comes, over the same codec within the same limits, for a conformance suite to judge. In no release.
+//! A socket that sends every message back, with the same codec and the same limits, for a conformance suite. No release has it.
 
 use std::sync::Arc;
 
@@ -6,19 +6,20 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::closing::Closing;
-use crate::connection::{self, Context};
+use super::closing::Closing;
+use super::codec;
+use super::context::SocketContext;
 
 /// Echoes every message until either side closes the socket.
-pub(crate) async fn serve<S>(io: S, context: Arc<Context>)
+pub(crate) async fn serve<S>(io: S, context: Arc<SocketContext>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut socket = connection::open(io, &context).await;
+    let mut socket = codec::open(io, &context).await;
     let closing = loop {
         let sent = match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => socket.send(message).await,
-            // The library has the answer to a ping ready; it goes out with a flush.
+            // The library has prepared the pong that answers a ping; the flush sends it.
             Some(Ok(Message::Close(_))) => break Some(Closing::Theirs),
             Some(Ok(_)) => socket.flush().await,
             Some(Err(error)) => break Closing::of(&error, socket.get_ref().fault(), context.limits),
@@ -29,6 +30,6 @@ where
         }
     };
     if let Some(closing) = closing {
-        closing.carry_out(&mut socket).await;
+        closing.close(&mut socket).await;
     }
 }

@@ -1,0 +1,90 @@
+//! The write socket: the endpoint that accepts a WebSocket handshake and serves the socket.
+
+mod closing;
+mod codec;
+mod connection;
+pub(crate) mod context;
+#[cfg(feature = "echo")]
+mod echo;
+mod frames;
+pub(crate) mod inbound;
+mod intake;
+mod replies;
+#[cfg(test)]
+mod trial;
+
+use std::sync::Arc;
+
+use chassis::access::{Caller, SUBPROTOCOL, speaks_subprotocol};
+use chassis::problem::{Code, Problem};
+use http::{StatusCode, header};
+use poem::{Endpoint, FromRequest as _, Request, Response};
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+
+use self::context::SocketContext;
+
+/// Accepts a WebSocket handshake and serves the socket in a task of its own.
+pub(crate) struct SocketEndpoint {
+    context: Arc<SocketContext>,
+    purpose: Purpose,
+}
+
+/// How the messages of a socket are treated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// They are writes.
+    Write,
+    /// They are sent back.
+    #[cfg(feature = "echo")]
+    Echo,
+}
+
+impl SocketEndpoint {
+    pub(crate) fn new(context: Arc<SocketContext>, purpose: Purpose) -> Self {
+        Self { context, purpose }
+    }
+}
+
+impl Endpoint for SocketEndpoint {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let mut handshake = http::Request::new(());
+        *handshake.method_mut() = request.method().clone();
+        *handshake.version_mut() = request.version();
+        *handshake.headers_mut() = request.headers().clone();
+        let caller = Caller::from_request_without_body(&request).await?;
+        let Ok(answer) = create_response(&handshake) else { return Ok(upgrade_required()) };
+        let speaks_subprotocol = speaks_subprotocol(request.headers());
+        let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
+
+        let (context, purpose) = (Arc::clone(&self.context), self.purpose);
+        self.context.stop.tracker().spawn(async move {
+            match upgrade.await {
+                Ok(io) => match purpose {
+                    Purpose::Write => connection::serve(io, caller, context).await,
+                    #[cfg(feature = "echo")]
+                    Purpose::Echo => echo::serve(io, context).await,
+                },
+                Err(error) => tracing::debug!(%error, "the client disconnected during the handshake"),
+            }
+        });
+        let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();
+        *response.headers_mut() = answer.headers().clone();
+        if speaks_subprotocol {
+            let name = header::HeaderValue::from_static(SUBPROTOCOL);
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+        }
+        Ok(response)
+    }
+}
+
+fn upgrade_required() -> Response {
+    let message = "this is a WebSocket: connect with an Upgrade to websocket, version 13";
+    let mut response = Problem::new(Code::UpgradeRequired, message).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+    response
+}

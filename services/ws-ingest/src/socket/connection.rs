@@ -1,0 +1,261 @@
+//! One socket: reads messages, hands their writes to the lanes, and sends the replies in message order, many per flush.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chassis::access::Caller;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Interval, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::closing::Closing;
+use super::codec;
+use super::context::SocketContext;
+use super::frames::SMALL_BYTES_MAX;
+use super::inbound::WatchedStream;
+use super::intake::{Intake, authorize};
+use super::replies::{COMMITTED, Replies};
+use crate::protocol::{self, RefusedRequest, WriteRequest};
+
+/// The most messages that are read before replies are sent.
+const MESSAGES_PER_TURN: usize = 128;
+
+/// The time between two pings, and the time limit of the pong.
+const PING: Duration = Duration::from_secs(20);
+
+/// How long a client may leave its replies unread.
+const UNREAD_MAX: Duration = Duration::from_secs(10);
+const UNREAD: &str = "replies were not read for 10 s";
+
+struct SocketConnection<S> {
+    socket: WebSocketStream<WatchedStream<S>>,
+    context: Arc<SocketContext>,
+    caller: Caller,
+    replies: Replies,
+    intake: Intake,
+    ping: Interval,
+    /// A ping was sent, and nothing has arrived since.
+    pong_due: bool,
+    /// The library has prepared a pong. It goes out with the next flush.
+    owes_pong: bool,
+    /// A large message has arrived. The library would keep its buffer.
+    keeps_buffer: bool,
+    /// Set when reading has ended: the Close that is sent behind the last reply.
+    closing: Option<Closing>,
+}
+
+/// Serves one socket until either side closes it. Every write that was read is finished; its reply is sent if the client is
+/// still connected.
+pub(crate) async fn serve<S>(io: S, caller: Caller, context: Arc<SocketContext>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let socket = codec::open(io, &context).await;
+    context.metrics.sockets.add(1, &[]);
+    let mut connection = SocketConnection {
+        socket,
+        context: Arc::clone(&context),
+        caller,
+        replies: Replies::default(),
+        intake: Intake::new(context.writer.clone(), context.exports_spans),
+        ping: interval_at(Instant::now() + PING, PING),
+        pong_due: false,
+        owes_pong: false,
+        keeps_buffer: false,
+        closing: None,
+    };
+    connection.run().await;
+    context.metrics.sockets.add(-1, &[]);
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
+    async fn run(&mut self) {
+        let stop = self.context.stop.token();
+        loop {
+            if self.send_ready().await.is_break() {
+                return;
+            }
+            if std::mem::take(&mut self.keeps_buffer) && self.replace_buffer().await.is_break() {
+                return;
+            }
+            self.intake.proceed(&mut self.replies);
+            if self.closing.is_some() && self.replies.is_empty() && self.intake.is_open() {
+                return self.close().await;
+            }
+            if !self.may_read() {
+                self.socket.get_mut().restart_clock();
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if self.closing.is_none() => {
+                    self.stop_reading(Closing::ours(CloseCode::Away, "the service is stopping"));
+                }
+                () = self.replies.first(), if !self.replies.is_empty() => {}
+                submitted = self.intake.unblock(), if self.intake.is_blocked() => {
+                    self.intake.unblocked(submitted, &mut self.replies);
+                }
+                message = self.socket.next(), if self.may_read() => {
+                    if self.read_waiting(message).is_break() {
+                        return;
+                    }
+                }
+                _ = self.ping.tick(), if self.closing.is_none() => {
+                    if self.keep_alive().await.is_break() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.closing.is_none() && self.intake.is_open() && self.replies.have_room()
+    }
+
+    /// Processes `first` and every message that has arrived already.
+    fn read_waiting(&mut self, first: Option<Result<Message, Error>>) -> ControlFlow<()> {
+        self.message(first)?;
+        for _ in 1..MESSAGES_PER_TURN {
+            if self.keeps_buffer || !self.may_read() {
+                break;
+            }
+            let Some(message) = self.socket.next().now_or_never() else { break };
+            self.message(message)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn message(&mut self, message: Option<Result<Message, Error>>) -> ControlFlow<()> {
+        // Any bytes from the client count as an answer to the ping.
+        self.pong_due = false;
+        if let Some(Ok(message)) = &message {
+            self.keeps_buffer = message.len() as u64 > SMALL_BYTES_MAX;
+        }
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                self.request(protocol::parse(text.as_str(), self.context.limits, now));
+            }
+            Some(Ok(Message::Binary(_))) => self.request(Err(protocol::binary())),
+            Some(Ok(Message::Ping(_))) => self.owes_pong = true,
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Close(_))) => {
+                // The writes that were read before it are finished.
+                self.stop_reading(Closing::Theirs);
+            }
+            Some(Err(error)) => {
+                let fault = self.socket.get_ref().fault();
+                let Some(closing) = Closing::of(&error, fault, self.context.limits) else {
+                    tracing::debug!(%error, "the connection of a socket broke");
+                    return ControlFlow::Break(());
+                };
+                self.stop_reading(closing);
+            }
+            None => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn request(&mut self, request: Result<WriteRequest, RefusedRequest>) {
+        match authorize(&self.caller, request) {
+            Ok(WriteRequest { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
+            Err(refused) => self.replies.refuse(&refused),
+        }
+    }
+
+    /// Sends the replies at the front of the queue that are known, and a pong if one is owed, with one flush.
+    async fn send_ready(&mut self) -> ControlFlow<()> {
+        let mut committed = 0;
+        let mut sent = std::mem::take(&mut self.owes_pong);
+        while let Some((text, outcome)) = self.replies.pop_known() {
+            match outcome {
+                COMMITTED => committed += 1,
+                refused => self.context.metrics.replied(refused, 1),
+            }
+            // After the client's Close no reply may be sent.
+            if self.closing.as_ref().is_none_or(Closing::allows_replies) {
+                sent = true;
+                self.feed(Message::text(text)).await?;
+            }
+        }
+        if committed > 0 {
+            self.context.metrics.replied(COMMITTED, committed);
+        }
+        if sent { self.flush().await } else { ControlFlow::Continue(()) }
+    }
+
+    /// Adds a message to the write buffer. Waits while the buffer is full.
+    async fn feed(&mut self, message: Message) -> ControlFlow<()> {
+        match timeout(UNREAD_MAX, self.socket.feed(message)).await {
+            Ok(fed) => open_after(fed),
+            Err(_) => self.give_up(UNREAD).await,
+        }
+    }
+
+    /// Sends the write buffer.
+    async fn flush(&mut self) -> ControlFlow<()> {
+        match timeout(UNREAD_MAX, self.socket.flush()).await {
+            Ok(flushed) => open_after(flushed),
+            Err(_) => self.give_up(UNREAD).await,
+        }
+    }
+
+    /// Replaces the library, and with it the buffer of a large message, which the library would keep as long as the socket.
+    async fn replace_buffer(&mut self) -> ControlFlow<()> {
+        self.flush().await?;
+        let io = self.socket.get_mut().hand_over();
+        self.socket = codec::open_watched(io, self.context.limits).await;
+        ControlFlow::Continue(())
+    }
+
+    async fn keep_alive(&mut self) -> ControlFlow<()> {
+        if self.pong_due && self.may_read() && !self.socket.get_ref().waits_for_memory() {
+            return self.give_up("no pong within 20 s of a ping").await;
+        }
+        self.pong_due = true;
+        self.feed(Message::Ping(Vec::new().into())).await?;
+        self.flush().await
+    }
+
+    fn stop_reading(&mut self, closing: Closing) {
+        self.closing.get_or_insert(closing);
+    }
+
+    /// Drops the replies and closes the socket with code 1008 and `reason`.
+    async fn give_up(&mut self, reason: &str) -> ControlFlow<()> {
+        self.replies.clear();
+        self.stop_reading(Closing::ours(CloseCode::Policy, reason));
+        self.close().await;
+        ControlFlow::Break(())
+    }
+
+    async fn close(&mut self) {
+        if let Some(closing) = self.closing.take() {
+            closing.close(&mut self.socket).await;
+        }
+    }
+}
+
+/// Whether the socket is still open after a write with this result.
+fn open_after(written: Result<(), Error>) -> ControlFlow<()> {
+    match written {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            tracing::debug!(%error, "the connection of a socket broke");
+            ControlFlow::Break(())
+        }
+    }
+}
+
+/// Microseconds since 1970. A clock that shows a time before 1970 counts as 1970: every `expires_at` is then in the future, and
+/// the clock of the database decides what has expired.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
