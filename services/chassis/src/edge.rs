@@ -34,7 +34,7 @@ pub use admission::{HEADER_BYTES_MAX, URI_BYTES_MAX};
 /// Wraps the endpoint of the public port.
 ///
 /// Errors of the endpoint become `Problem`s. HEAD is answered like GET, without the body. A panic is a 500. Requests that
-/// [admission](Admitted) or a rate limit refuses never reach the endpoint. The endpoint gets a [`Caller`].
+/// admission or a rate limit refuses never reach the endpoint. The endpoint gets a [`Caller`].
 pub fn edge<E: Endpoint>(
     app: E,
     origin: OriginRule,
