@@ -78,7 +78,13 @@ pub(crate) fn observe(
         move || read(&health)
     };
     gauge(meter, "keywire.exports", "Exports that are running.", "{export}", exports);
-    gauge(meter, "keywire.lists.backlog", "Bytes of pages not written to clients yet.", "By", unread_pages);
+    gauge(
+        meter,
+        "keywire.lists.backlog",
+        "Bytes of pages that are not written to their clients yet.",
+        "By",
+        unread_pages,
+    );
     gauge(meter, "keywire.lookup.depth", "Keys waiting for a SELECT.", "{key}", of(Health::waiting));
     gauge(
         meter,
@@ -88,7 +94,13 @@ pub(crate) fn observe(
         of(Health::connected),
     );
     let unread = of(|health| health.backlog.bytes());
-    gauge(meter, "keywire.lookup.backlog", "Bytes of values not written to clients yet.", "By", unread);
+    gauge(
+        meter,
+        "keywire.lookup.backlog",
+        "Bytes of replies to gets that are not written to their clients yet.",
+        "By",
+        unread,
+    );
 }
 
 fn gauge(

@@ -199,7 +199,7 @@ async fn an_export_is_a_line_for_each_entry() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_refused_with_its_code() {
+async fn an_invalid_request_is_refused_with_its_code() {
     let client = Client::new(&[]).await;
     for target in ["/storage/", "/storage/a/b", "/storage/a/", "//storage/a", "/nowhere", "/docs/x"] {
         client.get(target).await.refused(404, "no_route");

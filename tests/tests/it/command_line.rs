@@ -137,7 +137,7 @@ async fn a_refusal_is_the_message_of_the_service_and_exit_code_1(engine: Engine)
     let large = said(&keywire(&system, &["put", "k", "123456"]), 1);
     assert_eq!(large, "keywire: value has 6 bytes; at most 5 are allowed");
     assert_eq!(said(&keywire(&system, &["put", "", "v"]), 1), "keywire: key must not be empty");
-    assert_eq!(said(&keywire(&system, &["get", ""]), 1), "keywire: key is empty");
+    assert_eq!(said(&keywire(&system, &["get", ""]), 1), "keywire: key must not be empty");
     let elsewhere = keywire(&system, &["get", "k", "--url", &format!("http://{}", system.reads().admin)]);
     assert!(said(&elsewhere, 69).contains("see --help"), "{elsewhere:?}");
     for (input, word) in [(&b"ab\xff"[..], "not UTF-8"), (&vec![b'x'; 1_048_577], "more than 1048576 bytes")]

@@ -12,7 +12,7 @@ promises! {
 
 const KEYS: usize = 10;
 
-/// Sends writes of the same few keys as long as the socket takes them. Does not read the replies.
+/// Sends writes of the same few keys, 64 at a time, until the socket breaks. Waits for the replies and ignores what they say.
 async fn busy(mut socket: Socket) {
     loop {
         let writes = (0..64).map(|n| write(&format!("k{}", n % KEYS), "theirs"));
