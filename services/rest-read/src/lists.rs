@@ -79,7 +79,8 @@ impl Lists {
             if charge.grow(body.len()) {
                 return Ok(charge.attach(body, peer));
             }
-            // A page that is kept while it waits for room takes the memory that it waits for. So it is read again.
+            // The page is dropped before the wait for room, because it takes the memory that it would wait for. It is read again
+            // when there is room.
             let bytes = body.len();
             drop((body, charge));
             charge = timeout_at(deadline, self.backlog.reserve(bytes)).await.map_err(overloaded)?;

@@ -18,8 +18,8 @@ pub use crate::op::{Did, Op, ReplyOutcome};
 use crate::search::is_linearizable;
 use crate::step::Step;
 
-/// The keys of `ops` that are not linearizable: no order of the operations explains every reply and has each operation behind all
-/// operations that were answered before it was sent.
+/// The keys of `ops` that are not linearizable. A key is linearizable if some order of its operations explains every reply. In
+/// this order an operation must come after each operation whose reply had come before it was sent.
 ///
 /// Each key is a register that is empty at first. An applied write, also a delete, gives it a revision that is larger than every
 /// earlier one. The condition of a write is judged first; if it is false, the write does nothing.

@@ -88,7 +88,7 @@ fn fits(heard: Did, full: Did) -> bool {
     hide(full, heard) == heard
 }
 
-/// `full` without the information that `as_in` does not have either.
+/// Removes from `full` the revisions and outcomes that `as_in` does not have.
 pub(crate) fn hide(full: Did, as_in: Did) -> Did {
     let written = |reply: Option<ReplyOutcome>, as_in: Option<ReplyOutcome>| match (reply, as_in) {
         (Some(reply), Some(as_in)) if shown(as_in).is_none() => Some(without_rev(reply)),

@@ -1,4 +1,5 @@
-//! An operation with the facts that other operations of its history show about it. They leave few orders to try.
+//! An operation, prepared for the search. The replies to other operations may show its revision, and operations with known
+//! revisions leave few orders to try.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,7 +16,7 @@ pub(crate) struct Step {
     pub(crate) did: Did,
     /// The revision that it wrote or found, if its own reply shows it.
     pub(crate) told: Option<u64>,
-    /// The same revision, also if only the reply to another operation with this value shows it.
+    /// The revision that it wrote or found, if its own reply or the reply to another operation with the same value shows it.
     pub(crate) rev: Option<u64>,
     /// The number of operations that are before it in every order, because their revisions are smaller. `None` without a revision.
     pub(crate) behind: Option<usize>,

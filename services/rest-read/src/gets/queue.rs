@@ -83,7 +83,8 @@ impl GetQueue {
         Some(gets)
     }
 
-    /// The next waiting get: first the one that did not fit the last SELECT, then single or multi-key gets first.
+    /// Takes the next get, if there is one. The get that did not fit the last SELECT comes first. After it, single gets come before
+    /// multi-gets if `single_first` is true, and multi-gets before single gets otherwise.
     fn next(&mut self, single_first: bool) -> Option<Get> {
         let Self { single, multi, next, .. } = self;
         let (first, second) = if single_first { (single, multi) } else { (multi, single) };

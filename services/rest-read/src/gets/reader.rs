@@ -35,7 +35,8 @@ pub(crate) struct ReadLoop {
     pub(crate) closed: CancellationToken,
 }
 
-/// The lock of the queue. A reader keeps it from SELECT to SELECT, because a reader that continues wakes no other.
+/// The lock of the queue. A reader keeps it after a SELECT and takes the next gets itself: to wake
+/// another reader takes time.
 #[derive(Default)]
 struct QueueLock<'a> {
     guard: Option<MutexGuard<'a, GetQueue>>,

@@ -17,7 +17,7 @@ pub(crate) struct Get {
     found: Vec<Option<Entry>>,
     /// Bytes of all values that came, kept or not.
     bytes: usize,
-    /// The most bytes of the reply that they would make.
+    /// The most bytes of a reply with all these values.
     weight: usize,
     /// `None` once there was no room for the reply.
     charge: Option<Charge>,

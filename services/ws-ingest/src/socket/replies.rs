@@ -31,7 +31,7 @@ enum OwedReply {
 
 impl Replies {
     /// Adds the reply to a write of `bytes` bytes.
-    pub(crate) fn wait_for(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
+    pub(crate) fn push_waiting(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
         self.bytes += bytes;
         self.queue.push_back(OwedReply::Waiting { ticket, envelope, bytes });
     }

@@ -97,7 +97,7 @@ fn dead_rows_are_passed_by_few_statements_and_live_ones_are_not_fetched_in_vain(
         assert!(page.take(&record(&key(at), Some("v"))).is_continue());
     }
     let (mut statements, mut passed) = (0, 99);
-    while passed < ROWS_MAX {
+    while passed < PAGE_ROWS_MAX {
         statements += 1;
         for _ in 0..page.rows_wanted().min(128) {
             if page.take(&record(&key(passed), None)).is_continue() {
