@@ -60,7 +60,7 @@ pub enum StartError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The system refuses to report signals.
-    #[error("cannot catch signals: {0}")]
+    #[error("cannot catch signals")]
     Signals(#[source] io::Error),
     /// A port cannot be opened, or stdout is closed. The error names the port.
     #[error(transparent)]

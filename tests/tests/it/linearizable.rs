@@ -179,7 +179,7 @@ async fn histories_with_lost_answers_are_linearizable(engine: Engine) {
     let recorder = Recorder::start(&addresses, &[system.http()]);
     recorder.more(OPS, LONG).await;
     // Chance decides which answers are lost: answers to COMMIT must be among them.
-    let unanswered = "COMMIT got no reply";
+    let unanswered = "COMMIT got no answer";
     let commits = || writers.iter().map(|writer| writer.log().matches(unanswered).count()).sum::<usize>();
     eventually("enough is lost", LONG, async || match (proxy.lost(), commits()) {
         (20.., 5..) => Ok(()),
