@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::op::{Did, Op, ReplyOutcome};
+use crate::operation::{Did, Operation, ReplyOutcome};
 
 /// An operation, prepared for the search.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +31,10 @@ struct RevPosition {
 
 impl Step {
     /// The steps of a history, in the order of `ops`.
-    pub(crate) fn all(ops: &[&Op]) -> Vec<Self> {
+    pub(crate) fn all(ops: &[&Operation]) -> Vec<Self> {
         // The revision of each value, if any reply shows it.
         let revs: BTreeMap<u64, u64> = ops.iter().filter_map(|op| value(op.did).zip(told(op.did))).collect();
-        let step = |op: &&Op| {
+        let step = |op: &&Operation| {
             let (did, told) = (op.did, told(op.did));
             let rev = told.or_else(|| revs.get(&value(did)?).copied());
             let answered = op.answered.filter(|_| did.is_answered());

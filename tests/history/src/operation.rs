@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// One operation on a key, and its reply.
 #[derive(Debug, Clone, Copy)]
-pub struct Op {
+pub struct Operation {
     /// The key.
     pub key: u64,
     /// The time when it was sent. An earlier time is allowed, too.
