@@ -90,9 +90,9 @@ pub struct ReadLimits {
     /// Connections for gets, each with at most one SELECT under way.
     pub readers: usize,
     /// Keys of one SELECT; at most 128.
-    pub select_keys_max: usize,
+    pub lookup_keys_max: usize,
     /// Keys waiting for a SELECT; further gets are refused.
-    pub queue_keys_max: usize,
+    pub lookup_queue_max: usize,
     /// Time to answer a get or a list, or to begin an export.
     pub op_timeout: Duration,
     /// Bytes of small replies that are not written to clients yet. Large replies have as many, and pages of lists as many again.
@@ -102,7 +102,7 @@ pub struct ReadLimits {
     /// Connections for lists, each with at most one page under way.
     pub listers: usize,
     /// Lists waiting for a connection; further lists are refused.
-    pub queue_lists_max: usize,
+    pub list_queue_max: usize,
     /// Exports at the same time; further exports are refused.
     pub exports_max: usize,
 }
@@ -145,13 +145,13 @@ impl ReadArgs {
             |limit: u64| usize::try_from(limit).expect("the command line checks the range of every limit");
         ReadLimits {
             readers: usize::from(self.readers),
-            select_keys_max: usize::from(self.lookup_keys_max),
-            queue_keys_max: size(self.lookup_queue_max.into()),
+            lookup_keys_max: usize::from(self.lookup_keys_max),
+            lookup_queue_max: size(self.lookup_queue_max.into()),
             op_timeout: Duration::from_millis(op_timeout_ms),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             key_bytes_max: size(key_bytes_max),
             listers: usize::from(self.listers),
-            queue_lists_max: size(self.list_queue_max.into()),
+            list_queue_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
         }
     }

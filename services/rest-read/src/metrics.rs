@@ -67,7 +67,7 @@ fn labels(system: &'static str, operation: &'static str, ok: bool) -> [KeyValue;
 
 /// Registers the gauges. They are read whenever the metrics are. `unread_pages` tells the bytes of pages that are not written
 /// to their clients yet, `exports` how many exports are running.
-pub(crate) fn observe(
+pub(crate) fn register_gauges(
     meter: &Meter,
     health: &Arc<Health>,
     unread_pages: impl Fn() -> usize + Send + Sync + 'static,

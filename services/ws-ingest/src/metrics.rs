@@ -92,8 +92,8 @@ impl Metrics {
     }
 }
 
-/// Observes the depth of the queue and the use of `message_budget` whenever the metrics are read.
-pub(crate) fn watch(meter: &Meter, writer: &Writer, message_budget: &Arc<Semaphore>) {
+/// Registers the gauges of the queue and of `message_budget`. They are read whenever the metrics are read.
+pub(crate) fn register_gauges(meter: &Meter, writer: &Writer, message_budget: &Arc<Semaphore>) {
     let (budget, all) = (Arc::clone(message_budget), message_budget.available_permits());
     meter
         .u64_observable_gauge("keywire.inbound")

@@ -26,7 +26,7 @@ const QUICK_PER_KEY: Duration = Duration::from_micros(40);
 
 /// A task that reads until the queue of gets is closed. It owns its connection, so no SELECT is dropped half-way.
 #[derive(Debug)]
-pub(crate) struct ReadLoop {
+pub(crate) struct ReaderTask {
     pub(crate) store: Store,
     pub(crate) queue: SharedGetQueue,
     pub(crate) health: Arc<Health>,
@@ -52,7 +52,7 @@ enum ConnectionEnd {
     Failed(Vec<Get>),
 }
 
-impl ReadLoop {
+impl ReaderTask {
     pub(crate) async fn run(self) {
         let (mut gets, mut failures) = (Vec::new(), Failures::default());
         let closed = self.closed.clone();
@@ -159,7 +159,7 @@ impl ReadLoop {
     }
 
     fn failed(&self, failures: &mut Failures, error: &Error) {
-        self.health.troubled(error.to_string());
+        self.health.record_error(error.to_string());
         failures.add("read", error);
     }
 }

@@ -15,7 +15,7 @@ const ROWS_PER_DEAD_ROW: usize = 3;
 
 /// A page that takes rows in key order until it is full. Only a row that it does not take makes it full.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct PageBuilder {
     items_max: usize,
     items: usize,
     value_bytes: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Page {
     json: Vec<u8>,
 }
 
-impl Page {
+impl PageBuilder {
     /// An empty page of at most `items_max` items.
     pub(crate) fn new(items_max: usize) -> Self {
         Self {

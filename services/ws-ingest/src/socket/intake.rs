@@ -139,7 +139,7 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trial::writer;
+    use super::super::fixture::writer;
     use super::*;
     use crate::protocol::{MessageLimits, parse};
 

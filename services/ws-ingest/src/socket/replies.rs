@@ -97,8 +97,8 @@ impl Replies {
 
 fn known(envelope: Envelope, outcome: Result<WriteOutcome, Refusal>) -> OwedReply {
     match outcome {
-        Ok(settled) => {
-            OwedReply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
+        Ok(outcome) => {
+            OwedReply::Known { text: protocol::written(&envelope, &outcome), outcome: label(&outcome) }
         }
         Err(refusal) => {
             let refused = protocol::not_written(envelope, refusal);
@@ -108,8 +108,8 @@ fn known(envelope: Envelope, outcome: Result<WriteOutcome, Refusal>) -> OwedRepl
 }
 
 /// The outcome of a write, as metrics name it.
-fn label(settled: &WriteOutcome) -> &'static str {
-    match settled {
+fn label(outcome: &WriteOutcome) -> &'static str {
+    match outcome {
         WriteOutcome::One(Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_))
         | WriteOutcome::All(_) => COMMITTED,
         WriteOutcome::One(Outcome::Absent) => "not_found",
