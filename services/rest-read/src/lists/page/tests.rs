@@ -122,12 +122,12 @@ fn a_full_page_takes_nothing_more() {
 proptest! {
     #[test]
     fn pages_together_hold_every_live_row_once_and_in_order(
-        store in proptest::collection::vec(proptest::option::of("v{0,3}"), 0..60), items_max in 1..20usize, rows in 1..40usize,
+        store in proptest::collection::vec(proptest::option::of("v{0,3}"), 0..60), items_max in 1..20usize, rows_max in 1..40usize,
     ) {
         let (mut found, mut next) = (Vec::new(), Some(0));
         while let Some(start) = next {
             let mut page = PageBuilder::new(items_max);
-            next = fill(&mut page, &store, start, rows);
+            next = fill(&mut page, &store, start, rows_max);
             prop_assert!(page.items <= items_max && (page.items == items_max || next.is_none()));
             let body: serde_json::Value = serde_json::from_slice(&page.finish(None)).expect("a page is JSON");
             let items = body["items"].as_array().expect("items is a list").clone();
