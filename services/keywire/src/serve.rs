@@ -65,9 +65,9 @@ impl Service for BothServices {
         move || can_write().and_then(|()| can_read())
     }
 
-    async fn drain(self) {
-        self.ingest.drain().await;
-        self.reads.drain().await;
+    async fn close(self) {
+        self.ingest.close().await;
+        self.reads.close().await;
     }
 }
 
