@@ -18,14 +18,14 @@ pub fn written(envelope: &Envelope, settled: &WriteOutcome) -> String {
     match (&envelope.keys, settled) {
         (ReplyKeys::One(name), WriteOutcome::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
         (ReplyKeys::Batch(names), WriteOutcome::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
-        (ReplyKeys::Batch(names), WriteOutcome::Failed { index, rev }) => {
+        (ReplyKeys::Batch(names), WriteOutcome::Mismatch { index, rev }) => {
             let (name, _) = &names[*index];
             push_mismatch(&mut reply, name, id, *rev);
             reply.pop();
             push_op(&mut reply, *index, Some(name));
             reply.push('}');
         }
-        (ReplyKeys::One(_), WriteOutcome::All(_) | WriteOutcome::Failed { .. }) => {
+        (ReplyKeys::One(_), WriteOutcome::All(_) | WriteOutcome::Mismatch { .. }) => {
             panic!("a message of one op got the outcome of a batch")
         }
         (ReplyKeys::Batch(_), WriteOutcome::One(_)) => {
