@@ -23,9 +23,9 @@ use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::scanner::range::Range;
 use crate::sweeper::hint::{Hint, HintedEntry, Sweep};
 
-/// The database users that [`crate::Store::migrate`] gives exactly the rights that their service needs.
+/// The database users of the services. [`crate::Store::migrate`] gives each user exactly the rights that its service needs.
 #[derive(Debug, Clone, Default)]
-pub struct Grants {
+pub struct DatabaseUsers {
     /// The user of `ws-ingest`. `None`: nothing is granted.
     pub writer: Option<String>,
     /// The user of `rest-read`. `None`: nothing is granted.
@@ -36,22 +36,22 @@ pub struct Grants {
 pub(crate) trait WriteEngine: Clone + Send + Sync + 'static {
     /// One connection for writes.
     type Session: WriteSession;
-    /// Names a connection, so that a later connection can end it on the server.
+    /// Names a connection, so that a later connection can kill it on the server.
     type Identity: Send + Sync;
 
     /// Whether a statement is a round trip to a server, which is worth saving.
     const ROUND_TRIPS: bool;
 
-    /// Opens a connection. Checks that its commits are durable and that the schema fits.
-    fn connect(&self) -> impl Future<Output = Result<Self::Session, Error>> + Send;
+    /// Opens a session. Checks that its commits are durable and that the schema fits.
+    fn open_session(&self) -> impl Future<Output = Result<Self::Session, Error>> + Send;
 
     /// The identity of `session`.
     fn identity(session: &Self::Session) -> Self::Identity;
 
-    /// Ends `previous` on the server if it may still hold locks of the lane.
-    fn end(
+    /// Kills the connection `lock_holder` on the server if it may still hold locks of the lane.
+    fn kill(
         session: &mut Self::Session,
-        previous: &Self::Identity,
+        lock_holder: &Self::Identity,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -123,8 +123,8 @@ pub(crate) trait Engine: WriteEngine {
     /// Opens a connection for reads in key order, and checks durability and schema.
     fn open_scanner(&self) -> impl Future<Output = Result<Self::Scanner, Error>> + Send;
 
-    /// Brings the schema up to date, then grants. Several processes may do so at once.
-    fn migrate(&self, grants: &Grants) -> impl Future<Output = Result<(), Error>>;
+    /// Brings the schema up to date, then gives `users` their rights. Several processes may do so at once.
+    fn migrate(&self, users: &DatabaseUsers) -> impl Future<Output = Result<(), Error>>;
 
     /// Opens a connection for the sweeper, and checks durability and schema.
     fn open_sweeper(&self) -> impl Future<Output = Result<Self::Sweeper, Error>> + Send;
@@ -145,8 +145,9 @@ pub(crate) trait ScanSession: Send {
     /// Takes a snapshot.
     fn begin(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads the first `limit` rows of `range` by one statement, and calls `on_record` for each until it breaks. Returns how many
-    /// rows there were.
+    /// Reads the first `limit` rows of `range` by one statement, and calls `on_record` for each row as it arrives, until
+    /// `on_record` returns `Break`. The remaining rows are still fetched, and ignored, because a statement cannot be cut short.
+    /// Returns how many rows there were.
     fn records(
         &mut self,
         range: &Range,

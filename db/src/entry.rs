@@ -134,7 +134,7 @@ pub enum WriteOutcome {
     /// All ops took effect. The outcome of each, none of them [`Outcome::Mismatch`].
     All(Vec<Outcome>),
     /// No op took effect, because the condition of this op is false.
-    Failed {
+    Mismatch {
         /// The index of the op in the write, from 0.
         index: usize,
         /// The revision of its key. 0: it is absent.

@@ -2,11 +2,11 @@
 //!
 //! Every batch of a lane has a number, its seq, and keeps it until all its writes have outcomes. Every transaction begins with
 //! the fence: an UPDATE that sets the lane's row in `writers` to this seq if the row has a lower seq. When the answer to a COMMIT
-//! is lost, the fence of the next attempt tells whether it took effect:
+//! is lost, the fence of the next attempt tells whether that COMMIT took effect:
 //!
 //! - The fence matches: no earlier attempt was committed or will be. The batch is planned and written again.
 //! - The fence does not match, a COMMIT was sent, and the row has exactly this seq: that COMMIT took effect.
-//! - Anything else proves nothing: somebody deleted, restored or changed the row. No other lane knows its id.
+//! - Anything else proves nothing: somebody deleted, restored or changed the row. No other lane knows the id of this row.
 
 mod limits;
 mod link;
@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 pub(crate) use limits::TimeLimits;
 pub(crate) use link::Link;
-use link::{Begun, Failed};
+use link::{BeginError, FenceAnswer};
 use transaction::FencedTransaction;
 
 use crate::engine::WriteEngine;
@@ -31,7 +31,7 @@ pub(crate) const PARTS_MAX: usize = 4;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Attempt {
+pub(crate) enum AttemptEnd {
     /// The batch is committed, by this attempt or an earlier one.
     Committed,
     /// The database failed. Nothing was applied, or the fence of the next attempt will tell.
@@ -44,7 +44,7 @@ pub(crate) enum Attempt {
 }
 
 /// The state of an attempt before COMMIT.
-enum Prepared<S> {
+enum PreparedAttempt<S> {
     /// All rows of the batch are written, and the outcome of each write is recorded.
     Written(FencedTransaction<S>),
     /// An earlier attempt is committed. Its outcomes are those of the batch.
@@ -55,25 +55,26 @@ impl<E: WriteEngine> Link<E> {
     /// One transaction: fence, reads if a write needs them, rows, COMMIT. Every outcome is known before COMMIT.
     ///
     /// In a first attempt, waiting writes join the batch until its COMMIT is sent, in up to [`PARTS_MAX`] parts.
-    pub(crate) async fn attempt(&mut self, batch: &mut Batch, batcher: &mut Batcher) -> Attempt {
+    pub(crate) async fn attempt(&mut self, batch: &mut Batch, batcher: &mut Batcher) -> AttemptEnd {
         let transaction = match self.prepare(batch, batcher).await {
-            Ok(Prepared::Written(transaction)) => transaction,
-            Ok(Prepared::AlreadyCommitted) => return Attempt::Committed,
+            Ok(PreparedAttempt::Written(transaction)) => transaction,
+            Ok(PreparedAttempt::AlreadyCommitted) => return AttemptEnd::Committed,
             Err(ended) => return ended,
         };
         if batch.is_late() {
             // Before the rollback, which takes time.
             batch.refuse_late(batcher.refusal());
-            self.roll_back(transaction, None, &mut TimeLimits::for_batch(batch, batcher)).await;
-            return Attempt::RetrySoon;
+            self.roll_back_session(transaction.session, None, &mut TimeLimits::for_batch(batch, batcher))
+                .await;
+            return AttemptEnd::RetrySoon;
         }
         batch.mark_commit_sent();
         match self.commit(transaction, &mut TimeLimits::for_batch(batch, batcher)).await {
-            Ok(()) => Attempt::Committed,
+            Ok(()) => AttemptEnd::Committed,
             Err(error) => {
                 // Any answer to COMMIT but OK counts as a lost answer.
                 warn!(%error, lane = self.id(), "COMMIT got no answer; asking the fence");
-                Attempt::RetryAfterBackoff
+                AttemptEnd::RetryAfterBackoff
             }
         }
     }
@@ -83,11 +84,11 @@ impl<E: WriteEngine> Link<E> {
         &mut self,
         batch: &mut Batch,
         batcher: &mut Batcher,
-    ) -> Result<Prepared<E::Session>, Attempt> {
+    ) -> Result<PreparedAttempt<E::Session>, AttemptEnd> {
         let mut transaction = match self.begin(batch.revs, &mut TimeLimits::for_batch(batch, batcher)).await {
-            Ok(Begun::Passed(transaction)) => transaction,
-            Ok(Begun::Missed(found)) => return self.missed(batch, found),
-            Err(Failed(error)) => return Err(self.failed(&error)),
+            Ok(FenceAnswer::Passed(transaction)) => transaction,
+            Ok(FenceAnswer::Missed(found)) => return self.missed(batch, found),
+            Err(BeginError(error)) => return Err(self.failed(&error)),
         };
         // No earlier attempt of this batch took effect or will.
         batch.clear_outcomes();
@@ -97,14 +98,19 @@ impl<E: WriteEngine> Link<E> {
             let plan = Plan::new(batch.writes_from(written));
             if plan.revs() > transaction.reserved() {
                 batch.revs = plan.revs();
-                self.roll_back(transaction, None, &mut TimeLimits::for_batch(batch, batcher)).await;
-                return Err(Attempt::RetrySoon);
+                self.roll_back_session(transaction.session, None, &mut TimeLimits::for_batch(batch, batcher))
+                    .await;
+                return Err(AttemptEnd::RetrySoon);
             }
             match transaction.write(plan, &mut TimeLimits::for_batch(batch, batcher)).await {
                 Ok(outcomes) => batch.record_outcomes(written, outcomes),
                 Err(error) => {
-                    self.roll_back(transaction, Some(&error), &mut TimeLimits::for_batch(batch, batcher))
-                        .await;
+                    self.roll_back_session(
+                        transaction.session,
+                        Some(&error),
+                        &mut TimeLimits::for_batch(batch, batcher),
+                    )
+                    .await;
                     return Err(self.failed(&error));
                 }
             }
@@ -116,13 +122,17 @@ impl<E: WriteEngine> Link<E> {
                 break;
             }
         }
-        Ok(Prepared::Written(transaction))
+        Ok(PreparedAttempt::Written(transaction))
     }
 
     /// What follows if the fence matched no row. `found` is the seq in the lane's row; `None` if the row is gone.
-    fn missed(&mut self, batch: &Batch, found: Option<u64>) -> Result<Prepared<E::Session>, Attempt> {
+    fn missed(
+        &mut self,
+        batch: &Batch,
+        found: Option<u64>,
+    ) -> Result<PreparedAttempt<E::Session>, AttemptEnd> {
         if batch.commit_sent() && found == Some(self.seq()) {
-            return Ok(Prepared::AlreadyCommitted);
+            return Ok(PreparedAttempt::AlreadyCommitted);
         }
         warn!(
             lane = self.id(),
@@ -131,17 +141,17 @@ impl<E: WriteEngine> Link<E> {
             "the fence row was changed by somebody else; the lane goes on under a new id"
         );
         self.renew_id();
-        Err(if batch.commit_sent() { Attempt::Lost } else { Attempt::RetrySoon })
+        Err(if batch.commit_sent() { AttemptEnd::Lost } else { AttemptEnd::RetrySoon })
     }
 
     /// The end of an attempt after an `error` before COMMIT.
-    fn failed(&self, error: &Error) -> Attempt {
+    fn failed(&self, error: &Error) -> AttemptEnd {
         match error {
             Error::Conflict(reason) => {
                 debug!(lane = self.id(), %reason, "conflict; the batch is tried again");
-                Attempt::RetrySoon
+                AttemptEnd::RetrySoon
             }
-            Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => Attempt::RetryAfterBackoff,
+            Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => AttemptEnd::RetryAfterBackoff,
         }
     }
 }

@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
 use crate::engine::WriteEngine;
-use crate::fence::{Attempt, Link, TimeLimits};
+use crate::fence::{AttemptEnd, Link, TimeLimits};
 use crate::lane::batch::{Batch, REVS_RESERVED};
 use crate::lane::batcher::Batcher;
 use crate::lane::config::{BatchReport, WriterConfig};
-use crate::lane::receiver::{QueueReceiver, Received};
+use crate::lane::receiver::{QueueReceiver, ReceiveResult};
 use crate::lane::state::LaneState;
 
 /// How often an idle lane sends a statement, so that the server does not close its connection (`wait_timeout`, 30 s).
@@ -57,7 +57,7 @@ pub(crate) struct Lane<E: WriteEngine> {
     backoff: Duration,
     /// For the wait after a conflict.
     random: StdRng,
-    /// Whether the last batch came within [`FENCE_HOLD_MAX`] after the one before it.
+    /// Whether the last batch came within [`FENCE_HOLD_MAX`] after the end of the batch before it.
     is_busy: bool,
 }
 
@@ -90,26 +90,26 @@ impl<E: WriteEngine> Lane<E> {
 
     /// Waits for a write, then takes all waiting writes, up to the limits of a batch. `None`: every writer is gone.
     async fn take(&mut self) -> Option<Batch> {
-        self.link.next_batch();
+        self.link.next_seq();
         let free = Instant::now();
         if self.batcher.is_empty() {
             if self.is_busy {
                 self.receive_fenced().await;
             } else {
-                // There is one if every write of a batch was late.
+                // A passed fence is left over if every write of its batch was late.
                 self.link.release_fence(&mut TimeLimits::idle()).await;
             }
         }
         while self.batcher.is_empty() {
             let waited = if self.link.is_open() {
-                Waited::of(timeout(IDLE, self.batcher.receive()).await.ok(), Waited::Idle)
+                WaitEnd::of(timeout(IDLE, self.batcher.receive()).await.ok(), WaitEnd::Idle)
             } else {
                 self.connect_or_receive().await
             };
             match waited {
-                Waited::Writes | Waited::Connection => {}
-                Waited::Idle => self.link.touch(&mut TimeLimits::idle()).await,
-                Waited::Closed => return None,
+                WaitEnd::Writes | WaitEnd::Connection => {}
+                WaitEnd::Idle => self.link.touch(&mut TimeLimits::idle()).await,
+                WaitEnd::Closed => return None,
             }
         }
         self.is_busy = free.elapsed() < FENCE_HOLD_MAX;
@@ -125,21 +125,21 @@ impl<E: WriteEngine> Lane<E> {
         }
     }
 
-    /// Waits for a write or for a connection, and for the backoff if the connection fails. A write that comes sets its own limit
-    /// for the connection.
-    async fn connect_or_receive(&mut self) -> Waited {
+    /// Waits for a write or for a connection. If the connection fails, also waits for the backoff. Once a write has come, its
+    /// deadline limits how long the lane waits for the connection.
+    async fn connect_or_receive(&mut self) -> WaitEnd {
         let mut limits = TimeLimits::idle();
         let connected = tokio::select! {
             biased;
-            received = self.batcher.receive() => return Waited::of(Some(received), Waited::Idle),
+            received = self.batcher.receive() => return WaitEnd::of(Some(received), WaitEnd::Idle),
             opened = self.link.open(&mut limits) => opened.is_ok(),
         };
         if connected {
             self.backoff = BACKOFF_MIN;
-            return Waited::Connection;
+            return WaitEnd::Connection;
         }
         let received = timeout(self.next_backoff(), self.batcher.receive()).await.ok();
-        Waited::of(received, Waited::Connection)
+        WaitEnd::of(received, WaitEnd::Connection)
     }
 
     /// Attempts to commit `batch` until each of its writes has an outcome.
@@ -151,21 +151,21 @@ impl<E: WriteEngine> Lane<E> {
             }
             let span = batch.begin_attempt();
             match self.link.attempt(&mut batch, &mut self.batcher).instrument(span).await {
-                Attempt::Committed => {
+                AttemptEnd::Committed => {
                     self.backoff = BACKOFF_MIN;
                     self.batcher.committed(batch.elapsed());
                     batch.acknowledge();
                     break;
                 }
-                Attempt::Lost => {
+                AttemptEnd::Lost => {
                     batch.refuse_unknown();
                     break;
                 }
-                Attempt::RetryAfterBackoff => {
+                AttemptEnd::RetryAfterBackoff => {
                     let wait = self.next_backoff();
                     self.pause(wait, &batch).await;
                 }
-                Attempt::RetrySoon => {
+                AttemptEnd::RetrySoon => {
                     let wait = CONFLICT_WAIT_MAX.mul_f64(self.random.random());
                     self.pause(wait, &batch).await;
                 }
@@ -190,7 +190,7 @@ impl<E: WriteEngine> Lane<E> {
 }
 
 /// What has ended the wait of a lane without a batch.
-enum Waited {
+enum WaitEnd {
     Writes,
     /// There is a connection, or it is time for the next attempt to open one.
     Connection,
@@ -200,12 +200,12 @@ enum Waited {
     Closed,
 }
 
-impl Waited {
+impl WaitEnd {
     /// The kind of `received`; `otherwise` if nothing was received.
-    fn of(received: Option<Received>, otherwise: Self) -> Self {
+    fn of(received: Option<ReceiveResult>, otherwise: Self) -> Self {
         match received {
-            Some(Received::Writes) => Self::Writes,
-            Some(Received::Closed) => Self::Closed,
+            Some(ReceiveResult::Writes) => Self::Writes,
+            Some(ReceiveResult::Closed) => Self::Closed,
             None => otherwise,
         }
     }

@@ -6,8 +6,7 @@
 //!   opened.
 //! - After [`Refusal::Unavailable`] and [`Refusal::Overloaded`] the write is certainly not applied.
 //! - After a COMMIT without an answer, the fence tells whether the write was applied, before the write is tried again. If this
-//!   cannot
-//!   be found out in time, the outcome is [`Refusal::OutcomeUnknown`].
+//!   cannot be found out in time, the outcome is [`Refusal::OutcomeUnknown`].
 //! - A [`Reader`] sees every write that was acknowledged before its SELECT was sent.
 //! - A [`Snapshot`] shows the store as it was at one instant, with every write that was acknowledged before.
 //! - Keys and values are compared and stored byte for byte: nothing is folded, padded or cut.
@@ -30,7 +29,7 @@ mod store;
 mod sweeper;
 mod timeouts;
 
-pub use engine::Grants;
+pub use engine::DatabaseUsers;
 pub use entry::{
     Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Record, Refusal, Rev, VALUE_BYTES_MAX,
     Value, ValueTooLong, Write, WriteOutcome,

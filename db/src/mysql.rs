@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 
 use sqlx::AssertSqlSafe;
 
-use crate::engine::{Engine, Grants, WriteEngine};
+use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
 use connect::{Identity, MySql, close};
 use error::classify;
@@ -28,7 +28,7 @@ impl WriteEngine for MySql {
     type Identity = Identity;
     const ROUND_TRIPS: bool = true;
 
-    async fn connect(&self) -> Result<MySqlSession, Error> {
+    async fn open_session(&self) -> Result<MySqlSession, Error> {
         let (connection, server) = self.open(true).await?;
         Ok(MySqlSession::new(connection, server.identity, server.statement_bytes_max))
     }
@@ -37,12 +37,12 @@ impl WriteEngine for MySql {
         session.identity.clone()
     }
 
-    async fn end(session: &mut MySqlSession, previous: &Identity) -> Result<(), Error> {
-        if !session.identity.is_successor_of(previous) {
+    async fn kill(session: &mut MySqlSession, lock_holder: &Identity) -> Result<(), Error> {
+        if !session.identity.is_successor_of(lock_holder) {
             return Ok(());
         }
-        tracing::warn!(connection = previous.connection, "killing the earlier connection of this lane");
-        let kill = AssertSqlSafe(text::kill(previous.connection));
+        tracing::warn!(connection = lock_holder.connection, "killing the earlier connection of this lane");
+        let kill = AssertSqlSafe(text::kill(lock_holder.connection));
         match sqlx::raw_sql(kill).execute(&mut session.connection).await.map_err(classify) {
             // A conflict: there is no such connection any more.
             Ok(_) | Err(Error::Conflict(_)) => Ok(()),
@@ -70,9 +70,9 @@ impl Engine for MySql {
         MySqlScanner::new(self.open(false).await?.0).await
     }
 
-    async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
+    async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {
         let mut connection = self.open_unchecked().await?;
-        migrate::migrate(&mut connection, grants).await?;
+        migrate::migrate(&mut connection, users).await?;
         close(connection).await;
         Ok(())
     }

@@ -157,7 +157,7 @@ fn apply<'a>(write: &'a Write, runs: &[usize], states: &mut [KeyState<'a>]) -> W
         ops.clone().enumerate().find_map(|(index, (op, &run))| Some((index, states[run].mismatch(op)?)));
     match (write, mismatch) {
         (Write::One(_), Some((_, rev))) => WriteOutcome::One(Outcome::Mismatch(rev)),
-        (Write::Atomic(_), Some((index, rev))) => WriteOutcome::Failed { index, rev },
+        (Write::Atomic(_), Some((index, rev))) => WriteOutcome::Mismatch { index, rev },
         (Write::One(op), None) => WriteOutcome::One(states[runs[0]].apply(write, op)),
         (Write::Atomic(_), None) => {
             WriteOutcome::All(ops.map(|(op, &run)| states[run].apply(write, op)).collect())

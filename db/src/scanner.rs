@@ -5,7 +5,7 @@ pub(crate) mod range;
 use std::ops::ControlFlow;
 
 use crate::engine::ScanSession as _;
-use crate::engine::any::{AnyScanner, each};
+use crate::engine::any::{AnyScanner, dispatch};
 use crate::entry::Record;
 use crate::error::Error;
 use crate::scanner::range::Range;
@@ -39,19 +39,20 @@ impl Scanner {
     /// # Errors
     /// After any error the scanner must be dropped.
     pub async fn snapshot(&mut self) -> Result<Snapshot<'_>, Error> {
-        each!(&mut self.0, scanner => within(QUERY_TIMEOUT, scanner.begin()).await?);
+        dispatch!(&mut self.0, scanner => within(QUERY_TIMEOUT, scanner.begin()).await?);
         Ok(Snapshot(&mut self.0))
     }
 
     /// Closes the connection and tells the server, which would otherwise log a client that vanished.
     pub async fn close(self) {
-        each!(self.0, scanner => scanner.close().await);
+        dispatch!(self.0, scanner => scanner.close().await);
     }
 }
 
 impl Snapshot<'_> {
-    /// Reads the first `limit` rows of `range` in key order by one statement, dead rows included, and calls `on_record` for each as
-    /// it arrives, until it breaks. The rest is then fetched in vain, because a statement cannot be cut short.
+    /// Reads the first `limit` rows of `range` in key order by one statement, dead rows included, and calls `on_record` for each
+    /// row as it arrives, until `on_record` returns `Break`. The remaining rows are still fetched, and ignored, because a
+    /// statement cannot be cut short.
     ///
     /// Returns how many rows there were; fewer than `limit` means that the range ends there. Ends within 5 seconds. Not
     /// cancel-safe: after the future is dropped, the scanner must be dropped too.
@@ -64,7 +65,7 @@ impl Snapshot<'_> {
         limit: usize,
         on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
-        each!(self.0, scanner => within(QUERY_TIMEOUT, scanner.records(range, limit, on_record)).await)
+        dispatch!(self.0, scanner => within(QUERY_TIMEOUT, scanner.records(range, limit, on_record)).await)
     }
 
     /// Gives the snapshot up, so that the connection can take another.
@@ -72,6 +73,6 @@ impl Snapshot<'_> {
     /// # Errors
     /// After any error the scanner must be dropped.
     pub async fn end(self) -> Result<(), Error> {
-        each!(self.0, scanner => within(QUERY_TIMEOUT, scanner.end()).await)
+        dispatch!(self.0, scanner => within(QUERY_TIMEOUT, scanner.end()).await)
     }
 }

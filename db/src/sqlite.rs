@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 
 use sqlx::Connection as _;
 
-use crate::engine::{Engine, Grants, WriteEngine};
+use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
 use connect::Sqlite;
 use error::classify;
@@ -29,13 +29,13 @@ impl WriteEngine for Sqlite {
     type Identity = ();
     const ROUND_TRIPS: bool = false;
 
-    async fn connect(&self) -> Result<SqliteSession, Error> {
+    async fn open_session(&self) -> Result<SqliteSession, Error> {
         Ok(SqliteSession::new(self.open().await?))
     }
 
     fn identity(_session: &SqliteSession) {}
 
-    async fn end(_session: &mut SqliteSession, _previous: &()) -> Result<(), Error> {
+    async fn kill(_session: &mut SqliteSession, _lock_holder: &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -59,7 +59,7 @@ impl Engine for Sqlite {
         Ok(SqliteScanner::new(self.open().await?))
     }
 
-    async fn migrate(&self, _grants: &Grants) -> Result<(), Error> {
+    async fn migrate(&self, _users: &DatabaseUsers) -> Result<(), Error> {
         let lock = migrate::lock(self.path()).await?;
         let mut connection = self.open_unchecked().await?;
         migrate::migrate(&mut connection).await?;

@@ -2,9 +2,9 @@
 
 use secrecy::SecretString;
 
-use crate::engine::any::{AnyEngine, AnyReader, each};
+use crate::engine::any::{AnyEngine, AnyReader, dispatch};
 use crate::engine::shapes::KEYS_PER_SELECT_MAX;
-use crate::engine::{Engine as _, Grants, ReadSession as _};
+use crate::engine::{DatabaseUsers, Engine as _, ReadSession as _};
 use crate::entry::{Entry, Key};
 use crate::error::{BadUrl, Error};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
@@ -37,12 +37,12 @@ impl Store {
         self.engine.system()
     }
 
-    /// Brings the schema up to date, then grants. Several processes may do so at once.
+    /// Brings the schema up to date, then gives `users` their rights. Several processes may do so at once.
     ///
     /// # Errors
     /// [`Error`] if the database cannot be reached or refuses.
-    pub async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
-        each!(&self.engine, engine => engine.migrate(grants).await)
+    pub async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {
+        dispatch!(&self.engine, engine => engine.migrate(users).await)
     }
 
     /// Opens one connection for gets within 3 seconds. Checks durability and schema.
@@ -66,7 +66,7 @@ impl Reader {
     /// If there are more than 128 keys.
     pub async fn get(&mut self, keys: &[Key], on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
         assert!(keys.len() <= KEYS_PER_SELECT_MAX, "more keys than one SELECT takes");
-        each!(&mut self.0, reader => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await)
+        dispatch!(&mut self.0, reader => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await)
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let url = format!("sqlite://{}", folder.path().join("keys.db").display());
         let store = Store::new(&url, None, false).expect("the URL is valid");
-        store.migrate(&Grants::default()).await.expect("the schema can be made");
+        store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
         let mut reader = store.reader().await.expect("it opens");
         let keys: Vec<Key> = (0..=KEYS_PER_SELECT_MAX)
             .map(|number| Key::new(number.to_string(), 512).expect("short"))

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::engine::Engine as _;
-use crate::engine::any::each;
+use crate::engine::any::dispatch;
 use crate::error::Error;
 use crate::store::Store;
 use crate::sweeper::round::round;
@@ -48,7 +48,8 @@ pub fn sweep(
             loop {
                 due.tick().await;
                 // Boxed, because the future of a round is large and rare.
-                observe(match each!(&store.engine, engine => Box::pin(round(engine.open_sweeper())).await) {
+                let swept = dispatch!(&store.engine, engine => Box::pin(round(engine.open_sweeper())).await);
+                observe(match swept {
                     Ok(removed) => {
                         is_failing = false;
                         removed.map_or(Round::Elsewhere, Round::Swept)

@@ -7,7 +7,7 @@ use crate::error::{BadUrl, Error};
 use crate::mysql::connect::MySql;
 use crate::sqlite::connect::Sqlite;
 
-/// Something that each engine has a type of its own for.
+/// A value whose type differs from engine to engine: an engine, a reader or a scanner.
 #[derive(Debug, Clone)]
 pub(crate) enum Any<M, S> {
     MySql(M),
@@ -18,8 +18,8 @@ pub(crate) type AnyEngine = Any<MySql, Sqlite>;
 pub(crate) type AnyReader = Any<<MySql as Engine>::Reader, <Sqlite as Engine>::Reader>;
 pub(crate) type AnyScanner = Any<<MySql as Engine>::Scanner, <Sqlite as Engine>::Scanner>;
 
-/// Evaluates `$work` with the engine's own value in `$any` as `$it`.
-macro_rules! each {
+/// Evaluates `$work` for the engine that `$any` holds. In `$work`, `$it` is the value inside `$any`.
+macro_rules! dispatch {
     ($any:expr, $it:ident => $work:expr) => {
         match $any {
             $crate::engine::any::Any::MySql($it) => $work,
@@ -27,7 +27,7 @@ macro_rules! each {
         }
     };
 }
-pub(crate) use each;
+pub(crate) use dispatch;
 
 impl AnyEngine {
     pub(crate) fn new(
@@ -46,7 +46,7 @@ impl AnyEngine {
         fn of<E: Engine>(_engine: &E) -> &'static str {
             E::SYSTEM
         }
-        each!(self, engine => of(engine))
+        dispatch!(self, engine => of(engine))
     }
 
     pub(crate) async fn open_reader(&self) -> Result<AnyReader, Error> {

@@ -34,10 +34,11 @@ pub(crate) struct Link<E: WriteEngine> {
     /// The number of the present batch, or of the next batch if its fence is passed.
     seq: u64,
     /// When the fence was last tried, or when the id was made.
-    fenced: Instant,
+    last_fence: Instant,
     connection: LinkState<E::Session>,
-    /// The previous connection, which may still lock the row. `None` if it must not be killed.
-    previous: Option<E::Identity>,
+    /// The first connection that was given up since the last kill. It may still lock the row. `None`: there is none, or it must
+    /// not be killed.
+    lock_holder: Option<E::Identity>,
 }
 
 /// The state of a lane's connection. While a transaction uses the connection, it is not here.
@@ -52,8 +53,11 @@ enum LinkState<S> {
     Fenced(FencedTransaction<S>),
 }
 
-/// How the transaction of a batch began.
-pub(super) enum Begun<S> {
+/// How the transaction of a batch began, or why it did not.
+pub(super) type BeginResult<S> = Result<FenceAnswer<S>, BeginError>;
+
+/// Whether the fence of a transaction matched.
+pub(super) enum FenceAnswer<S> {
     /// The fence matched: no earlier attempt with this seq took effect or will.
     Passed(FencedTransaction<S>),
     /// The fence matched no row. The seq in the lane's row; `None`: the row is gone.
@@ -62,7 +66,7 @@ pub(super) enum Begun<S> {
 
 /// Why no transaction began. The connection is rolled back or given up already.
 #[derive(Debug)]
-pub(super) struct Failed(pub(super) Error);
+pub(super) struct BeginError(pub(super) Error);
 
 impl<E: WriteEngine> Link<E> {
     pub(crate) fn new(engine: E, state: LaneState, mut random: StdRng) -> Self {
@@ -73,9 +77,9 @@ impl<E: WriteEngine> Link<E> {
             random,
             is_registered: false,
             seq: 0,
-            fenced: Instant::now(),
+            last_fence: Instant::now(),
             connection: LinkState::Closed,
-            previous: None,
+            lock_holder: None,
         }
     }
 
@@ -94,8 +98,8 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Gives the next batch its own seq.
-    pub(crate) fn next_batch(&mut self) {
+    /// Takes the seq of the next batch.
+    pub(crate) fn next_seq(&mut self) {
         match self.connection {
             // The passed fence has no batch yet, so it belongs to the next batch.
             LinkState::Fenced(_) => {}
@@ -134,18 +138,14 @@ impl<E: WriteEngine> Link<E> {
     }
 
     /// Begins the transaction of a batch: connects if needed, and passes the fence unless it is passed already.
-    pub(super) async fn begin(
-        &mut self,
-        revs: u64,
-        limits: &mut TimeLimits<'_>,
-    ) -> Result<Begun<E::Session>, Failed> {
-        self.open(limits).await.map_err(Failed)?;
+    pub(super) async fn begin(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> BeginResult<E::Session> {
+        self.open(limits).await.map_err(BeginError)?;
         match std::mem::replace(&mut self.connection, LinkState::Closed) {
             LinkState::Fenced(transaction) if transaction.reserved() >= revs => {
-                return Ok(Begun::Passed(transaction));
+                return Ok(FenceAnswer::Passed(transaction));
             }
-            LinkState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
-            idle => self.connection = idle,
+            LinkState::Fenced(transaction) => self.roll_back_session(transaction.session, None, limits).await,
+            idle @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Idle(_)) => self.connection = idle,
         }
         self.fence(revs, limits).await
     }
@@ -160,39 +160,40 @@ impl<E: WriteEngine> Link<E> {
             }
         }
         // After a failure, the next batch passes the fence itself.
-        if let Ok(Begun::Passed(transaction)) = self.fence(revs, limits).await {
+        if let Ok(FenceAnswer::Passed(transaction)) = self.fence(revs, limits).await {
             self.connection = LinkState::Fenced(transaction);
         }
     }
 
-    /// Passes the fence on the idle connection. First kills the previous connection of this lane, which may still lock the row:
-    /// waiting for the lock could take longer than the writes have.
-    async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> Result<Begun<E::Session>, Failed> {
+    /// Passes the fence on the idle connection. First kills the connection of this lane that may still lock the row: waiting for
+    /// the lock could take longer than the writes have.
+    async fn fence(&mut self, revs: u64, limits: &mut TimeLimits<'_>) -> BeginResult<E::Session> {
         let mut session = match std::mem::replace(&mut self.connection, LinkState::Closed) {
             LinkState::Idle(session) => session,
             LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_) => {
-                return Err(Failed(Error::Unavailable("the connection was lost before the fence".into())));
+                let lost = Error::Unavailable("the connection was lost before the fence".into());
+                return Err(BeginError(lost));
             }
         };
-        self.fenced = Instant::now();
-        if let Some(previous) = &self.previous {
-            if let Err(error) = limits.statement(E::end(&mut session, previous)).await {
-                self.end(session, Some(&error), limits).await;
-                return Err(Failed(error));
+        self.last_fence = Instant::now();
+        if let Some(lock_holder) = &self.lock_holder {
+            if let Err(error) = limits.statement(E::kill(&mut session, lock_holder)).await {
+                self.roll_back_session(session, Some(&error), limits).await;
+                return Err(BeginError(error));
             }
-            self.previous = None;
+            self.lock_holder = None;
         }
         let passed = limits.statement(session.fence(self.id, self.seq, revs)).await;
         match passed {
-            Ok(Some(last)) => Ok(Begun::Passed(FencedTransaction::new(session, last, revs))),
+            Ok(Some(last)) => Ok(FenceAnswer::Passed(FencedTransaction::new(session, last, revs))),
             Ok(None) => {
                 let found = limits.statement(session.read_seq(self.id)).await;
-                self.end(session, found.as_ref().err(), limits).await;
-                found.map(Begun::Missed).map_err(Failed)
+                self.roll_back_session(session, found.as_ref().err(), limits).await;
+                found.map(FenceAnswer::Missed).map_err(BeginError)
             }
             Err(error) => {
-                self.end(session, Some(&error), limits).await;
-                Err(Failed(error))
+                self.roll_back_session(session, Some(&error), limits).await;
+                Err(BeginError(error))
             }
         }
     }
@@ -211,24 +212,20 @@ impl<E: WriteEngine> Link<E> {
             Ok(()) => self.connection = LinkState::Idle(transaction.session),
             Err(error) => {
                 self.give_up(&transaction.session, error);
-                self.previous = None;
+                self.lock_holder = None;
             }
         }
         committed
     }
 
-    /// Ends a transaction without COMMIT. `error` is the reason, if there is one.
-    pub(super) async fn roll_back(
+    /// Ends a transaction without COMMIT, and keeps its connection. Gives the connection up if the rollback fails, or after an
+    /// `error` other than a conflict.
+    pub(super) async fn roll_back_session(
         &mut self,
-        transaction: FencedTransaction<E::Session>,
+        mut session: E::Session,
         error: Option<&Error>,
         limits: &mut TimeLimits<'_>,
     ) {
-        self.end(transaction.session, error, limits).await;
-    }
-
-    /// Rolls back and keeps the connection. Gives it up after an `error` other than a conflict, or if the rollback fails.
-    async fn end(&mut self, mut session: E::Session, error: Option<&Error>, limits: &mut TimeLimits<'_>) {
         match error {
             None | Some(Error::Conflict(_)) => match limits.statement(session.rollback()).await {
                 Ok(()) => self.connection = LinkState::Idle(session),
@@ -243,8 +240,10 @@ impl<E: WriteEngine> Link<E> {
     /// Ends the transaction of a fence that was passed ahead, if there is such a transaction.
     pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
         match std::mem::replace(&mut self.connection, LinkState::Closed) {
-            LinkState::Fenced(transaction) => self.roll_back(transaction, None, limits).await,
-            other => self.connection = other,
+            LinkState::Fenced(transaction) => self.roll_back_session(transaction.session, None, limits).await,
+            other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Idle(_)) => {
+                self.connection = other;
+            }
         }
     }
 
@@ -252,7 +251,7 @@ impl<E: WriteEngine> Link<E> {
     pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
         // The statement may commit, and a fence that is committed without its batch protects nothing.
         self.release_fence(limits).await;
-        if self.fenced.elapsed() > ROW_AGE_MAX {
+        if self.last_fence.elapsed() > ROW_AGE_MAX {
             return self.renew_id();
         }
         match std::mem::replace(&mut self.connection, LinkState::Closed) {
@@ -260,7 +259,9 @@ impl<E: WriteEngine> Link<E> {
                 Ok(()) => self.connection = LinkState::Idle(session),
                 Err(error) => self.give_up(&session, &error),
             },
-            other => self.connection = other,
+            other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {
+                self.connection = other;
+            }
         }
     }
 
@@ -268,22 +269,22 @@ impl<E: WriteEngine> Link<E> {
     fn give_up(&mut self, session: &E::Session, error: &Error) {
         warn!(%error, lane = self.id, "database connection given up");
         // The first connection that was given up may lock the row. Later ones only waited for that lock.
-        self.previous.get_or_insert_with(|| E::identity(session));
+        self.lock_holder.get_or_insert_with(|| E::identity(session));
         self.state.set(Err(error.to_string()));
     }
 
     /// Takes a new id and a new connection. The old row no longer matters to this lane.
     pub(super) fn renew_id(&mut self) {
         (self.id, self.is_registered, self.seq) = (fresh_id(&mut self.random), false, 1);
-        (self.connection, self.previous) = (LinkState::Closed, None);
-        self.fenced = Instant::now();
+        (self.connection, self.lock_holder) = (LinkState::Closed, None);
+        self.last_fence = Instant::now();
     }
 }
 
 /// Opens a connection, and adds the lane's row unless `is_registered`. Takes at most [`CONNECT_TIMEOUT`].
 async fn connect<E: WriteEngine>(engine: E, lane: u64, is_registered: bool) -> Result<E::Session, Error> {
     within(CONNECT_TIMEOUT, async {
-        let mut session = engine.connect().await?;
+        let mut session = engine.open_session().await?;
         if !is_registered {
             session.register(lane).await?;
         }

@@ -7,7 +7,7 @@ use tracing::{Span, info_span};
 
 use crate::entry::{Refusal, Write, WriteOutcome};
 use crate::lane::config::{BatchReport, WriterConfig};
-use crate::lane::pending::Pending;
+use crate::lane::pending::PendingWrite;
 
 /// How long after its deadline a write may get its outcome, because a statement is running.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub(crate) const REVS_RESERVED: u64 = 512;
 /// The writes of a batch that have no outcome yet, and figures of the whole batch.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pending: Vec<Pending>,
+    pending: Vec<PendingWrite>,
     /// Whether a COMMIT with every write of the batch was sent and its outcome is unknown.
     commit_sent: bool,
     /// Attempts, including those that got no connection.
@@ -64,7 +64,7 @@ impl Batch {
         self.pending.len()
     }
 
-    pub(crate) fn pending(&self) -> &[Pending] {
+    pub(crate) fn pending(&self) -> &[PendingWrite] {
         &self.pending
     }
 
@@ -85,7 +85,7 @@ impl Batch {
             || ops <= config.batch_ops_max.get() && self.bytes + write.bytes() <= config.batch_bytes_max
     }
 
-    pub(crate) fn add(&mut self, pending: Pending) {
+    pub(crate) fn add(&mut self, pending: PendingWrite) {
         assert!(!self.commit_sent, "a COMMIT that was sent carries every write of its batch");
         self.span.follows_from(&pending.span);
         self.bytes += pending.write.bytes();

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::entry::Refusal;
 use crate::lane::batch::{Batch, GRACE};
 use crate::lane::config::WriterConfig;
-use crate::lane::receiver::{QueueReceiver, Received};
+use crate::lane::receiver::{QueueReceiver, ReceiveResult};
 use crate::lane::state::LaneState;
 
 /// The queue of a lane and the limits of a batch.
@@ -18,14 +18,14 @@ pub(crate) struct Batcher {
     state: LaneState,
     /// The expected time of a commit: the time of the last committed batch, but at most [`GRACE`] and at most half of
     /// `op_timeout`. A write with less time left is refused before it costs a rollback.
-    lead: Duration,
+    commit_time: Duration,
     /// Writes refused in the queue since the last [`Batcher::take_refused`].
     refused: usize,
 }
 
 impl Batcher {
     pub(crate) fn new(receiver: QueueReceiver, config: WriterConfig, state: LaneState) -> Self {
-        Self { receiver, config, state, lead: Duration::ZERO, refused: 0 }
+        Self { receiver, config, state, commit_time: Duration::ZERO, refused: 0 }
     }
 
     /// Whether the queue is empty.
@@ -34,7 +34,7 @@ impl Batcher {
     }
 
     /// Waits for a write. Cancel-safe. Only while the queue is empty.
-    pub(crate) async fn receive(&mut self) -> Received {
+    pub(crate) async fn receive(&mut self) -> ReceiveResult {
         self.receiver.receive().await
     }
 
@@ -48,7 +48,7 @@ impl Batcher {
 
     /// Moves up to `most` waiting writes into `batch`, within its limits. Refuses those with too little time left.
     fn fill(&mut self, batch: &mut Batch, most: usize) {
-        let late = Instant::now() + self.lead;
+        let late = Instant::now() + self.commit_time;
         for _ in 0..most {
             let Some(next) = self.receiver.peek() else { return };
             let is_late = next.deadline <= late;
@@ -97,7 +97,7 @@ impl Batcher {
     pub(crate) fn committed(&mut self, elapsed: Duration) {
         // At most half of `op_timeout`: with all of it, one slow commit would make the lane refuse every new write, and
         // there would never be another commit to learn from.
-        self.lead = elapsed.min(GRACE).min(self.config.op_timeout / 2);
+        self.commit_time = elapsed.min(GRACE).min(self.config.op_timeout / 2);
     }
 
     /// The refusal of a write that cannot be committed in time.

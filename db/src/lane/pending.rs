@@ -11,7 +11,7 @@ use crate::entry::{Refusal, Write, WriteOutcome};
 
 /// A write in a lane.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct PendingWrite {
     pub(crate) write: Write,
     pub(crate) deadline: Instant,
     /// The message of this write. The span of the commit links to it.
@@ -27,7 +27,7 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 pub struct Ticket(oneshot::Receiver<Result<WriteOutcome, Refusal>>);
 
-impl Pending {
+impl PendingWrite {
     pub(crate) fn new(
         write: Write,
         span: Span,

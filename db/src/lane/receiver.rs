@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::entry::{Key, OP_BYTES, Write};
-use crate::lane::pending::Pending;
+use crate::lane::pending::PendingWrite;
 use crate::lane::sender::{Priority, QueueSender};
 
-/// An overdue write is found while the database hangs, even if this many younger writes are before it in its channel. A write that
-/// waited for room can be queued a little after younger writes.
+/// How far behind younger writes an overdue write is still found while the database hangs, in writes. A write that waited for
+/// room is queued after younger writes.
 const OUT_OF_ORDER_MAX: usize = 256;
 
 /// The receiving end of a lane's queue: two channels, and a buffer of each.
@@ -31,7 +31,7 @@ pub(crate) struct QueueReceiver {
 
 /// How a wait for writes ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Received {
+pub(crate) enum ReceiveResult {
     /// There are writes.
     Writes,
     /// There will be no more writes: every sender is gone, and the queue is empty.
@@ -41,9 +41,9 @@ pub(crate) enum Received {
 /// One channel and its buffer.
 #[derive(Debug)]
 struct Buffered {
-    channel: mpsc::Receiver<Pending>,
+    channel: mpsc::Receiver<PendingWrite>,
     /// Writes out of the channel that are not in a batch yet, in order of receipt.
-    buffer: VecDeque<Pending>,
+    buffer: VecDeque<PendingWrite>,
     /// The channel may hold writes that are older than some in the other buffer.
     may_have_more: bool,
     /// The most writes that are taken out of the channel ahead of their batch: those of one batch.
@@ -67,18 +67,18 @@ impl QueueReceiver {
     }
 
     /// Waits for a write. Cancel-safe. Only while the queue is empty.
-    pub(crate) async fn receive(&mut self) -> Received {
+    pub(crate) async fn receive(&mut self) -> ReceiveResult {
         let (mut high, mut normal) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
             1.. = self.high.channel.recv_many(&mut high, self.high.buffer_max) => {}
             1.. = self.normal.channel.recv_many(&mut normal, self.normal.buffer_max) => {}
-            else => return Received::Closed,
+            else => return ReceiveResult::Closed,
         }
         self.high.buffer.extend(high);
         self.normal.buffer.extend(normal);
         self.refill();
-        Received::Writes
+        ReceiveResult::Writes
     }
 
     /// Whether no write waits.
@@ -91,8 +91,8 @@ impl QueueReceiver {
         self.refill();
     }
 
-    /// Fills the buffers from the channels, normal priority first. Then every write of high priority that is older than a buffered
-    /// write of normal priority is buffered too, or `may_have_more` says that it may be missing.
+    /// Fills the buffers from the channels, normal priority first. After that, an older write of high priority can be missing in
+    /// its buffer only if `may_have_more` is true.
     fn refill(&mut self) {
         self.normal.refill(self.normal.buffer_max);
         self.high.refill(self.high.buffer_max);
@@ -109,7 +109,7 @@ impl QueueReceiver {
     }
 
     /// The next write.
-    pub(crate) fn peek(&mut self) -> Option<&Pending> {
+    pub(crate) fn peek(&mut self) -> Option<&PendingWrite> {
         match self.next_priority()? {
             Priority::High => self.high.buffer.front(),
             Priority::Normal => self.normal.buffer.front(),
@@ -117,7 +117,7 @@ impl QueueReceiver {
     }
 
     /// Takes the next write out.
-    pub(crate) fn next(&mut self) -> Option<Pending> {
+    pub(crate) fn next(&mut self) -> Option<PendingWrite> {
         let priority = self.next_priority()?;
         let (high, normal) = (self.high.buffer.front(), self.normal.buffer.front());
         self.credit = credit_after(self.credit, self.credit_max, priority, high, normal);
@@ -129,7 +129,7 @@ impl QueueReceiver {
 
     /// Takes out the writes whose deadline has passed. Looks beyond the next batch: a write that waited for room, or an atomic
     /// write that waited for replies, may be behind younger writes.
-    pub(crate) fn take_late(&mut self, now: Instant) -> Vec<Pending> {
+    pub(crate) fn take_late(&mut self, now: Instant) -> Vec<PendingWrite> {
         let mut late = Vec::new();
         loop {
             self.normal.refill(self.normal.channel.max_capacity() + OUT_OF_ORDER_MAX);
@@ -138,7 +138,7 @@ impl QueueReceiver {
             for buffered in [&mut self.high, &mut self.normal] {
                 let (due, in_time) = buffered.buffer.drain(..).partition(|pending| pending.deadline <= now);
                 buffered.buffer = in_time;
-                late.extend::<VecDeque<Pending>>(due);
+                late.extend::<VecDeque<PendingWrite>>(due);
             }
             if late.len() == before {
                 return late;
@@ -154,7 +154,7 @@ impl QueueReceiver {
     }
 
     /// How many writes come before the first one that shares a key with `others`, or before the buffers must be filled again.
-    pub(crate) fn count_before_keys_of(&mut self, others: &[Pending]) -> usize {
+    pub(crate) fn count_before_keys_of(&mut self, others: &[PendingWrite]) -> usize {
         self.refill();
         let keys: HashSet<&Key> = others.iter().flat_map(|other| keys_of(&other.write)).collect();
         let (mut high_writes, mut normal_writes) =
@@ -192,8 +192,8 @@ impl Buffered {
 
 /// Whether the buffers must be filled before the next write is known. `high` and `normal` are the first writes of the buffers.
 fn must_refill(
-    high: Option<&Pending>,
-    normal: Option<&Pending>,
+    high: Option<&PendingWrite>,
+    normal: Option<&PendingWrite>,
     high_may_have_more: bool,
     credit: i64,
 ) -> bool {
@@ -208,7 +208,11 @@ fn must_refill(
 }
 
 /// The priority of the next write. `high` and `normal` are the first writes of the buffers.
-fn priority_of_next(high: Option<&Pending>, normal: Option<&Pending>, credit: i64) -> Option<Priority> {
+fn priority_of_next(
+    high: Option<&PendingWrite>,
+    normal: Option<&PendingWrite>,
+    credit: i64,
+) -> Option<Priority> {
     match (high, normal) {
         (None, None) => None,
         (Some(_), None) => Some(Priority::High),
@@ -224,8 +228,8 @@ fn credit_after(
     credit: i64,
     credit_max: i64,
     priority: Priority,
-    high: Option<&Pending>,
-    normal: Option<&Pending>,
+    high: Option<&PendingWrite>,
+    normal: Option<&PendingWrite>,
 ) -> i64 {
     match (priority, high, normal) {
         (Priority::High, Some(high), Some(normal)) if high.deadline > normal.deadline => credit - cost(high),
@@ -235,7 +239,7 @@ fn credit_after(
 }
 
 /// The work of a write: about 1 for an op with a small value, and 1 for each 256 bytes of a large value.
-fn cost(pending: &Pending) -> i64 {
+fn cost(pending: &PendingWrite) -> i64 {
     i64::try_from(pending.write.bytes() / OP_BYTES).expect("the bytes of a write fit 63 bits")
 }
 

@@ -10,7 +10,7 @@ use tracing::Span;
 
 use crate::entry::{Change, Expiry, Key, Op, Value, Write};
 use crate::lane::config::WriterConfig;
-use crate::lane::pending::{Pending, Ticket};
+use crate::lane::pending::{PendingWrite, Ticket};
 
 /// A delete of `name`. Its size is 256 bytes and those of its key.
 fn delete(name: &str) -> Op {
@@ -31,23 +31,23 @@ pub(crate) fn set_and_ask(name: &str) -> Op {
 }
 
 /// `write` with a deadline in `millis` milliseconds, and its ticket.
-fn pending(write: Write, millis: u64) -> (Pending, Ticket) {
+fn pending(write: Write, millis: u64) -> (PendingWrite, Ticket) {
     let bytes = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is open");
-    Pending::new(write, Span::none(), bytes, Instant::now() + Duration::from_millis(millis))
+    PendingWrite::new(write, Span::none(), bytes, Instant::now() + Duration::from_millis(millis))
 }
 
 /// A delete of `name` with a deadline in `millis` milliseconds, and its ticket.
-pub(crate) fn due(name: &str, millis: u64) -> (Pending, Ticket) {
+pub(crate) fn due(name: &str, millis: u64) -> (PendingWrite, Ticket) {
     pending(Write::One(delete(name)), millis)
 }
 
 /// One atomic write that deletes all `names`, with a deadline in `millis` milliseconds, and its ticket.
-pub(crate) fn atomic(names: &[&str], millis: u64) -> (Pending, Ticket) {
+pub(crate) fn atomic(names: &[&str], millis: u64) -> (PendingWrite, Ticket) {
     pending(Write::Atomic(names.iter().map(|name| delete(name)).collect()), millis)
 }
 
 /// The keys of a write, joined.
-pub(crate) fn name(pending: &Pending) -> String {
+pub(crate) fn name(pending: &PendingWrite) -> String {
     pending.write.ops().iter().map(|op| op.key.as_str()).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::lane::pending::Pending;
+use crate::lane::pending::PendingWrite;
 
 /// Which writes leave the queue of a lane first. Without priorities, a client that sends one write at a time would wait behind all
 /// writes of a client that sends many.
@@ -17,22 +17,22 @@ pub enum Priority {
 /// The sending end of a lane's queue. Dropping it closes the queue.
 #[derive(Debug)]
 pub(crate) struct QueueSender {
-    high: mpsc::Sender<Pending>,
-    normal: mpsc::Sender<Pending>,
+    high: mpsc::Sender<PendingWrite>,
+    normal: mpsc::Sender<PendingWrite>,
 }
 
 /// How many writes are in the channels of a queue. The writes in the buffers of the receiver do not count. Does not keep the queue
 /// open.
 #[derive(Debug, Clone)]
-pub(crate) struct QueueDepth([mpsc::WeakSender<Pending>; 2]);
+pub(crate) struct QueueDepth([mpsc::WeakSender<PendingWrite>; 2]);
 
 impl QueueSender {
-    pub(crate) fn new(high: mpsc::Sender<Pending>, normal: mpsc::Sender<Pending>) -> Self {
+    pub(crate) fn new(high: mpsc::Sender<PendingWrite>, normal: mpsc::Sender<PendingWrite>) -> Self {
         Self { high, normal }
     }
 
     /// The channel of a priority.
-    pub(crate) fn channel(&self, priority: Priority) -> &mpsc::Sender<Pending> {
+    pub(crate) fn channel(&self, priority: Priority) -> &mpsc::Sender<PendingWrite> {
         match priority {
             Priority::High => &self.high,
             Priority::Normal => &self.normal,

@@ -36,7 +36,7 @@ impl Harness {
         let server = ScriptedServer::new(Script::new(1, FaultRates::default()), !ROUND_TRIPS, sabotage);
         let (engine, tracker) = (ScriptedEngine::<ROUND_TRIPS>(server.clone()), TaskTracker::new());
         let config = config(1000, 1 << 20, op_timeout);
-        let writer = Writer::on(&engine, 1, config, &tracker, StdRng::seed_from_u64(1), |_| {});
+        let writer = Writer::start_on(&engine, 1, config, &tracker, StdRng::seed_from_u64(1), |_| {});
         Self { server, writer }
     }
 

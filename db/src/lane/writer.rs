@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
-use crate::engine::any::each;
+use crate::engine::any::dispatch;
 use crate::engine::{Engine, WriteEngine};
 use crate::entry::{Key, Refusal, Write};
 use crate::lane::Lane;
 use crate::lane::config::{BatchReport, WriterConfig};
-use crate::lane::pending::{Pending, Ticket};
+use crate::lane::pending::{PendingWrite, Ticket};
 use crate::lane::receiver::QueueReceiver;
 use crate::lane::sender::{Priority, QueueDepth, QueueSender};
 use crate::lane::state::LaneState;
@@ -64,7 +64,7 @@ impl Writer {
         tracker: &TaskTracker,
         observe: impl Fn(BatchReport) + Send + Sync + 'static,
     ) -> Self {
-        each!(&store.engine, engine => Self::start_lanes(engine, config, tracker, observe))
+        dispatch!(&store.engine, engine => Self::start_lanes(engine, config, tracker, observe))
     }
 
     fn start_lanes<E: Engine>(
@@ -74,11 +74,11 @@ impl Writer {
         observe: impl Fn(BatchReport) + Send + Sync + 'static,
     ) -> Self {
         let random = StdRng::from_rng(&mut rand::rng());
-        Self::on(engine, E::lanes(config.lanes), config, tracker, random, observe)
+        Self::start_on(engine, E::lanes(config.lanes), config, tracker, random, observe)
     }
 
     /// Starts `lanes` lanes on `engine`. `random` is the source of every random choice.
-    pub(crate) fn on<E: WriteEngine>(
+    pub(crate) fn start_on<E: WriteEngine>(
         engine: &E,
         lanes: usize,
         config: WriterConfig,
@@ -123,7 +123,7 @@ impl Writer {
         };
         match self.lane(&write).queue.channel(priority).try_reserve() {
             Ok(room) => {
-                let (pending, ticket) = Pending::new(write, span, permit, deadline);
+                let (pending, ticket) = PendingWrite::new(write, span, permit, deadline);
                 room.send(pending);
                 Submitted::Queued(ticket)
             }
@@ -152,7 +152,7 @@ impl Writer {
             let permit = self.reserve(weight(&write)).await;
             // A lane ends only when every writer is gone or its task died.
             let room = lane.queue.channel(priority).reserve().await.map_err(|_| Refusal::Unavailable)?;
-            let (pending, ticket) = Pending::new(write, span, permit, deadline);
+            let (pending, ticket) = PendingWrite::new(write, span, permit, deadline);
             room.send(pending);
             Ok(ticket)
         };

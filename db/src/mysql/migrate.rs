@@ -1,4 +1,4 @@
-//! The schema of `MySQL` and `MariaDB`: brings it up to date, grants, and checks whether it fits this program.
+//! The schema of `MySQL` and `MariaDB`: brings it up to date, gives database users their rights, and checks whether it fits.
 
 use sqlx::migrate::Migrator;
 use sqlx::mysql::MySqlRow;
@@ -6,17 +6,17 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::error::classify;
 use super::text;
-use crate::engine::Grants;
+use crate::engine::DatabaseUsers;
 use crate::engine::schema::{AppliedMigration, fits, migrator};
 use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
-/// Brings the schema up to date, then grants.
-pub(super) async fn migrate(connection: &mut MySqlConnection, grants: &Grants) -> Result<(), Error> {
+/// Brings the schema up to date, then users.
+pub(super) async fn migrate(connection: &mut MySqlConnection, users: &DatabaseUsers) -> Result<(), Error> {
     migrator(&MIGRATIONS).run(&mut *connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))?;
-    grant(connection, &text::WRITER_RIGHTS, grants.writer.as_deref()).await?;
-    grant(connection, &text::READER_RIGHTS, grants.reader.as_deref()).await
+    grant(connection, &text::WRITER_RIGHTS, users.writer.as_deref()).await?;
+    grant(connection, &text::READER_RIGHTS, users.reader.as_deref()).await
 }
 
 /// Checks whether this program can work on the schema.

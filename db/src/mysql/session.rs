@@ -123,8 +123,8 @@ impl WriteSession for MySqlSession {
             let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
             let columns = |row: &sqlx::mysql::MySqlRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
-                let live = row.try_get_unchecked::<i64, _>(2).map_err(classify)? != 0;
-                Ok((key, row.try_get_unchecked(1).map_err(classify)?, live))
+                let is_live = row.try_get_unchecked::<i64, _>(2).map_err(classify)? != 0;
+                Ok((key, row.try_get_unchecked(1).map_err(classify)?, is_live))
             };
             let found = found.iter().map(columns).collect::<Result<_, Error>>()?;
             current.extend(CurrentRow::of(keys, found));

@@ -26,10 +26,11 @@ impl ModelRow {
     }
 }
 
-/// Checks that a batch has the same meaning as its writes one by one. `first` is the first revision that is reserved for either.
+/// Checks that a batch has the same meaning as its writes one by one. `first` is the first revision that is reserved, for the
+/// batch and for each single write.
 ///
 /// # Panics
-/// If it has not.
+/// If the meaning differs.
 pub fn means_the_same(start: &Model, writes: &[Write], first: u64) {
     let (mut together, mut alone) = (start.clone(), start.clone());
     let batch = carry_out(&mut together, writes, first);
@@ -38,32 +39,32 @@ pub fn means_the_same(start: &Model, writes: &[Write], first: u64) {
     assert_eq!(batch, singly);
 
     assert!(together.keys().eq(alone.keys()), "{together:?} {alone:?}");
-    for (key, record) in &mut together {
+    for (key, row) in &mut together {
         let expected = &alone[key];
         if !is_exact(writes, key) {
             let before = start.get(key).map_or(first - 1, |before| before.rev);
-            assert!(before < record.rev && record.rev <= expected.rev, "{key}: {record:?} {expected:?}");
-            record.rev = expected.rev;
+            assert!(before < row.rev && row.rev <= expected.rev, "{key}: {row:?} {expected:?}");
+            row.rev = expected.rev;
         }
-        assert_eq!(record, expected);
+        assert_eq!(row, expected);
     }
 }
 
-/// Checks that revisions in outcomes grow and that none occurs twice. `first` is the first revision that is reserved for the batch.
+/// Checks that revisions in outcomes grow and that none occurs twice. `first` is the first revision that is reserved for the
+/// batch.
 ///
 /// # Panics
-/// If they do not, or if one does.
+/// If a revision does not grow, or occurs twice.
 pub fn revs_grow(start: &Model, writes: &[Write], first: u64) {
     let mut model = start.clone();
-    let mut last: BTreeMap<&str, u64> =
-        start.iter().map(|(key, record)| (key.as_str(), record.rev)).collect();
+    let mut last: BTreeMap<&str, u64> = start.iter().map(|(key, row)| (key.as_str(), row.rev)).collect();
     let batch = carry_out(&mut model, writes, first);
     assert_eq!(batch.len(), writes.len());
     for (write, outcome) in writes.iter().zip(&batch) {
         let outcomes = match outcome {
             WriteOutcome::One(outcome) => std::slice::from_ref(outcome),
             WriteOutcome::All(outcomes) => outcomes,
-            WriteOutcome::Failed { .. } => continue,
+            WriteOutcome::Mismatch { .. } => continue,
         };
         assert_eq!(write.ops().len(), outcomes.len());
         for (op, outcome) in write.ops().iter().zip(outcomes) {
@@ -79,28 +80,28 @@ pub fn revs_grow(start: &Model, writes: &[Write], first: u64) {
 pub(crate) fn carry_out(model: &mut Model, writes: &[Write], first: u64) -> Vec<WriteOutcome> {
     let mut plan = Plan::new(writes.iter());
     let current = |key: &&Key| match model.get(key.as_str()) {
-        Some(record) => CurrentRow::Present { rev: record.rev, live: record.is_live() },
+        Some(row) => CurrentRow::Present { rev: row.rev, is_live: row.is_live() },
         None => CurrentRow::Absent,
     };
     let current: Vec<CurrentRow> = plan.keys_to_read().iter().map(current).collect();
     let last = first + plan.revs() - 1;
     let rows = plan.decide(Rev(last), &current);
-    let behind = |row: &&Row<'_>| model.get(row.key.as_str()).is_none_or(|record| record.rev < first);
+    let behind = |row: &&Row<'_>| model.get(row.key.as_str()).is_none_or(|before| before.rev < first);
     let known = rows.insert.iter().chain(&rows.overwrite).chain(&rows.upsert);
     assert!(known.filter(behind).all(|row| row.rev <= last), "no more revisions than were reserved");
-    let record = |row: &Row<'_>, rev| ModelRow { value: row.value.into(), rev, expiry: row.expiry };
+    let model_row = |row: &Row<'_>, rev| ModelRow { value: row.value.into(), rev, expiry: row.expiry };
     for row in &rows.insert {
-        let before = model.insert(row.key.as_str().into(), record(row, row.rev));
+        let before = model.insert(row.key.as_str().into(), model_row(row, row.rev));
         assert_eq!(before, None, "a plain INSERT of a key that is there");
     }
     for row in &rows.overwrite {
-        let before = model.insert(row.key.as_str().into(), record(row, row.rev));
+        let before = model.insert(row.key.as_str().into(), model_row(row, row.rev));
         assert!(before.is_some_and(|before| before.rev < row.rev), "a locked row goes forward");
     }
     let mut upsert = |row: &Row<'_>| {
         let before = model.get(row.key.as_str()).cloned();
         let rev = before.as_ref().map_or(row.rev, |before| row.rev.max(before.rev + 1));
-        model.insert(row.key.as_str().into(), record(row, rev));
+        model.insert(row.key.as_str().into(), model_row(row, rev));
         UpsertResult { rev, created: before.is_none_or(|before| !before.is_live()) }
     };
     let upserted: Vec<UpsertResult> = rows.upsert.iter().map(&mut upsert).collect();

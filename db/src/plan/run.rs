@@ -35,7 +35,7 @@ pub(crate) enum CurrentRow {
     Present {
         rev: u64,
         /// Neither deleted nor expired.
-        live: bool,
+        is_live: bool,
     },
 }
 
@@ -47,7 +47,7 @@ impl CurrentRow {
     pub(crate) fn of(keys: &[&Key], found: Vec<(Vec<u8>, u64, bool)>) -> Vec<Self> {
         let mut found = found.into_iter().peekable();
         let current = |key: &&Key| match found.next_if(|(k, ..)| k == key.as_bytes()) {
-            Some((_, rev, live)) => Self::Present { rev, live },
+            Some((_, rev, is_live)) => Self::Present { rev, is_live },
             None => Self::Absent,
         };
         let current = keys.iter().map(current).collect();
@@ -127,7 +127,7 @@ fn depends(op: &Op) -> bool {
 pub(crate) struct KeyState<'a> {
     stored: CurrentRow,
     /// The revision of the live entry.
-    live: Option<u64>,
+    live_rev: Option<u64>,
     /// The revision of the next write.
     next: u64,
     /// The row to write, if there is one.
@@ -137,17 +137,17 @@ pub(crate) struct KeyState<'a> {
 impl<'a> KeyState<'a> {
     /// The state before the first op. `first` is the first revision that is reserved for the batch.
     pub(crate) fn new(stored: CurrentRow, first: u64) -> Self {
-        let (live, next) = match stored {
-            CurrentRow::Present { rev, live } => (live.then_some(rev), first.max(rev + 1)),
+        let (live_rev, next) = match stored {
+            CurrentRow::Present { rev, is_live } => (is_live.then_some(rev), first.max(rev + 1)),
             CurrentRow::Absent => (None, first),
         };
-        Self { stored, live, next, written: None }
+        Self { stored, live_rev, next, written: None }
     }
 
     /// The revision of the key, if the condition of `op` is false.
     pub(crate) fn mismatch(&self, op: &Op) -> Option<Rev> {
         // Absence has revision 0.
-        let rev = Rev(self.live.unwrap_or(0));
+        let rev = Rev(self.live_rev.unwrap_or(0));
         op.if_rev.filter(|wanted| *wanted != rev).map(|_| rev)
     }
 
@@ -167,11 +167,11 @@ impl<'a> KeyState<'a> {
     fn set(&mut self, write: &Write, op: &'a Op) -> Outcome {
         let rev = self.write(op);
         let shown = write.shows_rev().then_some(Rev(rev));
-        if self.live.replace(rev).is_some() { Outcome::Updated(shown) } else { Outcome::Created(shown) }
+        if self.live_rev.replace(rev).is_some() { Outcome::Updated(shown) } else { Outcome::Created(shown) }
     }
 
     fn delete(&mut self, write: &Write, op: &'a Op) -> Outcome {
-        if self.live.take().is_some() {
+        if self.live_rev.take().is_some() {
             return Outcome::Deleted(Rev(self.write(op)));
         }
         let relies_on_absence = match write {

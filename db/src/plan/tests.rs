@@ -50,12 +50,12 @@ fn a_write() -> impl Strategy<Value = Write> {
 
 /// Live, expired and deleted keys, some with higher revisions than the batch.
 fn a_start() -> impl Strategy<Value = Model> {
-    let record = (FIRST - 4..FIRST + 9, prop_oneof![2 => an_expiry(), 1 => Just(TOMBSTONE)]);
-    prop::collection::btree_map(0u8..5, record, 0..5).prop_map(|start| {
-        let record = |(number, (rev, expiry))| {
+    let row = (FIRST - 4..FIRST + 9, prop_oneof![2 => an_expiry(), 1 => Just(TOMBSTONE)]);
+    prop::collection::btree_map(0u8..5, row, 0..5).prop_map(|start| {
+        let row = |(number, (rev, expiry))| {
             (format!("k{number}"), ModelRow { value: format!("old{number}"), rev, expiry })
         };
-        start.into_iter().map(record).collect()
+        start.into_iter().map(row).collect()
     })
 }
 
@@ -129,7 +129,7 @@ fn the_first_false_condition_is_named_and_nothing_applied() {
     let wanting = |number, rev| Op { if_rev: Some(Rev(rev)), ..delete(number) };
     let atomic = Write::Atomic(vec![wanting(3, 0), wanting(1, 7), wanting(2, 8)]);
     let mut model = Model::new();
-    assert_eq!(carry_out(&mut model, &[atomic], FIRST), [WriteOutcome::Failed { index: 1, rev: Rev(0) }]);
+    assert_eq!(carry_out(&mut model, &[atomic], FIRST), [WriteOutcome::Mismatch { index: 1, rev: Rev(0) }]);
     assert_eq!(model, Model::new());
 }
 
@@ -167,7 +167,7 @@ fn a_batch_reserves_one_revision_or_those_of_its_longest_run() {
     assert_eq!(revs(&longest), 3);
 }
 
-const CURRENT: CurrentRow = CurrentRow::Present { rev: 1, live: true };
+const CURRENT: CurrentRow = CurrentRow::Present { rev: 1, is_live: true };
 const UPSERTED: UpsertResult = UpsertResult { rev: 1, created: false };
 
 #[test]

@@ -104,7 +104,7 @@ fn first_outcome(journal: &Journal, kind: WriteKind, outcome: WriteOutcome, show
         {
             outcomes
         }
-        (WriteKind::SetGroup { .. } | WriteKind::DeleteGroup, WriteOutcome::Failed { index: 0, rev }) => {
+        (WriteKind::SetGroup { .. } | WriteKind::DeleteGroup, WriteOutcome::Mismatch { index: 0, rev }) => {
             vec![Outcome::Mismatch(rev)]
         }
         (kind, outcome) => panic!("{outcome:?} is no outcome of {kind:?}"),

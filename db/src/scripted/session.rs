@@ -33,7 +33,7 @@ impl<const ROUND_TRIPS: bool> WriteEngine for ScriptedEngine<ROUND_TRIPS> {
     type Identity = (ConnectionId, u64);
     const ROUND_TRIPS: bool = ROUND_TRIPS;
 
-    async fn connect(&self) -> Result<ScriptedSession, Error> {
+    async fn open_session(&self) -> Result<ScriptedSession, Error> {
         let fate = self.0.state().script.connecting();
         tokio::time::sleep(fate.before + fate.after).await;
         match fate.ending {
@@ -50,8 +50,8 @@ impl<const ROUND_TRIPS: bool> WriteEngine for ScriptedEngine<ROUND_TRIPS> {
         (session.id, session.generation)
     }
 
-    async fn end(session: &mut ScriptedSession, previous: &(ConnectionId, u64)) -> Result<(), Error> {
-        let (id, generation) = *previous;
+    async fn kill(session: &mut ScriptedSession, lock_holder: &(ConnectionId, u64)) -> Result<(), Error> {
+        let (id, generation) = *lock_holder;
         if id == session.id || generation != session.generation {
             return Ok(());
         }

@@ -168,12 +168,14 @@ fn start(
         reported[1].fetch_add(report.refused as u64, Ordering::Relaxed);
     };
     let random = StdRng::seed_from_u64(random.random());
-    let lanes = setup.config.lanes.get();
+    let (config, lanes) = (setup.config, setup.config.lanes.get());
     if setup.is_one_writer {
-        Writer::on(&ScriptedEngine::<false>(server.clone()), lanes, setup.config, tracker, random, observe)
+        let engine = ScriptedEngine::<false>(server.clone());
+        Writer::start_on(&engine, lanes, config, tracker, random, observe)
     } else {
+        let engine = ScriptedEngine::<true>(server.clone());
         // One more for atomic writes.
-        Writer::on(&ScriptedEngine::<true>(server.clone()), lanes + 1, setup.config, tracker, random, observe)
+        Writer::start_on(&engine, lanes + 1, config, tracker, random, observe)
     }
 }
 

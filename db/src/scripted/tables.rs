@@ -103,7 +103,7 @@ impl Tables {
         now: u64,
     ) -> Vec<CurrentRow> {
         let current = |key| match self.before(transaction, key) {
-            Some(entry) => CurrentRow::Present { rev: entry.rev, live: entry.is_live(now) },
+            Some(entry) => CurrentRow::Present { rev: entry.rev, is_live: entry.is_live(now) },
             None => CurrentRow::Absent,
         };
         keys.iter().map(current).collect()

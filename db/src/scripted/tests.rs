@@ -14,11 +14,11 @@ use super::simulate::{RunStats, simulate};
 /// The seeds without `SCRIPTED_SEEDS`: some seconds in a debug build.
 const SEEDS: Range<u64> = 0..2000;
 
-/// Each known fault must be found within this many runs.
+/// Each bug of [`Sabotage`] must be found within this many runs.
 const FOUND_WITHIN: u64 = 1000;
 
-/// Seeds that found a fault of the lane, and the fault. If you change what a seed draws, they no longer find it: then take the fix
-/// out for a moment and note the new seed.
+/// Seeds that found a bug of the lane, and the bug. If you change what a seed draws, these seeds no longer find it: then put the
+/// bug in again for a moment and note the new seed.
 const FAILED_ONCE: [(u64, &str); 7] = [
     (92, "a second write of a client overtook its first, which waited at high priority behind many others"),
     (3, "each statement of an attempt had its own time limit, so a write was answered seconds late"),

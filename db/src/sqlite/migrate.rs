@@ -40,11 +40,12 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Err
 
 /// Checks whether this program can work on the schema.
 pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let rows = sqlx::query(text::MIGRATIONS).fetch_all(connection).await;
-    let rows = rows.map_err(|e| match classify(e) {
-        // No such table: the file was not migrated yet.
-        Error::Internal(cause) => Error::NotReady(cause),
-        other => other,
+    let rows = sqlx::query(text::MIGRATIONS).fetch_all(connection).await.map_err(|e| match e {
+        // No such table: this statement has no other cause of the code.
+        sqlx::Error::Database(e) if e.code().is_some_and(|code| code == "1") => {
+            Error::NotReady("the schema is missing: run `ws-ingest migrate`".into())
+        }
+        e => classify(e),
     })?;
     let applied = |row: SqliteRow| {
         Ok(AppliedMigration {
@@ -54,4 +55,21 @@ pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), Error
         })
     };
     fits(&MIGRATIONS, &rows.into_iter().map(applied).collect::<Result<Vec<_>, Error>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::connect::Sqlite;
+
+    #[tokio::test]
+    async fn a_file_without_a_schema_is_refused_with_the_command_that_makes_one() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let url = format!("sqlite://{}", folder.path().join("empty.db").display());
+        let engine = Sqlite::new(&url).expect("the URL is valid");
+        drop(engine.open_unchecked().await.expect("the file can be made"));
+        let error = engine.open().await.expect_err("there is no schema");
+        assert!(matches!(error, Error::NotReady(_)), "{error:?}");
+        assert!(error.to_string().ends_with("the schema is missing: run `ws-ingest migrate`"), "{error}");
+    }
 }

@@ -76,7 +76,7 @@ impl ScanSession for SqliteScanner {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::{Engine as _, Grants};
+    use crate::engine::{DatabaseUsers, Engine as _};
     use crate::sqlite::connect::Sqlite;
     use crate::store::Store;
 
@@ -87,7 +87,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let url = format!("sqlite://{}", folder.path().join("plan.db").display());
         let store = Store::new(&url, None, false).expect("the URL is valid");
-        store.migrate(&Grants::default()).await.expect("the schema can be made");
+        store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
         let mut scanner =
             Sqlite::new(&url).expect("the URL is valid").open_scanner().await.expect("it opens");
         let explain = sqlx::AssertSqlSafe(format!("explain query plan {}", text::RECORDS));

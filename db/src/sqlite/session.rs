@@ -109,8 +109,8 @@ impl WriteSession for SqliteSession {
             let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
             let columns = |row: &sqlx::sqlite::SqliteRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
-                let live = row.try_get_unchecked(2).map_err(classify)?;
-                Ok((key, unsigned(row.try_get_unchecked(1).map_err(classify)?)?, live))
+                let is_live = row.try_get_unchecked(2).map_err(classify)?;
+                Ok((key, unsigned(row.try_get_unchecked(1).map_err(classify)?)?, is_live))
             };
             let found = found.iter().map(columns).collect::<Result<_, Error>>()?;
             current.extend(CurrentRow::of(keys, found));
@@ -177,7 +177,7 @@ impl WriteSession for SqliteSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine as _, Grants, WriteEngine as _};
+    use crate::engine::{DatabaseUsers, Engine as _, WriteEngine as _};
     use crate::sqlite::connect::Sqlite;
 
     #[tokio::test]
@@ -185,8 +185,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let url = format!("sqlite://{}", folder.path().join("rollback.db").display());
         let engine = Sqlite::new(&url).expect("the URL is valid");
-        engine.migrate(&Grants::default()).await.expect("the schema can be made");
-        let mut session = engine.connect().await.expect("it opens");
+        engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
+        let mut session = engine.open_session().await.expect("it opens");
         session.rollback().await.expect("there is nothing to roll back");
         session.register(7).await.expect("the lane is new");
         for _ in 0..2 {

@@ -66,8 +66,8 @@ pub(super) fn upsert_expiring(rows: usize) -> String {
     into_entries(rows, true, OVERWRITE)
 }
 
-/// The arguments of a row: key, value and revision, and for rows that may expire, microseconds from now and microseconds since
-/// 1970.
+/// The text of an insert of `rows` rows. Each row has these arguments: key, value, revision; if it may expire, also microseconds
+/// from now and microseconds since 1970.
 fn into_entries(rows: usize, may_expire: bool, on_conflict: &str) -> String {
     let (columns, arguments) =
         if may_expire { ("k, v, rev, born, expires_at", 5) } else { ("k, v, rev, born", 3) };

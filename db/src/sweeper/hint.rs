@@ -12,7 +12,8 @@ const MARGIN: u64 = 10 * 60 * 1_000_000;
 /// The most hints of one transaction. Writers wait for the rows that it locks.
 pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
 
-/// When the sweeper is to look at a key.
+/// When the sweeper is to look at a key: a row of the table `expiries`. `at` is a multiple of ten minutes. It is not the expiry
+/// itself, although the comment in the migration says so.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hint {
     /// Microseconds since 1970.

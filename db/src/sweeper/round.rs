@@ -39,7 +39,7 @@ mod tests {
     use sqlx::{Connection as _, SqliteConnection};
 
     use super::*;
-    use crate::engine::{Engine as _, Grants};
+    use crate::engine::{DatabaseUsers, Engine as _};
     use crate::sqlite::connect::Sqlite;
 
     #[tokio::test]
@@ -47,7 +47,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let url = format!("sqlite://{}", folder.path().join("sweep.db").display());
         let engine = Sqlite::new(&url).expect("the URL is valid");
-        engine.migrate(&Grants::default()).await.expect("the schema can be made");
+        engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
         let mut connection = SqliteConnection::connect(&url).await.expect("it opens");
         let far = i64::MAX;
         for (key, expires_at) in [("dead", 1), ("live", far)] {

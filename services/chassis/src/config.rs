@@ -53,11 +53,11 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections_max: u32,
 
-    /// Time for the head of a request to arrive; an idle connection is closed after it, too
+    /// Time limit for the head of a request; an idle connection is closed after the same time
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub header_timeout_ms: u64,
 
-    /// Time to stop in order, longer than a write may take; after it the process exits with code 1
+    /// Time limit of the ordered stop, longer than a write may take; when it is over, the process exits with code 1
     #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub drain_timeout_ms: u64,
 
@@ -81,7 +81,7 @@ pub struct Public {
     pub access: Access,
     /// Certificate and private key of the public port. `None` serves plain HTTP.
     pub tls: Option<Tls>,
-    /// Time to stop in order.
+    /// Time limit of the ordered stop.
     pub drain_timeout: Duration,
     /// A valid filter for [`Telemetry::install`](crate::telemetry::Telemetry::install).
     pub log: String,
@@ -177,7 +177,7 @@ impl PublicArgs {
                 connections_max: self.connections_max as usize,
                 header_timeout: Duration::from_millis(self.header_timeout_ms),
                 // A quarter is left for what stops after the connections: queue, database, telemetry.
-                drain_timeout: drain_timeout / 4 * 3,
+                finish_timeout: drain_timeout / 4 * 3,
                 ops_per_second: self.connection_ops_per_second,
                 ..ConnectionLimits::default()
             },

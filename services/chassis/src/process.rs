@@ -32,7 +32,7 @@ pub trait Service {
 
     /// Finishes the work that was accepted and closes the database connections. Called once, after the app is dropped and all
     /// sockets are closed.
-    fn drain(self) -> impl Future<Output = ()>;
+    fn close(self) -> impl Future<Output = ()>;
 }
 
 /// A process before its ports are open. Telemetry works, and signals are caught.
@@ -109,9 +109,9 @@ impl Bound {
         &self.process.stop
     }
 
-    /// Prints the ports on stdout and serves `service` until a signal. Then stops in order: public port, requests, sockets
-    /// (Close 1001), the drain of the service, telemetry. The admin port answers until the drain. Returns the exit code of
-    /// [`run_until_stopped`].
+    /// Prints the ports on stdout and serves `service` until a signal. Stops in order: public port, requests, sockets (Close
+    /// 1001), admin port, service, telemetry. During the drain the admin port answers until the service is closed. Returns the
+    /// exit code of [`run_until_stopped`].
     ///
     /// # Errors
     /// [`StartError::Port`]: stdout is closed.
@@ -131,7 +131,7 @@ impl Bound {
                 () = serving => {}
                 () = admin::serve_admin(admin, readiness, &telemetry, &stop) => {}
             }
-            service.drain().await;
+            service.close().await;
             telemetry.shutdown().await;
         };
         Ok(run_until_stopped(&stop, signals, public.drain_timeout, work).await)

@@ -42,12 +42,12 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub struct ConnectionLimits {
     /// Open connections. An upgraded socket counts until it is dropped.
     pub connections_max: usize,
-    /// Time for the head of a request to arrive. An idle connection is closed after it, too.
+    /// Time limit for the head of a request. An idle connection is closed after the same time.
     pub header_timeout: Duration,
     /// How long a write may wait for a client that does not read.
     pub write_timeout: Duration,
-    /// Time for a connection to finish its request after the drain began.
-    pub drain_timeout: Duration,
+    /// Time for a connection to finish its request after the drain began. Shorter than the drain.
+    pub finish_timeout: Duration,
     /// Rate limit of one connection, in requests and socket operations per second; 0 = none.
     pub ops_per_second: u32,
 }
@@ -59,7 +59,7 @@ impl Default for ConnectionLimits {
             header_timeout: Duration::from_secs(5),
             // More than the 10 s after which the write service itself closes a socket that is not read.
             write_timeout: Duration::from_secs(11),
-            drain_timeout: Duration::from_millis(11_250),
+            finish_timeout: Duration::from_millis(11_250),
             ops_per_second: 0,
         }
     }
@@ -123,7 +123,7 @@ pub async fn serve<E, F>(
             app: Arc::clone(&app),
             local: local.clone(),
             remote: RemoteAddr(Addr::from(remote)),
-            drain_timeout: limits.drain_timeout,
+            finish_timeout: limits.finish_timeout,
             peer: Arc::clone(&peer),
             stopping: stop.token(),
         };
@@ -201,7 +201,7 @@ struct HttpConnection<E, F> {
     app: Arc<Edge<E, F>>,
     local: LocalAddr,
     remote: RemoteAddr,
-    drain_timeout: Duration,
+    finish_timeout: Duration,
     peer: Arc<Peer>,
     /// A token for this connection alone, because it is polled with every packet.
     stopping: CancellationToken,
@@ -209,7 +209,7 @@ struct HttpConnection<E, F> {
 
 impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
     async fn serve(self, http: http1::Builder, stream: ClientStream) {
-        let Self { app, local, remote, drain_timeout, peer, stopping } = self;
+        let Self { app, local, remote, finish_timeout, peer, stopping } = self;
         let scheme = stream.scheme();
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             let answer = if let Some(answer) = app.fast_path(&request, &peer) {
@@ -228,7 +228,7 @@ impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
             end = &mut connection => end,
             () = stopping.cancelled() => {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
-                let Ok(end) = timeout(drain_timeout, &mut connection).await else {
+                let Ok(end) = timeout(finish_timeout, &mut connection).await else {
                     tracing::warn!("a client did not finish its request during the drain");
                     return;
                 };

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use chassis::config::Public;
 use chassis::edge::fast_path::FastPath;
 use chassis::process::{Process, Service};
-use db::{Grants, Store};
+use db::{DatabaseUsers, Store};
 use poem::{Endpoint, Request, Response};
 use rest_read::Reads;
 use ws_ingest::Ingest;
@@ -20,7 +20,7 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     let is_tls = public.tls.is_some();
     let process = Process::start("keywire", public)?;
     // Before the ports open: a client that can connect can write.
-    store.migrate(&Grants::default()).await.context("cannot prepare the database")?;
+    store.migrate(&DatabaseUsers::default()).await.context("cannot prepare the database")?;
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
     greet(config, process.local_addr()?, is_tls)?;
     let (telemetry, stop) = (process.telemetry(), process.stop());
@@ -65,9 +65,9 @@ impl Service for BothServices {
         move || can_write().and_then(|()| can_read())
     }
 
-    async fn drain(self) {
-        self.ingest.drain().await;
-        self.reads.drain().await;
+    async fn close(self) {
+        self.ingest.close().await;
+        self.reads.close().await;
     }
 }
 

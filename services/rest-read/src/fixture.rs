@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use db::{Change, Expiry, Grants, Key, Op, Store, Value, Write, Writer, WriterConfig};
+use db::{Change, DatabaseUsers, Expiry, Key, Op, Store, Value, Write, Writer, WriterConfig};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
@@ -35,7 +35,7 @@ impl TestDatabase {
     }
 
     pub(crate) async fn migrate(&self) {
-        self.store.migrate(&Grants::default()).await.expect("the schema can be made");
+        self.store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
     }
 
     pub(crate) async fn write(&self, entries: &[(&str, &str)]) {

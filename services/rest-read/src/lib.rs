@@ -74,7 +74,7 @@ impl Service for Reads {
     }
 
     /// Waits until the app is dropped, then closes the database connections.
-    async fn drain(self) {
+    async fn close(self) {
         drop(self.api);
         self.tasks.close();
         self.tasks.wait().await;

@@ -83,7 +83,7 @@ impl Service for Ingest {
     }
 
     /// Finishes every write that was accepted, then closes the database connections.
-    async fn drain(self) {
+    async fn close(self) {
         self.sweeper.cancel();
         drop(self.context);
         self.tasks.close();

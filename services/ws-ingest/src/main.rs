@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
 use chassis::process::Process;
-use db::{Grants, Store};
+use db::{DatabaseUsers, Store};
 use ws_ingest::Ingest;
 use ws_ingest::config::{Command, Config};
 
@@ -30,8 +30,8 @@ fn run() -> anyhow::Result<ExitCode> {
     match &config.command {
         Some(Command::Migrate { writer_user, reader_user }) => {
             let named = |user: &Option<String>| user.clone().filter(|user| !user.is_empty());
-            let grants = Grants { writer: named(writer_user), reader: named(reader_user) };
-            runtime.block_on(store.migrate(&grants)).context("cannot migrate")?;
+            let users = DatabaseUsers { writer: named(writer_user), reader: named(reader_user) };
+            runtime.block_on(store.migrate(&users)).context("cannot migrate")?;
             writeln!(std::io::stdout(), "the schema is up to date").context("cannot write to stdout")?;
             Ok(ExitCode::SUCCESS)
         }

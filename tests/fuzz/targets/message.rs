@@ -71,7 +71,7 @@ fn accepted(text: &str, request: WriteRequest) {
                     .zip(results)
                     .for_each(|((op, outcome), result)| answers(&result, op, outcome));
             }
-            WriteOutcome::Failed { index, rev: Rev(rev) } => {
+            WriteOutcome::Mismatch { index, rev: Rev(rev) } => {
                 assert_eq!((reply.status, reply.index, reply.rev), (412, Some(index), Some(rev)));
                 assert_eq!(reply.key.as_deref(), Some(ops[index].key.as_str()));
             }
@@ -127,7 +127,7 @@ fn outcomes(write: &Write) -> Vec<WriteOutcome> {
             .collect(),
         Write::Atomic(ops) => {
             let all = |created| WriteOutcome::All(ops.iter().map(|op| done(op, created)).collect());
-            vec![all(true), all(false), WriteOutcome::Failed { index: ops.len() - 1, rev: Rev(8) }]
+            vec![all(true), all(false), WriteOutcome::Mismatch { index: ops.len() - 1, rev: Rev(8) }]
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::lane::samples;
 use crate::lane::samples::{atomic, name};
 
 /// A write with a deadline in `millis` milliseconds.
-fn due(name: &str, millis: u64) -> Pending {
+fn due(name: &str, millis: u64) -> PendingWrite {
     samples::due(name, millis).0
 }
 
@@ -84,13 +84,13 @@ async fn a_later_write_never_overtakes_a_waiting_write_of_high_priority() {
 async fn a_closed_queue_still_gives_out_its_writes() {
     let (sender, mut receiver) = QueueReceiver::new(10, 4);
     put(&sender, Priority::Normal, "b1", 0);
-    assert_eq!(receiver.receive().await, Received::Writes);
+    assert_eq!(receiver.receive().await, ReceiveResult::Writes);
     let depth = sender.depth();
     put(&sender, Priority::High, "f1", 1);
     assert_eq!(depth.get(), 1);
     drop(sender);
     assert_eq!(names(&mut receiver), ["b1", "f1"]);
-    assert_eq!((receiver.receive().await, depth.get()), (Received::Closed, 0));
+    assert_eq!((receiver.receive().await, depth.get()), (ReceiveResult::Closed, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn a_write_of_normal_priority_waits_until_high_priority_is_known() {
     }
     put(&sender, Priority::Normal, "b1", 5);
     put(&sender, Priority::Normal, "b2", 6);
-    assert_eq!(receiver.receive().await, Received::Writes);
+    assert_eq!(receiver.receive().await, ReceiveResult::Writes);
     assert_eq!(receiver.count_before_keys_of(&[]), 2, "the third of high priority is not in the buffer");
     assert_eq!(names(&mut receiver), ["f1", "f2", "f3", "b1", "b2"]);
 }

@@ -23,7 +23,7 @@ fn current(keys: [&str; 3], found: Vec<(Vec<u8>, u64, bool)>) -> Vec<CurrentRow>
 
 #[test]
 fn a_key_without_a_row_is_absent() {
-    let present = |rev| CurrentRow::Present { rev, live: true };
+    let present = |rev| CurrentRow::Present { rev, is_live: true };
     assert_eq!(current(["a", "b", "c"], vec![]), [CurrentRow::Absent; 3]);
     let found = vec![row("a", 1), row("c", 3)];
     assert_eq!(current(["a", "b", "c"], found), [present(1), CurrentRow::Absent, present(3)]);

@@ -61,10 +61,7 @@ fn problem_of(error: &poem::Error) -> Problem {
     }
     // The log has the reason. The client learns only that the request failed.
     tracing::error!(error = error as &dyn std::error::Error, "a request failed");
-    match code {
-        Code::Unavailable => Problem::new(code, "the service is unavailable"),
-        _ => internal(),
-    }
+    if code == Code::Unavailable { Problem::new(code, "the service is unavailable") } else { internal() }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

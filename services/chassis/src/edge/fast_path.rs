@@ -15,8 +15,8 @@ pub trait FastPath: Send + Sync + 'static {
     /// The pattern of the paths that it answers, as telemetry names it.
     const ROUTE: &'static str;
 
-    /// The response, to be awaited. `None` leaves the request to the framework, and so must every request that `caller` may
-    /// not make. `path` is percent-encoded UTF-8. Only the future may panic.
+    /// The response, to be awaited. `None` leaves the request to the framework. The result must be `None` if `caller` may not
+    /// make the request. `path` is percent-encoded UTF-8. Only the future may panic.
     fn answer<'a>(
         &'a self,
         path: &str,

@@ -55,7 +55,7 @@ impl Stop {
         self.token.child_token()
     }
 
-    /// The tracker on which tasks of upgraded sockets are spawned. The process waits for them before it drains the service.
+    /// The tracker on which tasks of upgraded sockets are spawned. The process waits for them before it closes the service.
     #[must_use]
     pub fn tracker(&self) -> &TaskTracker {
         &self.tracker
@@ -101,10 +101,10 @@ impl Signals {
     }
 }
 
-/// Runs `work`, which serves until `stop` begins and then drains.
+/// Runs `work`, which serves until `stop` begins and then finishes the accepted work.
 ///
-/// The exit code is 0 if `work` ends after the stop began. It is 1 if `work` ends earlier, at a second signal, and
-/// `drain_timeout` after the stop began; in the last two cases `work` is dropped.
+/// The exit code is 0 if `work` ends after the stop began. The exit code is 1 in three cases: `work` ends before the stop begins;
+/// a second signal comes; `drain_timeout` passes after the stop began. In the last two cases `work` is dropped.
 pub async fn run_until_stopped(
     stop: &Stop,
     signals: Signals,

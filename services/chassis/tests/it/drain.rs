@@ -54,7 +54,7 @@ async fn an_idle_connection_does_not_hold_up_the_drain() {
 #[tokio::test]
 async fn a_request_that_never_ends_is_dropped_at_the_drain_timeout() {
     let limits =
-        ConnectionLimits { drain_timeout: Duration::from_millis(100), ..ConnectionLimits::default() };
+        ConnectionLimits { finish_timeout: Duration::from_millis(100), ..ConnectionLimits::default() };
     let server = TestServer::start(limits).await;
     let mut client = server.connect().await;
     client.send("GET /keys/a HTTP/1.1\r\n\r\nGET /never HTTP/1.1\r\n\r\n").await;

@@ -18,14 +18,14 @@ pub fn written(envelope: &Envelope, outcome: &WriteOutcome) -> String {
     match (&envelope.keys, outcome) {
         (ReplyKeys::One(key), WriteOutcome::One(outcome)) => push_outcome(&mut reply, key, id, *outcome),
         (ReplyKeys::Batch(keys), WriteOutcome::All(outcomes)) => push_batch(&mut reply, id, keys, outcomes),
-        (ReplyKeys::Batch(keys), WriteOutcome::Failed { index, rev }) => {
+        (ReplyKeys::Batch(keys), WriteOutcome::Mismatch { index, rev }) => {
             let (key, _) = &keys[*index];
             push_mismatch(&mut reply, key, id, *rev);
             reply.pop();
             push_op(&mut reply, *index, Some(key));
             reply.push('}');
         }
-        (ReplyKeys::One(_), WriteOutcome::All(_) | WriteOutcome::Failed { .. }) => {
+        (ReplyKeys::One(_), WriteOutcome::All(_) | WriteOutcome::Mismatch { .. }) => {
             panic!("a message of one op got the outcome of a batch")
         }
         (ReplyKeys::Batch(_), WriteOutcome::One(_)) => {

@@ -192,7 +192,7 @@ fn a_batch_is_answered_op_by_op() {
         r#"{"message":"2 ops committed","status":200,"id":9,"results":[{"message":"No value found for key a","status":404},{"message":"No value found for key b","status":404,"id":"in"}]}"#
     );
     assert_eq!(
-        written(&request.envelope, &WriteOutcome::Failed { index: 1, rev: Rev(7) }),
+        written(&request.envelope, &WriteOutcome::Mismatch { index: 1, rev: Rev(7) }),
         r#"{"message":"rev mismatch for key b","status":412,"code":"rev_mismatch","id":9,"rev":7,"key":"b","index":1}"#
     );
 }

@@ -113,7 +113,7 @@ fn label(outcome: &WriteOutcome) -> &'static str {
         WriteOutcome::One(Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_))
         | WriteOutcome::All(_) => COMMITTED,
         WriteOutcome::One(Outcome::Absent) => "not_found",
-        WriteOutcome::One(Outcome::Mismatch(_)) | WriteOutcome::Failed { .. } => Code::RevMismatch.as_str(),
+        WriteOutcome::One(Outcome::Mismatch(_)) | WriteOutcome::Mismatch { .. } => Code::RevMismatch.as_str(),
     }
 }
 

@@ -20,7 +20,7 @@ fn one_op_does_not_get_the_outcomes_of_a_batch() {
 #[test]
 #[should_panic(expected = "a message of one op got the outcome of a batch")]
 fn one_op_does_not_get_the_failure_of_a_batch() {
-    let _ = written(&request(ONE).envelope, &WriteOutcome::Failed { index: 0, rev: Rev(1) });
+    let _ = written(&request(ONE).envelope, &WriteOutcome::Mismatch { index: 0, rev: Rev(1) });
 }
 
 #[test]
