@@ -1,6 +1,6 @@
 //! Curves: how rate and latency depend on the number of sockets, the rate, the size of values and the number of keys.
 
-use e2e::{Engine, System};
+use e2e::{EngineKind, System};
 
 use crate::BenchPlan;
 use crate::figures::{name, ours};
@@ -19,17 +19,19 @@ pub(crate) struct Curve {
     pub(crate) series: Vec<(String, Vec<(f64, f64)>)>,
 }
 
-type Measure = fn(&Machine, &BenchPlan, Engine) -> Curve;
+type Measure = fn(&Machine, &BenchPlan, EngineKind) -> Curve;
 
 /// Measures the requested curves, on `MySQL` or, without it, on another engine.
 pub(crate) async fn measure(machine: &Machine, plan: &BenchPlan) -> Vec<Curve> {
-    let Some(pair) = machine.pair(Engine::MySql).or_else(|| machine.pairs.first()) else { return Vec::new() };
+    let Some(pair) = machine.pair(EngineKind::MySql).or_else(|| machine.pairs.first()) else {
+        return Vec::new();
+    };
     let engine = pair.system.database.engine;
     let curves: [(&str, Measure); 4] =
         [("sockets", sockets), ("rate", rate), ("value-size", value_size), ("keys", keys)];
     let wanted = curves.into_iter().filter(|(name, _)| plan.wants(name));
     let mut curves: Vec<Curve> = wanted.map(|(_, curve)| curve(machine, plan, engine)).collect();
-    if plan.wants("replicas") && engine == Engine::MySql {
+    if plan.wants("replicas") && engine == EngineKind::MySql {
         curves.push(replicas(&pair.system, plan).await);
     }
     curves
@@ -65,7 +67,7 @@ async fn replicas(system: &System, plan: &BenchPlan) -> Curve {
 fn both(
     machine: &Machine,
     plan: &BenchPlan,
-    engine: Engine,
+    engine: EngineKind,
     points: &[usize],
     loads: [(&str, &dyn Fn(usize) -> BenchLoad); 2],
 ) -> Vec<(String, Vec<(f64, f64)>)> {
@@ -80,7 +82,7 @@ fn both(
     loads.map(series).into()
 }
 
-fn sockets(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
+fn sockets(machine: &Machine, plan: &BenchPlan, engine: EngineKind) -> Curve {
     let points: &[usize] = if plan.quick { &[1, 8, 64, 512] } else { &[1, 4, 16, 64, 256, 1024, 4096, 9000] };
     Curve {
         name: "sockets",
@@ -97,7 +99,7 @@ fn sockets(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
     }
 }
 
-fn value_size(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
+fn value_size(machine: &Machine, plan: &BenchPlan, engine: EngineKind) -> Curve {
     let points: &[usize] =
         if plan.quick { &[10, 1000, 100_000] } else { &[10, 100, 1000, 10_000, 100_000, 1_048_576] };
     // Few keys, so that the largest values do not fill the disk.
@@ -122,7 +124,7 @@ fn value_size(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
     Curve { name: "value-size", title, x: "bytes of a value", y: "operations per second", series }
 }
 
-fn keys(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
+fn keys(machine: &Machine, plan: &BenchPlan, engine: EngineKind) -> Curve {
     let points: &[usize] =
         if plan.quick { &[1000, 10_000, 100_000] } else { &[10_000, 100_000, 1_000_000, 10_000_000] };
     let number = |n: usize| n as u64;
@@ -140,7 +142,7 @@ fn keys(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
     }
 }
 
-fn rate(machine: &Machine, plan: &BenchPlan, engine: Engine) -> Curve {
+fn rate(machine: &Machine, plan: &BenchPlan, engine: EngineKind) -> Curve {
     let load = BenchLoad::sets(32, 1);
     let seconds = plan.span.as_secs_f64();
     let mut series: Vec<(String, Vec<(f64, f64)>)> =

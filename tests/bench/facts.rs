@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Engine, Process, Socket, System};
+use e2e::{EngineKind, ServiceProcess, Socket, System};
 
 use crate::BenchPlan;
 use crate::figures::{Figure, Source, ours};
@@ -21,7 +21,7 @@ pub(crate) struct Fact {
 /// Measures the facts that this machine can measure.
 pub(crate) async fn measure(machine: &Machine, plan: &BenchPlan) -> Vec<Fact> {
     let mut facts = Vec::new();
-    let Some(pair) = machine.pair(Engine::MySql).or_else(|| machine.pairs.first()) else { return facts };
+    let Some(pair) = machine.pair(EngineKind::MySql).or_else(|| machine.pairs.first()) else { return facts };
     let engine = pair.system.database.engine;
     for load in [BenchLoad::sets(32, 1), BenchLoad::gets(64)] {
         if !plan.wants("half of the peak") {
@@ -88,7 +88,7 @@ pub(crate) fn against_the_original(figures: &[Figure]) -> Vec<Fact> {
         (BenchLoad::gets(64), 198.0, "200", "300"),     // its reads per second, 32 connections
     ];
     let fact = |(load, original, must, aim): (BenchLoad, f64, _, _)| {
-        let name = Source::Ours(Engine::MySql, load).to_string();
+        let name = Source::Ours(EngineKind::MySql, load).to_string();
         let figure = figures.iter().find(|figure| figure.name == name)?;
         let value = format!("{:.0}", figure.median() / original);
         Some(Fact { name: format!("{name} / the original, {original} per second"), value, must, aim })
@@ -98,9 +98,11 @@ pub(crate) fn against_the_original(figures: &[Figure]) -> Vec<Fact> {
 
 /// The largest memory of the pair on `MySQL`, after all curves.
 pub(crate) fn peaks(machine: &Machine, plan: &BenchPlan) -> Vec<Fact> {
-    let Some(pair) = machine.pair(Engine::MySql).filter(|_| plan.wants("memory")) else { return Vec::new() };
+    let Some(pair) = machine.pair(EngineKind::MySql).filter(|_| plan.wants("memory")) else {
+        return Vec::new();
+    };
     let processes = [("ws-ingest", Some(&pair.system.writer)), ("rest-read", pair.system.reader.as_ref())];
-    let fact = |(name, process): (&str, Option<&Process>)| {
+    let fact = |(name, process): (&str, Option<&ServiceProcess>)| {
         let value = mib(process?.memory_max());
         Some(Fact {
             name: format!("largest memory of {name}, all figures and curves"),
@@ -115,13 +117,13 @@ pub(crate) fn peaks(machine: &Machine, plan: &BenchPlan) -> Vec<Fact> {
 /// Ten minutes of sets and gets in turn: how much the memory of either service has grown since the first minute.
 async fn growth(machine: &Machine) -> Vec<Fact> {
     const TURN_SECONDS: f64 = 30.0;
-    let Some(pair) = machine.pair(Engine::MySql) else { return Vec::new() };
+    let Some(pair) = machine.pair(EngineKind::MySql) else { return Vec::new() };
     let (writer, reader) = (pair.system.another_writer().await, pair.system.another_reader().await);
     let at = LoadTarget { write: writer.public, read: reader.public };
     let minute = || {
         BenchLoad::sets(32, 64).run(at, TURN_SECONDS);
         BenchLoad::gets(64).run(at, TURN_SECONDS);
-        [&writer, &reader].map(Process::memory)
+        [&writer, &reader].map(ServiceProcess::memory)
     };
     let first = minute();
     let last = (2..=10).fold(first, |_, _| minute());
@@ -134,8 +136,8 @@ async fn growth(machine: &Machine) -> Vec<Fact> {
     [("ws-ingest", 0), ("rest-read", 1)].map(fact).into()
 }
 
-async fn memory(writer: Process, reader: Process) -> Vec<Fact> {
-    let rest = [&writer, &reader].map(Process::memory);
+async fn memory(writer: ServiceProcess, reader: ServiceProcess) -> Vec<Fact> {
+    let rest = [&writer, &reader].map(ServiceProcess::memory);
     let mut sockets = Vec::new();
     for _ in 0..SOCKETS {
         sockets.push(Socket::open(writer.public).await);

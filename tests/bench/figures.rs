@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use e2e::Engine;
+use e2e::EngineKind;
 
 use crate::BenchPlan;
 use crate::machine::Machine;
+use crate::other_stores::OtherStoreKind;
 use crate::ours::{BenchLoad, Measured};
-use crate::peers::Kind;
 use crate::raw::{Statement, rows};
 use crate::spread::Spread;
 
@@ -15,13 +15,13 @@ use crate::spread::Spread;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
     /// Our pair on a database.
-    Ours(Engine, BenchLoad),
+    Ours(EngineKind, BenchLoad),
     /// Our pair on `MySQL` behind the gateway.
     Gateway(BenchLoad),
     /// The database by itself.
-    Raw(Engine, u64, Statement),
+    Raw(EngineKind, u64, Statement),
     /// Another store: sets or gets, one by one, on a number of connections.
-    Peer(Kind, bool, u64),
+    OtherStore(OtherStoreKind, bool, u64),
 }
 
 /// Operations per second, one value per round.
@@ -60,19 +60,19 @@ pub(crate) fn ratios() -> Vec<Ratio> {
     };
     let mut all = Vec::new();
     for (engine, musts, aims) in [
-        (Engine::MySql, [0.75, 2.0, 0.5, 1.8], [Some(0.9), Some(3.0), Some(0.65), Some(2.8)]),
-        (Engine::MariaDb, [0.7, 2.0, 0.5, 1.2], [None; 4]),
+        (EngineKind::MySql, [0.75, 2.0, 0.5, 1.8], [Some(0.9), Some(3.0), Some(0.65), Some(2.8)]),
+        (EngineKind::MariaDb, [0.7, 2.0, 0.5, 1.2], [None; 4]),
     ] {
         let (batches, many, one, selects) = raw(engine);
         for (at, other) in [batches, many, one, selects].into_iter().enumerate() {
             all.push(Ratio { ours: Source::Ours(engine, LOADS[at]), other, must: musts[at], aim: aims[at] });
         }
     }
-    let mysql = |load| Source::Ours(Engine::MySql, load);
-    let peer = |sets| Source::Peer(Kind::Webdis, sets, 256);
+    let mysql = |load| Source::Ours(EngineKind::MySql, load);
+    let other_store = |sets| Source::OtherStore(OtherStoreKind::Webdis, sets, 256);
     all.extend([
-        Ratio { ours: mysql(BenchLoad::sets(256, 1)), other: peer(true), must: 1.0, aim: Some(1.5) },
-        Ratio { ours: mysql(BenchLoad::gets(256)), other: peer(false), must: 0.9, aim: Some(1.3) },
+        Ratio { ours: mysql(BenchLoad::sets(256, 1)), other: other_store(true), must: 1.0, aim: Some(1.5) },
+        Ratio { ours: mysql(BenchLoad::gets(256)), other: other_store(false), must: 0.9, aim: Some(1.3) },
         Ratio { ours: Source::Gateway(PIPELINED), other: mysql(PIPELINED), must: 0.6, aim: Some(0.8) },
         Ratio {
             ours: Source::Gateway(BenchLoad::gets(64)),
@@ -86,18 +86,18 @@ pub(crate) fn ratios() -> Vec<Ratio> {
 
 /// More figures, for the reader, which no ratio needs.
 fn more() -> Vec<Source> {
-    let sqlite = |load| Source::Ours(Engine::Sqlite, load);
+    let sqlite = |load| Source::Ours(EngineKind::Sqlite, load);
     let [pipelined, one_by_one, one_socket, gets] = LOADS.map(sqlite);
     vec![
-        Source::Raw(Engine::MySql, 4, Statement::SelectIn(128)),
+        Source::Raw(EngineKind::MySql, 4, Statement::SelectIn(128)),
         pipelined,
         one_by_one,
         one_socket,
         gets,
-        Source::Peer(Kind::Webdis, true, 32),
-        Source::Peer(Kind::Webdis, false, 32),
-        Source::Peer(Kind::Etcd, true, 256),
-        Source::Peer(Kind::Etcd, false, 256),
+        Source::OtherStore(OtherStoreKind::Webdis, true, 32),
+        Source::OtherStore(OtherStoreKind::Webdis, false, 32),
+        Source::OtherStore(OtherStoreKind::Etcd, true, 256),
+        Source::OtherStore(OtherStoreKind::Etcd, false, 256),
     ]
 }
 
@@ -135,16 +135,18 @@ impl Source {
                 let raw = machine.pair(engine)?.raw.as_ref()?;
                 Some(rows(raw, connections, statement, seconds).await)
             }
-            Self::Peer(kind, true, connections) => Some(machine.peer(kind)?.sets(connections, seconds).await),
-            Self::Peer(kind, false, connections) => {
-                Some(machine.peer(kind)?.gets(connections, seconds).await)
+            Self::OtherStore(kind, true, connections) => {
+                Some(machine.other_store(kind)?.sets(connections, seconds).await)
+            }
+            Self::OtherStore(kind, false, connections) => {
+                Some(machine.other_store(kind)?.gets(connections, seconds).await)
             }
         }
     }
 }
 
 /// A load on the pair on `engine`.
-pub(crate) fn ours(machine: &Machine, engine: Engine, load: BenchLoad, seconds: f64) -> Option<Measured> {
+pub(crate) fn ours(machine: &Machine, engine: EngineKind, load: BenchLoad, seconds: f64) -> Option<Measured> {
     Some(load.run(&machine.pair(engine)?.system, seconds))
 }
 
@@ -168,11 +170,11 @@ impl fmt::Display for Source {
             Self::Raw(engine, connections, Statement::SelectIn(keys)) => {
                 write!(f, "{} itself: selects of {keys} keys, {connections} connections", name(*engine))
             }
-            Self::Peer(kind, sets, connections) => {
+            Self::OtherStore(kind, sets, connections) => {
                 let what = if *sets { "sets" } else { "gets" };
                 let name = match kind {
-                    Kind::Webdis => "webdis and Redis, fsync always",
-                    Kind::Etcd => "etcd",
+                    OtherStoreKind::Webdis => "webdis and Redis, fsync always",
+                    OtherStoreKind::Etcd => "etcd",
                 };
                 write!(f, "{name}: {what}, {connections} connections")
             }
@@ -191,11 +193,11 @@ impl fmt::Display for BenchLoad {
 }
 
 /// Its official name.
-pub(crate) fn name(engine: Engine) -> &'static str {
+pub(crate) fn name(engine: EngineKind) -> &'static str {
     match engine {
-        Engine::MySql => "MySQL",
-        Engine::MariaDb => "MariaDB",
-        Engine::Sqlite => "SQLite",
+        EngineKind::MySql => "MySQL",
+        EngineKind::MariaDb => "MariaDB",
+        EngineKind::Sqlite => "SQLite",
     }
 }
 

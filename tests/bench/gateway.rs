@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use e2e::{Process, docker, free_port};
+use e2e::{ServiceProcess, docker, free_port};
 use tempfile::TempDir;
 
 use crate::http::listens;
@@ -20,7 +20,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Starts it in front of these servers. `None` without a Docker engine or without the image.
-    pub(crate) async fn start(writers: &[&Process], readers: &[&Process]) -> Option<Self> {
+    pub(crate) async fn start(writers: &[&ServiceProcess], readers: &[&ServiceProcess]) -> Option<Self> {
         if let Err(missing) = docker(&["image", "inspect", IMAGE]) {
             eprintln!("bench: without the gateway: {missing}");
             return None;
@@ -65,8 +65,8 @@ impl Gateway {
 }
 
 /// One server line for each. The gateway asks its admin port whether it is ready.
-fn servers(name: &str, processes: &[&Process]) -> String {
-    let server = |(number, process): (usize, &&Process)| {
+fn servers(name: &str, processes: &[&ServiceProcess]) -> String {
+    let server = |(number, process): (usize, &&ServiceProcess)| {
         format!("server {name}{number} {} port {}", process.public, process.admin.port())
     };
     let servers: Vec<String> = processes.iter().enumerate().map(server).collect();

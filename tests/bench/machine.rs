@@ -1,16 +1,16 @@
 //! Everything that is measured: databases, pairs of services, the gateway, other stores. All of it ends with the bench.
 
-use e2e::{Build, Database, DatabaseServer, Engine, Role, System};
+use e2e::{Build, Database, DatabaseServer, EngineKind, Role, System};
 use sqlx::{Connection as _, MySqlConnection};
 use url::Url;
 
 use crate::figures::name;
 use crate::gateway::Gateway;
+use crate::other_stores::{OtherStore, OtherStoreKind};
 use crate::ours::{BenchLoad, KEYS};
-use crate::peers::{Kind, Peer};
 
 /// Every engine, the most important first.
-pub(crate) const ENGINES: [Engine; 3] = [Engine::MySql, Engine::MariaDb, Engine::Sqlite];
+pub(crate) const ENGINES: [EngineKind; 3] = [EngineKind::MySql, EngineKind::MariaDb, EngineKind::Sqlite];
 
 /// The settings of docker-compose.yml, except for memory.
 const MYSQL: [&str; 7] = [
@@ -32,7 +32,7 @@ const MARIADB: [&str; 5] = [
 
 /// A running pair of services on a database.
 #[derive(Debug)]
-pub(crate) struct RunningPair {
+pub(crate) struct RunningServices {
     pub(crate) system: System,
     /// The URL of the database for the raw client; `None` for `SQLite`.
     pub(crate) raw: Option<String>,
@@ -43,10 +43,10 @@ pub(crate) struct RunningPair {
 /// Everything that this machine can run.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) pairs: Vec<RunningPair>,
+    pub(crate) pairs: Vec<RunningServices>,
     /// In front of the pair on `MySQL`.
     pub(crate) gateway: Option<Gateway>,
-    pub(crate) peers: Vec<Peer>,
+    pub(crate) other_stores: Vec<OtherStore>,
 }
 
 impl Machine {
@@ -54,37 +54,37 @@ impl Machine {
         let mut pairs = Vec::new();
         for engine in ENGINES {
             match possible(engine) {
-                Ok(()) => pairs.push(RunningPair::start(engine).await),
+                Ok(()) => pairs.push(RunningServices::start(engine).await),
                 Err(missing) => eprintln!("bench: without {}: {missing}", name(engine)),
             }
         }
-        let behind = pairs.iter().find(|pair| pair.system.database.engine == Engine::MySql);
+        let behind = pairs.iter().find(|pair| pair.system.database.engine == EngineKind::MySql);
         let behind = behind.and_then(|pair| Some((&pair.system.writer, pair.system.reader.as_ref()?)));
         let gateway = match behind {
             Some((writer, reader)) => Gateway::start(&[writer], &[reader]).await,
             None => None,
         };
-        let mut peers = Vec::new();
-        for kind in [Kind::Webdis, Kind::Etcd] {
-            match Peer::start(kind).await {
-                Some(peer) => peers.push(peer),
+        let mut other_stores = Vec::new();
+        for kind in [OtherStoreKind::Webdis, OtherStoreKind::Etcd] {
+            match OtherStore::start(kind).await {
+                Some(other_store) => other_stores.push(other_store),
                 None => eprintln!("bench: without {kind:?}: not installed"),
             }
         }
-        Self { pairs, gateway, peers }
+        Self { pairs, gateway, other_stores }
     }
 
-    pub(crate) fn pair(&self, engine: Engine) -> Option<&RunningPair> {
+    pub(crate) fn pair(&self, engine: EngineKind) -> Option<&RunningServices> {
         self.pairs.iter().find(|pair| pair.system.database.engine == engine)
     }
 
-    pub(crate) fn peer(&self, kind: Kind) -> Option<&Peer> {
-        self.peers.iter().find(|peer| peer.kind == kind)
+    pub(crate) fn other_store(&self, kind: OtherStoreKind) -> Option<&OtherStore> {
+        self.other_stores.iter().find(|other_store| other_store.kind == kind)
     }
 }
 
-impl RunningPair {
-    async fn start(engine: Engine) -> Self {
+impl RunningServices {
+    async fn start(engine: EngineKind) -> Self {
         let server = server(engine).await;
         let system = filled(engine, server.as_ref(), &Build::own()).await;
         let raw = server.as_ref().map(|server| {
@@ -97,16 +97,16 @@ impl RunningPair {
 }
 
 /// Whether this machine can run `engine`. The error says what is missing.
-pub(crate) fn possible(engine: Engine) -> Result<(), String> {
-    if engine == Engine::Sqlite { Ok(()) } else { DatabaseServer::possible(engine) }
+pub(crate) fn possible(engine: EngineKind) -> Result<(), String> {
+    if engine == EngineKind::Sqlite { Ok(()) } else { DatabaseServer::possible(engine) }
 }
 
 /// Starts a database server of `engine` for the bench. `SQLite` has none.
-pub(crate) async fn server(engine: Engine) -> Option<DatabaseServer> {
+pub(crate) async fn server(engine: EngineKind) -> Option<DatabaseServer> {
     let args: &[&str] = match engine {
-        Engine::Sqlite => return None,
-        Engine::MySql => &MYSQL,
-        Engine::MariaDb => &MARIADB,
+        EngineKind::Sqlite => return None,
+        EngineKind::MySql => &MYSQL,
+        EngineKind::MariaDb => &MARIADB,
     };
     let mut server = DatabaseServer::new(engine, args);
     server.start().await;
@@ -114,14 +114,14 @@ pub(crate) async fn server(engine: Engine) -> Option<DatabaseServer> {
 }
 
 /// The services of `build` on a database of their own, on `server` if `engine` has servers. Nearly every key is set.
-pub(crate) async fn filled(engine: Engine, server: Option<&DatabaseServer>, build: &Build) -> System {
+pub(crate) async fn filled(engine: EngineKind, server: Option<&DatabaseServer>, build: &Build) -> System {
     let database = Database::planned(engine, server.map(plain)).used_by(build);
     if let Some(server) = server {
         database.create().await;
         introduce(server, &database).await;
         database.migrate();
     }
-    let system = System::on(database, &[]);
+    let system = System::start_processes(database, &[]);
     system.ready().await;
     // Every figure finds the same keys.
     BenchLoad::sets(32, 64).run_count(&system, 4 * KEYS);

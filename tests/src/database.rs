@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::binary::Build;
-use crate::engine::Engine;
+use crate::engine::EngineKind;
 
 /// A user of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Database {
     /// The engine that it runs on.
-    pub engine: Engine,
+    pub engine: EngineKind,
     /// The name of the schema. The names of its users begin with it.
     pub name: String,
     /// The build whose binaries migrate and use it.
@@ -41,8 +41,8 @@ pub struct Database {
 
 impl Database {
     /// An empty database without tables, on the server of `engine` that this run uses.
-    pub async fn fresh(engine: Engine) -> Self {
-        if engine == Engine::Sqlite {
+    pub async fn fresh(engine: EngineKind) -> Self {
+        if engine == EngineKind::Sqlite {
             return Self::planned(engine, None);
         }
         let database = Self::planned(engine, Some(engine.url().await));
@@ -52,7 +52,7 @@ impl Database {
 
     /// A database that does not exist yet, on the server at `root`.
     #[must_use]
-    pub fn planned(engine: Engine, root: Option<Url>) -> Self {
+    pub fn planned(engine: EngineKind, root: Option<Url>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("kw{}_{number}", std::process::id());
@@ -107,7 +107,7 @@ impl Database {
     /// Brings the schema up to date and grants rights, with `ws-ingest migrate`.
     pub fn migrate(&self) {
         let mut env = self.env(Role::Migration);
-        if self.engine != Engine::Sqlite {
+        if self.engine != EngineKind::Sqlite {
             env.push(("WRITER_USER".into(), self.user(Role::Writer)));
             env.push(("READER_USER".into(), self.user(Role::Reader)));
         }
@@ -162,7 +162,7 @@ impl Database {
     /// The number that the statement `select` returns.
     pub async fn number(&self, select: &str) -> u64 {
         let select = AssertSqlSafe(select.to_owned());
-        let number: i64 = if self.engine == Engine::Sqlite {
+        let number: i64 = if self.engine == EngineKind::Sqlite {
             let mut file = self.open_file().await;
             sqlx::query_scalar(select).fetch_one(&mut file).await.expect("it finds a number")
         } else {
@@ -175,7 +175,7 @@ impl Database {
 
     /// Executes `statement`, without the services.
     pub async fn execute(&self, statement: &str) {
-        if self.engine == Engine::Sqlite {
+        if self.engine == EngineKind::Sqlite {
             let done = self.open_file().await.execute(AssertSqlSafe(statement.to_owned())).await;
             done.unwrap_or_else(|error| panic!("{statement}: {error}"));
         } else {
@@ -236,7 +236,7 @@ impl Database {
     pub async fn connections(&self, role: Role) -> Vec<i64> {
         let sql = match self.engine {
             // Its processlist fails while any running statement contains characters of four bytes.
-            Engine::MySql => {
+            EngineKind::MySql => {
                 "select cast(processlist_id as signed) from performance_schema.threads \
                  where processlist_user = ? order by 1"
             }

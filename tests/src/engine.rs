@@ -6,7 +6,7 @@ use url::Url;
 
 /// A database engine that the services support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub enum EngineKind {
     /// A file without a server. Always available.
     Sqlite,
     /// The server in Debian.
@@ -18,14 +18,14 @@ pub enum Engine {
 /// A server that all tests of a run share.
 #[derive(Debug, Clone)]
 struct SharedServer {
-    engine: Engine,
+    engine: EngineKind,
     /// Its URL, as its root user.
     url: Url,
 }
 
 static SERVERS: OnceCell<Vec<SharedServer>> = OnceCell::const_new();
 
-impl Engine {
+impl EngineKind {
     /// Whether this run can use the engine.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ async fn look() -> Vec<SharedServer> {
             .fetch_one(&mut root)
             .await
             .expect("a server knows its version");
-        let engine = if version.contains("MariaDB") { Engine::MariaDb } else { Engine::MySql };
+        let engine = if version.contains("MariaDB") { EngineKind::MariaDb } else { EngineKind::MySql };
         found.push(SharedServer { engine, url });
     }
     found

@@ -53,12 +53,12 @@ impl Response {
 
 /// A connection that is kept open between requests.
 #[derive(Debug)]
-pub struct Connection {
+pub struct HttpConnection {
     stream: BufReader<TcpStream>,
     host: String,
 }
 
-impl Connection {
+impl HttpConnection {
     /// Connects to `addr`.
     pub async fn open(addr: SocketAddr) -> Self {
         Self::try_open(addr).await.unwrap_or_else(|error| panic!("no connection to {addr}: {error}"))
@@ -195,7 +195,7 @@ impl Connection {
 
 /// One GET on a connection of its own.
 pub async fn get(addr: SocketAddr, target: &str) -> Response {
-    Connection::open(addr).await.get(target).await
+    HttpConnection::open(addr).await.get(target).await
 }
 
 /// The path that reads `key`. Every byte with a meaning in a URL is percent-encoded.

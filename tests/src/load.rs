@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::http::{Connection, encoded};
+use crate::http::{HttpConnection, encoded};
 use crate::patience::{PAUSE, eventually};
 use crate::socket::{Closed, NotOpened, Socket, write};
 
 /// The most keys of one read.
-const LOOKUP_KEYS: usize = 100;
+const MULTI_GET_KEYS_MAX: usize = 100;
 
 /// Sockets that each keep a number of writes in flight. Every write has a key of its own, and the key is also the value.
 #[derive(Debug)]
@@ -197,12 +197,12 @@ impl Tally {
     /// Checks at `reader` that every acknowledged write is there and that no refused one is.
     pub async fn check(&self, reader: SocketAddr) {
         assert!(self.strange.is_empty(), "unexpected replies: {:?}", self.strange);
-        let mut connection = Connection::open(reader).await;
-        for keys in self.acked.chunks(LOOKUP_KEYS) {
+        let mut connection = HttpConnection::open(reader).await;
+        for keys in self.acked.chunks(MULTI_GET_KEYS_MAX) {
             let missing = missing(&mut connection, keys).await;
             assert!(missing.is_empty(), "acknowledged, but missing: {missing:?}");
         }
-        for keys in self.refused.chunks(LOOKUP_KEYS) {
+        for keys in self.refused.chunks(MULTI_GET_KEYS_MAX) {
             let missing = missing(&mut connection, keys).await;
             assert_eq!(missing.len(), keys.len(), "refused, but applied: all of {keys:?} except {missing:?}");
         }
@@ -215,7 +215,7 @@ fn created(key: &str) -> String {
 }
 
 /// The keys among `keys` that are not there. The value of every other key must be the key.
-async fn missing(connection: &mut Connection, keys: &[String]) -> Vec<String> {
+async fn missing(connection: &mut HttpConnection, keys: &[String]) -> Vec<String> {
     let mut target = "/storage".to_owned();
     for (index, key) in keys.iter().enumerate() {
         let mark = if index == 0 { '?' } else { '&' };

@@ -12,7 +12,7 @@ use crate::patience::{PATIENCE, PAUSE, eventually};
 
 /// A service under test.
 #[derive(Debug)]
-pub struct Process {
+pub struct ServiceProcess {
     name: String,
     child: Child,
     /// Everything that it wrote so far, on both streams.
@@ -23,14 +23,14 @@ pub struct Process {
     pub admin: SocketAddr,
 }
 
-impl Process {
+impl ServiceProcess {
     /// Starts `name` of this process's own build on free ports of 127.0.0.1 and waits until it prints them.
     #[must_use]
     pub fn start(name: &str, env: &[(String, String)]) -> Self {
         Self::of(&Build::own(), name, env)
     }
 
-    /// Like [`Process::start`], with the binary of `build`.
+    /// Like [`ServiceProcess::start`], with the binary of `build`.
     #[must_use]
     pub fn of(build: &Build, name: &str, env: &[(String, String)]) -> Self {
         let free = |name: &str| (name.to_owned(), "127.0.0.1:0".to_owned());
@@ -139,7 +139,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ServiceProcess {
     fn drop(&mut self) {
         // Both fail if it has ended already.
         drop(self.child.kill());

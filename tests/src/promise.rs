@@ -3,13 +3,13 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::engine::EngineKind;
 use crate::patience::within;
 
 /// The time limit of one test.
 const PROMISE_MAX: Duration = Duration::from_mins(3);
 
-/// Makes tests of promises. A promise is an `async fn(Engine)`; it becomes one test for each engine of its list: `every:` is all
+/// Makes tests of promises. A promise is an `async fn(EngineKind)`; it becomes one test for each engine of its list: `every:` is all
 /// engines, `sqlite:` is `SQLite`, `sql:` is the database servers. The lists are in this order, and each ends with a semicolon.
 #[macro_export]
 macro_rules! promises {
@@ -24,7 +24,7 @@ macro_rules! promises {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    $crate::keep($crate::Engine::$engine, super::$name).await;
+                    $crate::keep($crate::EngineKind::$engine, super::$name).await;
                 }
             )+
         }
@@ -32,7 +32,7 @@ macro_rules! promises {
 }
 
 /// Runs `promise` on `engine`, or reports that it was skipped.
-pub async fn keep(engine: Engine, promise: impl AsyncFnOnce(Engine)) {
+pub async fn keep(engine: EngineKind, promise: impl AsyncFnOnce(EngineKind)) {
     match engine.available().await {
         Ok(()) => within("the promise", PROMISE_MAX, promise(engine)).await,
         Err(reason) => skip(&format!("{engine:?}: {reason}")),

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use history::{Did, Op};
+use history::{Did, Operation};
 use rand::RngExt as _;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::http::{Connection, Response, storage};
+use crate::http::{HttpConnection, Response, storage};
 use crate::patience::{PAUSE, eventually};
 use crate::recorded_write::RecordedWrite;
 use crate::socket::Socket;
@@ -28,7 +28,7 @@ const REST: Duration = Duration::from_millis(2);
 /// Running clients. The names of their keys differ from those of every other run.
 #[derive(Debug)]
 pub struct Recorder {
-    shared: Arc<Shared>,
+    shared: Arc<RecorderState>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -36,7 +36,7 @@ pub struct Recorder {
 #[derive(Debug)]
 pub struct Recording {
     /// Operations that were answered, and those without an answer, which may have taken effect.
-    pub ops: Vec<Op>,
+    pub ops: Vec<Operation>,
     /// The values of writes that were answered 503.
     pub refused: Vec<u64>,
     /// The number of operations without an answer, or answered 504.
@@ -44,12 +44,12 @@ pub struct Recording {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct RecorderState {
     name: String,
     begun: Instant,
     stop: AtomicBool,
     value: AtomicU64,
-    ops: Mutex<Vec<Op>>,
+    ops: Mutex<Vec<Operation>>,
     refused: Mutex<Vec<u64>>,
     /// The largest revision of each key that a client was told, deletes included.
     revs: Mutex<BTreeMap<u64, u64>>,
@@ -60,7 +60,7 @@ impl Recorder {
     /// another one.
     #[must_use]
     pub fn start(writers: &[SocketAddr], readers: &[SocketAddr]) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RecorderState {
             name: format!("{:08x}", rand::random::<u32>()),
             begun: Instant::now(),
             stop: AtomicBool::new(false),
@@ -91,7 +91,7 @@ impl Recorder {
 
     /// The operations recorded so far.
     #[must_use]
-    pub fn ops(&self) -> Vec<Op> {
+    pub fn ops(&self) -> Vec<Operation> {
         self.shared.ops.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -102,14 +102,14 @@ impl Recorder {
             task.await.expect("a client does not panic");
         }
         let take = |ops: &Mutex<_>| std::mem::take(&mut *ops.lock().unwrap_or_else(PoisonError::into_inner));
-        let ops: Vec<Op> = take(&self.shared.ops);
+        let ops: Vec<Operation> = take(&self.shared.ops);
         let unknown = ops.iter().filter(|op| op.answered.is_none()).count();
         let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Recording { ops, refused, unknown }
     }
 }
 
-impl Shared {
+impl RecorderState {
     fn count(&self) -> usize {
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -129,7 +129,7 @@ impl Shared {
     }
 
     fn record(&self, key: u64, called: Instant, answered: Option<Instant>, did: Did) {
-        let op = Op { key, called, answered, did };
+        let op = Operation { key, called, answered, did };
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
     }
 
@@ -188,7 +188,7 @@ impl Shared {
         while !self.is_over() {
             tokio::time::sleep(REST).await;
             let Some(open) = &mut connection else {
-                connection = Connection::try_open(addr).await.ok();
+                connection = HttpConnection::try_open(addr).await.ok();
                 if connection.is_none() {
                     tokio::time::sleep(PAUSE).await;
                 }

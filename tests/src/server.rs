@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::disk::{Disk, DiskPart, run};
-use crate::engine::Engine;
+use crate::engine::EngineKind;
 use crate::mariadb;
 use crate::patience::eventually;
 use crate::port::free_port;
@@ -30,7 +30,7 @@ const MYSQL_IMAGE: &str = "mysql:9.7";
 #[derive(Debug)]
 pub struct DatabaseServer {
     /// `MariaDB` or `MySQL`.
-    pub engine: Engine,
+    pub engine: EngineKind,
     port: u16,
     args: Vec<String>,
     /// Dropped before the folder in which it is mounted.
@@ -53,14 +53,14 @@ impl DatabaseServer {
     ///
     /// # Errors
     /// What is missing.
-    pub fn possible(engine: Engine) -> Result<(), String> {
+    pub fn possible(engine: EngineKind) -> Result<(), String> {
         match engine {
-            Engine::Sqlite => Err("SQLite has no server".into()),
-            Engine::MariaDb => ["mariadb-install-db", "mariadbd", "my_print_defaults"]
+            EngineKind::Sqlite => Err("SQLite has no server".into()),
+            EngineKind::MariaDb => ["mariadb-install-db", "mariadbd", "my_print_defaults"]
                 .into_iter()
                 .find(|program| program_path(program).is_none())
                 .map_or(Ok(()), |missing| Err(format!("{missing} is not installed"))),
-            Engine::MySql => docker(&["version"])
+            EngineKind::MySql => docker(&["version"])
                 .map_err(|_| "no Docker engine answers".to_owned())
                 .and_then(|_| {
                     docker(&["image", "inspect", MYSQL_IMAGE])
@@ -73,15 +73,15 @@ impl DatabaseServer {
 
     /// A server on a free port, not started yet. `args` override the durable settings.
     #[must_use]
-    pub fn new(engine: Engine, args: &[&str]) -> Self {
+    pub fn new(engine: EngineKind, args: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let port = free_port().port();
         let home = match engine {
-            Engine::Sqlite => panic!("SQLite has no server"),
-            Engine::MariaDb => {
+            EngineKind::Sqlite => panic!("SQLite has no server"),
+            EngineKind::MariaDb => {
                 Home::Folder { folder: tempfile::tempdir().expect("a folder can be made"), child: None }
             }
-            Engine::MySql => {
+            EngineKind::MySql => {
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                 let name = format!("keywire-test-{}-{number}", std::process::id());
                 Home::Container { name, made: false }
@@ -139,7 +139,7 @@ impl DatabaseServer {
     #[must_use]
     pub fn url(&self) -> Url {
         let password = match self.engine {
-            Engine::MySql => ":root",
+            EngineKind::MySql => ":root",
             _ => "",
         };
         let url = format!("mysql://root{password}@127.0.0.1:{}/", self.port);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use crate::database::{Database, Role};
-use crate::engine::Engine;
-use crate::http::{Connection, Response, get, storage};
-use crate::process::Process;
+use crate::engine::EngineKind;
+use crate::http::{HttpConnection, Response, get, storage};
+use crate::process::ServiceProcess;
 use crate::server::DatabaseServer;
 use crate::socket::Socket;
 
@@ -14,9 +14,9 @@ use crate::socket::Socket;
 pub struct System {
     // Dropped in this order: the database last.
     /// The process that takes writes.
-    pub writer: Process,
+    pub writer: ServiceProcess,
     /// The process that answers reads. `None` if the writer answers them.
-    pub reader: Option<Process>,
+    pub reader: Option<ServiceProcess>,
     /// The database.
     pub database: Database,
     /// Settings that are not the defaults.
@@ -25,44 +25,50 @@ pub struct System {
 
 impl System {
     /// Starts everything on a fresh database and waits until it is ready.
-    pub async fn start(engine: Engine) -> Self {
-        Self::with(engine, &[]).await
+    pub async fn start(engine: EngineKind) -> Self {
+        Self::start_with_settings(engine, &[]).await
     }
 
     /// The same with `settings` for every process.
-    pub async fn with(engine: Engine, settings: &[(&str, &str)]) -> Self {
+    pub async fn start_with_settings(engine: EngineKind, settings: &[(&str, &str)]) -> Self {
         let database = Database::fresh(engine).await;
-        if engine != Engine::Sqlite {
+        if engine != EngineKind::Sqlite {
             database.migrate();
         }
-        let system = Self::on(database, settings);
+        let system = Self::start_processes(database, settings);
         system.ready().await;
         system
     }
 
     /// The same on a database server of its own, where no other test disturbs it or is counted.
-    pub async fn apart(engine: Engine, settings: &[(&str, &str)]) -> (DatabaseServer, Self) {
-        Self::upon(DatabaseServer::new(engine, &[]), settings).await
+    pub async fn start_on_own_server(
+        engine: EngineKind,
+        settings: &[(&str, &str)],
+    ) -> (DatabaseServer, Self) {
+        Self::start_on_server(DatabaseServer::new(engine, &[]), settings).await
     }
 
     /// The same on `server`, which this starts.
-    pub async fn upon(mut server: DatabaseServer, settings: &[(&str, &str)]) -> (DatabaseServer, Self) {
+    pub async fn start_on_server(
+        mut server: DatabaseServer,
+        settings: &[(&str, &str)],
+    ) -> (DatabaseServer, Self) {
         server.start().await;
         let database = Database::planned(server.engine, Some(server.url()));
         database.create().await;
         database.migrate();
-        let system = Self::on(database, settings);
+        let system = Self::start_processes(database, settings);
         system.ready().await;
         (server, system)
     }
 
     /// Starts the processes on `database` without changing it, and does not wait until they are ready.
     #[must_use]
-    pub fn on(database: Database, settings: &[(&str, &str)]) -> Self {
+    pub fn start_processes(database: Database, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<_> = settings.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         let writer = writer_on(&database, &settings);
         let reader = match database.engine {
-            Engine::Sqlite => None,
+            EngineKind::Sqlite => None,
             _ => Some(reader_on(&database, &settings)),
         };
         Self { writer, reader, database, settings }
@@ -77,14 +83,14 @@ impl System {
     }
 
     /// One more process that takes writes to the same database.
-    pub async fn another_writer(&self) -> Process {
+    pub async fn another_writer(&self) -> ServiceProcess {
         let writer = writer_on(&self.database, &self.settings);
         writer.ready().await;
         writer
     }
 
     /// One more process that reads the same database.
-    pub async fn another_reader(&self) -> Process {
+    pub async fn another_reader(&self) -> ServiceProcess {
         let reader = reader_on(&self.database, &self.settings);
         reader.ready().await;
         reader
@@ -131,13 +137,13 @@ impl System {
 
     /// The process that answers reads.
     #[must_use]
-    pub fn reads(&self) -> &Process {
+    pub fn reads(&self) -> &ServiceProcess {
         self.reader.as_ref().unwrap_or(&self.writer)
     }
 
     /// A connection for reads.
-    pub async fn connection(&self) -> Connection {
-        Connection::open(self.http()).await
+    pub async fn connection(&self) -> HttpConnection {
+        HttpConnection::open(self.http()).await
     }
 
     /// Reads `key`.
@@ -147,20 +153,20 @@ impl System {
 }
 
 /// Starts the process that takes writes. On `SQLite` it is `keywire`, which also answers reads.
-fn writer_on(database: &Database, settings: &[(String, String)]) -> Process {
+fn writer_on(database: &Database, settings: &[(String, String)]) -> ServiceProcess {
     let name = match database.engine {
-        Engine::Sqlite => "keywire",
+        EngineKind::Sqlite => "keywire",
         _ => "ws-ingest",
     };
     start(name, database, Role::Writer, settings)
 }
 
-fn reader_on(database: &Database, settings: &[(String, String)]) -> Process {
+fn reader_on(database: &Database, settings: &[(String, String)]) -> ServiceProcess {
     start("rest-read", database, Role::Reader, settings)
 }
 
-fn start(name: &str, database: &Database, role: Role, settings: &[(String, String)]) -> Process {
+fn start(name: &str, database: &Database, role: Role, settings: &[(String, String)]) -> ServiceProcess {
     let mut env = database.env(role);
     env.extend_from_slice(settings);
-    Process::of(&database.build, name, &env)
+    ServiceProcess::of(&database.build, name, &env)
 }

@@ -33,7 +33,7 @@ pub(super) struct ReplyCounts {
 #[derive(Debug, Default)]
 pub(super) struct JournalEntries {
     /// The operations that can be put in an order, key by key.
-    pub(super) ops: Vec<history::Op>,
+    pub(super) ops: Vec<history::Operation>,
     /// Values of writes that were refused as not applied.
     pub(super) refused: Vec<String>,
     pub(super) violations: Vec<String>,
@@ -63,7 +63,7 @@ impl Journal {
         answered: Option<std::time::Instant>,
         did: Did,
     ) {
-        self.entries().ops.push(history::Op { key, called, answered, did });
+        self.entries().ops.push(history::Operation { key, called, answered, did });
     }
 
     /// A value that nobody else writes.
@@ -120,10 +120,10 @@ impl Journal {
             wrong.push(format!("{value} was refused and is applied"));
         }
         for key in history::not_linearizable(&entries.ops) {
-            let mut ops: Vec<&history::Op> = entries.ops.iter().filter(|op| op.key == key).collect();
+            let mut ops: Vec<&history::Operation> = entries.ops.iter().filter(|op| op.key == key).collect();
             ops.sort_by_key(|op| op.called);
             let begun = entries.ops.iter().map(|op| op.called).min().expect("there are ops");
-            let line = |op: &&history::Op| {
+            let line = |op: &&history::Operation| {
                 let answered = op.answered.map(|at| at - begun);
                 format!("\n  {:?} .. {answered:?} {:?}", op.called - begun, op.did)
             };

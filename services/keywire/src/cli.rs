@@ -48,35 +48,35 @@ const EXAMPLES: &str = concat!(
 /// A command to run instead of serving.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Checks whether a running keywire on this machine is ready
+    /// Check whether a running keywire on this machine is ready
     Check {
         /// Admin address of the running keywire; default: `ADMIN_ADDR`, or 127.0.0.1:9000
         #[arg(long, value_name = "ADMIN_ADDR")]
         admin_addr: Option<SocketAddr>,
     },
-    /// Writes a value
+    /// Write a value
     ///
     /// Exit code 0 means that the write is committed and on disk.
     #[command(after_help = EXAMPLES)]
     Put(PutArgs),
-    /// Prints the exact bytes of a value; on a terminal, followed by a line end
+    /// Print the exact bytes of a value; on a terminal, followed by a line end
     #[command(after_help = exit_codes!())]
     Get(GetArgs),
-    /// Deletes a key; exit code 1 if the key does not exist
+    /// Delete a key; exit code 1 if the key does not exist
     #[command(after_help = exit_codes!())]
     Del(DelArgs),
-    /// Lists keys in byte order, one per line
+    /// List keys in byte order, one per line
     ///
     /// A key that contains control characters, or begins with a quote, is shown as a JSON string.
     #[command(after_help = exit_codes!())]
     Ls(LsArgs),
-    /// Writes all entries of one instant to a file
+    /// Write all entries of one instant to a file
     ///
     /// Each line is a write message for one entry, with its expiry if it has one. If the export breaks off, the exit code is
     /// 69 and no new file is left. The service ends an export when the client reads nothing for 10 s.
     #[command(after_help = exit_codes!())]
     Export(ExportArgs),
-    /// Writes the entries of an export
+    /// Write the entries of an export
     ///
     /// Lines are written in order. After an interruption, import the file again: the result is the same. A refused line is
     /// reported with its number, the import continues, and the exit code is 1. Entries that have expired are skipped.
@@ -84,13 +84,13 @@ pub(crate) enum Command {
     /// During an outage of the service the import waits, and then continues. After a minute without progress it gives up.
     #[command(after_help = exit_codes!())]
     Import(ImportArgs),
-    /// Makes an access token for a client and prints it
+    /// Make an access token for a client and print it
     ///
     /// The file stores the grants and a hash. The token is shown only once. The services read the file (`TOKENS_FILE`) when
     /// they start.
     #[command(after_help = exit_codes!())]
     Token(TokenArgs),
-    /// Puts load on a running server and measures its throughput and latency
+    /// Put load on a running server and measure its throughput and latency
     ///
     /// By default every client waits for a reply before its next operation (a closed loop). With --rate, operations fall due
     /// at a steady rate whether or not replies come, and latency counts from the moment when an operation fell due.

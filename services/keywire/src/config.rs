@@ -14,7 +14,7 @@ use crate::cli::Command;
 #[derive(Debug, clap::Parser)]
 #[command(name = "keywire", version)]
 pub(crate) struct Config {
-    /// Command to run; without a command, keywire serves
+    /// Command to run instead of serving
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
@@ -26,7 +26,7 @@ pub(crate) struct Config {
     #[arg(long, env, default_value = "127.0.0.1:9000")]
     pub(crate) admin_addr: SocketAddr,
 
-    /// Database: `sqlite://path` or `mysql://user@host:3306/schema`; its schema is migrated at the start
+    /// Database, as `sqlite://path` or `mysql://user@host:3306/schema`; its schema is migrated at the start
     #[arg(long, env, default_value = "sqlite://data/keywire.db")]
     pub(crate) database_url: String,
 

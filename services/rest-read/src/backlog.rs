@@ -21,8 +21,8 @@ pub(crate) const SMALL_BYTES_MAX: usize = 16 * 1024;
 /// How long a client must have read nothing before it may be reset. A client that reads 64 kB/s makes progress sooner.
 const STALLED_MIN: Duration = Duration::from_secs(1);
 
-/// How long a client may take for a large reply before it may be reset. A request that waits for room has 10 s, unless
-/// configured.
+/// How long a large reply may be unread before its client may be reset. The default time limit of a request that waits for room is
+/// longer: 10 s.
 const UNREAD_MIN: Duration = Duration::from_secs(5);
 
 /// How often slow clients are looked for while a reply waits for room.
@@ -54,7 +54,7 @@ struct UnreadReply {
     peer: Arc<Peer>,
 }
 
-/// A reply had no room. It can be read again once `bytes` are reserved.
+/// The refusal of a reply for which the backlog has no room. The values can be read again after `bytes` bytes are reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoRoom {
     pub(crate) bytes: usize,

@@ -10,7 +10,7 @@ use db::{BadUrl, KEY_BYTES_MAX, Store};
 /// Bytes of replies that may be unwritten at the same time. See [`ReadLimits::backlog_bytes_max`].
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Answers reads over HTTP: GET /storage/{key} returns the last committed value
+/// Read service of Keywire: answers gets, lists and exports over HTTP with the last committed values
 #[derive(Debug, clap::Parser)]
 #[command(name = "rest-read", version)]
 pub struct Config {
@@ -34,7 +34,7 @@ pub struct Config {
     #[arg(long, env)]
     pub database_password_file: Option<PathBuf>,
 
-    /// Accept a database that may lose acknowledged writes
+    /// Use a database that may lose acknowledged writes
     #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
         require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub allow_unsafe_durability: bool,
@@ -43,7 +43,7 @@ pub struct Config {
     #[expect(missing_docs, reason = "a doc comment would become the help of every flag in it")]
     pub read: ReadArgs,
 
-    /// Time to answer a get or a list, or to begin an export; after it the reply is 503
+    /// Time limit of a get, a list and the beginning of an export; when it is over, the reply is 503
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub op_timeout_ms: u64,
 
@@ -59,7 +59,7 @@ pub struct Config {
 /// The options of the read side alone.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReadArgs {
-    /// Database connections for gets
+    /// Number of database connections for gets
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub readers: u16,
 
@@ -71,7 +71,7 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub lookup_queue_max: u32,
 
-    /// Database connections for lists, opened on demand
+    /// Number of database connections for lists; each is opened when it is needed
     #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub listers: u16,
 
@@ -90,9 +90,9 @@ pub struct ReadLimits {
     /// Connections for gets, each with at most one SELECT under way.
     pub readers: usize,
     /// Keys of one SELECT; at most 128.
-    pub select_keys_max: usize,
+    pub lookup_keys_max: usize,
     /// Keys waiting for a SELECT; further gets are refused.
-    pub queue_keys_max: usize,
+    pub lookup_queue_max: usize,
     /// Time to answer a get or a list, or to begin an export.
     pub op_timeout: Duration,
     /// Bytes of small replies that are not written to clients yet. Large replies have as many, and pages of lists as many again.
@@ -102,7 +102,7 @@ pub struct ReadLimits {
     /// Connections for lists, each with at most one page under way.
     pub listers: usize,
     /// Lists waiting for a connection; further lists are refused.
-    pub queue_lists_max: usize,
+    pub list_queue_max: usize,
     /// Exports at the same time; further exports are refused.
     pub exports_max: usize,
 }
@@ -110,9 +110,9 @@ pub struct ReadLimits {
 /// A command to run instead of serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum Command {
-    /// Asks a running rest-read on this machine whether it is ready
+    /// Check whether a running rest-read on this machine is ready
     Check,
-    /// Prints the `OpenAPI` specification
+    /// Print the `OpenAPI` specification
     Openapi,
 }
 
@@ -145,13 +145,13 @@ impl ReadArgs {
             |limit: u64| usize::try_from(limit).expect("the command line checks the range of every limit");
         ReadLimits {
             readers: usize::from(self.readers),
-            select_keys_max: usize::from(self.lookup_keys_max),
-            queue_keys_max: size(self.lookup_queue_max.into()),
+            lookup_keys_max: usize::from(self.lookup_keys_max),
+            lookup_queue_max: size(self.lookup_queue_max.into()),
             op_timeout: Duration::from_millis(op_timeout_ms),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             key_bytes_max: size(key_bytes_max),
             listers: usize::from(self.listers),
-            queue_lists_max: size(self.list_queue_max.into()),
+            list_queue_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
         }
     }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_after_the_durability_flag_is_not_its_value() {
+    fn a_command_is_not_the_value_of_the_flag_before_it() {
         let parsed = |args: &[&str]| {
             let config = Config::try_parse_from([&["rest-read"], args].concat()).expect("valid arguments");
             (config.allow_unsafe_durability, config.command)

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::ReadLimits;
 use crate::error::ReadError;
 use crate::gets::queue::{GetQueue, GetSender, queue};
-use crate::gets::reader::ReadLoop;
-use crate::gets::select::{Get, GetOutcome, GetResult};
+use crate::gets::reader::ReaderTask;
+use crate::gets::select::{FoundEntries, Get, GetOutcome};
 use crate::health::Health;
 use crate::metrics::Metrics;
 
@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Clone)]
 pub(crate) struct Gets {
     queue: GetSender,
-    queue_keys_max: usize,
+    lookup_queue_max: usize,
     op_timeout: Duration,
     health: Arc<Health>,
     _closes: Arc<DropGuard>,
@@ -35,11 +35,11 @@ impl Gets {
     /// Gets without readers, the receiving end of their queue, and a token that is cancelled when the last clone is dropped.
     pub(crate) fn new(limits: &ReadLimits) -> (Self, GetQueue, CancellationToken) {
         let health = Arc::new(Health::new(limits.backlog_bytes_max));
-        let (sender, received) = queue(limits.select_keys_max, &health);
+        let (sender, received) = queue(limits.lookup_keys_max, &health);
         let closed = CancellationToken::new();
         let gets = Self {
             queue: sender,
-            queue_keys_max: limits.queue_keys_max,
+            lookup_queue_max: limits.lookup_queue_max,
             op_timeout: limits.op_timeout,
             health,
             _closes: Arc::new(closed.clone().drop_guard()),
@@ -54,7 +54,7 @@ impl Gets {
         for _ in 0..limits.readers {
             let (store, queue, metrics) = (store.clone(), Arc::clone(&queue), metrics.clone());
             let health = Arc::clone(&gets.health);
-            tasks.spawn(ReadLoop { store, queue, health, metrics, closed: closed.clone() }.run());
+            tasks.spawn(ReaderTask { store, queue, health, metrics, closed: closed.clone() }.run());
         }
         gets
     }
@@ -62,12 +62,12 @@ impl Gets {
     /// Reads `keys`, at least one and all distinct, by one SELECT that is sent after this call.
     ///
     /// Ends within the timeout of an operation. Dropping the future withdraws the get.
-    pub(crate) async fn get(&self, mut keys: Vec<Key>) -> Result<GetResult, ReadError> {
+    pub(crate) async fn get(&self, mut keys: Vec<Key>) -> Result<FoundEntries, ReadError> {
         let deadline = Instant::now() + self.op_timeout;
         let mut charge = self.health.backlog.charge();
         loop {
             let selects = self.health.selects();
-            self.health.enqueue(keys.len(), self.queue_keys_max)?;
+            self.health.enqueue(keys.len(), self.lookup_queue_max)?;
             let (reply, outcome) = oneshot::channel();
             if !self.queue.send(Get::new(keys, charge, reply)) {
                 return Err(ReadError::Internal);

@@ -25,7 +25,7 @@ pub(crate) struct Health {
     /// Replies to gets that are not written to their clients yet.
     pub(crate) backlog: Arc<Backlog>,
     /// The last error of a reader.
-    trouble: Mutex<String>,
+    last_error: Mutex<String>,
 }
 
 /// Failures in a row on one connection.
@@ -39,7 +39,7 @@ impl Health {
             connected: AtomicUsize::new(0),
             selects: AtomicU64::new(0),
             backlog: Backlog::new(backlog_bytes_max),
-            trouble: Mutex::new("not tried yet".into()),
+            last_error: Mutex::new("not tried yet".into()),
         }
     }
 
@@ -77,8 +77,8 @@ impl Health {
         if self.is_connected() {
             return Ok(());
         }
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(format!("no connection to the database: {trouble}"))
+        let last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(format!("no connection to the database: {last_error}"))
     }
 
     /// SELECTs that succeeded so far.
@@ -104,8 +104,8 @@ impl Health {
     }
 
     /// Remembers the error of a reader.
-    pub(crate) fn troubled(&self, why: String) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    pub(crate) fn record_error(&self, why: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Counts a connection for as long as the guard lives.

@@ -6,6 +6,8 @@ pub mod config;
 mod cursor;
 mod error;
 mod export;
+#[cfg(test)]
+mod fixture;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -15,8 +17,6 @@ mod http;
 mod lists;
 mod metrics;
 mod pace;
-#[cfg(test)]
-mod trial;
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Reads {
         let gets = Gets::start(store, limits, &tasks, &metrics);
         let lists = Lists::start(store, limits, gets.health(), &tasks, &metrics);
         let exports = Exports::new(store, limits, &tasks, &metrics);
-        metrics::observe(&meter, gets.health(), lists.unread(), exports.count());
+        metrics::register_gauges(&meter, gets.health(), lists.unread(), exports.count());
         Self { api: Api { gets, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
     }
 }
@@ -86,13 +86,13 @@ impl Service for Reads {
 pub fn specification() -> String {
     let nothing = ReadLimits {
         readers: 0,
-        select_keys_max: 0,
-        queue_keys_max: 0,
+        lookup_keys_max: 0,
+        lookup_queue_max: 0,
         op_timeout: Duration::ZERO,
         backlog_bytes_max: 0,
         key_bytes_max: KEY_BYTES_MAX,
         listers: 0,
-        queue_lists_max: 0,
+        list_queue_max: 0,
         exports_max: 0,
     };
     let (gets, ..) = Gets::new(&nothing);

@@ -17,7 +17,7 @@ use crate::backlog::Backlog;
 use crate::config::ReadLimits;
 use crate::error::ReadError;
 use crate::health::Health;
-use crate::lists::lister::{Lister, PageQueue, PageRequest};
+use crate::lists::lister::{ListerTask, PageQueue, PageRequest};
 use crate::metrics::Metrics;
 
 /// Accepts lists. The listers end when the last clone is dropped.
@@ -33,7 +33,7 @@ pub(crate) struct Lists {
 impl Lists {
     /// Lists without listers, and the receiving end of their queue. `health` is that of the database which they read.
     pub(crate) fn new(limits: &ReadLimits, health: &Arc<Health>) -> (Self, PageQueue) {
-        let (queue, received) = mpsc::channel(limits.queue_lists_max.max(1));
+        let (queue, received) = mpsc::channel(limits.list_queue_max.max(1));
         let backlog = Backlog::new(limits.backlog_bytes_max);
         let lists = Self { queue, health: Arc::clone(health), backlog, op_timeout: limits.op_timeout };
         (lists, Arc::new(tokio::sync::Mutex::new(received)))
@@ -50,7 +50,7 @@ impl Lists {
         let (lists, queue) = Self::new(limits, health);
         for _ in 0..limits.listers {
             let (store, health, metrics) = (store.clone(), Arc::clone(health), metrics.clone());
-            tasks.spawn(Lister::new(store, Arc::clone(&queue), health, metrics).run());
+            tasks.spawn(ListerTask::new(store, Arc::clone(&queue), health, metrics).run());
         }
         lists
     }
@@ -79,7 +79,8 @@ impl Lists {
             if charge.grow(body.len()) {
                 return Ok(charge.attach(body, peer));
             }
-            // A page that is kept while it waits for room takes the memory that it waits for. So it is read again.
+            // The page is dropped before the wait for room, because it takes the memory that it would wait for. It is read again
+            // when there is room.
             let bytes = body.len();
             drop((body, charge));
             charge = timeout_at(deadline, self.backlog.reserve(bytes)).await.map_err(overloaded)?;

@@ -67,7 +67,7 @@ fn labels(system: &'static str, operation: &'static str, ok: bool) -> [KeyValue;
 
 /// Registers the gauges. They are read whenever the metrics are. `unread_pages` tells the bytes of pages that are not written
 /// to their clients yet, `exports` how many exports are running.
-pub(crate) fn observe(
+pub(crate) fn register_gauges(
     meter: &Meter,
     health: &Arc<Health>,
     unread_pages: impl Fn() -> usize + Send + Sync + 'static,
@@ -78,7 +78,13 @@ pub(crate) fn observe(
         move || read(&health)
     };
     gauge(meter, "keywire.exports", "Exports that are running.", "{export}", exports);
-    gauge(meter, "keywire.lists.backlog", "Bytes of pages not written to clients yet.", "By", unread_pages);
+    gauge(
+        meter,
+        "keywire.lists.backlog",
+        "Bytes of pages that are not written to their clients yet.",
+        "By",
+        unread_pages,
+    );
     gauge(meter, "keywire.lookup.depth", "Keys waiting for a SELECT.", "{key}", of(Health::waiting));
     gauge(
         meter,
@@ -88,7 +94,13 @@ pub(crate) fn observe(
         of(Health::connected),
     );
     let unread = of(|health| health.backlog.bytes());
-    gauge(meter, "keywire.lookup.backlog", "Bytes of values not written to clients yet.", "By", unread);
+    gauge(
+        meter,
+        "keywire.lookup.backlog",
+        "Bytes of replies to gets that are not written to their clients yet.",
+        "By",
+        unread,
+    );
 }
 
 fn gauge(

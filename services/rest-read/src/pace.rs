@@ -5,10 +5,10 @@
 
 /// Rows of the first statement.
 const ROWS_FIRST: usize = 16;
-/// How many times as many rows as the statement before it a statement may ask for.
+/// A statement may ask for at most this many times the rows of the statement before it.
 const GROWTH: usize = 4;
 /// The most rows of a statement, as in a SELECT of gets. It bounds the bytes that heavy rows after light ones bring at once.
-const ROWS_MAX: usize = 128;
+const STATEMENT_ROWS_MAX: usize = 128;
 
 /// The weight of the rows that a connection has read.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Pace {
 
     /// Notes a statement that succeeded: the next one may be larger.
     pub(crate) fn grow(&mut self) {
-        self.rows = (self.rows * GROWTH).min(ROWS_MAX);
+        self.rows = (self.rows * GROWTH).min(STATEMENT_ROWS_MAX);
     }
 }
 

@@ -14,19 +14,19 @@ use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::trial::{Trial, limits};
+use crate::fixture::{TestDatabase, limits};
 
 /// The read side over a small database.
 struct Client {
     reads: Reads,
     app: BoxEndpoint<'static>,
     telemetry: Telemetry,
-    _trial: Trial,
+    _database: TestDatabase,
 }
 
 /// The parts of a response that the tests compare.
 #[derive(Debug, PartialEq, Eq)]
-struct Reply {
+struct TestResponse {
     status: u16,
     etag: Option<String>,
     cache_control: Option<String>,
@@ -35,18 +35,18 @@ struct Reply {
 
 impl Client {
     async fn new(entries: &[(&str, &str)]) -> Self {
-        let trial = Trial::holding(entries).await;
+        let database = TestDatabase::holding(entries).await;
         let telemetry = Telemetry::new("test", None).expect("no collector is needed");
-        let reads = Reads::start(&trial.store, &limits(), &telemetry);
+        let reads = Reads::start(&database.store, &limits(), &telemetry);
         let app = edge(reads.app(), OriginRule::default(), Access::default(), &telemetry, Stop::new());
-        Self { reads, app: app.boxed(), telemetry, _trial: trial }
+        Self { reads, app: app.boxed(), telemetry, _database: database }
     }
 
-    async fn get(&self, target: &str) -> Reply {
+    async fn get(&self, target: &str) -> TestResponse {
         self.send(Method::GET, target, &[]).await
     }
 
-    async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)]) -> Reply {
+    async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)]) -> TestResponse {
         let mut request =
             Request::builder().method(method.clone()).uri(target.parse().expect("a valid target"));
         for (name, value) in headers {
@@ -56,14 +56,15 @@ impl Client {
         let request = request.finish();
         let fields = request.headers().clone();
         let response = self.app.call(request).await.expect("the edge always answers").into_response();
-        let reply = Reply::of(response).await;
+        let reply = TestResponse::of(response).await;
         let fast_path = self.reads.fast_path();
         let peer = Arc::new(Peer::new(0));
         let caller = Access::default().caller(&fields, Some(&peer)).expect("everyone may do everything");
         let answer = plain.then(|| fast_path.answer(target, &fields, &caller)).flatten();
         assert_eq!(answer.is_some(), plain && is_on_fast_path(target, &fields), "{target}");
         if let Some(answer) = answer {
-            assert_eq!(Reply::of(answer.await).await, reply, "the fast path and the framework answer alike");
+            let fast = TestResponse::of(answer.await).await;
+            assert_eq!(fast, reply, "the fast path and the framework answer alike");
         }
         reply
     }
@@ -75,7 +76,7 @@ fn is_on_fast_path(target: &str, headers: &HeaderMap) -> bool {
     !key.is_empty() && !key.contains('/') && headers.is_empty()
 }
 
-impl Reply {
+impl TestResponse {
     async fn of(response: Response) -> Self {
         let header = |name| response.header(name).map(ToOwned::to_owned);
         let (etag, cache_control) = (header("etag"), header("cache-control"));
@@ -130,8 +131,8 @@ async fn a_client_that_has_the_version_gets_a_304() {
         [&[("if-none-match", tag.as_str())][..], &[("if-none-match", "\"1\""), ("if-none-match", "*")]]
     {
         let same = client.send(Method::GET, "/storage/hello", fields).await;
-        let cache_control = Some("no-cache".to_owned());
-        assert_eq!(same, Reply { status: 304, etag: Some(tag.clone()), cache_control, body: String::new() });
+        let (etag, cache_control) = (Some(tag.clone()), Some("no-cache".to_owned()));
+        assert_eq!(same, TestResponse { status: 304, etag, cache_control, body: String::new() });
     }
     let other = client.send(Method::GET, "/storage/hello", &[("if-none-match", "\"1\"")]).await;
     assert_eq!(other.status, 200);
@@ -199,7 +200,7 @@ async fn an_export_is_a_line_for_each_entry() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_refused_with_its_code() {
+async fn an_invalid_request_is_refused_with_its_code() {
     let client = Client::new(&[]).await;
     for target in ["/storage/", "/storage/a/b", "/storage/a/", "//storage/a", "/nowhere", "/docs/x"] {
         client.get(target).await.refused(404, "no_route");

@@ -17,7 +17,7 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Debug, clap::Parser)]
 #[command(name = "ws-ingest", version)]
 pub struct Config {
-    /// What to do; without a command, serve
+    /// Command to run instead of serving
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -66,11 +66,12 @@ pub struct WriteArgs {
     #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub lanes: u16,
 
-    /// The most operations of one transaction; a batch with more is a transaction by itself
+    /// The most ops of one transaction; an atomic write with more is a transaction by itself
     #[arg(long, env, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_ops_max: u16,
 
-    /// The most writes that wait in one lane; when it is full, sockets are not read
+    /// The most writes in the queue of one lane, for each of the two priorities; while it is full, the sockets that write to it
+    /// are not read
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub queue_ops_max: u32,
 
@@ -78,7 +79,8 @@ pub struct WriteArgs {
     #[arg(long, env, default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(8_388_608..=2_147_483_647))]
     pub queue_bytes_max: u32,
 
-    /// Time limit of a write; when it is over, the reply is 503 or 504
+    /// Time limit of a write (in `keywire` also of a get, a list and the beginning of an export); when it is over, the reply is
+    /// 503, or 504 if a write may be applied
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub op_timeout_ms: u64,
 
@@ -107,7 +109,7 @@ pub enum Command {
         #[arg(long, env)]
         reader_user: Option<String>,
     },
-    /// Ask a running ws-ingest on this machine whether it is ready
+    /// Check whether a running ws-ingest on this machine is ready
     Check,
 }
 
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_not_the_value_of_a_flag_before_it() {
+    fn a_command_is_not_the_value_of_the_flag_before_it() {
         for (flag, is_allowed) in [
             ("--allow-unsafe-durability", true),
             ("--allow-unsafe-durability=yes", true),

@@ -44,7 +44,7 @@ impl Ingest {
         let every = Duration::from_millis(args.sweep_interval_ms);
         db::sweep(store, every, &tasks, sweeper.clone(), move |round| observed.sweep(round));
         let message_budget = inbound::message_budget();
-        metrics::watch(&meter, &writer, &message_budget);
+        metrics::register_gauges(&meter, &writer, &message_budget);
         let context = SocketContext {
             writer,
             limits: args.message(),

@@ -28,7 +28,7 @@ impl Metrics {
             messages: meter
                 .u64_counter("keywire.messages")
                 .with_description(
-                    "Replies sent, by outcome: committed, not_found, or the code of the refusal.",
+                    "Messages whose reply is known, by outcome: committed, not_found, or the code of the refusal.",
                 )
                 .build(),
             batch_size: meter
@@ -47,7 +47,7 @@ impl Metrics {
                 .build(),
             attempts: meter
                 .u64_counter("keywire.commit.attempts")
-                .with_description("Attempts to commit a batch. More attempts than batches means retries.")
+                .with_description("Attempts to commit a transaction. More attempts than transactions means retries.")
                 .build(),
             sweeps: meter
                 .u64_counter("keywire.sweeps")
@@ -74,7 +74,7 @@ impl Metrics {
         self.swept.add(removed, &[]);
     }
 
-    /// Counts `count` replies with this outcome.
+    /// Counts `count` messages whose replies have this outcome.
     pub(crate) fn replied(&self, outcome: &'static str, count: u64) {
         self.messages.add(count, &[KeyValue::new("outcome", outcome)]);
     }
@@ -92,8 +92,8 @@ impl Metrics {
     }
 }
 
-/// Observes the depth of the queue and the use of `message_budget` whenever the metrics are read.
-pub(crate) fn watch(meter: &Meter, writer: &Writer, message_budget: &Arc<Semaphore>) {
+/// Registers the gauges of the queue and of `message_budget`. They are read whenever the metrics are read.
+pub(crate) fn register_gauges(meter: &Meter, writer: &Writer, message_budget: &Arc<Semaphore>) {
     let (budget, all) = (Arc::clone(message_budget), message_budget.available_permits());
     meter
         .u64_observable_gauge("keywire.inbound")

@@ -6,12 +6,12 @@ mod connection;
 pub(crate) mod context;
 #[cfg(feature = "echo")]
 mod echo;
+#[cfg(test)]
+mod fixture;
 mod frames;
 pub(crate) mod inbound;
 mod intake;
 mod replies;
-#[cfg(test)]
-mod trial;
 
 use std::sync::Arc;
 

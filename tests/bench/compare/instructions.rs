@@ -8,10 +8,10 @@
 //! the load is a closed loop that keeps the service busy and leaves as little as possible to chance. Even so, on a busy machine the
 //! counts of one build differ by up to one percent. The median of three is closer: a build beside itself gave x 1.001.
 
-use e2e::{Build, Database, Engine, Process, Role, program_path};
+use e2e::{Build, Database, EngineKind, Role, ServiceProcess, program_path};
 
 use super::ComparePlan;
-use super::table::{Compared, Goal};
+use super::table::{Compared, Unit};
 use crate::ours::BenchLoad;
 
 /// How often each operation is counted on both builds.
@@ -74,7 +74,7 @@ pub(crate) async fn measure(builds: [&Build; 2], plan: &ComparePlan) -> Vec<Comp
 impl Operation {
     async fn compare(&self, [old, new]: [&Build; 2]) -> Compared {
         let databases = [filled(old).await, filled(new).await];
-        let mut compared = Compared::new(self.name.into(), Goal::Instructions);
+        let mut compared = Compared::new(self.name.into(), Unit::Instructions);
         for _ in 0..REPEATS {
             let values = [self.instructions(&databases[0]).await, self.instructions(&databases[1]).await];
             compared.add(values);
@@ -104,7 +104,7 @@ impl Operation {
         ];
         let mut env = database.env(self.role);
         env.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut service = Process::of(&database.build.run_by(runner), self.service, &env);
+        let mut service = ServiceProcess::of(&database.build.run_by(runner), self.service, &env);
         service.ready().await;
         self.load.run_count(service.public, operations);
         service.stop().await;
@@ -118,9 +118,9 @@ impl Operation {
 
 /// A database of `build` in which nearly every key is set. No service uses it.
 async fn filled(build: &Build) -> Database {
-    let database = Database::planned(Engine::Sqlite, None).used_by(build);
+    let database = Database::planned(EngineKind::Sqlite, None).used_by(build);
     database.migrate();
-    let mut writer = Process::of(build, "ws-ingest", &database.env(Role::Writer));
+    let mut writer = ServiceProcess::of(build, "ws-ingest", &database.env(Role::Writer));
     writer.ready().await;
     SETS.run_count(writer.public, 4 * KEYS);
     writer.stop().await;

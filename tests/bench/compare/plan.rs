@@ -1,6 +1,6 @@
 //! The command line.
 
-use e2e::Engine;
+use e2e::EngineKind;
 
 use crate::figures::name;
 use crate::ours::BenchLoad;
@@ -53,7 +53,7 @@ impl ComparePlan {
     }
 
     /// The requested loads among `loads` on `engine`, with the names of their figures.
-    pub(crate) fn wanted(&self, engine: Engine, loads: &[BenchLoad]) -> Vec<(String, BenchLoad)> {
+    pub(crate) fn wanted(&self, engine: EngineKind, loads: &[BenchLoad]) -> Vec<(String, BenchLoad)> {
         let named = loads.iter().map(|load| (format!("{}: {load}", name(engine)), *load));
         named.filter(|(name, _)| self.wants(name)).collect()
     }

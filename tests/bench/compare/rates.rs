@@ -4,10 +4,10 @@
 //! alternates from pair to pair (old new, new old, old new ...), so that a change in the speed of the machine affects both. Both are
 //! started again every few pairs: by chance, the memory layout of one process may be better than that of another one of the same build.
 
-use e2e::{Build, DatabaseServer, Engine, System};
+use e2e::{Build, DatabaseServer, EngineKind, System};
 
 use super::ComparePlan;
-use super::table::{Compared, Goal};
+use super::table::{Compared, Unit};
 use crate::figures::LOADS;
 use crate::machine::{filled, server};
 use crate::ours::BenchLoad;
@@ -25,7 +25,7 @@ struct BothBuilds {
 }
 
 /// Measures the requested figures on `engine`, which must be available.
-pub(crate) async fn measure(engine: Engine, builds: [&Build; 2], plan: &ComparePlan) -> Vec<Compared> {
+pub(crate) async fn measure(engine: EngineKind, builds: [&Build; 2], plan: &ComparePlan) -> Vec<Compared> {
     let wanted = plan.wanted(engine, &LOADS);
     if wanted.is_empty() {
         return Vec::new();
@@ -44,7 +44,7 @@ pub(crate) async fn measure(engine: Engine, builds: [&Build; 2], plan: &CompareP
 impl BothBuilds {
     /// Measures one figure, pair after pair.
     async fn compare(&mut self, name: String, load: BenchLoad, plan: &ComparePlan) -> Compared {
-        let mut compared = Compared::new(name, Goal::PerSecond);
+        let mut compared = Compared::new(name, Unit::PerSecond);
         for pair in 0..plan.pairs {
             if pair % PAIRS_PER_START == 0 {
                 self.restart(load, plan).await;

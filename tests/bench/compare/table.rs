@@ -12,7 +12,7 @@ const INSTRUCTIONS_MAX: f64 = 1.01;
 
 /// The unit of a figure. It determines whether more is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goal {
+pub(crate) enum Unit {
     /// Operations per second.
     PerSecond,
     /// Instructions of an operation.
@@ -23,14 +23,14 @@ pub(crate) enum Goal {
 #[derive(Debug, Clone)]
 pub(crate) struct Compared {
     name: String,
-    goal: Goal,
+    unit: Unit,
     /// The values of the old and of the new build, pair after pair.
     values: Vec<[f64; 2]>,
 }
 
 impl Compared {
-    pub(crate) fn new(name: String, goal: Goal) -> Self {
-        Self { name, goal, values: Vec::new() }
+    pub(crate) fn new(name: String, unit: Unit) -> Self {
+        Self { name, unit, values: Vec::new() }
     }
 
     /// Adds a pair and prints it, since a whole run takes many minutes.
@@ -53,23 +53,23 @@ impl Compared {
     /// The ratio that decides. On a noisy machine both loads of a pair run in the same minute, so rates are compared pair by pair.
     /// Instructions do not depend on the time.
     fn ratio(&self) -> f64 {
-        match self.goal {
-            Goal::PerSecond => self.ratios().median,
-            Goal::Instructions => ratio(self.medians()),
+        match self.unit {
+            Unit::PerSecond => self.ratios().median,
+            Unit::Instructions => ratio(self.medians()),
         }
     }
 
     fn is_slower(&self) -> bool {
-        match self.goal {
-            Goal::PerSecond => self.ratio() < RATE_MIN,
-            Goal::Instructions => self.ratio() > INSTRUCTIONS_MAX,
+        match self.unit {
+            Unit::PerSecond => self.ratio() < RATE_MIN,
+            Unit::Instructions => self.ratio() > INSTRUCTIONS_MAX,
         }
     }
 
     fn amount(&self, value: f64) -> String {
-        match self.goal {
-            Goal::PerSecond => format!("{value:.0}/s"),
-            Goal::Instructions => format!("{value:.0}"),
+        match self.unit {
+            Unit::PerSecond => format!("{value:.0}/s"),
+            Unit::Instructions => format!("{value:.0}"),
         }
     }
 }
@@ -139,8 +139,8 @@ impl fmt::Display for Table {
 mod tests {
     use super::*;
 
-    fn figure(goal: Goal, values: &[[f64; 2]]) -> Compared {
-        Compared { name: "gets".into(), goal, values: values.to_vec() }
+    fn figure(unit: Unit, values: &[[f64; 2]]) -> Compared {
+        Compared { name: "gets".into(), unit, values: values.to_vec() }
     }
 
     fn table(figures: Vec<Compared>) -> Table {
@@ -152,20 +152,20 @@ mod tests {
     fn a_rate_is_judged_by_the_median_of_the_ratios_of_its_pairs() {
         // The machine became three times as fast during the run.
         let values = [[100.0, 96.0], [300.0, 288.0], [100.0, 300.0]];
-        assert!(figure(Goal::PerSecond, &values).is_slower());
-        assert!(!figure(Goal::PerSecond, &[[100.0, 97.0]]).is_slower());
+        assert!(figure(Unit::PerSecond, &values).is_slower());
+        assert!(!figure(Unit::PerSecond, &[[100.0, 97.0]]).is_slower());
     }
 
     #[test]
     fn more_instructions_are_slower() {
-        assert!(figure(Goal::Instructions, &[[1000.0, 1011.0]]).is_slower());
-        assert!(!figure(Goal::Instructions, &[[1000.0, 1010.0]]).is_slower());
-        assert!(!figure(Goal::Instructions, &[[1000.0, 500.0]]).is_slower());
+        assert!(figure(Unit::Instructions, &[[1000.0, 1011.0]]).is_slower());
+        assert!(!figure(Unit::Instructions, &[[1000.0, 1010.0]]).is_slower());
+        assert!(!figure(Unit::Instructions, &[[1000.0, 500.0]]).is_slower());
     }
 
     #[test]
     fn the_last_line_says_what_is_slower_and_what_is_missing() {
-        let slower = table(vec![figure(Goal::PerSecond, &[[100.0, 90.0]])]);
+        let slower = table(vec![figure(Unit::PerSecond, &[[100.0, 90.0]])]);
         assert!(slower.is_slower());
         assert!(slower.to_string().contains("    0.900  0.900 to 0.900  0.900 to 0.900  slower\n"));
         let text = slower.to_string();

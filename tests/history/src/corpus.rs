@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ReplyOutcome::{Absent, Created, Deleted, Mismatch, Updated};
-use crate::{Did, Op, ReplyOutcome, not_linearizable};
+use crate::{Did, Operation, ReplyOutcome, not_linearizable};
 
 /// Operations as `(called, answered, did)`, in milliseconds. `answered` is 0 without a reply.
 type History<'a> = &'a [(u64, u64, Did)];
@@ -11,7 +11,7 @@ type History<'a> = &'a [(u64, u64, Did)];
 pub(crate) fn judge(ops: History<'_>) -> bool {
     let zero = Instant::now();
     let at = |ms| zero + Duration::from_millis(ms);
-    let op = |&(called, answered, did): &(u64, u64, Did)| Op {
+    let op = |&(called, answered, did): &(u64, u64, Did)| Operation {
         key: 7,
         called: at(called),
         answered: Some(at(answered)).filter(|_| answered > 0),

@@ -6,7 +6,7 @@ use crate::{Did, ReplyOutcome};
 
 /// The exact state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Model {
+pub(crate) struct BruteForceModel {
     value: Option<u64>,
     /// The revision of the last write that was applied.
     pub(crate) last: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Timed {
     pub(crate) did: Did,
 }
 
-impl Model {
+impl BruteForceModel {
     pub(crate) const EMPTY: Self = Self { value: None, last: 0, is_told: true };
 
     /// The revision of the key as readers see it: 0 if it is absent.
@@ -88,7 +88,7 @@ fn fits(heard: Did, full: Did) -> bool {
     hide(full, heard) == heard
 }
 
-/// `full` without the information that `as_in` does not have either.
+/// Removes from `full` the revisions and outcomes that `as_in` does not have.
 pub(crate) fn hide(full: Did, as_in: Did) -> Did {
     let written = |reply: Option<ReplyOutcome>, as_in: Option<ReplyOutcome>| match (reply, as_in) {
         (Some(reply), Some(as_in)) if shown(as_in).is_none() => Some(without_rev(reply)),
@@ -132,7 +132,7 @@ pub(crate) fn without_rev(reply: ReplyOutcome) -> ReplyOutcome {
 pub(crate) fn is_linearizable(ops: &[Timed], rev_max: u64) -> bool {
     let must: Vec<bool> = ops.iter().map(|op| op.did.is_answered()).collect();
     let mut seen = BTreeSet::new();
-    let mut left = vec![(0_u32, Model::EMPTY)];
+    let mut left = vec![(0_u32, BruteForceModel::EMPTY)];
     while let Some((done, model)) = left.pop() {
         if !seen.insert((done, model)) {
             continue;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 
 use crate::corpus::judge;
-use crate::model::{Model, Timed, hide, is_linearizable, without_rev};
+use crate::model::{BruteForceModel, Timed, hide, is_linearizable, without_rev};
 use crate::{Did, ReplyOutcome};
 
 /// An operation before it is carried out, and how much its reply shows.
@@ -67,7 +67,7 @@ fn any_detail() -> impl Strategy<Value = ReplyDetail> {
 
 /// Carries out `drafts` one after another. Returns the true history.
 fn happened(drafts: &[Draft]) -> Vec<Timed> {
-    let mut model = Model::EMPTY;
+    let mut model = BruteForceModel::EMPTY;
     let op = |(number, draft): (u64, &Draft)| {
         let if_rev = match draft.condition {
             DraftCondition::None => None,

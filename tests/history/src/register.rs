@@ -3,12 +3,12 @@
 //! There is always exactly one possible state, also after writes with an unknown outcome: such a write is in an order only if it was
 //! applied. So it is always known whether the key is there, and its value. Of its revision, sometimes only bounds are known.
 
-use crate::op::{Did, ReplyOutcome};
+use crate::operation::{Did, ReplyOutcome};
 use crate::step::Step;
 
 /// The state of a key after some operations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct KeyState {
+pub(crate) struct RegisterState {
     /// The value; `None` if the key is absent.
     value: Option<u64>,
     /// The revision of the last write that was applied. It is the revision of the value, if there is one.
@@ -24,7 +24,7 @@ enum LastRev {
     From { least: u64, not: Vec<u64> },
 }
 
-impl KeyState {
+impl RegisterState {
     /// The state before the first operation.
     pub(crate) const EMPTY: Self = Self { value: None, last: LastRev::Is(0) };
 

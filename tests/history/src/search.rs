@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::register::KeyState;
+use crate::register::RegisterState;
 use crate::step::Step;
 
 /// The beginning of an order. The order of its steps does not matter any more.
@@ -16,18 +16,18 @@ struct OrderPrefix {
     answered: usize,
     placed: usize,
     /// The state of the key after them.
-    state: KeyState,
+    state: RegisterState,
 }
 
 /// The index of a step that may be next, and the state after it.
-type Candidate = (usize, KeyState);
+type Candidate = (usize, RegisterState);
 
 /// Whether some order of `steps` explains all replies. Steps with an unknown outcome may be left out.
 pub(crate) fn is_linearizable(mut steps: Vec<Step>) -> bool {
     steps.sort_by_key(|step| step.called);
     let answered = steps.iter().filter(|step| step.is_answered()).count();
     let nothing = vec![0; steps.len().div_ceil(64)].into();
-    let mut left = vec![OrderPrefix { done: nothing, answered: 0, placed: 0, state: KeyState::EMPTY }];
+    let mut left = vec![OrderPrefix { done: nothing, answered: 0, placed: 0, state: RegisterState::EMPTY }];
     let (mut tried, mut candidates) = (HashSet::new(), Vec::new());
     while let Some(mut prefix) = left.pop() {
         // As long as there is only one candidate, no state has to be remembered.
@@ -82,7 +82,7 @@ impl OrderPrefix {
         self.done[at / 64] & (1 << (at % 64)) != 0
     }
 
-    fn go(&mut self, steps: &[Step], at: usize, state: KeyState) {
+    fn go(&mut self, steps: &[Step], at: usize, state: RegisterState) {
         self.done[at / 64] |= 1 << (at % 64);
         self.answered += usize::from(steps[at].is_answered());
         self.placed += usize::from(steps[at].behind.is_some());

@@ -1,9 +1,10 @@
-//! An operation with the facts that other operations of its history show about it. They leave few orders to try.
+//! An operation, prepared for the search. The replies to other operations may show its revision, and operations with known
+//! revisions leave few orders to try.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::op::{Did, Op, ReplyOutcome};
+use crate::operation::{Did, Operation, ReplyOutcome};
 
 /// An operation, prepared for the search.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +16,7 @@ pub(crate) struct Step {
     pub(crate) did: Did,
     /// The revision that it wrote or found, if its own reply shows it.
     pub(crate) told: Option<u64>,
-    /// The same revision, also if only the reply to another operation with this value shows it.
+    /// The revision that it wrote or found, if its own reply or the reply to another operation with the same value shows it.
     pub(crate) rev: Option<u64>,
     /// The number of operations that are before it in every order, because their revisions are smaller. `None` without a revision.
     pub(crate) behind: Option<usize>,
@@ -30,10 +31,10 @@ struct RevPosition {
 
 impl Step {
     /// The steps of a history, in the order of `ops`.
-    pub(crate) fn all(ops: &[&Op]) -> Vec<Self> {
+    pub(crate) fn all(ops: &[&Operation]) -> Vec<Self> {
         // The revision of each value, if any reply shows it.
         let revs: BTreeMap<u64, u64> = ops.iter().filter_map(|op| value(op.did).zip(told(op.did))).collect();
-        let step = |op: &&Op| {
+        let step = |op: &&Operation| {
             let (did, told) = (op.did, told(op.did));
             let rev = told.or_else(|| revs.get(&value(did)?).copied());
             let answered = op.answered.filter(|_| did.is_answered());

@@ -6,7 +6,7 @@
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
-use e2e::{DatabaseServer, Engine, skip};
+use e2e::{DatabaseServer, EngineKind, skip};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
         return ExitCode::from(64);
     };
     let mut servers = Vec::new();
-    for engine in [Engine::MariaDb, Engine::MySql] {
+    for engine in [EngineKind::MariaDb, EngineKind::MySql] {
         match engine.available().await.or_else(|_| DatabaseServer::possible(engine)) {
             Ok(()) if engine.available().await.is_ok() => (),
             Ok(()) => servers.push(DatabaseServer::new(engine, &[])),

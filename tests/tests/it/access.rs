@@ -1,6 +1,6 @@
 //! With a token file, every request needs a token, and a token allows only what it grants.
 
-use e2e::{Connection, Engine, Response, Socket, System, Tokens, promises, rev, write};
+use e2e::{EngineKind, HttpConnection, Response, Socket, System, Tokens, promises, rev, write};
 use serde_json::Value;
 
 promises! {
@@ -33,13 +33,13 @@ async fn request_as(system: &System, token: &str, method: &str, target: &str) ->
 
 async fn handshake(system: &System, headers: &[(&str, &str)]) -> Response {
     let all = [&HANDSHAKE, headers].concat();
-    Connection::open(system.ws()).await.request("GET", "/ws/storage/", &all).await
+    HttpConnection::open(system.ws()).await.request("GET", "/ws/storage/", &all).await
 }
 
-async fn without_a_token_no_request_is_served(engine: Engine) {
+async fn without_a_token_no_request_is_served(engine: EngineKind) {
     let tokens = Tokens::new();
     let token = tokens.make("app", &["--read", "", "--write", ""]);
-    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     Socket::open_as(system.ws(), &token).await.set("k", "v").await;
     e2e::get(system.ws(), "/ws/storage/").await.refused(401, "unauthenticated");
 
@@ -63,12 +63,12 @@ async fn without_a_token_no_request_is_served(engine: Engine) {
     }
 }
 
-async fn a_token_writes_only_keys_with_its_prefixes(engine: Engine) {
+async fn a_token_writes_only_keys_with_its_prefixes(engine: EngineKind) {
     let tokens = Tokens::new();
     let all = tokens.make("all", &["--read", "", "--write", ""]);
     let some = tokens.make("some", &["--read", "", "--write", "a/", "--write", "b"]);
     let reader = tokens.make("reader", &["--read", ""]);
-    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     let mut owner = Socket::open_as(system.ws(), &all).await;
     owner.set("c", "kept").await;
 
@@ -105,11 +105,11 @@ async fn a_token_writes_only_keys_with_its_prefixes(engine: Engine) {
     assert_eq!(get_as(&system, &all, "/storage/c").await.json()["value"], "kept");
 }
 
-async fn a_token_reads_only_keys_with_its_prefixes(engine: Engine) {
+async fn a_token_reads_only_keys_with_its_prefixes(engine: EngineKind) {
     let tokens = Tokens::new();
     let all = tokens.make("all", &["--write", ""]);
     let some = tokens.make("some", &["--read", "user/", "--read", "x"]);
-    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     let mut owner = Socket::open_as(system.ws(), &all).await;
     for key in ["user/1", "user/2", "user", "x", "secret"] {
         owner.set(key, "v").await;
@@ -152,11 +152,11 @@ async fn a_token_reads_only_keys_with_its_prefixes(engine: Engine) {
     connection.request("GET", "/storage/secret", &known).await.refused(403, "forbidden");
 }
 
-async fn a_browser_carries_its_token_among_the_subprotocols(engine: Engine) {
+async fn a_browser_carries_its_token_among_the_subprotocols(engine: EngineKind) {
     let tokens = Tokens::new();
     let token = tokens.make("app", &["--write", ""]);
     let offered = format!("kv.v1, bearer.{token}");
-    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     let opened = handshake(&system, &[("Sec-WebSocket-Protocol", &offered)]).await;
     assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, Some("kv.v1")));
     let refused = handshake(&system, &[("Sec-WebSocket-Protocol", "kv.v1, bearer.x")]).await;
@@ -187,8 +187,8 @@ async fn burst(socket: &mut Socket, name: &str, count: usize) -> (usize, usize) 
     (done, refused)
 }
 
-async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: Engine) {
-    let system = System::with(engine, &[("CONNECTION_OPS_PER_SECOND", "20")]).await;
+async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("CONNECTION_OPS_PER_SECOND", "20")]).await;
     let mut socket = system.socket().await;
     let (done, refused) = burst(&mut socket, "a", 200).await;
     assert!((19..100).contains(&done), "{done} of 200 were done, {refused} refused");
@@ -226,11 +226,11 @@ async fn a_connection_over_its_rate_is_told_so_and_nothing_is_done(engine: Engin
     .await;
 }
 
-async fn all_holders_of_a_token_share_its_rate(engine: Engine) {
+async fn all_holders_of_a_token_share_its_rate(engine: EngineKind) {
     let tokens = Tokens::new();
     let slow = tokens.make("slow", &["--read", "", "--write", "", "--ops-per-second", "20"]);
     let other = tokens.make("other", &["--read", "", "--write", ""]);
-    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     let mut first = Socket::open_as(system.ws(), &slow).await;
     let mut second = Socket::open_as(system.ws(), &slow).await;
     let batch: Vec<String> = (0..21).map(|n| write(&format!("c/{n}"), "v")).collect();

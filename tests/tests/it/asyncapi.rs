@@ -7,13 +7,13 @@ mod structure;
 use std::collections::BTreeSet;
 
 use e2e::{
-    Connection, Database, Engine, PATIENCE, Process, Proxy, Role, Socket, System, Tokens, eventually,
-    free_port, promises, write,
+    Database, EngineKind, HttpConnection, PATIENCE, Proxy, Role, ServiceProcess, Socket, System, Tokens,
+    eventually, free_port, promises, write,
 };
 use futures_util::future::join_all;
 
-use self::document::{Document, FILE};
-use self::replay::{hold, hold_on};
+use self::document::{AsyncApiDocument, FILE};
+use self::replay::{replay, replay_on_socket};
 
 /// The paths of the operations that list the messages of clients and the replies.
 const SENT: &str = "/operations/write/messages";
@@ -30,9 +30,9 @@ promises! {
         a_commit_without_an_answer_is_an_outcome_unknown;
 }
 
-async fn the_specification_is_served_as_committed(engine: Engine) {
+async fn the_specification_is_served_as_committed(engine: EngineKind) {
     let system = System::start(engine).await;
-    let mut connection = Connection::open(system.ws()).await;
+    let mut connection = HttpConnection::open(system.ws()).await;
     for method in ["GET", "HEAD"] {
         let response = connection.request(method, "/ws/asyncapi.yaml", &[]).await;
         assert_eq!(response.status, 200, "{response:?}");
@@ -46,15 +46,15 @@ async fn the_specification_is_served_as_committed(engine: Engine) {
     assert_eq!(response.header("allow"), Some("GET, HEAD"));
 }
 
-async fn every_conversation_is_replayed_byte_for_byte(engine: Engine) {
-    let mut conversations = Document::read().conversations();
+async fn every_conversation_is_replayed_byte_for_byte(engine: EngineKind) {
+    let mut conversations = AsyncApiDocument::read().conversations();
     conversations.retain(|conversation| conversation.given.is_none());
     // In another order, and with messages sent before earlier replies have come, the result is the same.
     for ahead in [1, usize::MAX] {
         let system = System::start(engine).await;
         let mut wrong = Vec::new();
         for conversation in &conversations {
-            wrong.extend(hold(conversation, system.ws(), ahead).await);
+            wrong.extend(replay(conversation, system.ws(), ahead).await);
         }
         assert!(wrong.is_empty(), "{ahead} ahead:\n{}", wrong.join("\n"));
         conversations.reverse();
@@ -67,42 +67,42 @@ async fn without_a_database_a_write_is_unavailable() {
         ("DATABASE_URL", format!("mysql://nobody@{}/none", free_port())),
         ("OP_TIMEOUT_MS", "500".to_owned()),
     ];
-    let writer = Process::start("ws-ingest", &env.map(|(name, value)| (name.to_owned(), value)));
-    let wrong = hold(&Document::read().conversation("unavailable"), writer.public, 1).await;
+    let writer = ServiceProcess::start("ws-ingest", &env.map(|(name, value)| (name.to_owned(), value)));
+    let wrong = replay(&AsyncApiDocument::read().conversation("unavailable"), writer.public, 1).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn a_write_that_a_token_does_not_grant_is_forbidden(engine: Engine) {
+async fn a_write_that_a_token_does_not_grant_is_forbidden(engine: EngineKind) {
     let tokens = Tokens::new();
     let token = tokens.make("owner", &["--write", "own/"]);
-    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     let socket = Socket::open_as(system.ws(), &token).await;
-    let wrong = hold_on(&Document::read().conversation("forbidden"), socket, 1).await;
+    let wrong = replay_on_socket(&AsyncApiDocument::read().conversation("forbidden"), socket, 1).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn a_write_over_a_rate_limit_is_refused_with_slow_down(engine: Engine) {
-    let system = System::with(engine, &[("CONNECTION_OPS_PER_SECOND", "2")]).await;
-    let wrong = hold(&Document::read().conversation("slow-down"), system.ws(), 1).await;
+async fn a_write_over_a_rate_limit_is_refused_with_slow_down(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("CONNECTION_OPS_PER_SECOND", "2")]).await;
+    let wrong = replay(&AsyncApiDocument::read().conversation("slow-down"), system.ws(), 1).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn a_write_that_is_due_before_its_turn_is_overloaded(engine: Engine) {
+async fn a_write_that_is_due_before_its_turn_is_overloaded(engine: EngineKind) {
     let slow = [("LANES", "1"), ("BATCH_OPS_MAX", "1"), ("OP_TIMEOUT_MS", "100")];
-    let system = System::with(engine, &slow).await;
-    let conversation = Document::read().conversation("overloaded");
+    let system = System::start_with_settings(engine, &slow).await;
+    let conversation = AsyncApiDocument::read().conversation("overloaded");
     // A client that sends one write at a time waits only for clients that do the same, not for a flood.
     let mut others = join_all((0..500).map(|_| system.socket())).await;
     eventually("a write waits for too long", PATIENCE * 2, async || {
         join_all(others.iter_mut().map(|other| other.send(write("other", "x")))).await;
-        let wrong = hold(&conversation, system.ws(), 1).await;
+        let wrong = replay(&conversation, system.ws(), 1).await;
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     })
     .await;
 }
 
-async fn a_commit_without_an_answer_is_an_outcome_unknown(engine: Engine) {
-    let conversation = Document::read().conversation("outcome-unknown");
+async fn a_commit_without_an_answer_is_an_outcome_unknown(engine: EngineKind) {
+    let conversation = AsyncApiDocument::read().conversation("outcome-unknown");
     let [step] = &conversation.steps[..] else { panic!("it is one write: {conversation:?}") };
     let text = step.send.as_deref().expect("it is text");
     let database = System::start(engine).await.database;
@@ -126,24 +126,24 @@ async fn a_commit_without_an_answer_is_an_outcome_unknown(engine: Engine) {
 }
 
 /// A writer that reaches its database through a proxy.
-async fn behind_a_proxy(database: &Database) -> (Process, Proxy) {
+async fn behind_a_proxy(database: &Database) -> (ServiceProcess, Proxy) {
     let proxy = Proxy::start(database.addr(), u64::from(u32::MAX)).await;
     let mut env = database.env_at(Role::Writer, &proxy.addr.to_string());
     env.push(("OP_TIMEOUT_MS".into(), "1000".into()));
-    let writer = Process::start("ws-ingest", &env);
+    let writer = ServiceProcess::start("ws-ingest", &env);
     writer.ready().await;
     (writer, proxy)
 }
 
 #[test]
 fn it_is_valid_asyncapi() {
-    let faults = structure::faults(&Document::read().0);
+    let faults = structure::faults(&AsyncApiDocument::read().0);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn every_example_is_part_of_a_conversation() {
-    let document = Document::read();
+    let document = AsyncApiDocument::read();
     let mut messages = BTreeSet::new();
     for example in document.examples() {
         let conversation = document.conversation(example.name);
@@ -161,7 +161,7 @@ fn every_example_is_part_of_a_conversation() {
 
 #[test]
 fn every_conversation_is_replayed_unless_a_bug_is_needed() {
-    let conversations = Document::read().conversations();
+    let conversations = AsyncApiDocument::read().conversations();
     let given: Vec<_> = conversations.iter().filter(|one| one.given.is_some()).map(|one| &one.name).collect();
     assert_eq!(given, ["forbidden", "slow-down", "unavailable", "overloaded", "outcome-unknown", "internal"]);
     let names: BTreeSet<_> = conversations.iter().map(|conversation| &conversation.name).collect();
@@ -175,7 +175,7 @@ fn every_conversation_is_replayed_unless_a_bug_is_needed() {
 
 #[test]
 fn every_message_is_of_exactly_one_kind() {
-    let document = Document::read();
+    let document = AsyncApiDocument::read();
     let (sent, received) = (document.messages(SENT), document.messages(RECEIVED));
     for step in document.conversations().iter().flat_map(|conversation| &conversation.steps) {
         let kinds = document.fits(&step.reply(), &received);
@@ -195,7 +195,7 @@ fn every_message_is_of_exactly_one_kind() {
 
 #[test]
 fn every_code_and_status_of_the_schemas_is_shown() {
-    let document = Document::read();
+    let document = AsyncApiDocument::read();
     let replies: Vec<_> = document
         .conversations()
         .iter()
@@ -232,7 +232,7 @@ fn all_examples_of_the_contract_are_in_it() {
         r#"{"message":"2 ops committed","status":200,"id":9,"rev":1046,"results":["#,
         r#"created","status":200,"rev":1045},"#,
     ];
-    let document = Document::read();
+    let document = AsyncApiDocument::read();
     let all: Vec<_> = document.conversations().into_iter().flat_map(|one| one.steps).collect();
     for line in lines {
         let is_in = |step: &document::Exchange| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::{Connection, Engine, Socket, System, promises, rev, storage, write};
+use e2e::{EngineKind, HttpConnection, Socket, System, promises, rev, storage, write};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ promises! {
         transfers_between_accounts_keep_the_sum;
 }
 
-async fn a_batch_tells_what_each_op_did(engine: Engine) {
+async fn a_batch_tells_what_each_op_did(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     socket.set("b", "old").await;
@@ -47,7 +47,7 @@ async fn a_batch_tells_what_each_op_did(engine: Engine) {
     );
 }
 
-async fn one_false_condition_undoes_all(engine: Engine) {
+async fn one_false_condition_undoes_all(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let at = rev(&socket.ask(r#"{"op":"set","key":"b","value":"old"}"#).await);
@@ -68,7 +68,7 @@ async fn one_false_condition_undoes_all(engine: Engine) {
     assert!(socket.ask(text).await.starts_with(r#"{"message":"2 ops committed","status":200,"rev":"#));
 }
 
-async fn an_invalid_batch_is_refused_and_no_op_of_it_is_applied(engine: Engine) {
+async fn an_invalid_batch_is_refused_and_no_op_of_it_is_applied(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     for (ops, status, code, end) in [
@@ -88,7 +88,7 @@ async fn an_invalid_batch_is_refused_and_no_op_of_it_is_applied(engine: Engine) 
     assert_eq!(system.read("a").await.status, 404);
 }
 
-async fn a_batch_keeps_its_position_among_the_messages_of_its_socket(engine: Engine) {
+async fn a_batch_keeps_its_position_among_the_messages_of_its_socket(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     // Each round sets every key by itself, then all keys in a batch, then every key by itself again: only in this order are the
@@ -121,7 +121,7 @@ async fn a_batch_keeps_its_position_among_the_messages_of_its_socket(engine: Eng
     }
 }
 
-async fn a_thousand_ops_are_one_batch(engine: Engine) {
+async fn a_thousand_ops_are_one_batch(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let ops = |count: usize, verb: &str| {
@@ -137,7 +137,7 @@ async fn a_thousand_ops_are_one_batch(engine: Engine) {
     socket.refuses(ops(1001, r#""value":"v""#), 422, "bad_batch").await;
 }
 
-async fn the_longest_reply_arrives_whole(engine: Engine) {
+async fn the_longest_reply_arrives_whole(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     // Each byte of a key takes six bytes in JSON, in the message and in the reply.
@@ -172,7 +172,7 @@ async fn churn(mut socket: Socket, number: usize, done: Arc<AtomicBool>) {
     }
 }
 
-async fn batches_are_answered_soon_beside_ops_on_the_same_keys(engine: Engine) {
+async fn batches_are_answered_soon_beside_ops_on_the_same_keys(engine: EngineKind) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
     let done = Arc::new(AtomicBool::new(false));
@@ -196,7 +196,7 @@ async fn batches_are_answered_soon_beside_ops_on_the_same_keys(engine: Engine) {
     singles.join_all().await;
 }
 
-async fn nobody_sees_half_a_batch(engine: Engine) {
+async fn nobody_sees_half_a_batch(engine: EngineKind) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
     let mut writers = JoinSet::new();
@@ -228,13 +228,13 @@ async fn nobody_sees_half_a_batch(engine: Engine) {
 }
 
 /// The value and the revision of `key`.
-async fn account(connection: &mut Connection, key: &str) -> (i64, String) {
+async fn account(connection: &mut HttpConnection, key: &str) -> (i64, String) {
     let found = connection.get(&storage(key)).await;
     let value = found.json()["value"].as_str().and_then(|v| v.parse().ok()).expect("an amount");
     (value, found.header("etag").expect("a rev").trim_matches('"').to_owned())
 }
 
-async fn transfers_between_accounts_keep_the_sum(engine: Engine) {
+async fn transfers_between_accounts_keep_the_sum(engine: EngineKind) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
     let mut socket = system.socket().await;
@@ -245,7 +245,7 @@ async fn transfers_between_accounts_keep_the_sum(engine: Engine) {
     for client in 0..8 {
         let (addr, http) = (if client % 2 == 0 { system.ws() } else { other.public }, system.http());
         clients.spawn(async move {
-            let (mut socket, mut connection) = (Socket::open(addr).await, Connection::open(http).await);
+            let (mut socket, mut connection) = (Socket::open(addr).await, HttpConnection::open(http).await);
             let mut done = 0;
             for attempt in 0..40 {
                 let (from, to) = (format!("account {}", (client + attempt) % 4), format!("account {}", (client + attempt * 3 + 1) % 4));

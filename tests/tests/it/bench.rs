@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use e2e::{Engine, System, promises, run_to_end};
+use e2e::{EngineKind, System, promises, run_to_end};
 use serde_json::Value;
 
 promises! {
@@ -20,7 +20,7 @@ fn bench(system: &System, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-async fn it_writes_and_reads_as_often_as_requested(engine: Engine) {
+async fn it_writes_and_reads_as_often_as_requested(engine: EngineKind) {
     let system = System::start(engine).await;
     let filled = ["--count", "2000", "--keys", "300", "--reads", "100", "--clients", "4", "--pipeline", "8"];
     let read = bench(&system, &filled);
@@ -44,7 +44,7 @@ async fn it_writes_and_reads_as_often_as_requested(engine: Engine) {
     assert_eq!(bench(&system, &empty)["missing"], 100);
 }
 
-async fn at_a_fixed_rate_it_keeps_to_the_rate(engine: Engine) {
+async fn at_a_fixed_rate_it_keeps_to_the_rate(engine: EngineKind) {
     let system = System::start(engine).await;
     let load = ["--rate", "300", "--seconds", "2", "--clients", "8", "--keys", "100", "--reads", "50"];
     let result = bench(&system, &load);
@@ -58,8 +58,8 @@ async fn at_a_fixed_rate_it_keeps_to_the_rate(engine: Engine) {
     assert!(result["seconds"].as_f64().is_some_and(|seconds| seconds > 1.9), "{result}");
 }
 
-async fn what_is_refused_is_counted_by_its_code(engine: Engine) {
-    let system = System::with(engine, &[("VALUE_BYTES_MAX", "50")]).await;
+async fn what_is_refused_is_counted_by_its_code(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("VALUE_BYTES_MAX", "50")]).await;
     let write = format!("http://{}", system.ws());
     let args = ["bench", "--json", "--url", &write, "--reads", "0", "--count", "20", "--value-bytes", "51"];
     let output = run_to_end("keywire", &args, &[]);

@@ -5,7 +5,7 @@ mod import;
 
 use std::process::{Output, Stdio};
 
-use e2e::{BinaryRun, Engine, PATIENCE, System, eventually, promises, run_to_end, write};
+use e2e::{BinaryRun, EngineKind, PATIENCE, System, eventually, promises, run_to_end, write};
 
 promises! {
     every:
@@ -97,7 +97,7 @@ fn a_token_that_could_not_be_printed_is_not_in_the_file() {
     assert!(!before.contains(&seen) && before.contains("seen"));
 }
 
-async fn get_returns_the_bytes_that_put_wrote(engine: Engine) {
+async fn get_returns_the_bytes_that_put_wrote(engine: EngineKind) {
     let system = System::start(engine).await;
     let entries = [
         (".", "dot"),
@@ -124,7 +124,7 @@ async fn get_returns_the_bytes_that_put_wrote(engine: Engine) {
     assert_eq!(system.read("word").await.header("etag"), Some(format!("\"{rev}\"").as_str()));
 }
 
-async fn a_missing_key_is_one_line_and_exit_code_1(engine: Engine) {
+async fn a_missing_key_is_one_line_and_exit_code_1(engine: EngineKind) {
     let system = System::start(engine).await;
     for (key, named) in [("nope", "nope"), ("..", ".."), ("a\nb", r"a\nb")] {
         let missing = keywire(&system, &["get", key]);
@@ -132,12 +132,12 @@ async fn a_missing_key_is_one_line_and_exit_code_1(engine: Engine) {
     }
 }
 
-async fn a_refusal_is_the_message_of_the_service_and_exit_code_1(engine: Engine) {
-    let system = System::with(engine, &[("VALUE_BYTES_MAX", "5")]).await;
+async fn a_refusal_is_the_message_of_the_service_and_exit_code_1(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("VALUE_BYTES_MAX", "5")]).await;
     let large = said(&keywire(&system, &["put", "k", "123456"]), 1);
     assert_eq!(large, "keywire: value has 6 bytes; at most 5 are allowed");
     assert_eq!(said(&keywire(&system, &["put", "", "v"]), 1), "keywire: key must not be empty");
-    assert_eq!(said(&keywire(&system, &["get", ""]), 1), "keywire: key is empty");
+    assert_eq!(said(&keywire(&system, &["get", ""]), 1), "keywire: key must not be empty");
     let elsewhere = keywire(&system, &["get", "k", "--url", &format!("http://{}", system.reads().admin)]);
     assert!(said(&elsewhere, 69).contains("see --help"), "{elsewhere:?}");
     for (input, word) in [(&b"ab\xff"[..], "not UTF-8"), (&vec![b'x'; 1_048_577], "more than 1048576 bytes")]
@@ -150,7 +150,7 @@ async fn a_refusal_is_the_message_of_the_service_and_exit_code_1(engine: Engine)
     assert_eq!(system.database.entries().await, 0);
 }
 
-async fn a_deleted_key_is_absent(engine: Engine) {
+async fn a_deleted_key_is_absent(engine: EngineKind) {
     let system = System::start(engine).await;
     for key in ["..", "a\nb", "kept"] {
         assert_eq!(printed(keywire(&system, &["put", key, "v"])), "");
@@ -164,7 +164,7 @@ async fn a_deleted_key_is_absent(engine: Engine) {
     assert_eq!(printed(keywire(&system, &["get", "kept"])), "v");
 }
 
-async fn a_condition_holds_or_nothing_is_written(engine: Engine) {
+async fn a_condition_holds_or_nothing_is_written(engine: EngineKind) {
     let system = System::start(engine).await;
     let first = rev(&printed(keywire(&system, &["put", "k", "1", "--if-rev", "0", "--rev"])));
     let mismatch = "keywire: rev mismatch for key k";
@@ -175,7 +175,7 @@ async fn a_condition_holds_or_nothing_is_written(engine: Engine) {
     assert_eq!(printed(keywire(&system, &["get", "k"])), "2");
 }
 
-async fn a_key_written_with_a_ttl_expires(engine: Engine) {
+async fn a_key_written_with_a_ttl_expires(engine: EngineKind) {
     let system = System::start(engine).await;
     assert_eq!(printed(keywire(&system, &["put", "short", "v", "--ttl", "1"])), "");
     assert_eq!(printed(keywire(&system, &["put", "long", "v", "--ttl", "3153600000"])), "");
@@ -188,7 +188,7 @@ async fn a_key_written_with_a_ttl_expires(engine: Engine) {
     assert_eq!(printed(keywire(&system, &["get", "long"])), "v");
 }
 
-async fn keys_are_listed_page_after_page_in_the_order_of_their_bytes(engine: Engine) {
+async fn keys_are_listed_page_after_page_in_the_order_of_their_bytes(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut keys: Vec<String> = (0..2500).map(|number| format!("user/{}", number * 7919 % 2500)).collect();
     keys.extend(

@@ -7,7 +7,7 @@ mod tokens;
 use std::time::Duration;
 
 use e2e::{
-    Compose, Connection, Load, PATIENCE, Socket, docker, eventually, get, skip, storage, within, write,
+    Compose, HttpConnection, Load, PATIENCE, Socket, docker, eventually, get, skip, storage, within, write,
 };
 
 /// The time limit for a crashed container to serve again.
@@ -38,7 +38,7 @@ async fn keys_pass_the_gateway_as_they_are(compose: &Compose) {
     let mut socket = Socket::open(compose.gateway).await;
     let reply = socket.ask(r#"{"key":"hello","value":"world"}"#).await;
     assert_eq!(reply, r#"{"message":"hello created","status":200}"#);
-    let mut connection = Connection::open(compose.gateway).await;
+    let mut connection = HttpConnection::open(compose.gateway).await;
     let found = connection.get("/storage/hello").await;
     assert_eq!(found.body, r#"{"key":"hello","value":"world","message":"","status":200}"#);
     assert!(found.header("etag").is_some());

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use e2e::{Connection, Database, Engine, Process, Role, Socket, System, promises, storage};
+use e2e::{Database, EngineKind, HttpConnection, Role, ServiceProcess, Socket, System, promises, storage};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ async fn contend(mut socket: Socket, name: usize) -> (Vec<Acked>, usize) {
     (acked, created)
 }
 
-async fn between_writers_the_last_commit_wins(engine: Engine) {
+async fn between_writers_the_last_commit_wins(engine: EngineKind) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
     let mut sockets = JoinSet::new();
@@ -54,15 +54,15 @@ async fn between_writers_the_last_commit_wins(engine: Engine) {
     }
 }
 
-async fn every_process_sees_the_writes_of_every_other(engine: Engine) {
+async fn every_process_sees_the_writes_of_every_other(engine: EngineKind) {
     let system = System::start(engine).await;
     let other_writer = system.another_writer().await;
     let other_reader = system.another_reader().await;
     let mut writers = [system.socket().await, Socket::open(other_writer.public).await];
-    let mut readers = vec![system.connection().await, Connection::open(other_reader.public).await];
-    if engine == Engine::Sqlite {
+    let mut readers = vec![system.connection().await, HttpConnection::open(other_reader.public).await];
+    if engine == EngineKind::Sqlite {
         // The second process reads too.
-        readers.push(Connection::open(other_writer.public).await);
+        readers.push(HttpConnection::open(other_writer.public).await);
     }
     for n in 0..100 {
         let value = n.to_string();
@@ -78,11 +78,11 @@ async fn every_process_sees_the_writes_of_every_other(engine: Engine) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_start_together_on_a_new_file_all_become_ready() {
-    let database = Database::fresh(Engine::Sqlite).await;
+    let database = Database::fresh(EngineKind::Sqlite).await;
     let env = database.env(Role::Writer);
     let starts = (0..4).map(|_| {
         let env = env.clone();
-        std::thread::spawn(move || Process::start("keywire", &env))
+        std::thread::spawn(move || ServiceProcess::start("keywire", &env))
     });
     let starts: Vec<_> = starts.collect();
     for (n, start) in starts.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! A write under a condition is applied if and only if the condition holds.
 
-use e2e::{Engine, System, promises, rev, storage};
+use e2e::{EngineKind, System, promises, rev, storage};
 use tokio::task::JoinSet;
 
 promises! {
@@ -10,7 +10,7 @@ promises! {
         clients_that_count_under_conditions_lose_no_count;
 }
 
-async fn a_condition_holds_or_the_reply_tells_why_not(engine: Engine) {
+async fn a_condition_holds_or_the_reply_tells_why_not(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mismatch = |rev: u64| {
@@ -46,7 +46,7 @@ async fn a_condition_holds_or_the_reply_tells_why_not(engine: Engine) {
     assert!(rev(&third) > deleted && third.starts_with(r#"{"message":"k created""#), "{third}");
 }
 
-async fn a_false_condition_fails_alone(engine: Engine) {
+async fn a_false_condition_fails_alone(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let message = |number: usize| match number % 3 {
@@ -72,7 +72,7 @@ async fn a_false_condition_fails_alone(engine: Engine) {
 const CLIENTS: u64 = 64;
 const COUNTS: u64 = 8;
 
-async fn clients_that_count_under_conditions_lose_no_count(engine: Engine) {
+async fn clients_that_count_under_conditions_lose_no_count(engine: EngineKind) {
     let system = System::start(engine).await;
     let other = system.another_writer().await;
     system.socket().await.set("counter", "0").await;
@@ -81,7 +81,7 @@ async fn clients_that_count_under_conditions_lose_no_count(engine: Engine) {
         let (addr, http) = (if number % 2 == 0 { system.ws() } else { other.public }, system.http());
         clients.spawn(async move {
             let mut socket = e2e::Socket::open(addr).await;
-            let mut connection = e2e::Connection::open(http).await;
+            let mut connection = e2e::HttpConnection::open(http).await;
             for _ in 0..COUNTS {
                 loop {
                     let found = connection.get(&storage("counter")).await;

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use e2e::{Engine, Process, Socket, System, binary, promises, run_to_end, write};
+use e2e::{EngineKind, ServiceProcess, Socket, System, binary, promises, run_to_end, write};
 
 const BINARIES: [&str; 3] = ["ws-ingest", "rest-read", "keywire"];
 
@@ -82,7 +82,7 @@ async fn an_open_address_is_served_when_told_so() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let url = format!("sqlite://{}", folder.path().join("keywire.db").display());
     let settings = [("LISTEN_ADDR", "0.0.0.0:0"), ("ALLOW_ANONYMOUS", "true"), ("DATABASE_URL", &url)];
-    let process = Process::start("keywire", &env(&settings));
+    let process = ServiceProcess::start("keywire", &env(&settings));
     let mut socket = Socket::open(([127, 0, 0, 1], process.public.port()).into()).await;
     assert_eq!(socket.set("k", "v").await, r#"{"message":"k created","status":200}"#);
 }
@@ -91,7 +91,7 @@ async fn an_open_address_is_served_when_told_so() {
 async fn check_tells_whether_a_service_is_ready() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let url = format!("sqlite://{}", folder.path().join("keywire.db").display());
-    let process = Process::start("keywire", &env(&[("DATABASE_URL", &url)]));
+    let process = ServiceProcess::start("keywire", &env(&[("DATABASE_URL", &url)]));
     process.ready().await;
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let closed = nobody.local_addr().expect("it has an address").to_string();
@@ -125,9 +125,9 @@ promises! {
         smaller_limits_are_applied;
 }
 
-async fn smaller_limits_are_applied(engine: Engine) {
+async fn smaller_limits_are_applied(engine: EngineKind) {
     let limits = [("KEY_BYTES_MAX", "8"), ("VALUE_BYTES_MAX", "16")];
-    let system = System::with(engine, &limits).await;
+    let system = System::start_with_settings(engine, &limits).await;
     let mut socket = system.socket().await;
     let reply = socket.set("12345678", "1234567890123456").await;
     assert_eq!(reply, r#"{"message":"12345678 created","status":200}"#);

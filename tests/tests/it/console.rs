@@ -5,7 +5,7 @@ mod token;
 
 use std::process::Command;
 
-use e2e::{Browser, Engine, PATIENCE, Process, Role, System, eventually, get, skip};
+use e2e::{Browser, EngineKind, PATIENCE, Role, ServiceProcess, System, eventually, get, skip};
 use serde_json::{Value, json};
 
 e2e::promises! {
@@ -35,7 +35,7 @@ struct Console {
 
 impl Console {
     /// Opens the page and waits until it is connected. `None` without a browser.
-    async fn open(engine: Engine) -> Option<Self> {
+    async fn open(engine: EngineKind) -> Option<Self> {
         if let Err(reason) = Browser::available() {
             skip(&reason);
             return None;
@@ -90,7 +90,7 @@ fn created(key: &str) -> String {
     format!("{{\"message\":{},\"status\":200}}", json!(format!("{key} created")))
 }
 
-async fn two_clicks_show_the_whole_idea(engine: Engine) {
+async fn two_clicks_show_the_whole_idea(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     assert_eq!(page.write().await, created("hello"));
@@ -113,7 +113,7 @@ async fn two_clicks_show_the_whole_idea(engine: Engine) {
     assert_eq!(rows, json!(["http ←", "http →", "ws ←", "ws →", "ws open"]));
 }
 
-async fn the_typed_text_is_sent_exactly(engine: Engine) {
+async fn the_typed_text_is_sent_exactly(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     page.fill("it's \"quoted\" \\", "two\nlines").await;
@@ -123,7 +123,7 @@ async fn the_typed_text_is_sent_exactly(engine: Engine) {
     assert_eq!(page.read().await["value"], "two\nlines");
 }
 
-async fn odd_keys_come_back(engine: Engine) {
+async fn odd_keys_come_back(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     for key in ["..", ".", "...", "a/b é 😀", "a/../b", "%2e%2e", "?key=x#y&z", " a ", "+"] {
@@ -137,7 +137,7 @@ async fn odd_keys_come_back(engine: Engine) {
     }
 }
 
-async fn a_refusal_is_shown_and_the_page_goes_on(engine: Engine) {
+async fn a_refusal_is_shown_and_the_page_goes_on(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     page.fill("", "x").await;
@@ -149,7 +149,7 @@ async fn a_refusal_is_shown_and_the_page_goes_on(engine: Engine) {
     assert_eq!(page.write().await, created("after"));
 }
 
-async fn every_control_has_a_name(engine: Engine) {
+async fn every_control_has_a_name(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     let nameless = "[...document.querySelectorAll('a, button, input, textarea')]\
         .filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.hidden)).map(e => e.outerHTML)";
@@ -158,7 +158,7 @@ async fn every_control_has_a_name(engine: Engine) {
     assert!(page.browser.eval(used).await.as_u64().is_some_and(|number| number > 15));
 }
 
-async fn every_link_has_a_target(engine: Engine) {
+async fn every_link_has_a_target(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     page.write().await;
     let links = "[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))";
@@ -169,7 +169,7 @@ async fn every_link_has_a_target(engine: Engine) {
     assert_eq!(page.browser.eval(fetched).await, json!(vec!["200 true"; 4]));
 }
 
-async fn the_page_says_that_the_server_is_gone_and_comes_back_by_itself(engine: Engine) {
+async fn the_page_says_that_the_server_is_gone_and_comes_back_by_itself(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     page.system.writer.kill();
@@ -177,12 +177,12 @@ async fn the_page_says_that_the_server_is_gone_and_comes_back_by_itself(engine: 
     assert_eq!(page.write().await, "Not sent: the socket is not open.");
     let mut env = page.system.database.env(Role::Writer);
     env.push(("LISTEN_ADDR".into(), page.system.http().to_string()));
-    page.system.writer = Process::start("keywire", &env);
+    page.system.writer = ServiceProcess::start("keywire", &env);
     page.browser.wait_for(CONNECTED, PATIENCE).await;
     assert_eq!(page.write().await, created("hello"));
 }
 
-async fn the_commands_to_copy_mean_the_same_in_a_shell(engine: Engine) {
+async fn the_commands_to_copy_mean_the_same_in_a_shell(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     let public = page.system.http();
 
@@ -208,7 +208,7 @@ fn printed_by(command: &str) -> String {
     String::from_utf8(output.stdout).expect("it prints text")
 }
 
-async fn the_page_keeps_a_strict_policy_and_talks_to_nobody_else(engine: Engine) {
+async fn the_page_keeps_a_strict_policy_and_talks_to_nobody_else(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
 
     let response = get(page.system.http(), "/").await;
@@ -229,7 +229,7 @@ async fn the_page_keeps_a_strict_policy_and_talks_to_nobody_else(engine: Engine)
     .await;
 }
 
-async fn the_documentation_works_without_a_network(engine: Engine) {
+async fn the_documentation_works_without_a_network(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     let public = page.system.http();
     page.write().await;

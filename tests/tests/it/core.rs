@@ -1,6 +1,6 @@
 //! The core of the contract: writes are answered in order, and reads return exactly what was written.
 
-use e2e::{Connection, Engine, Socket, System, promises, storage, write};
+use e2e::{EngineKind, HttpConnection, Socket, System, promises, storage, write};
 use tokio::task::JoinSet;
 
 promises! {
@@ -13,7 +13,7 @@ promises! {
         a_read_after_the_reply_sees_the_write;
 }
 
-async fn both_paths_take_writes(engine: Engine) {
+async fn both_paths_take_writes(engine: EngineKind) {
     let system = System::start(engine).await;
     for path in ["/ws/storage/", "/ws/storage"] {
         let mut socket = Socket::open_at(system.ws(), path).await;
@@ -23,7 +23,7 @@ async fn both_paths_take_writes(engine: Engine) {
     }
 }
 
-async fn bodies_are_exact_to_the_byte(engine: Engine) {
+async fn bodies_are_exact_to_the_byte(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let reply = socket.ask(r#"{"key":"hello","value":"world"}"#).await;
@@ -39,7 +39,7 @@ async fn bodies_are_exact_to_the_byte(engine: Engine) {
     assert_eq!(missing.body, r#"{"message":"No value found for key nobody","status":404}"#);
 }
 
-async fn values_come_back_exactly(engine: Engine) {
+async fn values_come_back_exactly(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut connection = system.connection().await;
@@ -69,7 +69,7 @@ async fn values_come_back_exactly(engine: Engine) {
     assert_eq!(system.read("k\u{1f600}").await.json()["value"], "\u{e9}/");
 }
 
-async fn five_thousand_pipelined_writes_are_answered_in_order_and_readable(engine: Engine) {
+async fn five_thousand_pipelined_writes_are_answered_in_order_and_readable(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut sockets = JoinSet::new();
     for number in 0..4 {
@@ -95,7 +95,7 @@ async fn five_thousand_pipelined_writes_are_answered_in_order_and_readable(engin
     }
 }
 
-async fn the_last_write_of_a_socket_to_a_key_wins_and_it_is_created_once(engine: Engine) {
+async fn the_last_write_of_a_socket_to_a_key_wins_and_it_is_created_once(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     // Some of these share a batch and some do not.
@@ -112,13 +112,13 @@ async fn the_last_write_of_a_socket_to_a_key_wins_and_it_is_created_once(engine:
     assert_eq!(system.database.entries().await, 3);
 }
 
-async fn a_read_after_the_reply_sees_the_write(engine: Engine) {
+async fn a_read_after_the_reply_sees_the_write(engine: EngineKind) {
     let system = System::start(engine).await;
     let reader = system.another_reader().await;
     let mut sockets = JoinSet::new();
     for number in 0..4 {
         let mut socket = system.socket().await;
-        let mut connection = Connection::open(reader.public).await;
+        let mut connection = HttpConnection::open(reader.public).await;
         sockets.spawn(async move {
             let key = format!("mine{number}");
             for n in 0..250 {

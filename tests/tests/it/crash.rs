@@ -1,13 +1,13 @@
 //! `kill -9` of the service under load: every acknowledged write is there after the restart.
 
-use e2e::{Engine, Load, PATIENCE, System, promises};
+use e2e::{EngineKind, Load, PATIENCE, System, promises};
 
 promises! {
     every:
         a_service_killed_under_load_loses_nothing_acknowledged;
 }
 
-async fn a_service_killed_under_load_loses_nothing_acknowledged(engine: Engine) {
+async fn a_service_killed_under_load_loses_nothing_acknowledged(engine: EngineKind) {
     let mut system = System::start(engine).await;
     let mut tallies = Vec::new();
     for round in 0..5 {

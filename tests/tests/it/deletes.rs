@@ -1,6 +1,6 @@
 //! A delete removes the value, and revisions still grow after it.
 
-use e2e::{Engine, System, promises, rev, storage};
+use e2e::{EngineKind, System, promises, rev, storage};
 
 promises! {
     every:
@@ -10,7 +10,7 @@ promises! {
         pipelined_sets_and_deletes_apply_in_the_order_sent;
 }
 
-async fn a_delete_tells_what_it_did(engine: Engine) {
+async fn a_delete_tells_what_it_did(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let nothing = socket.ask(r#"{"id":8,"op":"delete","key":"a"}"#).await;
@@ -25,7 +25,7 @@ async fn a_delete_tells_what_it_did(engine: Engine) {
     assert_eq!(again, r#"{"message":"No value found for key a","status":404}"#);
 }
 
-async fn a_deleted_key_is_absent_and_can_be_created_again(engine: Engine) {
+async fn a_deleted_key_is_absent_and_can_be_created_again(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut connection = system.connection().await;
@@ -41,7 +41,7 @@ async fn a_deleted_key_is_absent_and_can_be_created_again(engine: Engine) {
     }
 }
 
-async fn revisions_go_on_growing_over_deletes(engine: Engine) {
+async fn revisions_go_on_growing_over_deletes(engine: EngineKind) {
     let system = System::start(engine).await;
     let (mut one, mut two) = (system.socket().await, system.socket().await);
     let mut last = 0;
@@ -54,7 +54,7 @@ async fn revisions_go_on_growing_over_deletes(engine: Engine) {
     }
 }
 
-async fn pipelined_sets_and_deletes_apply_in_the_order_sent(engine: Engine) {
+async fn pipelined_sets_and_deletes_apply_in_the_order_sent(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     // Five ops on each key, all keys at once: a delete of nothing, two sets, a delete, a delete of nothing.

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use e2e::{
-    DatabaseServer, DiskPart, Engine, Load, PATIENCE, System, Tally, eventually, promises, skip, within,
+    DatabaseServer, DiskPart, EngineKind, Load, PATIENCE, System, Tally, eventually, promises, skip, within,
     write,
 };
 
@@ -20,14 +20,14 @@ const RECOVERY_MAX: Duration = Duration::from_secs(90);
 /// The time limit of a get while the disk is full.
 const GET_MAX: Duration = Duration::from_secs(2);
 
-async fn writes_are_refused_without_space_and_accepted_when_there_is_space_again(engine: Engine) {
+async fn writes_are_refused_without_space_and_accepted_when_there_is_space_again(engine: EngineKind) {
     // A short timeout, so that refusals come soon.
     let Some(tally) = fill_up(engine, DiskPart::Data, "1500").await else { return };
     assert!(!tally.refused.is_empty(), "there was no room");
     assert!(tally.unknown.is_empty(), "it is said before COMMIT: {:?}", tally.unknown);
 }
 
-async fn commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again(engine: Engine) {
+async fn commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again(engine: EngineKind) {
     // Longer than the wait for a lock, so that the next connection ends the one that hangs in its COMMIT.
     let Some(tally) = fill_up(engine, DiskPart::Binlog, "4000").await else { return };
     assert!(!tally.refused.is_empty(), "writes behind a COMMIT that hangs were never sent");
@@ -35,13 +35,13 @@ async fn commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again(e
 }
 
 /// Fills the disk under `part` while clients write and read, makes room again, and checks the outcome of every write.
-async fn fill_up(engine: Engine, part: DiskPart, op_timeout_ms: &str) -> Option<Tally> {
+async fn fill_up(engine: EngineKind, part: DiskPart, op_timeout_ms: &str) -> Option<Tally> {
     let mut server = DatabaseServer::new(engine, &[]);
     if let Err(reason) = server.confine(part) {
         skip(&format!("{engine:?}: no small file system: {reason}"));
         return None;
     }
-    let (server, system) = System::upon(server, &[("OP_TIMEOUT_MS", op_timeout_ms)]).await;
+    let (server, system) = System::start_on_server(server, &[("OP_TIMEOUT_MS", op_timeout_ms)]).await;
     assert!(system.socket().await.set("k", "v").await.contains("200"));
     // Long keys use the free space inside a table sooner.
     let load = Load::start(system.ws(), &"long".repeat(25), 3, 32);

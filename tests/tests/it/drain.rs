@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use e2e::{
-    Closed, Connection, Engine, Frame, Load, PATIENCE, RawSocket, System, eventually, promises, signal,
+    Closed, EngineKind, Frame, HttpConnection, Load, PATIENCE, RawSocket, System, eventually, promises,
+    signal,
 };
 use tokio::task::JoinSet;
 
@@ -20,7 +21,7 @@ promises! {
 /// The time limit of an ordered stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-async fn sigterm_under_load_answers_every_write_that_was_read(engine: Engine) {
+async fn sigterm_under_load_answers_every_write_that_was_read(engine: EngineKind) {
     let mut system = System::start(engine).await;
     let load = Load::start(system.ws(), "load", 4, 64);
     load.acked(1000, PATIENCE).await;
@@ -36,7 +37,7 @@ async fn sigterm_under_load_answers_every_write_that_was_read(engine: Engine) {
     tally.check(reader.public).await;
 }
 
-async fn sigterm_lets_reads_under_way_finish(engine: Engine) {
+async fn sigterm_lets_reads_under_way_finish(engine: EngineKind) {
     let mut system = System::start(engine).await;
     system.socket().await.set("k", &"v".repeat(10_000)).await;
     let mut readers = JoinSet::new();
@@ -70,16 +71,16 @@ async fn sigterm_lets_reads_under_way_finish(engine: Engine) {
     let status = reader.ended(STOP_MAX).await;
     assert_eq!(status.code(), Some(0), "{}", reader.log());
     assert!(readers.join_all().await.into_iter().all(|count| count >= 50));
-    assert!(Connection::try_open(public).await.is_err(), "nobody listens any more");
+    assert!(HttpConnection::try_open(public).await.is_err(), "nobody listens any more");
 }
 
-async fn a_second_signal_stops_at_once_and_says_so(engine: Engine) {
+async fn a_second_signal_stops_at_once_and_says_so(engine: EngineKind) {
     let mut system = System::start(engine).await;
     let _lock = system.database.locked().await;
     let mut waits = RawSocket::open(system.ws()).await;
     waits.send(&Frame::text(*br#"{"key":"k","value":"v"}"#).masked()).await.expect("it is sent");
     system.writer.terminate();
-    eventually("the drain has begun", PATIENCE, async || match Connection::try_open(system.ws()).await {
+    eventually("the drain has begun", PATIENCE, async || match HttpConnection::try_open(system.ws()).await {
         Err(_) => Ok(()),
         Ok(_) => Err("the port is open".into()),
     })
@@ -91,7 +92,7 @@ async fn a_second_signal_stops_at_once_and_says_so(engine: Engine) {
     waits.frame().await.expect_err("its write was not answered");
 }
 
-async fn a_client_that_never_answers_the_close_does_not_hold_up_the_stop(engine: Engine) {
+async fn a_client_that_never_answers_the_close_does_not_hold_up_the_stop(engine: EngineKind) {
     let mut system = System::start(engine).await;
     let mut mute = RawSocket::open(system.ws()).await;
     mute.send(&Frame::text(*br#"{"key":"k","value":"v"}"#).masked()).await.expect("it is sent");
@@ -102,7 +103,7 @@ async fn a_client_that_never_answers_the_close_does_not_hold_up_the_stop(engine:
     assert_eq!(status.code(), Some(0), "{}", system.writer.log());
 }
 
-async fn sigint_stops_in_order_too(engine: Engine) {
+async fn sigint_stops_in_order_too(engine: EngineKind) {
     let mut system = System::start(engine).await;
     let mut socket = system.socket().await;
     socket.set("k", "v").await;

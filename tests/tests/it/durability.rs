@@ -1,6 +1,6 @@
 //! A database that may lose committed writes is not used, unless the operator allows it.
 
-use e2e::{Database, DatabaseServer, Engine, PATIENCE, System, eventually, promises};
+use e2e::{Database, DatabaseServer, EngineKind, PATIENCE, System, eventually, promises};
 use sqlx::{AssertSqlSafe, Executor as _};
 
 promises! {
@@ -9,7 +9,7 @@ promises! {
         an_acknowledged_write_was_synced_to_the_disk;
 }
 
-async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engine) {
+async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: EngineKind) {
     let mut server = DatabaseServer::new(engine, &[]);
     server.start().await;
     let database = Database::planned(engine, Some(server.url()));
@@ -19,7 +19,7 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
     for name in ["sync_binlog", "innodb_flush_log_at_trx_commit"] {
         let weaken = format!("set global {name} = 0");
         root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
-        let system = System::on(database.again(), &[("OP_TIMEOUT_MS", "1000")]);
+        let system = System::start_processes(database.again(), &[("OP_TIMEOUT_MS", "1000")]);
         for process in [&system.writer, system.reader.as_ref().expect("a pair")] {
             eventually("it says why it is not ready", PATIENCE, async || match process.readiness().await {
                 Err(why) if why.contains(name) => Ok(()),
@@ -31,7 +31,7 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
         socket.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;
         system.read("k").await.refused(503, "unavailable");
 
-        let told = System::on(database.again(), &[("ALLOW_UNSAFE_DURABILITY", "true")]);
+        let told = System::start_processes(database.again(), &[("ALLOW_UNSAFE_DURABILITY", "true")]);
         told.ready().await;
         let reply = told.socket().await.set(name, "unsafe").await;
         assert_eq!(reply, format!(r#"{{"message":"{name} created","status":200}}"#));
@@ -46,12 +46,12 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
     }
 }
 
-async fn an_acknowledged_write_was_synced_to_the_disk(engine: Engine) {
-    let (_server, system) = System::apart(engine, &[]).await;
+async fn an_acknowledged_write_was_synced_to_the_disk(engine: EngineKind) {
+    let (_server, system) = System::start_on_own_server(engine, &[]).await;
     let mut root = system.database.root().await;
     let mut socket = system.socket().await;
     // MariaDB 10.11 counts all syncs together.
-    let syncs = if engine == Engine::MySql { "Innodb_os_log_fsyncs" } else { "Innodb_data_fsyncs" };
+    let syncs = if engine == EngineKind::MySql { "Innodb_os_log_fsyncs" } else { "Innodb_data_fsyncs" };
     let before = Database::counted(&mut root, syncs).await;
     for n in 0..200 {
         socket.set(&format!("k{n}"), "v").await;

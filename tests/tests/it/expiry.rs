@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use e2e::{Engine, System, eventually, promises, rev, storage, write};
+use e2e::{EngineKind, System, eventually, promises, rev, storage, write};
 
 promises! {
     every:
@@ -31,8 +31,8 @@ async fn gone(system: &System, key: &str) {
     .await;
 }
 
-async fn an_entry_is_absent_once_it_has_expired_and_then_created_anew(engine: Engine) {
-    let system = System::with(engine, UNSWEPT).await;
+async fn an_entry_is_absent_once_it_has_expired_and_then_created_anew(engine: EngineKind) {
+    let system = System::start_with_settings(engine, UNSWEPT).await;
     let mut socket = system.socket().await;
     let before = now();
     let first = socket.ask(r#"{"key":"k","value":"v","ttl":1}"#).await;
@@ -54,8 +54,8 @@ async fn an_entry_is_absent_once_it_has_expired_and_then_created_anew(engine: En
     assert!(second > rev(&first));
 }
 
-async fn an_instant_is_kept(engine: Engine) {
-    let system = System::with(engine, UNSWEPT).await;
+async fn an_instant_is_kept(engine: EngineKind) {
+    let system = System::start_with_settings(engine, UNSWEPT).await;
     let mut socket = system.socket().await;
     let mut connection = system.connection().await;
     let at = now() + 1_200_000;
@@ -76,8 +76,8 @@ async fn an_instant_is_kept(engine: Engine) {
     assert!(reads > 0, "it was there before");
 }
 
-async fn a_set_without_an_expiry_clears_it(engine: Engine) {
-    let system = System::with(engine, UNSWEPT).await;
+async fn a_set_without_an_expiry_clears_it(engine: EngineKind) {
+    let system = System::start_with_settings(engine, UNSWEPT).await;
     let mut socket = system.socket().await;
     for key in ["plain", "shown", "longer"] {
         socket.ask(format!(r#"{{"key":"{key}","value":"v","ttl":1}}"#)).await;
@@ -93,8 +93,8 @@ async fn a_set_without_an_expiry_clears_it(engine: Engine) {
     }
 }
 
-async fn an_expired_entry_has_no_revision(engine: Engine) {
-    let system = System::with(engine, UNSWEPT).await;
+async fn an_expired_entry_has_no_revision(engine: EngineKind) {
+    let system = System::start_with_settings(engine, UNSWEPT).await;
     let mut socket = system.socket().await;
     let old = rev(&socket.ask(r#"{"key":"k","value":"v","ttl":1}"#).await);
     gone(&system, "k").await;
@@ -109,8 +109,8 @@ async fn an_expired_entry_has_no_revision(engine: Engine) {
     );
 }
 
-async fn an_odd_expiry_fails_alone(engine: Engine) {
-    let system = System::with(engine, UNSWEPT).await;
+async fn an_odd_expiry_fails_alone(engine: EngineKind) {
+    let system = System::start_with_settings(engine, UNSWEPT).await;
     let mut socket = system.socket().await;
     let odd = [
         r#""ttl":1000000000000"#,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::{Connection, Engine, PATIENCE, Role, System, eventually, get, promises, write};
+use e2e::{EngineKind, HttpConnection, PATIENCE, Role, System, eventually, get, promises, write};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,7 +48,7 @@ async fn under_way(system: &System, count: usize) {
 }
 
 /// A client that has started an export and does not read it.
-async fn stalled(system: &System) -> Connection {
+async fn stalled(system: &System) -> HttpConnection {
     let mut connection = system.connection().await;
     connection.send("GET", "/export").await;
     connection.begun().await;
@@ -57,7 +57,7 @@ async fn stalled(system: &System) -> Connection {
 }
 
 /// Reads a body to its end. It must end before it is complete.
-async fn incomplete(mut connection: Connection) {
+async fn incomplete(mut connection: HttpConnection) {
     let error =
         connection.try_response().await.expect_err("a body that is broken off must not look complete");
     assert!(
@@ -66,7 +66,7 @@ async fn incomplete(mut connection: Connection) {
     );
 }
 
-async fn an_export_is_what_was_written_and_can_be_written_again(engine: Engine) {
+async fn an_export_is_what_was_written_and_can_be_written_again(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut expected: Vec<(String, String)> =
@@ -110,7 +110,7 @@ async fn an_export_is_what_was_written_and_can_be_written_again(engine: Engine) 
     get(other.http(), "/export?limit=1").await.refused(422, "bad_parameter");
 }
 
-async fn an_export_is_one_snapshot_while_writers_go_on(engine: Engine) {
+async fn an_export_is_one_snapshot_while_writers_go_on(engine: EngineKind) {
     let system = System::start(engine).await;
     heavy(&system).await;
     let mut socket = system.socket().await;
@@ -145,7 +145,7 @@ async fn an_export_is_one_snapshot_while_writers_go_on(engine: Engine) {
     assert!(rounds.load(Ordering::Relaxed) >= z + 20, "writers went on while it was read");
 }
 
-async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: Engine) {
+async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: EngineKind) {
     let system = System::start(engine).await;
     heavy(&system).await;
     let connection = stalled(&system).await;
@@ -153,7 +153,7 @@ async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: Engine)
     under_way(&system, 0).await;
     let took = started.elapsed().as_secs_f64();
     assert!((9.0..14.0).contains(&took), "given up after {took} s");
-    if engine != Engine::Sqlite {
+    if engine != EngineKind::Sqlite {
         // Only the four connections for gets are left.
         eventually("its connection is gone", PATIENCE, async || {
             match system.database.connections(Role::Reader).await.len() {
@@ -166,7 +166,7 @@ async fn a_client_that_takes_nothing_for_ten_seconds_is_given_up(engine: Engine)
     incomplete(connection).await;
 }
 
-async fn a_client_that_reads_slowly_gets_all_of_it(engine: Engine) {
+async fn a_client_that_reads_slowly_gets_all_of_it(engine: EngineKind) {
     let system = System::start(engine).await;
     heavy(&system).await;
     let mut client = TcpStream::connect(system.http()).await.expect("the port is open");
@@ -186,7 +186,7 @@ async fn a_client_that_reads_slowly_gets_all_of_it(engine: Engine) {
     assert_eq!(String::from_utf8_lossy(&all).matches("\"key\":\"heavy").count(), 24);
 }
 
-async fn an_export_without_chunks_that_is_given_up_is_reset(engine: Engine) {
+async fn an_export_without_chunks_that_is_given_up_is_reset(engine: EngineKind) {
     let system = System::start(engine).await;
     heavy(&system).await;
     let mut client = TcpStream::connect(system.http()).await.expect("the port is open");
@@ -198,8 +198,8 @@ async fn an_export_without_chunks_that_is_given_up_is_reset(engine: Engine) {
     assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "{end}");
 }
 
-async fn exports_over_their_number_are_refused(engine: Engine) {
-    let system = System::with(engine, &[("EXPORTS_MAX", "1")]).await;
+async fn exports_over_their_number_are_refused(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("EXPORTS_MAX", "1")]).await;
     heavy(&system).await;
     let first = stalled(&system).await;
     let mut connection = system.connection().await;
@@ -213,8 +213,8 @@ async fn exports_over_their_number_are_refused(engine: Engine) {
     assert_eq!(connection.get("/export?prefix=heavy00").await.status, 200, "its place is free");
 }
 
-async fn a_slow_export_does_not_hold_up_the_stop(engine: Engine) {
-    let mut system = System::with(engine, &[("DRAIN_TIMEOUT_MS", "2000")]).await;
+async fn a_slow_export_does_not_hold_up_the_stop(engine: EngineKind) {
+    let mut system = System::start_with_settings(engine, &[("DRAIN_TIMEOUT_MS", "2000")]).await;
     heavy(&system).await;
     let connection = stalled(&system).await;
     let reader = system.reader.as_mut().unwrap_or(&mut system.writer);
@@ -224,7 +224,7 @@ async fn a_slow_export_does_not_hold_up_the_stop(engine: Engine) {
     incomplete(connection).await;
 }
 
-async fn an_export_whose_connection_is_killed_is_visibly_incomplete(engine: Engine) {
+async fn an_export_whose_connection_is_killed_is_visibly_incomplete(engine: EngineKind) {
     let system = System::start(engine).await;
     heavy(&system).await;
     let connection = stalled(&system).await;

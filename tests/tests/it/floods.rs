@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, storage, within, write};
+use e2e::{EngineKind, Frame, PATIENCE, RawSocket, Socket, System, promises, storage, within, write};
 use futures_util::future::join_all;
 
 promises! {
@@ -29,7 +29,7 @@ async fn answered_soon(system: &System) {
     assert!(asked.elapsed() < SOON, "somebody else waited {:?}", asked.elapsed());
 }
 
-async fn an_idle_socket_takes_little_memory(engine: Engine) {
+async fn an_idle_socket_takes_little_memory(engine: EngineKind) {
     const SOCKETS: usize = 5000;
     let system = System::start(engine).await;
     // The first sockets also pay for memory that all share.
@@ -44,7 +44,7 @@ async fn an_idle_socket_takes_little_memory(engine: Engine) {
     answered_soon(&system).await;
 }
 
-async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
+async fn a_large_message_leaves_no_memory_behind(engine: EngineKind) {
     const SOCKETS: usize = 60;
     let system = System::start(engine).await;
     // Each of its characters takes six bytes in JSON.
@@ -70,7 +70,7 @@ async fn a_large_message_leaves_no_memory_behind(engine: Engine) {
     assert!(more <= 60 * 1024, "{more} KiB stay for {SOCKETS} sockets");
 }
 
-async fn incomplete_messages_share_a_memory_budget(engine: Engine) {
+async fn incomplete_messages_share_a_memory_budget(engine: EngineKind) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     let message = Frame::text(vec![b' '; 6_000_000]).masked();
@@ -89,8 +89,10 @@ async fn incomplete_messages_share_a_memory_budget(engine: Engine) {
     assert_eq!(reply, r#"{"message":"large created","status":200}"#, "their room is given back");
 }
 
-async fn batches_that_wait_for_the_database_share_a_memory_budget(engine: Engine) {
-    let system = System::with(engine, &[("QUEUE_BYTES_MAX", "8388608"), ("OP_TIMEOUT_MS", "60000")]).await;
+async fn batches_that_wait_for_the_database_share_a_memory_budget(engine: EngineKind) {
+    let system =
+        System::start_with_settings(engine, &[("QUEUE_BYTES_MAX", "8388608"), ("OP_TIMEOUT_MS", "60000")])
+            .await;
     let lock = system.database.locked().await;
     let before = system.writer.memory();
     let value = "v".repeat(1 << 20);
@@ -109,7 +111,7 @@ async fn batches_that_wait_for_the_database_share_a_memory_budget(engine: Engine
     assert!(reply.payload.starts_with(br#"{"message":"5 ops committed""#), "{reply:?}");
 }
 
-async fn endless_pings_do_not_block_other_clients(engine: Engine) {
+async fn endless_pings_do_not_block_other_clients(engine: EngineKind) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     let pings = Frame::new(0x89, [b'x'; 125]).masked().repeat(1000);
@@ -134,7 +136,7 @@ async fn endless_pings_do_not_block_other_clients(engine: Engine) {
     answered_soon(&system).await;
 }
 
-async fn a_hundred_clients_that_never_read_are_closed(engine: Engine) {
+async fn a_hundred_clients_that_never_read_are_closed(engine: EngineKind) {
     let system = System::start(engine).await;
     let before = system.writer.memory();
     // Each refusal is longer than the message that causes it.

@@ -1,6 +1,6 @@
 //! A frame that breaks the protocol closes the socket with the code that says why.
 
-use e2e::{Engine, Frame, RawSocket, System, promises};
+use e2e::{EngineKind, Frame, RawSocket, System, promises};
 
 promises! {
     every:
@@ -15,7 +15,7 @@ promises! {
 /// The message limit: six bytes for each byte of key and value, since a control character takes six in JSON, and 4 KiB for the rest.
 const MESSAGE_BYTES_MAX: usize = 6 * (512 + (1 << 20)) + 4096;
 
-async fn text_that_is_not_utf8_closes_1007(engine: Engine) {
+async fn text_that_is_not_utf8_closes_1007(engine: EngineKind) {
     let system = System::start(engine).await;
     for payload in [&b"\xff"[..], b"{\"key\":\"\xc3\x28\",\"value\":\"\"}", b"\xed\xa0\x80"] {
         let mut socket = RawSocket::open(system.ws()).await;
@@ -25,7 +25,7 @@ async fn text_that_is_not_utf8_closes_1007(engine: Engine) {
     assert_eq!(system.database.entries().await, 0);
 }
 
-async fn a_message_over_the_limit_closes_1009(engine: Engine) {
+async fn a_message_over_the_limit_closes_1009(engine: EngineKind) {
     let system = System::start(engine).await;
     // In one frame, its length shows that it is over the limit.
     let mut socket = RawSocket::open(system.ws()).await;
@@ -51,7 +51,7 @@ async fn a_message_over_the_limit_closes_1009(engine: Engine) {
     assert!(reply.payload.ends_with(br#""code":"bad_json"}"#), "{reply:?}");
 }
 
-async fn a_frame_against_the_protocol_closes_1002(engine: Engine) {
+async fn a_frame_against_the_protocol_closes_1002(engine: EngineKind) {
     let system = System::start(engine).await;
     let write = br#"{"key":"a","value":"b"}"#;
     let bad = [
@@ -79,7 +79,7 @@ async fn a_frame_against_the_protocol_closes_1002(engine: Engine) {
     assert_eq!(system.database.entries().await, 0);
 }
 
-async fn a_message_in_fragments_is_one_message(engine: Engine) {
+async fn a_message_in_fragments_is_one_message(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     // The two bytes of é are in different frames.
@@ -100,7 +100,7 @@ async fn a_message_in_fragments_is_one_message(engine: Engine) {
     assert_eq!(system.read("fragment\u{e9}").await.json()["value"], "whole");
 }
 
-async fn a_ping_is_answered_with_its_payload(engine: Engine) {
+async fn a_ping_is_answered_with_its_payload(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     for payload in [vec![], b"ping".to_vec(), vec![0xFF; 125]] {
@@ -110,7 +110,7 @@ async fn a_ping_is_answered_with_its_payload(engine: Engine) {
     }
 }
 
-async fn a_close_is_answered(engine: Engine) {
+async fn a_close_is_answered(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     let close = Frame::new(0x88, 1000u16.to_be_bytes());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Engine, Socket, System, eventually, promises, signal, write};
+use e2e::{EngineKind, Socket, System, eventually, promises, signal, write};
 use serde_json::Value;
 
 promises! {
@@ -12,7 +12,7 @@ promises! {
 
 const KEYS: usize = 10;
 
-/// Sends writes of the same few keys as long as the socket takes them. Does not read the replies.
+/// Sends writes of the same few keys, 64 at a time, until the socket breaks. Waits for the replies and ignores what they say.
 async fn busy(mut socket: Socket) {
     loop {
         let writes = (0..64).map(|n| write(&format!("k{}", n % KEYS), "theirs"));
@@ -44,8 +44,8 @@ async fn held(socket: &mut Socket) -> Vec<String> {
     held
 }
 
-async fn the_locks_of_a_hung_writer_are_released_within_forty_seconds(engine: Engine) {
-    let system = System::with(engine, &[("OP_TIMEOUT_MS", "3000")]).await;
+async fn the_locks_of_a_hung_writer_are_released_within_forty_seconds(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("OP_TIMEOUT_MS", "3000")]).await;
     let other = system.another_writer().await;
     let mut ours = Socket::open(other.public).await;
     let tasks: Vec<_> =

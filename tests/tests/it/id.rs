@@ -1,6 +1,6 @@
 //! The reply to a write with an `id` has the same `id` byte for byte, and the revision that readers see.
 
-use e2e::{Engine, System, promises, rev, write};
+use e2e::{EngineKind, System, promises, rev, write};
 
 promises! {
     every:
@@ -9,7 +9,7 @@ promises! {
         pipelined_writes_of_a_key_have_growing_revs;
 }
 
-async fn an_id_comes_back_byte_for_byte(engine: Engine) {
+async fn an_id_comes_back_byte_for_byte(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let long = format!("\"{}\"", "x".repeat(126));
@@ -39,7 +39,7 @@ async fn an_id_comes_back_byte_for_byte(engine: Engine) {
     }
 }
 
-async fn the_rev_is_the_etag_of_the_read_and_grows(engine: Engine) {
+async fn the_rev_is_the_etag_of_the_read_and_grows(engine: EngineKind) {
     let system = System::start(engine).await;
     let (mut one, mut two) = (system.socket().await, system.socket().await);
     let mut connection = system.connection().await;
@@ -59,7 +59,7 @@ async fn the_rev_is_the_etag_of_the_read_and_grows(engine: Engine) {
     }
 }
 
-async fn pipelined_writes_of_a_key_have_growing_revs(engine: Engine) {
+async fn pipelined_writes_of_a_key_have_growing_revs(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let text = |n: u32| match n % 4 {

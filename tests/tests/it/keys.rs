@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use e2e::{Engine, System, promises, storage};
+use e2e::{EngineKind, System, promises, storage};
 
 promises! {
     every:
@@ -10,7 +10,7 @@ promises! {
         a_path_is_decoded_once;
 }
 
-async fn keys_that_look_alike_are_different_keys(engine: Engine) {
+async fn keys_that_look_alike_are_different_keys(engine: EngineKind) {
     let (longest, wide) = ("x".repeat(512), "\u{fc}".repeat(256));
     let almost = "x".repeat(511);
     let keys = [
@@ -90,7 +90,7 @@ async fn keys_that_look_alike_are_different_keys(engine: Engine) {
     assert_eq!(system.database.entries().await, keys.len() as u64);
 }
 
-async fn a_path_is_decoded_once(engine: Engine) {
+async fn a_path_is_decoded_once(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut connection = system.connection().await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Connection, Engine, Frame, PATIENCE, RawSocket, Socket, System, promises, within};
+use e2e::{EngineKind, Frame, HttpConnection, PATIENCE, RawSocket, Socket, System, promises, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -17,11 +17,11 @@ promises! {
         a_client_that_does_not_answer_a_ping_is_closed;
 }
 
-async fn a_connection_over_the_cap_is_told_so(engine: Engine) {
-    let system = System::with(engine, &[("CONNECTIONS_MAX", "2")]).await;
-    let (socket, _idle) = (system.socket().await, Connection::open(system.ws()).await);
+async fn a_connection_over_the_cap_is_told_so(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("CONNECTIONS_MAX", "2")]).await;
+    let (socket, _idle) = (system.socket().await, HttpConnection::open(system.ws()).await);
     e2e::eventually("the cap is reached", PATIENCE, async || {
-        let mut third = Connection::open(system.ws()).await;
+        let mut third = HttpConnection::open(system.ws()).await;
         match third.try_request("GET", "/ws/storage/", &[]).await {
             Ok(response) if response.status == 503 => {
                 response.refused(503, "overloaded");
@@ -40,8 +40,8 @@ async fn a_connection_over_the_cap_is_told_so(engine: Engine) {
     .await;
 }
 
-async fn a_header_that_never_ends_is_not_waited_for(engine: Engine) {
-    let system = System::with(engine, &[("HEADER_TIMEOUT_MS", "500")]).await;
+async fn a_header_that_never_ends_is_not_waited_for(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("HEADER_TIMEOUT_MS", "500")]).await;
     for addr in [system.ws(), system.http()] {
         let mut stream = TcpStream::connect(addr).await.expect("it listens");
         stream.write_all(b"GET /storage/a HTTP/1.1\r\nHost: a\r\nX: ").await.expect("it is sent");
@@ -63,7 +63,7 @@ async fn a_header_that_never_ends_is_not_waited_for(engine: Engine) {
     }
 }
 
-async fn a_message_that_never_ends_closes_1008(engine: Engine) {
+async fn a_message_that_never_ends_closes_1008(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     let started = Instant::now();
@@ -80,7 +80,7 @@ async fn a_message_that_never_ends_closes_1008(engine: Engine) {
     }
 }
 
-async fn a_message_in_tiny_fragments_is_not_assembled(engine: Engine) {
+async fn a_message_in_tiny_fragments_is_not_assembled(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     let mut crumbs = Frame::text(*br#"{"key":"before","value":"v"}"#).masked();
@@ -102,7 +102,7 @@ async fn a_message_in_tiny_fragments_is_not_assembled(engine: Engine) {
     assert_eq!(reply.payload, br#"{"message":"k created","status":200}"#);
 }
 
-async fn a_client_that_does_not_answer_a_ping_is_closed(engine: Engine) {
+async fn a_client_that_does_not_answer_a_ping_is_closed(engine: EngineKind) {
     let system = System::start(engine).await;
     let opened = Instant::now();
     let (mut deaf, mut answers) = (RawSocket::open(system.ws()).await, RawSocket::open(system.ws()).await);
@@ -119,7 +119,7 @@ async fn a_client_that_does_not_answer_a_ping_is_closed(engine: Engine) {
     assert_eq!(answers.frame().await.expect("a reply").payload, br#"{"message":"k created","status":200}"#);
 }
 
-async fn a_client_that_never_reads_its_replies_is_closed(engine: Engine) {
+async fn a_client_that_never_reads_its_replies_is_closed(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = RawSocket::open(system.ws()).await;
     // Each refusal is longer than the message that causes it. Messages are sent until the server stops reading, and then until it

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::{
-    Did, Engine, Op, Process, Proxy, Recorder, Recording, ReplyOutcome, Role, System, eventually,
-    not_linearizable, promises,
+    Did, EngineKind, Operation, Proxy, Recorder, Recording, ReplyOutcome, Role, ServiceProcess, System,
+    eventually, not_linearizable, promises,
 };
 
 /// The least number of operations in a history.
@@ -73,7 +73,7 @@ async fn judge(recorder: Recorder) -> Recording {
 }
 
 /// The kinds of answers of which a history has too few. Such a history proves nothing.
-fn too_rare(ops: &[Op]) -> Result<(), String> {
+fn too_rare(ops: &[Operation]) -> Result<(), String> {
     let mut counts: BTreeMap<&str, usize> = KINDS.iter().map(|kind| (*kind, 0)).collect();
     for op in ops {
         *counts.entry(kind(op.did)).or_default() += 1;
@@ -109,7 +109,7 @@ fn kind(did: Did) -> &'static str {
     }
 }
 
-async fn healthy_histories_are_linearizable(engine: Engine) {
+async fn healthy_histories_are_linearizable(engine: EngineKind) {
     let system = System::start(engine).await;
     let (writer, reader) = (system.another_writer().await, system.another_reader().await);
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
@@ -118,8 +118,8 @@ async fn healthy_histories_are_linearizable(engine: Engine) {
     assert_eq!((record.refused.len(), record.unknown), (0, 0), "nothing fails where nothing is broken");
 }
 
-async fn histories_with_services_killed_and_drained_are_linearizable(engine: Engine) {
-    let system = System::with(engine, &SETTINGS).await;
+async fn histories_with_services_killed_and_drained_are_linearizable(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &SETTINGS).await;
     let mut others = Vec::new();
     for _ in 0..4 {
         others.push(system.another_writer().await);
@@ -135,8 +135,8 @@ async fn histories_with_services_killed_and_drained_are_linearizable(engine: Eng
     assert!(record.unknown > 0, "some operations were under way");
 }
 
-async fn histories_with_the_database_killed_are_linearizable(engine: Engine) {
-    let (mut server, system) = System::apart(engine, &SETTINGS).await;
+async fn histories_with_the_database_killed_are_linearizable(engine: EngineKind) {
+    let (mut server, system) = System::start_on_own_server(engine, &SETTINGS).await;
     let (writer, reader) = (system.another_writer().await, system.another_reader().await);
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
     for _ in 0..3 {
@@ -148,8 +148,8 @@ async fn histories_with_the_database_killed_are_linearizable(engine: Engine) {
     judge(recorder).await;
 }
 
-async fn histories_with_the_database_frozen_are_linearizable(engine: Engine) {
-    let (server, system) = System::apart(engine, &SETTINGS).await;
+async fn histories_with_the_database_frozen_are_linearizable(engine: EngineKind) {
+    let (server, system) = System::start_on_own_server(engine, &SETTINGS).await;
     let (writer, reader) = (system.another_writer().await, system.another_reader().await);
     let recorder = Recorder::start(&[system.ws(), writer.public], &[system.http(), reader.public]);
     recorder.more(OPS / 2, LONG).await;
@@ -162,15 +162,15 @@ async fn histories_with_the_database_frozen_are_linearizable(engine: Engine) {
     assert!(!record.refused.is_empty() || record.unknown > 0, "it was frozen for longer than anybody waits");
 }
 
-async fn histories_with_lost_answers_are_linearizable(engine: Engine) {
-    let system = System::with(engine, &SETTINGS).await;
+async fn histories_with_lost_answers_are_linearizable(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &SETTINGS).await;
     // Every thirtieth: 3 %.
     let proxy = Proxy::start(system.database.addr(), 30).await;
     let mut writers = Vec::new();
     for _ in 0..2 {
         let mut env = system.database.env_at(Role::Writer, &proxy.addr.to_string());
         env.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let writer = Process::start("ws-ingest", &env);
+        let writer = ServiceProcess::start("ws-ingest", &env);
         writer.ready().await;
         writers.push(writer);
     }

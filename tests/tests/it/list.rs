@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use e2e::{Connection, Database, Engine, PATIENCE, Role, System, eventually, promises, write};
+use e2e::{Database, EngineKind, HttpConnection, PATIENCE, Role, System, eventually, promises, write};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
@@ -26,7 +26,7 @@ promises! {
 const FUTURE: &str = "253402300799000000";
 
 /// All pages of a list: the items of each page.
-async fn walk(connection: &mut Connection, query: &str) -> Vec<Vec<Value>> {
+async fn walk(connection: &mut HttpConnection, query: &str) -> Vec<Vec<Value>> {
     let (mut pages, mut target) = (Vec::new(), format!("/storage?{query}"));
     loop {
         let page = connection.get(&target).await;
@@ -52,7 +52,7 @@ fn sizes(pages: &[Vec<Value>]) -> Vec<usize> {
     pages.iter().map(Vec::len).collect()
 }
 
-async fn a_list_walks_all_keys_in_byte_order(engine: Engine) {
+async fn a_list_walks_all_keys_in_byte_order(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut expected: Vec<String> = (0..50).map(|n| format!("user/{n}")).collect();
@@ -83,7 +83,7 @@ async fn a_list_walks_all_keys_in_byte_order(engine: Engine) {
     assert_eq!(sizes(&walk(&mut connection, "").await), [expected.len()], "a hundred fit a page");
 }
 
-async fn dead_entries_are_not_listed_and_do_not_end_a_list(engine: Engine) {
+async fn dead_entries_are_not_listed_and_do_not_end_a_list(engine: EngineKind) {
     let system = System::start(engine).await;
     let key = |kind: &str| (0..40).map(move |n| format!("{n:02}{kind}")).collect::<Vec<_>>();
     system.database.put(key("deleted"), "", "0").await;
@@ -100,7 +100,7 @@ async fn dead_entries_are_not_listed_and_do_not_end_a_list(engine: Engine) {
     }
 }
 
-async fn a_page_passes_ten_thousand_rows_at_most(engine: Engine) {
+async fn a_page_passes_ten_thousand_rows_at_most(engine: EngineKind) {
     let system = System::start(engine).await;
     system.database.put((0..25_000).map(|n| format!("dead/{n:05}")), "", "0").await;
     let mut socket = system.socket().await;
@@ -113,7 +113,7 @@ async fn a_page_passes_ten_thousand_rows_at_most(engine: Engine) {
     assert_eq!(sizes(&walk(&mut connection, "prefix=dead/&limit=1").await), [0, 0, 0]);
 }
 
-async fn a_page_ends_before_its_values_pass_4_mib(engine: Engine) {
+async fn a_page_ends_before_its_values_pass_4_mib(engine: EngineKind) {
     let system = System::start(engine).await;
     let value = "v".repeat(1 << 20);
     let mut socket = system.socket().await;
@@ -128,7 +128,7 @@ async fn a_page_ends_before_its_values_pass_4_mib(engine: Engine) {
     assert_eq!(sizes(&walk(&mut connection, "limit=3").await), [3, 3, 3]);
 }
 
-async fn keys_written_meanwhile_do_not_move_others(engine: Engine) {
+async fn keys_written_meanwhile_do_not_move_others(engine: EngineKind) {
     let system = System::start(engine).await;
     let expected: Vec<String> = (0..300).map(|n| format!("{n:03}")).collect();
     system.database.put(expected.clone(), "stays", "null").await;
@@ -156,7 +156,7 @@ async fn keys_written_meanwhile_do_not_move_others(engine: Engine) {
     assert!(writer.await.expect("the writer does not fail") > 0, "something was written meanwhile");
 }
 
-async fn a_page_is_one_snapshot_while_writers_go_on(engine: Engine) {
+async fn a_page_is_one_snapshot_while_writers_go_on(engine: EngineKind) {
     let system = System::start(engine).await;
     // There are several statements between the first key and the last.
     system.database.put((0..900).map(|n| format!("m{n:03}")), "between", "null").await;
@@ -189,7 +189,7 @@ async fn a_page_is_one_snapshot_while_writers_go_on(engine: Engine) {
     assert!(writer.await.expect("the writer does not fail") >= 10, "writers went on");
 }
 
-async fn an_invalid_list_is_refused(engine: Engine) {
+async fn an_invalid_list_is_refused(engine: EngineKind) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;
@@ -221,8 +221,8 @@ async fn an_invalid_list_is_refused(engine: Engine) {
 /// The number of rows that the server has read along an index.
 const STEPS: &str = "Handler_read_next";
 
-async fn a_late_page_costs_what_the_first_does(engine: Engine) {
-    let (_server, system) = System::apart(engine, &[]).await;
+async fn a_late_page_costs_what_the_first_does(engine: EngineKind) {
+    let (_server, system) = System::start_on_own_server(engine, &[]).await;
     system.database.put((0..20_000).map(|n| format!("{n:05}")), "v", "null").await;
     let mut connection = system.connection().await;
     let mut root = system.database.root().await;
@@ -241,7 +241,7 @@ async fn a_late_page_costs_what_the_first_does(engine: Engine) {
     assert!(late.abs_diff(first) <= 2, "the first page took {first} steps, a late one {late}");
 }
 
-async fn a_list_survives_its_connection_and_an_unused_connection_is_closed(engine: Engine) {
+async fn a_list_survives_its_connection_and_an_unused_connection_is_closed(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     let mut others = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use e2e::{Engine, System, promises};
+use e2e::{EngineKind, System, promises};
 
 promises! {
     every:
@@ -12,7 +12,7 @@ promises! {
         more_than_sixteen_mib_of_values_are_refused;
 }
 
-async fn items_come_in_the_order_of_the_request_and_missing_keys_separately(engine: Engine) {
+async fn items_come_in_the_order_of_the_request_and_missing_keys_separately(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut revs = Vec::new();
@@ -44,7 +44,7 @@ fn target(keys: impl IntoIterator<Item = String>) -> String {
     target
 }
 
-async fn a_hundred_keys_are_read_at_once_and_no_more(engine: Engine) {
+async fn a_hundred_keys_are_read_at_once_and_no_more(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     for n in 0..100 {
@@ -61,7 +61,7 @@ async fn a_hundred_keys_are_read_at_once_and_no_more(engine: Engine) {
     assert_eq!(connection.get("/storage?key=").await.status, 422, "an empty key is none");
 }
 
-async fn keys_and_a_prefix_exclude_each_other(engine: Engine) {
+async fn keys_and_a_prefix_exclude_each_other(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     for query in ["key=a&prefix=b", "key=a&limit=1", "key=a&after=x", "key=a&prefix="] {
@@ -69,7 +69,7 @@ async fn keys_and_a_prefix_exclude_each_other(engine: Engine) {
     }
 }
 
-async fn more_than_sixteen_mib_of_values_are_refused(engine: Engine) {
+async fn more_than_sixteen_mib_of_values_are_refused(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let value = "v".repeat(1 << 20);

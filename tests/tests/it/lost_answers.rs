@@ -1,6 +1,6 @@
 //! Answers of the database are lost, also answers to COMMIT: a write is still applied once, and its reply says how.
 
-use e2e::{Engine, Process, Proxy, Role, Socket, System, promises, storage, write};
+use e2e::{EngineKind, Proxy, Role, ServiceProcess, Socket, System, promises, storage, write};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -52,12 +52,12 @@ async fn answered(socket: &mut Socket, message: String, did: &str) {
     assert_eq!(reply["message"], did, "it was applied once");
 }
 
-async fn a_write_whose_commit_got_no_answer_is_applied_once_and_its_reply_is_true(engine: Engine) {
+async fn a_write_whose_commit_got_no_answer_is_applied_once_and_its_reply_is_true(engine: EngineKind) {
     let system = System::start(engine).await;
     let proxy = Proxy::start(system.database.addr(), 30).await;
     let mut env = system.database.env_at(Role::Writer, &proxy.addr.to_string());
     env.push(("LANES".into(), "2".into()));
-    let writer = Process::start("ws-ingest", &env);
+    let writer = ServiceProcess::start("ws-ingest", &env);
     writer.ready().await;
 
     let mut sockets = JoinSet::new();

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use e2e::{Engine, Load, PATIENCE, Socket, System, promises};
+use e2e::{EngineKind, Load, PATIENCE, Socket, System, promises};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
@@ -65,15 +65,17 @@ fn said(reply: &str) -> String {
     }
 }
 
-async fn messages_of_a_socket_keep_their_order_beside_a_flood(engine: Engine) {
+async fn messages_of_a_socket_keep_their_order_beside_a_flood(engine: EngineKind) {
     let system = System::start(engine).await;
     let load = Load::start(system.ws(), "flood", 4, 256);
     keep_their_order(&system, load).await;
 }
 
 /// A write whose socket has nothing else in flight has priority, for half of a batch. Here there are more such writes.
-async fn messages_of_a_socket_keep_their_order_beside_many_clients_that_wait_for_each_reply(engine: Engine) {
-    let system = System::with(engine, &[("BATCH_OPS_MAX", "2")]).await;
+async fn messages_of_a_socket_keep_their_order_beside_many_clients_that_wait_for_each_reply(
+    engine: EngineKind,
+) {
+    let system = System::start_with_settings(engine, &[("BATCH_OPS_MAX", "2")]).await;
     let load = Load::start(system.ws(), "flood", 32, 1);
     keep_their_order(&system, load).await;
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use e2e::{Connection, Engine, Response, System, promises};
+use e2e::{EngineKind, HttpConnection, Response, System, promises};
 
 promises! {
     every:
@@ -22,7 +22,7 @@ async fn handshake(addr: SocketAddr, headers: &[(&str, &str)]) -> Response {
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
     all.extend_from_slice(headers);
-    Connection::open(addr).await.request("GET", "/ws/storage/", &all).await
+    HttpConnection::open(addr).await.request("GET", "/ws/storage/", &all).await
 }
 
 /// `Origin` and `Host` of pages that are allowed and of pages that are not.
@@ -43,8 +43,8 @@ fn pages(port: u16) -> [(Option<String>, String, bool); 9] {
     ]
 }
 
-async fn only_our_own_and_configured_pages_may_open_a_socket(engine: Engine) {
-    let system = System::with(engine, &[("ALLOWED_ORIGINS", LISTED)]).await;
+async fn only_our_own_and_configured_pages_may_open_a_socket(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("ALLOWED_ORIGINS", LISTED)]).await;
     for (origin, host, allowed) in pages(system.ws().port()) {
         let mut headers = vec![("Host", host.as_str())];
         headers.extend(origin.as_deref().map(|origin| ("Origin", origin)));
@@ -57,8 +57,8 @@ async fn only_our_own_and_configured_pages_may_open_a_socket(engine: Engine) {
     }
 }
 
-async fn only_our_own_and_configured_pages_may_read(engine: Engine) {
-    let system = System::with(engine, &[("ALLOWED_ORIGINS", LISTED)]).await;
+async fn only_our_own_and_configured_pages_may_read(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("ALLOWED_ORIGINS", LISTED)]).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;
     for (origin, host, allowed) in pages(system.http().port()) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::{
-    Database, DatabaseServer, Engine, Load, PATIENCE, Socket, System, eventually, get, promises, write,
+    Database, DatabaseServer, EngineKind, Load, PATIENCE, Socket, System, eventually, get, promises, write,
 };
 
 promises! {
@@ -15,9 +15,9 @@ promises! {
 /// A short timeout, so that refusals come soon.
 const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "1500")];
 
-async fn the_services_wait_for_a_database_that_starts_late(engine: Engine) {
+async fn the_services_wait_for_a_database_that_starts_late(engine: EngineKind) {
     let mut server = DatabaseServer::new(engine, &[]);
-    let system = System::on(Database::planned(engine, Some(server.url())), &SETTINGS);
+    let system = System::start_processes(Database::planned(engine, Some(server.url())), &SETTINGS);
     for process in [Some(&system.writer), system.reader.as_ref()].into_iter().flatten() {
         assert_eq!(get(process.admin, "/livez").await.status, 200);
         let ready = process.readiness().await;
@@ -44,8 +44,8 @@ async fn the_services_wait_for_a_database_that_starts_late(engine: Engine) {
     assert_eq!(get(system.http(), "/export").await.body, "{\"key\":\"k\",\"value\":\"v\"}\n");
 }
 
-async fn a_database_killed_under_load_loses_nothing_acknowledged(engine: Engine) {
-    let (mut server, system) = System::apart(engine, &SETTINGS).await;
+async fn a_database_killed_under_load_loses_nothing_acknowledged(engine: EngineKind) {
+    let (mut server, system) = System::start_on_own_server(engine, &SETTINGS).await;
     let load = Load::start(system.ws(), "load", 3, 32);
     for round in 0..5 {
         load.acked(1000, PATIENCE).await;

@@ -1,6 +1,6 @@
 //! The database user of a service may do what the service needs, and nothing else.
 
-use e2e::{Engine, Role, System, promises};
+use e2e::{EngineKind, Role, System, promises};
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 
 promises! {
@@ -17,7 +17,7 @@ async fn denied(user: &mut MySqlConnection, statements: &[&str]) {
     }
 }
 
-async fn the_services_users_have_the_least_rights(engine: Engine) {
+async fn the_services_users_have_the_least_rights(engine: EngineKind) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut root = system.database.root().await;

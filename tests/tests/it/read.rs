@@ -1,6 +1,6 @@
 //! GET and HEAD: the headers that caches and clients rely on, and every refusal.
 
-use e2e::{Connection, Engine, Response, System, promises};
+use e2e::{EngineKind, HttpConnection, Response, System, promises};
 
 promises! {
     every:
@@ -16,7 +16,7 @@ promises! {
         the_specification_the_docs_and_the_console_are_served;
 }
 
-async fn a_read_says_how_to_cache_it(engine: Engine) {
+async fn a_read_says_how_to_cache_it(engine: EngineKind) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;
@@ -33,7 +33,7 @@ async fn a_read_says_how_to_cache_it(engine: Engine) {
     assert_eq!(missing.header("x-content-type-options"), Some("nosniff"));
 }
 
-async fn a_client_that_has_the_revision_gets_a_304(engine: Engine) {
+async fn a_client_that_has_the_revision_gets_a_304(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     socket.set("k", "v").await;
@@ -72,7 +72,7 @@ fn headers(response: &Response) -> Vec<(String, String)> {
     headers
 }
 
-async fn head_has_the_headers_of_get(engine: Engine) {
+async fn head_has_the_headers_of_get(engine: EngineKind) {
     let system = System::start(engine).await;
     system.socket().await.set("k", &"v".repeat(100_000)).await;
     let mut connection = system.connection().await;
@@ -94,16 +94,16 @@ async fn head_has_the_headers_of_get(engine: Engine) {
     }
 }
 
-async fn an_unknown_path_is_no_route(engine: Engine) {
+async fn an_unknown_path_is_no_route(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     for target in ["/nowhere", "/storage/", "/storage/a/b", "//storage/a", "/Storage/a", "/ws"] {
         connection.get(target).await.refused(404, "no_route");
     }
-    Connection::open(system.ws()).await.get("/ws/other").await.refused(404, "no_route");
+    HttpConnection::open(system.ws()).await.get("/ws/other").await.refused(404, "no_route");
 }
 
-async fn another_method_is_a_405_that_names_the_right_ones(engine: Engine) {
+async fn another_method_is_a_405_that_names_the_right_ones(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
@@ -118,7 +118,7 @@ async fn another_method_is_a_405_that_names_the_right_ones(engine: Engine) {
     }
 }
 
-async fn a_path_that_is_not_utf8_is_refused_before_it_is_routed(engine: Engine) {
+async fn a_path_that_is_not_utf8_is_refused_before_it_is_routed(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     for target in ["/storage/%FF", "/storage/%C3%28", "/%FF", "/storage/a%ED%A0%80"] {
@@ -127,7 +127,7 @@ async fn a_path_that_is_not_utf8_is_refused_before_it_is_routed(engine: Engine) 
     connection.get("/storage?key=%FF").await.refused(422, "bad_parameter");
 }
 
-async fn a_key_too_long_is_a_413(engine: Engine) {
+async fn a_key_too_long_is_a_413(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     let longest = connection.get(&format!("/storage/{}", "x".repeat(512))).await;
@@ -140,9 +140,9 @@ async fn a_key_too_long_is_a_413(engine: Engine) {
     }
 }
 
-async fn a_plain_request_to_the_sockets_path_is_a_426(engine: Engine) {
+async fn a_plain_request_to_the_sockets_path_is_a_426(engine: EngineKind) {
     let system = System::start(engine).await;
-    let mut connection = Connection::open(system.ws()).await;
+    let mut connection = HttpConnection::open(system.ws()).await;
     for target in ["/ws/storage/", "/ws/storage"] {
         let response = connection.get(target).await;
         response.refused(426, "upgrade_required");
@@ -159,7 +159,7 @@ async fn a_plain_request_to_the_sockets_path_is_a_426(engine: Engine) {
     assert_eq!(head.status, 426, "RFC 6455, 4.1: a handshake is a GET");
 }
 
-async fn a_client_that_has_closed_its_sending_side_gets_its_response(engine: Engine) {
+async fn a_client_that_has_closed_its_sending_side_gets_its_response(engine: EngineKind) {
     let system = System::start(engine).await;
     system.socket().await.set("k", "v").await;
     let mut connection = system.connection().await;
@@ -167,7 +167,7 @@ async fn a_client_that_has_closed_its_sending_side_gets_its_response(engine: Eng
     assert_eq!(connection.response().await.json()["value"], "v");
 }
 
-async fn the_specification_the_docs_and_the_console_are_served(engine: Engine) {
+async fn the_specification_the_docs_and_the_console_are_served(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut connection = system.connection().await;
     let served = connection.get("/openapi.json").await;

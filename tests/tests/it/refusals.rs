@@ -1,6 +1,6 @@
 //! A message that cannot be applied is refused in the form of the contract, and the socket stays open.
 
-use e2e::{Engine, Socket, System, promises, write};
+use e2e::{EngineKind, Socket, System, promises, write};
 use tokio_tungstenite::tungstenite::Message;
 
 promises! {
@@ -22,7 +22,7 @@ async fn unharmed(system: &System, socket: &mut Socket) {
     assert_eq!(system.database.entries().await, 1, "a refused write was applied");
 }
 
-async fn a_message_that_is_not_one_json_object_is_bad_json(engine: Engine) {
+async fn a_message_that_is_not_one_json_object_is_bad_json(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let deep = "[".repeat(100_000);
@@ -65,7 +65,7 @@ async fn a_message_that_is_not_one_json_object_is_bad_json(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn a_binary_message_is_a_bad_frame(engine: Engine) {
+async fn a_binary_message_is_a_bad_frame(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     for bytes in [&b""[..], b"\xff\xfe", br#"{"key":"a","value":"b"}"#] {
@@ -76,7 +76,7 @@ async fn a_binary_message_is_a_bad_frame(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn an_invalid_key_is_named(engine: Engine) {
+async fn an_invalid_key_is_named(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let bad = [
@@ -99,7 +99,7 @@ async fn an_invalid_key_is_named(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn an_invalid_value_is_named(engine: Engine) {
+async fn an_invalid_value_is_named(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let bad = [
@@ -120,7 +120,7 @@ async fn an_invalid_value_is_named(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn a_refusal_of_a_long_key_or_value_names_the_limit_and_the_size(engine: Engine) {
+async fn a_refusal_of_a_long_key_or_value_names_the_limit_and_the_size(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let names = |reply: &str, size: &str, limit: &str| {
@@ -140,7 +140,7 @@ async fn a_refusal_of_a_long_key_or_value_names_the_limit_and_the_size(engine: E
     unharmed(&system, &mut socket).await;
 }
 
-async fn a_member_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: Engine) {
+async fn a_member_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let reply = socket.refuses(r#"{"op":"fly","key":"a","value":"b"}"#, 422, "unknown_op").await;
@@ -164,7 +164,7 @@ async fn a_member_of_a_wrong_type_or_range_is_refused_and_never_ignored(engine: 
     unharmed(&system, &mut socket).await;
 }
 
-async fn an_invalid_id_is_refused(engine: Engine) {
+async fn an_invalid_id_is_refused(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let long = format!("\"{}\"", "x".repeat(129));
@@ -176,7 +176,7 @@ async fn an_invalid_id_is_refused(engine: Engine) {
     unharmed(&system, &mut socket).await;
 }
 
-async fn unknown_members_and_nulls_are_ignored(engine: Engine) {
+async fn unknown_members_and_nulls_are_ignored(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let fine = [

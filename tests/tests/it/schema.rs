@@ -1,13 +1,13 @@
 //! An older program works on a newer schema that is marked compatible, so that services can be upgraded one by one.
 
-use e2e::{Engine, PATIENCE, System, promises};
+use e2e::{EngineKind, PATIENCE, System, promises};
 
 promises! {
     every:
         a_program_starts_and_works_on_a_newer_schema_that_is_compatible;
 }
 
-async fn a_program_starts_and_works_on_a_newer_schema_that_is_compatible(engine: Engine) {
+async fn a_program_starts_and_works_on_a_newer_schema_that_is_compatible(engine: EngineKind) {
     let mut system = System::start(engine).await;
     system.socket().await.set("a", "1").await;
     system.writer.terminate();
@@ -18,7 +18,7 @@ async fn a_program_starts_and_works_on_a_newer_schema_that_is_compatible(engine:
     system.restart_writer().await;
     let reply = system.socket().await.set("a", "2").await;
     assert_eq!(reply, r#"{"message":"a updated","status":200}"#);
-    if engine != Engine::Sqlite {
+    if engine != EngineKind::Sqlite {
         system.database.migrate();
     }
 }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use e2e::{Closed, PATIENCE, Process, Socket, within, write};
+use e2e::{Closed, PATIENCE, ServiceProcess, Socket, within, write};
 use serde_json::Value;
 
 /// The time limit of a write, and how much later its refusal may come on a busy machine.
@@ -11,7 +11,7 @@ const OP_TIMEOUT: Duration = Duration::from_millis(1500);
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// A writer whose database never answers, and the listener of that database, which must be kept.
-fn writer() -> (Process, TcpListener) {
+fn writer() -> (ServiceProcess, TcpListener) {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let at = silent.local_addr().expect("a bound socket has an address");
     let env = [
@@ -20,7 +20,7 @@ fn writer() -> (Process, TcpListener) {
         ("DRAIN_TIMEOUT_MS", "3000".to_owned()),
     ];
     let env = env.map(|(name, value)| (name.to_owned(), value));
-    (Process::start("ws-ingest", &env), silent)
+    (ServiceProcess::start("ws-ingest", &env), silent)
 }
 
 async fn refused(socket: &mut Socket) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use e2e::{Database, Engine, System, eventually, get, promises};
+use e2e::{Database, EngineKind, System, eventually, get, promises};
 use sqlx::Executor as _;
 
 promises! {
@@ -59,8 +59,8 @@ async fn left(database: &Database, entries: u64, hints: u64) {
     .await;
 }
 
-async fn an_entry_is_swept_ten_minutes_after_its_expiry_and_its_revision(engine: Engine) {
-    let mut system = System::with(engine, UNSWEPT).await;
+async fn an_entry_is_swept_ten_minutes_after_its_expiry_and_its_revision(engine: EngineKind) {
+    let mut system = System::start_with_settings(engine, UNSWEPT).await;
     let (now, old) = (now(), now() - 11 * MINUTE);
     let database = &system.database;
     put(database, 'a', old, None, old).await;
@@ -88,8 +88,8 @@ async fn an_entry_is_swept_ten_minutes_after_its_expiry_and_its_revision(engine:
     }
 }
 
-async fn a_sweep_removes_all_entries_that_are_due(engine: Engine) {
-    let mut system = System::with(engine, UNSWEPT).await;
+async fn a_sweep_removes_all_entries_that_are_due(engine: EngineKind) {
+    let mut system = System::start_with_settings(engine, UNSWEPT).await;
     let old = now() - 11 * MINUTE;
     for letter in 'a'..='h' {
         put(&system.database, letter, old, Some(old), old).await;
@@ -97,8 +97,11 @@ async fn a_sweep_removes_all_entries_that_are_due(engine: Engine) {
     // 8 x 8 x 8 = 512 keys of three letters: several transactions of the sweeper.
     let keys = "entries a cross join (select k from entries where length(k) = 1) b \
         cross join (select k from entries where length(k) = 1) c where length(a.k) = 1";
-    let joined =
-        if engine == Engine::Sqlite { "cast(a.k || b.k || c.k as blob)" } else { "concat(a.k, b.k, c.k)" };
+    let joined = if engine == EngineKind::Sqlite {
+        "cast(a.k || b.k || c.k as blob)"
+    } else {
+        "concat(a.k, b.k, c.k)"
+    };
     let copy = format!(
         "insert into entries (k, v, rev, born, expires_at) select {joined}, x'', {old}, {old}, {old} from {keys}"
     );
@@ -111,8 +114,8 @@ async fn a_sweep_removes_all_entries_that_are_due(engine: Engine) {
     left(&system.database, 0, 0).await;
 }
 
-async fn deletes_and_expiries_leave_a_hint_for_the_sweeper(engine: Engine) {
-    let system = System::with(engine, UNSWEPT).await;
+async fn deletes_and_expiries_leave_a_hint_for_the_sweeper(engine: EngineKind) {
+    let system = System::start_with_settings(engine, UNSWEPT).await;
     let mut socket = system.socket().await;
     socket.set("a", "v").await;
     let (before, deleted) = (now(), e2e::rev(&socket.ask(r#"{"op":"delete","key":"a"}"#).await));
@@ -138,8 +141,8 @@ async fn deletes_and_expiries_leave_a_hint_for_the_sweeper(engine: Engine) {
     assert!((4..=5).contains(&hints), "{hints} hints");
 }
 
-async fn one_process_sweeps_at_a_time(engine: Engine) {
-    let mut system = System::with(engine, UNSWEPT).await;
+async fn one_process_sweeps_at_a_time(engine: EngineKind) {
+    let mut system = System::start_with_settings(engine, UNSWEPT).await;
     let old = now() - 11 * MINUTE;
     put(&system.database, 'a', old, Some(old), old).await;
     let mut elsewhere = system.database.root().await;
@@ -161,8 +164,8 @@ async fn one_process_sweeps_at_a_time(engine: Engine) {
     left(&system.database, 0, 0).await;
 }
 
-async fn old_fence_rows_are_swept_too(engine: Engine) {
-    let system = System::with(engine, SWEPT_OFTEN).await;
+async fn old_fence_rows_are_swept_too(engine: EngineKind) {
+    let system = System::start_with_settings(engine, SWEPT_OFTEN).await;
     let day = 24 * 60 * MINUTE;
     let (old, young) = (now() - day - MINUTE, now() - day + 5 * MINUTE);
     system

@@ -1,6 +1,6 @@
 //! Telemetry: metrics on the admin port and spans at a collector. Neither ever contains a key.
 
-use e2e::{Connection, Engine, PATIENCE, System, eventually, get, promises, storage, within};
+use e2e::{EngineKind, HttpConnection, PATIENCE, System, eventually, get, promises, storage, within};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ fn sample(metrics: &str, name: &str, label: &str) -> f64 {
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-async fn metrics_count_what_happens_and_name_no_key(engine: Engine) {
+async fn metrics_count_what_happens_and_name_no_key(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     let mut connection = system.connection().await;
@@ -75,7 +75,7 @@ async fn collect(stream: TcpStream, spans: mpsc::UnboundedSender<(String, Vec<u8
     }
 }
 
-async fn spans_reach_the_collector_and_name_no_key(engine: Engine) {
+async fn spans_reach_the_collector_and_name_no_key(engine: EngineKind) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
     let (spans, mut received) = mpsc::unbounded_channel();
@@ -84,16 +84,17 @@ async fn spans_reach_the_collector_and_name_no_key(engine: Engine) {
             tokio::spawn(collect(stream, spans.clone()));
         }
     });
-    let mut system = System::with(engine, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+    let mut system = System::start_with_settings(engine, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
     system.socket().await.set(KEY, "v").await;
-    Connection::open(system.http()).await.get(&storage(KEY)).await;
+    HttpConnection::open(system.http()).await.get(&storage(KEY)).await;
     // The ordered stop sends the remaining spans.
     for process in [Some(&mut system.writer), system.reader.as_mut()].into_iter().flatten() {
         process.terminate();
         assert_eq!(process.ended(PATIENCE).await.code(), Some(0), "{}", process.log());
     }
     let mut all = Vec::new();
-    let services: &[&str] = if engine == Engine::Sqlite { &["keywire"] } else { &["ws-ingest", "rest-read"] };
+    let services: &[&str] =
+        if engine == EngineKind::Sqlite { &["keywire"] } else { &["ws-ingest", "rest-read"] };
     let wanted = [services, &["/storage/"]].concat();
     eventually("the spans have arrived", PATIENCE, async || {
         while let Ok((path, body)) = received.try_recv() {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use e2e::{
-    BinaryRun, Certificates, Database, DatabaseServer, Engine, PATIENCE, Process, Role, System, eventually,
-    promises, run_to_end, within,
+    BinaryRun, Certificates, Database, DatabaseServer, EngineKind, PATIENCE, Role, ServiceProcess, System,
+    eventually, promises, run_to_end, within,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -20,9 +20,9 @@ promises! {
 }
 
 /// A system whose public ports speak TLS.
-async fn system(engine: Engine, certificates: &Certificates) -> System {
+async fn system(engine: EngineKind, certificates: &Certificates) -> System {
     let (cert, key) = (certificates.certificate(), certificates.key());
-    System::with(engine, &[("TLS_CERT_FILE", &cert), ("TLS_KEY_FILE", &key)]).await
+    System::start_with_settings(engine, &[("TLS_CERT_FILE", &cert), ("TLS_KEY_FILE", &key)]).await
 }
 
 /// The environment with which the command line finds `system` and trusts `authority`.
@@ -36,7 +36,7 @@ fn env(system: &System, authority: &str) -> Vec<(String, String)> {
     .into()
 }
 
-async fn what_is_written_over_tls_is_read_over_tls(engine: Engine) {
+async fn what_is_written_over_tls_is_read_over_tls(engine: EngineKind) {
     let certificates = Certificates::new(&["127.0.0.1"]);
     let system = system(engine, &certificates).await;
     let env = env(&system, &certificates.authority());
@@ -51,7 +51,7 @@ async fn what_is_written_over_tls_is_read_over_tls(engine: Engine) {
     assert!(bench.status.success(), "{bench:?}");
 }
 
-async fn a_server_without_a_trusted_certificate_is_refused(engine: Engine) {
+async fn a_server_without_a_trusted_certificate_is_refused(engine: EngineKind) {
     let certificates = Certificates::new(&["localhost"]);
     let system = system(engine, &certificates).await;
     // An unknown authority; a known authority, but a certificate for another name.
@@ -69,11 +69,11 @@ async fn a_server_without_a_trusted_certificate_is_refused(engine: Engine) {
     assert!(read.is_err() || !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
 }
 
-async fn a_tls_connection_over_the_limit_is_closed_without_a_response(engine: Engine) {
+async fn a_tls_connection_over_the_limit_is_closed_without_a_response(engine: EngineKind) {
     let certificates = Certificates::new(&["127.0.0.1"]);
     let (cert, key) = (certificates.certificate(), certificates.key());
     let settings = [("TLS_CERT_FILE", &*cert), ("TLS_KEY_FILE", &*key), ("CONNECTIONS_MAX", "1")];
-    let system = System::with(engine, &settings).await;
+    let system = System::start_with_settings(engine, &settings).await;
     let connect = || TcpStream::connect(system.ws());
     let _first = connect().await.expect("the port is open");
     let (mut over, mut answer) = (connect().await.expect("the port is open"), Vec::new());
@@ -81,7 +81,7 @@ async fn a_tls_connection_over_the_limit_is_closed_without_a_response(engine: En
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
-async fn a_client_without_a_handshake_is_closed(engine: Engine) {
+async fn a_client_without_a_handshake_is_closed(engine: EngineKind) {
     let system = system(engine, &Certificates::new(&["127.0.0.1"])).await;
     let opened = Instant::now();
     let mut silent = TcpStream::connect(system.ws()).await.expect("the port is open");
@@ -90,7 +90,7 @@ async fn a_client_without_a_handshake_is_closed(engine: Engine) {
     assert!((4..8).contains(&opened.elapsed().as_secs()), "5 s as for a header: {:?}", opened.elapsed());
 }
 
-async fn a_service_refuses_a_database_with_a_certificate_for_another_name(engine: Engine) {
+async fn a_service_refuses_a_database_with_a_certificate_for_another_name(engine: EngineKind) {
     let (ours, theirs) = (Certificates::new(&["localhost"]), Certificates::new(&["localhost"]));
     let folder = server_files(&ours);
     let args = ["ca.pem", "cert.pem", "key.pem"].map(|file| format!("{}/{file}", folder.path().display()));
@@ -119,7 +119,7 @@ async fn a_service_refuses_a_database_with_a_certificate_for_another_name(engine
                 *value = format!("{bare}?ssl-mode=VERIFY_IDENTITY&ssl-ca={authority}");
             }
         }
-        let writer = Process::start("ws-ingest", &env);
+        let writer = ServiceProcess::start("ws-ingest", &env);
         if trusted {
             writer.ready().await;
             continue;

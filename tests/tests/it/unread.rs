@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Engine, PATIENCE, System, eventually, get, promises};
+use e2e::{EngineKind, PATIENCE, System, eventually, get, promises};
 
 promises! {
     sqlite:
@@ -11,7 +11,7 @@ promises! {
         a_response_larger_than_the_whole_budget_does_not_block_small_ones;
 }
 
-async fn unread_pages_do_not_block_gets(engine: Engine) {
+async fn unread_pages_do_not_block_gets(engine: EngineKind) {
     let system = System::start(engine).await;
     let value = "v".repeat(1 << 20);
     for key in ["a", "b", "c", "d"] {
@@ -35,7 +35,7 @@ async fn unread_pages_do_not_block_gets(engine: Engine) {
     assert!(asked.elapsed() < Duration::from_secs(3), "answered after {:?}", asked.elapsed());
 }
 
-async fn a_response_larger_than_the_whole_budget_does_not_block_small_ones(engine: Engine) {
+async fn a_response_larger_than_the_whole_budget_does_not_block_small_ones(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     // Each of its characters takes six bytes in JSON.
@@ -66,7 +66,7 @@ async fn metric(system: &System, name: &str) -> Option<u64> {
     value.and_then(|value| value.parse().ok())
 }
 
-async fn unread_responses_do_not_block_other_clients(engine: Engine) {
+async fn unread_responses_do_not_block_other_clients(engine: EngineKind) {
     let system = System::start(engine).await;
     system.socket().await.set("large", &"v".repeat(1 << 20)).await;
     system.socket().await.set("small", "v").await;

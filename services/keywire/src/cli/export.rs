@@ -30,7 +30,7 @@ pub(crate) struct ExportArgs {
 
 /// The part of the export that has arrived.
 #[derive(Debug, Default)]
-struct Received {
+struct ReceivedPart {
     lines: u64,
     bytes: u64,
     /// Whether the last line is complete.
@@ -67,7 +67,7 @@ async fn receive(args: &ExportArgs, mut output: Output) -> Result<(), Failure> {
         return Err(Failure::Unavailable("a proxy hides where the export ends".into()));
     }
     let progress = if output.is_terminal() { Progress::hidden() } else { Progress::new(None) };
-    let mut received = Received::default();
+    let mut received = ReceivedPart::default();
     while let Some(piece) = body.next().await.map_err(|why| received.incomplete(&why.to_string()))? {
         output.write(&piece)?;
         received.add(&piece);
@@ -84,7 +84,7 @@ async fn receive(args: &ExportArgs, mut output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Received {
+impl ReceivedPart {
     fn add(&mut self, piece: &[u8]) {
         self.lines += piece.split(|byte| *byte == b'\n').skip(1).count() as u64;
         self.bytes += piece.len() as u64;

@@ -22,7 +22,7 @@ const RANDOM_BYTES: usize = 32;
 /// Options of `token`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TokenArgs {
-    /// Name of the client; the file has each name once
+    /// Name of the client; the file must not contain this name yet
     name: String,
 
     /// File to add the token to, for `TOKENS_FILE`; created if it does not exist. It stores hashes only

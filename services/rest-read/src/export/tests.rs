@@ -1,10 +1,10 @@
 //! How an export begins, how exports are limited, and how the client sees whether one is complete.
 
 use super::*;
-use crate::trial::{PATIENCE, Trial, eventually, limits};
+use crate::fixture::{PATIENCE, TestDatabase, eventually, limits};
 
-fn exports(trial: &Trial) -> Exports {
-    Exports::new(&trial.store, &limits(), &TaskTracker::new(), &Metrics::noop())
+fn exports(database: &TestDatabase) -> Exports {
+    Exports::new(&database.store, &limits(), &TaskTracker::new(), &Metrics::noop())
 }
 
 async fn text(lines: ExportStream) -> Result<String, String> {
@@ -20,8 +20,8 @@ async fn an_export_is_read_in_parts_and_put_together_again() {
     let entries: Vec<(String, &str)> =
         (0..300).map(|at| (format!("{at:03}"), if at % 100 == 50 { heavy.as_str() } else { "x" })).collect();
     let borrowed: Vec<(&str, &str)> = entries.iter().map(|(key, value)| (key.as_str(), *value)).collect();
-    let trial = Trial::holding(&borrowed).await;
-    let lines = exports(&trial).start(String::new(), None).await.expect("it begins");
+    let database = TestDatabase::holding(&borrowed).await;
+    let lines = exports(&database).start(String::new(), None).await.expect("it begins");
     let mut expected = Vec::new();
     for (key, value) in &entries {
         body::line(&mut expected, key, value, None);
@@ -33,8 +33,8 @@ async fn an_export_is_read_in_parts_and_put_together_again() {
 async fn no_more_exports_than_allowed_run_at_a_time() {
     // More than fits on the way to a client, so that both last.
     let value = "v".repeat(100_000);
-    let trial = Trial::holding(&[("a", &value), ("b", &value), ("c", &value), ("d", &value)]).await;
-    let exports = exports(&trial);
+    let database = TestDatabase::holding(&[("a", &value), ("b", &value), ("c", &value), ("d", &value)]).await;
+    let exports = exports(&database);
     let count = exports.count();
     let first = exports.start(String::new(), None).await.expect("it begins");
     let second = exports.start(String::new(), None).await.expect("it begins");
@@ -48,7 +48,7 @@ async fn no_more_exports_than_allowed_run_at_a_time() {
 
 #[tokio::test]
 async fn an_export_without_a_database_is_refused_and_gives_its_permit_back() {
-    let exports = exports(&Trial::new());
+    let exports = exports(&TestDatabase::new());
     for _ in 0..3 {
         assert_eq!(exports.start(String::new(), None).await.err(), Some(ReadError::Unavailable));
         assert_eq!(exports.count()(), 0, "its permit was free before the refusal was known");

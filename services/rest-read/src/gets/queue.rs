@@ -24,17 +24,17 @@ pub(crate) struct GetQueue {
     /// Received, but did not fit the last SELECT.
     next: Option<Get>,
     health: Arc<Health>,
-    select_keys_max: usize,
+    lookup_keys_max: usize,
 }
 
 /// The receiving end as the readers share it: the reader that has locked it waits for the next get.
 pub(crate) type SharedGetQueue = Arc<tokio::sync::Mutex<GetQueue>>;
 
-/// Both ends of a queue of gets that are counted in `health`. A SELECT has at most `select_keys_max` keys.
-pub(crate) fn queue(select_keys_max: usize, health: &Arc<Health>) -> (GetSender, GetQueue) {
+/// Both ends of a queue of gets that are counted in `health`. A SELECT has at most `lookup_keys_max` keys.
+pub(crate) fn queue(lookup_keys_max: usize, health: &Arc<Health>) -> (GetSender, GetQueue) {
     let ((single, singles), (multi, multis)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
     let health = Arc::clone(health);
-    let queue = GetQueue { single: singles, multi: multis, next: None, health, select_keys_max };
+    let queue = GetQueue { single: singles, multi: multis, next: None, health, lookup_keys_max };
     (GetSender { single, multi }, queue)
 }
 
@@ -63,7 +63,7 @@ impl GetQueue {
         // The first get wakes its reader before the runtime has polled the other connections that are ready. They go first, so
         // that their gets join this SELECT. A lone get loses nothing by it.
         tokio::task::yield_now().await;
-        let keys_max = self.select_keys_max.min(self.health.backlog.keys_advised());
+        let keys_max = self.lookup_keys_max.min(self.health.backlog.keys_advised());
         let (mut gets, mut keys) = (Vec::new(), 0);
         while let Some(get) = self.next(keys < keys_max / 2) {
             if keys > 0 && keys + get.len() > keys_max {
@@ -83,7 +83,8 @@ impl GetQueue {
         Some(gets)
     }
 
-    /// The next waiting get: first the one that did not fit the last SELECT, then single or multi-key gets first.
+    /// Takes the next get, if there is one. The get that did not fit the last SELECT comes first. After it, single gets come before
+    /// multi-gets if `single_first` is true, and multi-gets before single gets otherwise.
     fn next(&mut self, single_first: bool) -> Option<Get> {
         let Self { single, multi, next, .. } = self;
         let (first, second) = if single_first { (single, multi) } else { (multi, single) };

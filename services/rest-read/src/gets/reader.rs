@@ -26,7 +26,7 @@ const QUICK_PER_KEY: Duration = Duration::from_micros(40);
 
 /// A task that reads until the queue of gets is closed. It owns its connection, so no SELECT is dropped half-way.
 #[derive(Debug)]
-pub(crate) struct ReadLoop {
+pub(crate) struct ReaderTask {
     pub(crate) store: Store,
     pub(crate) queue: SharedGetQueue,
     pub(crate) health: Arc<Health>,
@@ -35,7 +35,8 @@ pub(crate) struct ReadLoop {
     pub(crate) closed: CancellationToken,
 }
 
-/// The lock of the queue. A reader keeps it from SELECT to SELECT, because a reader that continues wakes no other.
+/// The lock of the queue. A reader keeps it after a SELECT and takes the next gets itself: to wake
+/// another reader takes time.
 #[derive(Default)]
 struct QueueLock<'a> {
     guard: Option<MutexGuard<'a, GetQueue>>,
@@ -51,7 +52,7 @@ enum ConnectionEnd {
     Failed(Vec<Get>),
 }
 
-impl ReadLoop {
+impl ReaderTask {
     pub(crate) async fn run(self) {
         let (mut gets, mut failures) = (Vec::new(), Failures::default());
         let closed = self.closed.clone();
@@ -158,7 +159,7 @@ impl ReadLoop {
     }
 
     fn failed(&self, failures: &mut Failures, error: &Error) {
-        self.health.troubled(error.to_string());
+        self.health.record_error(error.to_string());
         failures.add("read", error);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Get {
     found: Vec<Option<Entry>>,
     /// Bytes of all values that came, kept or not.
     bytes: usize,
-    /// The most bytes of the reply that they would make.
+    /// The most bytes of a reply with all these values.
     weight: usize,
     /// `None` once there was no room for the reply.
     charge: Option<Charge>,
@@ -29,14 +29,14 @@ pub(crate) struct Get {
 /// The outcome of a get.
 #[derive(Debug)]
 pub(crate) enum GetOutcome {
-    Done(GetResult),
+    Done(FoundEntries),
     /// The backlog had no room for the values. The keys are given back.
     NoRoom(Vec<Key>, NoRoom),
 }
 
 /// The result of a get.
 #[derive(Debug)]
-pub(crate) struct GetResult {
+pub(crate) struct FoundEntries {
     /// The keys in the order of the request.
     pub(crate) keys: Vec<Key>,
     /// For each key its entry, or `None` if it is absent.
@@ -113,7 +113,7 @@ impl Get {
         let Self { keys, found, bytes, weight, charge, reply, .. } = self;
         let outcome = match charge {
             _ if bytes > REPLY_VALUES_BYTES_MAX => Err(ReadError::TooLarge { bytes }),
-            Some(charge) => Ok(GetOutcome::Done(GetResult { keys, found, charge })),
+            Some(charge) => Ok(GetOutcome::Done(FoundEntries { keys, found, charge })),
             None => Ok(GetOutcome::NoRoom(keys, NoRoom { bytes: weight })),
         };
         // An abandoned get needs no reply.

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::backlog::charged;
-use crate::trial::{PATIENCE, Trial, a_key, eventually, limits};
+use crate::fixture::{PATIENCE, TestDatabase, a_key, eventually, limits};
 
-fn start(trial: &Trial, limits: &ReadLimits) -> (Gets, TaskTracker) {
+fn start(database: &TestDatabase, limits: &ReadLimits) -> (Gets, TaskTracker) {
     let tasks = TaskTracker::new();
-    (Gets::start(&trial.store, limits, &tasks, &Metrics::noop()), tasks)
+    (Gets::start(&database.store, limits, &tasks, &Metrics::noop()), tasks)
 }
 
 fn keys(texts: &[&str]) -> Vec<Key> {
@@ -14,7 +14,7 @@ fn keys(texts: &[&str]) -> Vec<Key> {
 }
 
 /// Starts a get, and returns once it is in the queue.
-async fn ask(gets: &Gets, texts: &[&str]) -> tokio::task::JoinHandle<Result<GetResult, ReadError>> {
+async fn ask(gets: &Gets, texts: &[&str]) -> tokio::task::JoinHandle<Result<FoundEntries, ReadError>> {
     let (before, count) = (gets.health.waiting(), texts.len());
     let (asked, texts) = (gets.clone(), keys(texts));
     let result = tokio::spawn(async move { asked.get(texts).await });
@@ -49,7 +49,7 @@ async fn what_waits_together_is_read_together() {
 
 #[tokio::test]
 async fn a_multi_get_is_never_split() {
-    let (gets, mut queue, _) = Gets::new(&ReadLimits { select_keys_max: 4, ..limits() });
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { lookup_keys_max: 4, ..limits() });
     let mut waiting = Vec::new();
     for texts in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["a"], &["1", "2", "3", "4", "5"], &["a"]] {
         waiting.push(ask(&gets, texts).await);
@@ -84,7 +84,7 @@ async fn no_select_is_sent_while_too_many_bodies_wait_to_be_written() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_with_the_reason() {
-    let (gets, mut queue, _) = Gets::new(&ReadLimits { queue_keys_max: 3, ..limits() });
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { lookup_queue_max: 3, ..limits() });
     let _waiting = ask(&gets, &["a", "b"]).await;
     assert_eq!(gets.get(keys(&["c", "d"])).await.err(), Some(ReadError::Unavailable));
     let connected = gets.health.connection();
@@ -96,7 +96,7 @@ async fn a_full_queue_refuses_with_the_reason() {
 
 #[tokio::test]
 async fn neither_single_gets_nor_larger_ones_wait_for_ever() {
-    let (gets, mut queue, _) = Gets::new(&ReadLimits { select_keys_max: 4, ..limits() });
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { lookup_keys_max: 4, ..limits() });
     let mut waiting = Vec::new();
     for _ in 0..2 {
         waiting.push(ask(&gets, &["a", "b", "c", "d"]).await);
@@ -125,8 +125,8 @@ async fn a_get_past_its_deadline_says_whether_the_database_works() {
 
 #[tokio::test]
 async fn a_get_finds_what_is_there_and_says_what_is_not() {
-    let trial = Trial::holding(&[("a", "1"), ("A", "2"), ("a ", "3"), ("\0", "")]).await;
-    let (gets, tasks) = start(&trial, &limits());
+    let database = TestDatabase::holding(&[("a", "1"), ("A", "2"), ("a ", "3"), ("\0", "")]).await;
+    let (gets, tasks) = start(&database, &limits());
     assert_eq!(values(&gets, &["a"]).await, [Some("1".to_owned())]);
     assert_eq!(values(&gets, &["b"]).await, [None]);
     let all = values(&gets, &["a ", "gone", "A", "\0", "a"]).await;
@@ -134,7 +134,7 @@ async fn a_get_finds_what_is_there_and_says_what_is_not() {
     assert_eq!(all, expected.map(|value| value.map(ToOwned::to_owned)));
     assert_eq!(gets.health.ready(), Ok(()));
 
-    trial.write(&[("a", "new")]).await;
+    database.write(&[("a", "new")]).await;
     assert_eq!(values(&gets, &["a"]).await, [Some("new".to_owned())]);
     end(gets, tasks).await;
 }
@@ -143,8 +143,8 @@ async fn a_get_finds_what_is_there_and_says_what_is_not() {
 async fn a_crowd_shares_few_selects_and_each_gets_its_own() {
     let texts: Vec<(String, String)> = (0..200).map(|n| (format!("k{n}"), format!("v{n}"))).collect();
     let entries: Vec<_> = texts.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let trial = Trial::holding(&entries).await;
-    let (gets, queue, closed) = Gets::new(&ReadLimits { queue_keys_max: 10_000, ..limits() });
+    let database = TestDatabase::holding(&entries).await;
+    let (gets, queue, closed) = Gets::new(&ReadLimits { lookup_queue_max: 10_000, ..limits() });
     let asked = |n: usize| {
         let gets = gets.clone();
         tokio::spawn(async move { values(&gets, &[&format!("k{}", n % 250)]).await })
@@ -153,8 +153,8 @@ async fn a_crowd_shares_few_selects_and_each_gets_its_own() {
     eventually("all wait", || gets.health.waiting() == 5_000).await;
     let tasks = TaskTracker::new();
     let queue = Arc::new(tokio::sync::Mutex::new(queue));
-    let (store, health) = (trial.store.clone(), Arc::clone(&gets.health));
-    tasks.spawn(ReadLoop { store, queue, health, metrics: Metrics::noop(), closed }.run());
+    let (store, health) = (database.store.clone(), Arc::clone(&gets.health));
+    tasks.spawn(ReaderTask { store, queue, health, metrics: Metrics::noop(), closed }.run());
     for (n, get) in waiting.into_iter().enumerate() {
         let n = n % 250;
         let expected = (n < 200).then(|| format!("v{n}"));
@@ -167,11 +167,11 @@ async fn a_crowd_shares_few_selects_and_each_gets_its_own() {
 
 #[tokio::test]
 async fn a_missing_database_is_waited_for() {
-    let trial = Trial::new();
-    let (gets, tasks) = start(&trial, &limits());
+    let database = TestDatabase::new();
+    let (gets, tasks) = start(&database, &limits());
     eventually("it was tried", || gets.health.ready().is_err_and(|why| !why.contains("not tried"))).await;
     let waiting = ask(&gets, &["a"]).await;
-    trial.migrate().await;
+    database.migrate().await;
     let answer = tokio::time::timeout(PATIENCE, waiting).await.expect("it is answered in time");
     assert!(answer.expect("it does not panic").is_ok_and(|result| result.found[0].is_none()));
     assert_eq!(gets.health.ready(), Ok(()));
@@ -180,7 +180,7 @@ async fn a_missing_database_is_waited_for() {
 
 #[tokio::test]
 async fn the_readers_end_with_the_gets_even_without_a_database() {
-    let (gets, tasks) = start(&Trial::new(), &limits());
+    let (gets, tasks) = start(&TestDatabase::new(), &limits());
     end(gets, tasks).await;
 }
 

@@ -119,7 +119,7 @@ impl Api {
         &self,
         Bearer(caller): Bearer,
         request: &Request,
-        /// 1 to 100 distinct keys, each in its own parameter. Excludes `prefix`, `limit` and `after`
+        /// 1 to 100 distinct keys, each in its own parameter. Cannot be combined with `prefix`, `limit` or `after`
         key: KeyTexts,
         /// Lists the keys that begin with this prefix. Default: all keys
         prefix: Once<Prefix>,
@@ -148,10 +148,10 @@ impl Api {
         Ok(EntriesReply::Found(EntriesBody(self.read_all(key, caller.peer()).await?)))
     }
 
-    /// Export
+    /// Export entries
     ///
-    /// All entries whose keys begin with `prefix`, in byte order, as the store was at one instant. Each line is a write message
-    /// for the WebSocket, with `expires_at` if the entry expires. The body has no Content-Length. An export that fails breaks
+    /// Returns all entries whose keys begin with `prefix`, in byte order, as the store was at one instant. Each line is a write
+    /// message for the WebSocket, with `expires_at` if the entry expires. The body has no Content-Length. An export that fails breaks
     /// the body off, so a body without its last chunk is incomplete. A client that reads nothing for 10 s is disconnected.
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(

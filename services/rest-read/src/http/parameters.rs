@@ -76,9 +76,9 @@ impl IfNoneMatch<'_> {
 fn key_problem(error: KeyError, empty: Code) -> Problem {
     match error {
         KeyError::Empty if empty == Code::NoRoute => Problem::new(empty, "there is nothing at this path"),
-        KeyError::Empty => Problem::new(empty, "key is empty"),
+        KeyError::Empty => Problem::new(empty, "key must not be empty"),
         KeyError::TooLong { len, max } => {
-            Problem::new(Code::TooLarge, format!("key has {len} bytes, at most {max} are allowed"))
+            Problem::new(Code::TooLarge, format!("key has {len} bytes; at most {max} are allowed"))
         }
     }
 }

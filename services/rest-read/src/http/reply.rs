@@ -26,7 +26,7 @@ pub(crate) enum EntryReply {
         )
     )]
     Found(EntryBody),
-    /// The client has the current version already, as `If-None-Match` says.
+    /// The client already has the current revision, as `If-None-Match` says.
     #[oai(status = 304)]
     NotModified(
         /// The revision, in quotes: `"1043"`

@@ -54,7 +54,7 @@ struct EntriesSchema {
 #[derive(Object)]
 #[oai(rename = "Item")]
 struct ItemSchema {
-    /// The key as requested
+    /// The key
     key: String,
     /// Its value
     value: String,
@@ -198,9 +198,9 @@ fn example(status: u16) -> (Code, &'static str) {
         401 => (Code::Unauthenticated, "this token is not known"),
         403 => (Code::Forbidden, "this token may not read here"),
         408 => (Code::Timeout, "the request took too long to arrive"),
-        413 => (Code::TooLarge, "key has 513 bytes, at most 512 are allowed"),
+        413 => (Code::TooLarge, "key has 513 bytes; at most 512 are allowed"),
         414 => (Code::UriTooLong, "the request target has 20000 bytes, at most 16384 are allowed"),
-        422 => (Code::BadParameter, "limit must be a number from 1 to 1000"),
+        422 => (Code::BadParameter, "limit must be a whole number from 1 to 1000"),
         429 => (Code::SlowDown, "more than 100 ops a second for this token; nothing was done"),
         431 => (Code::HeadersTooLarge, "the header fields have more than 16384 bytes"),
         503 => (Code::Unavailable, "the database cannot be reached"),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::cursor;
 use crate::error::ReadError;
 use crate::health::{Failures, Health};
-use crate::lists::page::Page;
+use crate::lists::page::PageBuilder;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 
@@ -31,7 +31,7 @@ pub(crate) type PageQueue = Arc<tokio::sync::Mutex<mpsc::Receiver<PageRequest>>>
 
 /// A task that reads pages until their queue is closed.
 #[derive(Debug)]
-pub(crate) struct Lister {
+pub(crate) struct ListerTask {
     store: Store,
     queue: PageQueue,
     health: Arc<Health>,
@@ -41,7 +41,7 @@ pub(crate) struct Lister {
     pace: Pace,
 }
 
-impl Lister {
+impl ListerTask {
     pub(crate) fn new(store: Store, queue: PageQueue, health: Arc<Health>, metrics: Metrics) -> Self {
         Self { store, queue, health, metrics, scanner: None, pace: Pace::new() }
     }
@@ -116,8 +116,8 @@ impl Lister {
         snapshot: &mut Snapshot<'_>,
         mut range: Range,
         items_max: usize,
-    ) -> Result<Page, Error> {
-        let mut page = Page::new(items_max);
+    ) -> Result<PageBuilder, Error> {
+        let mut page = PageBuilder::new(items_max);
         loop {
             let rows_max = self.pace.rows(page.value_bytes_left()).min(page.rows_wanted());
             let sent = Instant::now();

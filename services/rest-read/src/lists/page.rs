@@ -9,13 +9,13 @@ use crate::body;
 /// The most bytes of values in a page, unless the first item alone has more.
 const VALUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most rows that a page passes, dead rows included. It bounds the work of the database.
-const ROWS_MAX: usize = 10_000;
+const PAGE_ROWS_MAX: usize = 10_000;
 /// How many more rows to ask for after each dead row in a run.
 const ROWS_PER_DEAD_ROW: usize = 3;
 
 /// A page that takes rows in key order until it is full. Only a row that it does not take makes it full.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct PageBuilder {
     items_max: usize,
     items: usize,
     value_bytes: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Page {
     json: Vec<u8>,
 }
 
-impl Page {
+impl PageBuilder {
     /// An empty page of at most `items_max` items.
     pub(crate) fn new(items_max: usize) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Page {
     pub(crate) fn take(&mut self, record: &Record<'_>) -> ControlFlow<()> {
         let bytes = record.value.map_or(0, str::len);
         let over = self.items > 0 && self.value_bytes + bytes > VALUE_BYTES_MAX;
-        if self.is_full || over || self.items == self.items_max || self.passed == ROWS_MAX {
+        if self.is_full || over || self.items == self.items_max || self.passed == PAGE_ROWS_MAX {
             self.is_full = true;
             return ControlFlow::Break(());
         }
@@ -74,7 +74,7 @@ impl Page {
     /// more: a dead row costs little, a further statement much.
     pub(crate) fn rows_wanted(&self) -> usize {
         let wanted = self.items_max - self.items + 1 + ROWS_PER_DEAD_ROW * self.dead;
-        wanted.min(ROWS_MAX - self.passed + 1)
+        wanted.min(PAGE_ROWS_MAX - self.passed + 1)
     }
 
     /// The bytes of values that the page can still take.

@@ -4,16 +4,16 @@ use serde_json::Value;
 
 use super::*;
 use crate::cursor;
+use crate::fixture::{PATIENCE, TestDatabase, eventually, limits};
 use crate::gets::Gets;
-use crate::trial::{PATIENCE, Trial, eventually, limits};
 
 fn health() -> Arc<Health> {
     Arc::clone(Gets::new(&limits()).0.health())
 }
 
-fn start(trial: &Trial, limits: &ReadLimits) -> (Lists, TaskTracker) {
+fn start(database: &TestDatabase, limits: &ReadLimits) -> (Lists, TaskTracker) {
     let tasks = TaskTracker::new();
-    (Lists::start(&trial.store, limits, &health(), &tasks, &Metrics::noop()), tasks)
+    (Lists::start(&database.store, limits, &health(), &tasks, &Metrics::noop()), tasks)
 }
 
 fn all() -> Range {
@@ -31,8 +31,8 @@ fn parts(body: &[u8]) -> (Vec<String>, Option<String>) {
 #[tokio::test]
 async fn pages_follow_each_other_in_byte_order() {
     let entries = [("é", ""), ("b", "2"), ("B", "1"), ("a", ""), ("a\0", ""), ("\u{10ffff}", "x")];
-    let trial = Trial::holding(&entries).await;
-    let (lists, tasks) = start(&trial, &limits());
+    let database = TestDatabase::holding(&entries).await;
+    let (lists, tasks) = start(&database, &limits());
     let (mut range, mut found) = (all(), Vec::new());
     loop {
         let (keys, next) = parts(&lists.page(range.clone(), 2, None).await.expect("the page can be read"));
@@ -51,8 +51,8 @@ async fn pages_follow_each_other_in_byte_order() {
 #[tokio::test]
 async fn a_page_counts_in_the_backlog_until_it_is_written() {
     let value = "v".repeat(1000);
-    let trial = Trial::holding(&[("a", &value), ("b", &value)]).await;
-    let (lists, _) = start(&trial, &limits());
+    let database = TestDatabase::holding(&[("a", &value), ("b", &value)]).await;
+    let (lists, _) = start(&database, &limits());
     let page = lists.page(all(), 10, None).await.expect("the page can be read");
     assert_eq!(lists.backlog.bytes(), page.len());
     assert_eq!(lists.health.backlog.bytes(), 0, "gets do not wait for it");
@@ -62,7 +62,7 @@ async fn a_page_counts_in_the_backlog_until_it_is_written() {
 
 #[tokio::test]
 async fn a_full_queue_of_lists_refuses_with_the_reason() {
-    let (health, limits) = (health(), ReadLimits { queue_lists_max: 1, ..limits() });
+    let (health, limits) = (health(), ReadLimits { list_queue_max: 1, ..limits() });
     let (lists, _queue) = Lists::new(&limits, &health);
     let asked = lists.clone();
     let _waits = tokio::spawn(async move { asked.page(all(), 1, None).await });
@@ -82,6 +82,6 @@ async fn a_list_past_its_deadline_says_whether_the_database_works() {
     let (asked, answers) = (lists.page(all(), 1, None), async { health.selected() });
     assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::TooManyLists), "it answers others");
     // A lister that cannot connect meets the same deadline.
-    let (lists, _) = start(&Trial::new(), &limits);
+    let (lists, _) = start(&TestDatabase::new(), &limits);
     assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::Unavailable));
 }

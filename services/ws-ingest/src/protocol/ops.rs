@@ -136,22 +136,22 @@ fn batch(
         let message = format!("ops has {} elements; 1 to {OPS_MAX} are allowed", elements.len());
         return Err((Code::BadBatch, message).into());
     }
-    let mut keys = HashSet::with_capacity(elements.len());
-    let (mut ops, mut names) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
+    let mut seen = HashSet::with_capacity(elements.len());
+    let (mut ops, mut keys) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
     for (index, element) in elements.into_iter().enumerate() {
         let (op, id) = element_of_batch(element, limits, now).map_err(|error| InvalidRequest {
             op: Some((index, error.op.and_then(|(_, key)| key))),
             ..error
         })?;
-        let name = JsonKey::of(op.key.as_str());
-        if !keys.insert(op.key.clone()) {
+        let key = JsonKey::of(op.key.as_str());
+        if !seen.insert(op.key.clone()) {
             let message = "a batch has each key once".into();
-            return Err(InvalidRequest { code: Code::BadBatch, message, op: Some((index, Some(name))) });
+            return Err(InvalidRequest { code: Code::BadBatch, message, op: Some((index, Some(key))) });
         }
-        names.push((name, id));
+        keys.push((key, id));
         ops.push(op);
     }
-    Ok((Write::Atomic(ops), ReplyKeys::Batch(names)))
+    Ok((Write::Atomic(ops), ReplyKeys::Batch(keys)))
 }
 
 /// One op of a batch, and its `id`.

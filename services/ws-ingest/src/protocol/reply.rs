@@ -10,19 +10,19 @@ use super::request::{Envelope, JsonKey, RefusedRequest, ReplyKeys};
 /// The reply to a write that was committed, or whose condition is false.
 ///
 /// # Panics
-/// If `settled` is not the outcome of the message of `envelope`.
+/// If `outcome` is not the outcome of the message of `envelope`.
 #[must_use]
-pub fn written(envelope: &Envelope, settled: &WriteOutcome) -> String {
+pub fn written(envelope: &Envelope, outcome: &WriteOutcome) -> String {
     let id = envelope.id.as_deref();
     let mut reply = String::with_capacity(envelope.reply_bytes());
-    match (&envelope.keys, settled) {
-        (ReplyKeys::One(name), WriteOutcome::One(outcome)) => push_outcome(&mut reply, name, id, *outcome),
-        (ReplyKeys::Batch(names), WriteOutcome::All(outcomes)) => push_batch(&mut reply, id, names, outcomes),
-        (ReplyKeys::Batch(names), WriteOutcome::Mismatch { index, rev }) => {
-            let (name, _) = &names[*index];
-            push_mismatch(&mut reply, name, id, *rev);
+    match (&envelope.keys, outcome) {
+        (ReplyKeys::One(key), WriteOutcome::One(outcome)) => push_outcome(&mut reply, key, id, *outcome),
+        (ReplyKeys::Batch(keys), WriteOutcome::All(outcomes)) => push_batch(&mut reply, id, keys, outcomes),
+        (ReplyKeys::Batch(keys), WriteOutcome::Mismatch { index, rev }) => {
+            let (key, _) = &keys[*index];
+            push_mismatch(&mut reply, key, id, *rev);
             reply.pop();
-            push_op(&mut reply, *index, Some(name));
+            push_op(&mut reply, *index, Some(key));
             reply.push('}');
         }
         (ReplyKeys::One(_), WriteOutcome::All(_) | WriteOutcome::Mismatch { .. }) => {
@@ -64,9 +64,7 @@ impl Envelope {
     fn reply_bytes(&self) -> usize {
         match &self.keys {
             ReplyKeys::One(JsonKey(key)) => key.len() + RESULT_BYTES,
-            ReplyKeys::Batch(names) => {
-                names.iter().map(|(JsonKey(key), _)| key.len() + RESULT_BYTES / 2).sum()
-            }
+            ReplyKeys::Batch(keys) => keys.iter().map(|(JsonKey(key), _)| key.len() + RESULT_BYTES / 2).sum(),
         }
     }
 }
@@ -79,8 +77,8 @@ impl RefusedRequest {
         if self.id.is_some() || self.op.is_some() {
             reply.pop();
             push_id(&mut reply, self.id.as_deref());
-            if let Some((index, name)) = &self.op {
-                push_op(&mut reply, *index, name.as_ref());
+            if let Some((index, key)) = &self.op {
+                push_op(&mut reply, *index, key.as_ref());
             }
             reply.push('}');
         }
@@ -88,20 +86,20 @@ impl RefusedRequest {
     }
 }
 
-fn push_outcome(reply: &mut String, name: &JsonKey, id: Option<&RawValue>, outcome: Outcome) {
-    let JsonKey(key) = name;
+fn push_outcome(reply: &mut String, key: &JsonKey, id: Option<&RawValue>, outcome: Outcome) {
+    let JsonKey(text) = key;
     let (did, rev) = match outcome {
         Outcome::Created(rev) => ("created", rev),
         Outcome::Updated(rev) => ("updated", rev),
         Outcome::Deleted(rev) => ("deleted", Some(rev)),
         Outcome::Absent => {
-            push_parts(reply, &[r#"{"message":"No value found for key "#, key, r#"","status":404"#]);
+            push_parts(reply, &[r#"{"message":"No value found for key "#, text, r#"","status":404"#]);
             push_id(reply, id);
             return reply.push('}');
         }
-        Outcome::Mismatch(rev) => return push_mismatch(reply, name, id, rev),
+        Outcome::Mismatch(rev) => return push_mismatch(reply, key, id, rev),
     };
-    push_parts(reply, &[r#"{"message":""#, key, " ", did, r#"","status":200"#]);
+    push_parts(reply, &[r#"{"message":""#, text, " ", did, r#"","status":200"#]);
     push_id(reply, id);
     push_rev(reply, rev);
     reply.push('}');
@@ -120,10 +118,10 @@ fn push_mismatch(reply: &mut String, JsonKey(key): &JsonKey, id: Option<&RawValu
 fn push_batch(
     reply: &mut String,
     id: Option<&RawValue>,
-    names: &[(JsonKey, Option<Box<RawValue>>)],
+    keys: &[(JsonKey, Option<Box<RawValue>>)],
     outcomes: &[Outcome],
 ) {
-    assert_eq!(outcomes.len(), names.len(), "every op of a batch has one outcome");
+    assert_eq!(outcomes.len(), keys.len(), "every op of a batch has one outcome");
     let ops = if outcomes.len() == 1 { " op" } else { " ops" };
     reply.push_str(r#"{"message":""#);
     reply.push_str(itoa::Buffer::new().format(outcomes.len()));
@@ -131,11 +129,11 @@ fn push_batch(
     push_id(reply, id);
     push_rev(reply, outcomes.iter().copied().filter_map(Outcome::rev).max());
     reply.push_str(r#","results":["#);
-    for (at, ((name, id), outcome)) in names.iter().zip(outcomes).enumerate() {
+    for (at, ((key, id), outcome)) in keys.iter().zip(outcomes).enumerate() {
         if at > 0 {
             reply.push(',');
         }
-        push_outcome(reply, name, id.as_deref(), *outcome);
+        push_outcome(reply, key, id.as_deref(), *outcome);
     }
     reply.push_str("]}");
 }
@@ -152,8 +150,8 @@ fn push_rev(reply: &mut String, rev: Option<Rev>) {
     }
 }
 
-fn push_op(reply: &mut String, index: usize, name: Option<&JsonKey>) {
-    if let Some(JsonKey(key)) = name {
+fn push_op(reply: &mut String, index: usize, key: Option<&JsonKey>) {
+    if let Some(JsonKey(key)) = key {
         push_parts(reply, &[r#","key":""#, key, "\""]);
     }
     push_parts(reply, &[r#","index":"#, itoa::Buffer::new().format(index)]);

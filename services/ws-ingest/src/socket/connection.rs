@@ -38,12 +38,12 @@ struct SocketConnection<S> {
     replies: Replies,
     intake: Intake,
     ping: Interval,
-    /// A ping was sent, and nothing has arrived since.
-    pong_due: bool,
+    /// We sent a ping, and nothing has arrived since.
+    awaits_pong: bool,
     /// The library has prepared a pong. It goes out with the next flush.
     owes_pong: bool,
-    /// A large message has arrived. The library would keep its buffer.
-    keeps_buffer: bool,
+    /// A large message has arrived, and the library would keep its buffer.
+    must_replace_buffer: bool,
     /// Set when reading has ended: the Close that is sent behind the last reply.
     closing: Option<Closing>,
 }
@@ -63,9 +63,9 @@ where
         replies: Replies::default(),
         intake: Intake::new(context.writer.clone(), context.exports_spans),
         ping: interval_at(Instant::now() + PING, PING),
-        pong_due: false,
+        awaits_pong: false,
         owes_pong: false,
-        keeps_buffer: false,
+        must_replace_buffer: false,
         closing: None,
     };
     connection.run().await;
@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
             if self.send_ready().await.is_break() {
                 return;
             }
-            if std::mem::take(&mut self.keeps_buffer) && self.replace_buffer().await.is_break() {
+            if std::mem::take(&mut self.must_replace_buffer) && self.replace_buffer().await.is_break() {
                 return;
             }
             self.intake.proceed(&mut self.replies);
@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     fn read_waiting(&mut self, first: Option<Result<Message, Error>>) -> ControlFlow<()> {
         self.message(first)?;
         for _ in 1..MESSAGES_PER_TURN {
-            if self.keeps_buffer || !self.may_read() {
+            if self.must_replace_buffer || !self.may_read() {
                 break;
             }
             let Some(message) = self.socket.next().now_or_never() else { break };
@@ -131,9 +131,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
 
     fn message(&mut self, message: Option<Result<Message, Error>>) -> ControlFlow<()> {
         // Any bytes from the client count as an answer to the ping.
-        self.pong_due = false;
+        self.awaits_pong = false;
         if let Some(Ok(message)) = &message {
-            self.keeps_buffer = message.len() as u64 > SMALL_BYTES_MAX;
+            self.must_replace_buffer = message.len() as u64 > SMALL_BYTES_MAX;
         }
         match message {
             Some(Ok(Message::Text(text))) => {
@@ -203,7 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
         }
     }
 
-    /// Replaces the library, and with it the buffer of a large message, which the library would keep as long as the socket.
+    /// Replaces the object of the WebSocket library by a new one on the same stream. The old one would keep the buffer of a large
+    /// message as long as the socket exists.
     async fn replace_buffer(&mut self) -> ControlFlow<()> {
         self.flush().await?;
         let io = self.socket.get_mut().hand_over();
@@ -212,10 +213,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     }
 
     async fn keep_alive(&mut self) -> ControlFlow<()> {
-        if self.pong_due && self.may_read() && !self.socket.get_ref().waits_for_memory() {
+        if self.awaits_pong && self.may_read() && !self.socket.get_ref().waits_for_memory() {
             return self.give_up("no pong within 20 s of a ping").await;
         }
-        self.pong_due = true;
+        self.awaits_pong = true;
         self.feed(Message::Ping(Vec::new().into())).await?;
         self.flush().await
     }

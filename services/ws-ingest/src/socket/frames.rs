@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-/// The most frames of a message, besides one more for each KiB of it.
+/// A message may have this many frames, and one more for each KiB of its size.
 const FRAMES_MAX: u64 = 64;
 
 /// A message of more bytes is large: it needs a reservation of memory.

@@ -1,7 +1,8 @@
-//! Limits what a client may send, below the WebSocket library: a message has a time limit, a limit of fragments, and, if it is
-//! large, needs a reservation of memory before its payload is read.
+//! The limits of incoming messages. A message has a time limit and a limit of fragments. A large message must reserve memory before
+//! its payload is read.
 //!
-//! The library does not show that a message is incomplete, or in how many frames it came, so the frames are tracked here.
+//! The limits are enforced in a stream under the WebSocket library, because the library does not show that a message is incomplete,
+//! or in how many frames it comes.
 
 use std::io;
 use std::pin::Pin;
@@ -27,8 +28,8 @@ pub(crate) fn message_budget() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(MESSAGE_BUDGET_BYTES))
 }
 
-/// The stream of a client under the WebSocket library. A fault is an error behind the bytes that show it: the library still
-/// gets every complete message before them.
+/// The stream of a client, which the WebSocket library reads. A fault becomes an error of the read after the bytes that show the
+/// fault. So the library gets every complete message before the error.
 #[derive(Debug)]
 pub(crate) struct WatchedStream<S> {
     /// `None` after [`WatchedStream::hand_over`].

@@ -1,4 +1,5 @@
-//! Hands the writes of a socket to the lanes: in the order sent, and an atomic write only when no other write is under way.
+//! Gives the writes of a socket to the lanes, in the order in which they were sent. An atomic write waits until no other write of
+//! the socket is under way.
 
 use std::pin::Pin;
 
@@ -84,7 +85,8 @@ impl Intake {
         }
     }
 
-    /// Once no reply is owed any more: submits the atomic write that waits, or opens again after the one under way.
+    /// Does nothing while the socket owes a reply. Otherwise submits the atomic write that waits. If an atomic write was under way
+    /// instead, it has ended, and the intake is open again.
     pub(crate) fn proceed(&mut self, replies: &mut Replies) {
         if !replies.is_empty() || self.is_blocked() {
             return;
@@ -111,7 +113,7 @@ impl Intake {
         let BlockedWrite { envelope, bytes, .. } =
             self.blocked.take().expect("only a blocked write is unblocked");
         match submitted {
-            Ok(ticket) => replies.wait_for(ticket, envelope, bytes),
+            Ok(ticket) => replies.push_waiting(ticket, envelope, bytes),
             Err(refusal) => replies.refuse(&protocol::not_written(envelope, refusal)),
         }
     }
@@ -125,7 +127,7 @@ impl Intake {
             Span::none()
         };
         match self.writer.try_submit(write, priority, span, deadline) {
-            Submitted::Queued(ticket) => replies.wait_for(ticket, envelope, bytes),
+            Submitted::Queued(ticket) => replies.push_waiting(ticket, envelope, bytes),
             Submitted::Returned(write, span) => {
                 let writer = self.writer.clone();
                 let submit = Box::pin(async move { writer.submit(write, priority, span, deadline).await });
@@ -137,7 +139,7 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trial::writer;
+    use super::super::fixture::writer;
     use super::*;
     use crate::protocol::{MessageLimits, parse};
 

@@ -31,7 +31,7 @@ enum OwedReply {
 
 impl Replies {
     /// Adds the reply to a write of `bytes` bytes.
-    pub(crate) fn wait_for(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
+    pub(crate) fn push_waiting(&mut self, ticket: Ticket, envelope: Envelope, bytes: usize) {
         self.bytes += bytes;
         self.queue.push_back(OwedReply::Waiting { ticket, envelope, bytes });
     }
@@ -97,8 +97,8 @@ impl Replies {
 
 fn known(envelope: Envelope, outcome: Result<WriteOutcome, Refusal>) -> OwedReply {
     match outcome {
-        Ok(settled) => {
-            OwedReply::Known { text: protocol::written(&envelope, &settled), outcome: label(&settled) }
+        Ok(outcome) => {
+            OwedReply::Known { text: protocol::written(&envelope, &outcome), outcome: label(&outcome) }
         }
         Err(refusal) => {
             let refused = protocol::not_written(envelope, refusal);
@@ -108,8 +108,8 @@ fn known(envelope: Envelope, outcome: Result<WriteOutcome, Refusal>) -> OwedRepl
 }
 
 /// The outcome of a write, as metrics name it.
-fn label(settled: &WriteOutcome) -> &'static str {
-    match settled {
+fn label(outcome: &WriteOutcome) -> &'static str {
+    match outcome {
         WriteOutcome::One(Outcome::Created(_) | Outcome::Updated(_) | Outcome::Deleted(_))
         | WriteOutcome::All(_) => COMMITTED,
         WriteOutcome::One(Outcome::Absent) => "not_found",

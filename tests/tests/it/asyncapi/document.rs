@@ -8,7 +8,7 @@ pub(crate) const FILE: &str = include_str!("../../../../openapi/ws-ingest.asynca
 
 /// The document, parsed.
 #[derive(Debug)]
-pub(crate) struct Document(pub(crate) Value);
+pub(crate) struct AsyncApiDocument(pub(crate) Value);
 
 /// Messages and the replies to them, in order.
 #[derive(Debug, Deserialize)]
@@ -43,7 +43,7 @@ pub(crate) struct Example<'a> {
     pub(crate) payload: &'a Value,
 }
 
-impl Document {
+impl AsyncApiDocument {
     pub(crate) fn read() -> Self {
         Self(serde_saphyr::from_str(FILE).unwrap_or_else(|error| panic!("{error}")))
     }

@@ -16,12 +16,16 @@ struct Decided<'a> {
 }
 
 /// Replays `conversation` at `addr` with up to `ahead` messages sent before their replies. Returns the differences.
-pub(crate) async fn hold(conversation: &Conversation, addr: SocketAddr, ahead: usize) -> Vec<String> {
-    hold_on(conversation, Socket::open(addr).await, ahead).await
+pub(crate) async fn replay(conversation: &Conversation, addr: SocketAddr, ahead: usize) -> Vec<String> {
+    replay_on_socket(conversation, Socket::open(addr).await, ahead).await
 }
 
 /// The same on an open socket.
-pub(crate) async fn hold_on(conversation: &Conversation, mut socket: Socket, ahead: usize) -> Vec<String> {
+pub(crate) async fn replay_on_socket(
+    conversation: &Conversation,
+    mut socket: Socket,
+    ahead: usize,
+) -> Vec<String> {
     let mut decided = Decided::of(conversation);
     let mut wrong = Vec::new();
     let mut unsent = conversation.steps.iter();

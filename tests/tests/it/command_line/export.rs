@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use e2e::{BinaryRun, Engine, PATIENCE, System, binary, eventually, promises, run_to_end, signal, write};
+use e2e::{BinaryRun, EngineKind, PATIENCE, System, binary, eventually, promises, run_to_end, signal, write};
 
 use super::import::{import, lines};
 use super::{env, heard};
@@ -36,7 +36,7 @@ fn export(system: &System, prefix: &str) -> Vec<u8> {
     bytes
 }
 
-async fn an_export_imported_elsewhere_exports_the_same_bytes(engine: Engine) {
+async fn an_export_imported_elsewhere_exports_the_same_bytes(engine: EngineKind) {
     let (from, to) = (System::start(engine).await, System::start(engine).await);
     assert_eq!(export(&from, ""), b"", "an empty store exports nothing");
     let odd = [
@@ -65,7 +65,7 @@ async fn an_export_imported_elsewhere_exports_the_same_bytes(engine: Engine) {
     assert!(printed.status.success() && printed.stdout == first, "stdout has them too");
 }
 
-async fn an_export_goes_on_however_slowly_it_is_read(engine: Engine) {
+async fn an_export_goes_on_however_slowly_it_is_read(engine: EngineKind) {
     let system = System::start(engine).await;
     let value = "v".repeat(1 << 20);
     for key in 0..16 {

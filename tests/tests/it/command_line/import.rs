@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use e2e::{BinaryRun, Engine, PATIENCE, System, eventually, free_port, promises, run_to_end, storage, write};
+use e2e::{
+    BinaryRun, EngineKind, PATIENCE, System, eventually, free_port, promises, run_to_end, storage, write,
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -40,7 +42,7 @@ async fn entries(system: &System, count: u64) {
     .await;
 }
 
-async fn a_line_is_any_write_message(engine: Engine) {
+async fn a_line_is_any_write_message(engine: EngineKind) {
     let system = System::start(engine).await;
     let input = [
         r#"{"key":"a","value":"1"}"#,
@@ -61,7 +63,7 @@ async fn a_line_is_any_write_message(engine: Engine) {
     assert_eq!((system.read("a").await.status, &system.read("b").await.json()["value"]), (404, &"2".into()));
 }
 
-async fn expired_lines_are_skipped_and_counted_separately(engine: Engine) {
+async fn expired_lines_are_skipped_and_counted_separately(engine: EngineKind) {
     let system = System::start(engine).await;
     let expired = r#"{"key":"key/1","value":"old","expires_at":1700000000000000}"#;
     let output = import(&system, &(lines(0..2, "v") + expired + "\n"));
@@ -70,7 +72,7 @@ async fn expired_lines_are_skipped_and_counted_separately(engine: Engine) {
     assert_eq!(system.read("key/1").await.json()["value"], "v");
 }
 
-async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: Engine) {
+async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: EngineKind) {
     let system = System::start(engine).await;
     let long = "x".repeat(513);
     let input = [
@@ -99,7 +101,7 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
     assert_eq!(system.database.entries().await, 2);
 }
 
-async fn an_import_without_a_reader_of_its_messages_writes_everything(engine: Engine) {
+async fn an_import_without_a_reader_of_its_messages_writes_everything(engine: EngineKind) {
     let refused = "nonsense\n".repeat(3);
     for (at, gone) in [closed_pipe(), full()].into_iter().enumerate() {
         let system = System::start(engine).await;
@@ -111,8 +113,8 @@ async fn an_import_without_a_reader_of_its_messages_writes_everything(engine: En
     }
 }
 
-async fn a_line_over_the_message_limit_is_refused_and_the_rest_is_written(engine: Engine) {
-    let system = System::with(engine, &[("VALUE_BYTES_MAX", "100")]).await;
+async fn a_line_over_the_message_limit_is_refused_and_the_rest_is_written(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("VALUE_BYTES_MAX", "100")]).await;
     let long = write("long", &"x".repeat(10_000)) + "\n";
     let output = import(&system, &(lines(0..100, "v") + &long + &lines(100..200, "v") + &long));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -123,7 +125,7 @@ async fn a_line_over_the_message_limit_is_refused_and_the_rest_is_written(engine
     assert_eq!(system.database.entries().await, 200);
 }
 
-async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: Engine) {
+async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: EngineKind) {
     let system = System::start(engine).await;
     let (first, rest) = (lines(0..700, "first"), lines(700..1500, "first") + &lines(0..200, "last"));
     let mut interrupted = BinaryRun::start("keywire", &["import"], &env(&system));
@@ -144,7 +146,8 @@ async fn an_import_that_was_interrupted_and_runs_again_ends_the_same(engine: Eng
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_goes_on_when_the_service_is_back() {
-    let mut system = System::with(Engine::Sqlite, &[("LISTEN_ADDR", &free_port().to_string())]).await;
+    let mut system =
+        System::start_with_settings(EngineKind::Sqlite, &[("LISTEN_ADDR", &free_port().to_string())]).await;
     let mut running = BinaryRun::start("keywire", &["import"], &env(&system));
     running.feed(lines(0..100, "v").as_bytes());
     entries(&system, 100).await;
@@ -158,7 +161,7 @@ async fn an_import_goes_on_when_the_service_is_back() {
 }
 
 /// The messages that a service received on two sockets, one after the other.
-struct Received {
+struct ReceivedMessages {
     lines: [Vec<String>; 2],
     /// The time from the end of the first socket to the beginning of the second.
     between: Duration,
@@ -167,7 +170,7 @@ struct Received {
 /// A service that takes two sockets. `answer` gets the number of the socket and of the message; for `None` the socket is broken.
 async fn answering_with(
     answer: fn(usize, usize) -> Option<&'static str>,
-) -> (SocketAddr, tokio::task::JoinHandle<Received>) {
+) -> (SocketAddr, tokio::task::JoinHandle<ReceivedMessages>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let addr = listener.local_addr().expect("it has an address");
     let service = tokio::spawn(async move {
@@ -183,7 +186,7 @@ async fn answering_with(
             }
             ends = Some(Instant::now());
         }
-        Received { lines, between }
+        ReceivedMessages { lines, between }
     });
     (addr, service)
 }
@@ -222,7 +225,8 @@ async fn writes_of_a_broken_socket_are_finished_before_they_are_sent_again() {
         answering_with(|turn, number| if (turn, number) == (0, 3) { None } else { Some(CREATED) }).await;
     let (all, said) = import_ten(addr);
     assert!(said.contains("; going on with line 4\n"), "{said}");
-    let Received { lines: [first, second], between } = service.await.expect("the service does not fail");
+    let ReceivedMessages { lines: [first, second], between } =
+        service.await.expect("the service does not fail");
     assert_eq!((&first[..], &second[..]), (&all[..3], &all[3..]));
     assert!(between >= Duration::from_secs(10), "a write may take 10 s, it came again after {between:?}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use e2e::{Closed, Compose, Connection, Load, NotOpened, Socket, measured, storage};
+use e2e::{Closed, Compose, HttpConnection, Load, NotOpened, Socket, measured, storage};
 use tokio::task::JoinSet;
 
 use super::RECOVERY_MAX;
@@ -25,7 +25,7 @@ pub(super) async fn writers_restarted_one_by_one_lose_nothing(compose: &Compose)
     let over = Arc::new(AtomicBool::new(false));
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
-        readers.spawn(read(Connection::open(compose.gateway).await, Arc::clone(&over)));
+        readers.spawn(read(HttpConnection::open(compose.gateway).await, Arc::clone(&over)));
     }
     let load = Load::start(compose.gateway, "rolling", SOCKETS, WINDOW);
     for writer in compose.containers("ws-ingest") {
@@ -61,7 +61,7 @@ pub(super) async fn writers_restarted_one_by_one_lose_nothing(compose: &Compose)
 }
 
 /// Gets one key again and again until `over`. Every get must succeed. Returns their number.
-async fn read(mut connection: Connection, over: Arc<AtomicBool>) -> usize {
+async fn read(mut connection: HttpConnection, over: Arc<AtomicBool>) -> usize {
     let target = storage("rolling");
     let mut gets = 0;
     while !over.load(Ordering::Relaxed) {

@@ -1,6 +1,6 @@
 //! A token file for compose, as a user would configure it.
 
-use e2e::{Compose, Connection, Response, Socket, Tokens, get, write};
+use e2e::{Compose, HttpConnection, Response, Socket, Tokens, get, write};
 
 /// The header lines of a handshake with a token.
 const HANDSHAKE: [(&str, &str); 4] = [
@@ -42,11 +42,11 @@ pub(super) async fn with_a_file_of_tokens_only_holders_come_in(compose: &mut Com
 
 async fn handshake(compose: &Compose, headers: &[(&str, &str)]) -> Response {
     let all = [&HANDSHAKE, headers].concat();
-    Connection::open(compose.gateway).await.request("GET", "/ws/storage/", &all).await
+    HttpConnection::open(compose.gateway).await.request("GET", "/ws/storage/", &all).await
 }
 
 async fn get_as(compose: &Compose, token: &str, target: &str) -> Response {
     let bearer = format!("Bearer {token}");
-    let mut connection = Connection::open(compose.gateway).await;
+    let mut connection = HttpConnection::open(compose.gateway).await;
     connection.request("GET", target, &[("Authorization", &bearer)]).await
 }

@@ -1,6 +1,6 @@
 //! More features of the page: conditions, deletes, expiry, lists.
 
-use e2e::{Engine, PATIENCE, eventually};
+use e2e::{EngineKind, PATIENCE, eventually};
 use serde_json::json;
 
 use super::{Console, FOUND};
@@ -32,7 +32,7 @@ impl Console {
     }
 }
 
-async fn the_rev_last_seen_is_offered_as_a_condition(engine: Engine) {
+async fn the_rev_last_seen_is_offered_as_a_condition(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     assert_eq!(page.browser.eval("document.querySelector('#offer').hidden").await, true);
     page.write().await;
@@ -56,7 +56,7 @@ async fn the_rev_last_seen_is_offered_as_a_condition(engine: Engine) {
     assert_eq!(page.browser.eval("document.querySelector('#offer').hidden").await, true);
 }
 
-async fn a_deleted_key_is_absent_and_can_be_written_if_absent(engine: Engine) {
+async fn a_deleted_key_is_absent_and_can_be_written_if_absent(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     page.write().await;
     page.browser.click("#delete").await;
@@ -75,7 +75,7 @@ async fn a_deleted_key_is_absent_and_can_be_written_if_absent(engine: Engine) {
     assert!(reply.contains(r#""status":412"#), "{reply}");
 }
 
-async fn a_ttl_in_seconds_ends_an_entry(engine: Engine) {
+async fn a_ttl_in_seconds_ends_an_entry(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     page.browser.fill("#ttl", "soon").await;
     let reply = page.write().await;
@@ -93,7 +93,7 @@ async fn a_ttl_in_seconds_ends_an_entry(engine: Engine) {
     .await;
 }
 
-async fn a_list_goes_on_page_by_page_and_leads_to_each_key(engine: Engine) {
+async fn a_list_goes_on_page_by_page_and_leads_to_each_key(engine: EngineKind) {
     let Some(mut page) = Console::open(engine).await else { return };
     let keys: Vec<_> = (10..55).map(|number| format!("user/é {number}")).collect();
     let mut socket = page.system.socket().await;

@@ -1,6 +1,6 @@
 //! The page of a service that needs a token.
 
-use e2e::{Browser, Engine, PATIENCE, System, Tokens, promises, skip};
+use e2e::{Browser, EngineKind, PATIENCE, System, Tokens, promises, skip};
 
 use super::{CONNECTED, Console, FOUND, created, printed_by};
 
@@ -12,13 +12,13 @@ promises! {
 /// Leaves the field, which submits the token like Enter does.
 const LEAVE: &str = "document.querySelector('#token').blur()";
 
-async fn the_page_asks_for_a_token_where_one_is_needed(engine: Engine) {
+async fn the_page_asks_for_a_token_where_one_is_needed(engine: EngineKind) {
     if let Err(reason) = Browser::available() {
         return skip(&reason);
     }
     let tokens = Tokens::new();
     let token = tokens.make("page", &["--read", "", "--write", "hello"]);
-    let system = System::with(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     let mut browser = Browser::start().await;
     browser.goto(&format!("http://{}/", system.http())).await;
     let asks = |why: &str| {

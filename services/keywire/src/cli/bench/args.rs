@@ -54,7 +54,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) rate: Option<NonZeroU64>,
 
-    /// Do not write every key before the measurement
+    /// Skip the writes of all keys before the measurement
     #[arg(long)]
     pub(crate) no_fill: bool,
 

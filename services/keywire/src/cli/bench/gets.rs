@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::cli::client::{Connection, Reply, Target, authority, dial, encoded};
 
-use super::results::{FinishedOp, OpKind, OpResult};
+use super::results::{FinishedOp, LoadKind, OpResult};
 
 /// The most headers of a response.
 const HEADERS_MAX: usize = 32;
@@ -103,7 +103,7 @@ impl GetConnection {
         let result = result(status, body)?;
         self.received.drain(..end);
         let due = self.due.pop_front().context("unexpected response")?;
-        Ok(Some(FinishedOp { kind: OpKind::Get, latency: due.elapsed(), result }))
+        Ok(Some(FinishedOp { kind: LoadKind::Get, latency: due.elapsed(), result }))
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) enum OpResult {
 /// An operation whose reply has come.
 #[derive(Debug)]
 pub(super) struct FinishedOp {
-    pub(super) kind: OpKind,
+    pub(super) kind: LoadKind,
     /// From the moment it fell due to its reply.
     pub(super) latency: Duration,
     pub(super) result: OpResult,
@@ -30,7 +30,7 @@ pub(super) struct FinishedOp {
 
 /// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OpKind {
+pub(super) enum LoadKind {
     Set,
     Get,
 }
@@ -71,8 +71,8 @@ impl Results {
                 }
             }
             let histogram = match kind {
-                OpKind::Set => &mut self.writes,
-                OpKind::Get => &mut self.reads,
+                LoadKind::Set => &mut self.writes,
+                LoadKind::Get => &mut self.reads,
             };
             histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
         }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::cli::client::{Reply, Socket, Target};
 
-use super::results::{FinishedOp, OpKind, OpResult};
+use super::results::{FinishedOp, LoadKind, OpResult};
 
 /// A socket, and when each of its sets in flight fell due.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl SetConnection {
 
     fn finish(&mut self, reply: &str) -> anyhow::Result<FinishedOp> {
         let due = self.due.pop_front().context("unexpected reply")?;
-        Ok(FinishedOp { kind: OpKind::Set, latency: due.elapsed(), result: result(reply)? })
+        Ok(FinishedOp { kind: LoadKind::Set, latency: due.elapsed(), result: result(reply)? })
     }
 }
 

@@ -29,13 +29,13 @@ pub(crate) enum Failure {
     Interrupted(&'static str, SignalKind),
     /// The reader of stdout closed the pipe. Nothing is printed about it: the reader knows why.
     #[error("stdout is closed")]
-    Unread,
+    StdoutClosed,
 }
 
 impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Refused(_) | Self::Unread => ExitCode::FAILURE,
+            Self::Refused(_) | Self::StdoutClosed => ExitCode::FAILURE,
             Self::Unavailable(_) => UNAVAILABLE.into(),
             Self::File(..) => IO_ERROR.into(),
             Self::Interrupted(_, signal) => u8::try_from(signal.as_raw_value())

@@ -10,7 +10,7 @@ use super::failure::Failure;
 /// The result of printing on stdout.
 pub(crate) fn printed<T>(written: io::Result<T>) -> Result<T, Failure> {
     written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::Unread,
+        io::ErrorKind::BrokenPipe => Failure::StdoutClosed,
         _ => Failure::File("cannot print".into(), error),
     })
 }
@@ -19,7 +19,7 @@ pub(crate) fn printed<T>(written: io::Result<T>) -> Result<T, Failure> {
 pub(crate) fn finish(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure @ Failure::Unread) => failure.exit_code(),
+        Err(failure @ Failure::StdoutClosed) => failure.exit_code(),
         Err(failure) => {
             say(format_args!("keywire: {}", one_line(&failure.to_string())));
             failure.exit_code()

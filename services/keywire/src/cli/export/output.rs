@@ -91,7 +91,7 @@ impl Output {
 
 fn failed(path: &Path, error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return Failure::Unread;
+        return Failure::StdoutClosed;
     }
     Failure::File(format!("cannot write {}", path.display()), error)
 }

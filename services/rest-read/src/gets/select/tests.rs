@@ -6,7 +6,7 @@ use tokio::sync::oneshot::{self, Receiver};
 use super::*;
 use crate::backlog::charged;
 
-type Reply = Receiver<Result<GetOutcome, ReadError>>;
+type OutcomeReceiver = Receiver<Result<GetOutcome, ReadError>>;
 
 fn key(text: &str) -> Key {
     Key::new(text.into(), usize::MAX).expect("a valid key")
@@ -16,30 +16,30 @@ fn row(text: &str, value: &str) -> Entry {
     Entry { key: key(text), value: value.into(), rev: Rev(1) }
 }
 
-fn get(backlog: &Arc<Backlog>, keys: &[&str]) -> (Get, Reply) {
+fn get(backlog: &Arc<Backlog>, keys: &[&str]) -> (Get, OutcomeReceiver) {
     let (reply, outcome) = oneshot::channel();
     (Get::new(keys.iter().map(|text| key(text)).collect(), backlog.charge(), reply), outcome)
 }
 
-fn select(gets: &[&[&str]]) -> (Vec<Key>, Select, Vec<Reply>) {
+fn select(gets: &[&[&str]]) -> (Vec<Key>, Select, Vec<OutcomeReceiver>) {
     select_with(&Backlog::new(usize::MAX), gets)
 }
 
-fn select_with(backlog: &Arc<Backlog>, gets: &[&[&str]]) -> (Vec<Key>, Select, Vec<Reply>) {
+fn select_with(backlog: &Arc<Backlog>, gets: &[&[&str]]) -> (Vec<Key>, Select, Vec<OutcomeReceiver>) {
     let (gets, replies) = gets.iter().map(|keys| get(backlog, keys)).unzip();
     let (keys, select) = Select::new(gets, Arc::clone(backlog));
     (keys, select, replies)
 }
 
 /// The values of a reply that has come.
-fn values(reply: &mut Reply) -> Vec<Option<String>> {
+fn values(reply: &mut OutcomeReceiver) -> Vec<Option<String>> {
     let outcome = reply.try_recv().expect("it was answered").expect("it was not refused");
     let GetOutcome::Done(result) = outcome else { panic!("there was no room: {outcome:?}") };
     assert_eq!(result.keys.len(), result.found.len());
     result.found.into_iter().map(|found| found.map(|entry| entry.value)).collect()
 }
 
-fn waits(reply: &mut Reply) -> bool {
+fn waits(reply: &mut OutcomeReceiver) -> bool {
     reply.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
 }
 

@@ -45,7 +45,7 @@ impl Parameter for Prefix {
     fn parse(text: String) -> Result<Self, Problem> {
         let bytes = text.len();
         if bytes > KEY_BYTES_MAX {
-            let message = format!("prefix has {bytes} bytes, at most {KEY_BYTES_MAX} are allowed");
+            let message = format!("prefix has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed");
             return Err(Problem::new(Code::BadParameter, message));
         }
         Ok(Self(text))
@@ -74,8 +74,9 @@ impl Parameter for Limit {
     fn parse(text: String) -> Result<Self, Problem> {
         let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         let fits = number.filter(|number| (1..=ITEMS_MAX).contains(number));
-        let refused =
-            || Problem::new(Code::BadParameter, format!("limit must be a number from 1 to {ITEMS_MAX}"));
+        let refused = || {
+            Problem::new(Code::BadParameter, format!("limit must be a whole number from 1 to {ITEMS_MAX}"))
+        };
         fits.map(Self).ok_or_else(refused)
     }
 }

@@ -7,8 +7,8 @@ use super::*;
 
 const MIB: usize = 1 << 20;
 
-/// A row of the store: its value, if it is live.
-type Source = Vec<Option<String>>;
+/// The rows of a store. A row is its value, or `None` if it is dead.
+type Rows = Vec<Option<String>>;
 
 /// The key of the row at `at`, in the order of the rows.
 fn key(at: usize) -> String {
@@ -19,13 +19,13 @@ fn record<'r>(key: &'r str, value: Option<&'r str>) -> Record<'r> {
     Record { key, value, rev: Rev(1), expires_at: None }
 }
 
-/// Gives `page` the rows from `start` in statements of at most `rows` rows, as the page asks for them. Returns where the next page
+/// Gives `page` the rows from `start` in statements of at most `rows_max` rows, as the page asks for them. Returns where the next page
 /// starts.
-fn fill(page: &mut Page, source: &Source, start: usize, rows: usize) -> Option<usize> {
+fn fill(page: &mut PageBuilder, store: &Rows, start: usize, rows_max: usize) -> Option<usize> {
     let mut at = start;
     loop {
-        let most = page.rows_wanted().min(rows);
-        let statement = &source[at..source.len().min(at + most)];
+        let most = page.rows_wanted().min(rows_max);
+        let statement = &store[at..store.len().min(at + most)];
         for (offset, value) in statement.iter().enumerate() {
             let key = key(at + offset);
             if page.take(&record(&key, value.as_deref())).is_break() {
@@ -39,20 +39,20 @@ fn fill(page: &mut Page, source: &Source, start: usize, rows: usize) -> Option<u
     }
 }
 
-fn live(count: usize, bytes: usize) -> Source {
+fn live(count: usize, bytes: usize) -> Rows {
     vec![Some("v".repeat(bytes)); count]
 }
 
-fn dead(count: usize) -> Source {
+fn dead(count: usize) -> Rows {
     vec![None; count]
 }
 
-/// How many items each page of `source` has, and how many rows it passed.
-fn pages(source: &Source, items_max: usize) -> Vec<(usize, usize)> {
+/// How many items each page of `store` has, and how many rows it passed.
+fn pages(store: &Rows, items_max: usize) -> Vec<(usize, usize)> {
     let (mut pages, mut next) = (Vec::new(), Some(0));
     while let Some(start) = next {
-        let mut page = Page::new(items_max);
-        next = fill(&mut page, source, start, 16);
+        let mut page = PageBuilder::new(items_max);
+        next = fill(&mut page, store, start, 16);
         assert_eq!(page.is_full(), next.is_some());
         assert!(
             next.is_none_or(|next| key(next - 1) == page.last()),
@@ -68,22 +68,22 @@ fn a_page_ends_at_its_limit_and_the_last_one_with_the_rows() {
     assert_eq!(pages(&live(20, 1), 7), [(7, 7), (7, 7), (6, 6)]);
     assert_eq!(pages(&live(14, 1), 7), [(7, 7), (7, 7)], "no empty page after the last row");
     assert_eq!(pages(&live(1, 1), 1), [(1, 1)]);
-    assert_eq!(pages(&Source::new(), 1000), [(0, 0)]);
+    assert_eq!(pages(&Rows::new(), 1000), [(0, 0)]);
 }
 
 #[test]
 fn a_page_ends_before_the_item_that_takes_its_values_past_4_mib() {
     assert_eq!(pages(&live(9, MIB), 100), [(4, 4), (4, 4), (1, 1)]);
-    let source = [live(3, MIB), live(1, MIB - 1), live(1, 1), live(1, 1)].concat();
-    assert_eq!(pages(&source, 100), [(5, 5), (1, 1)], "4 MiB are not past 4 MiB");
-    let source = [live(1, 5 * MIB), live(1, 0), live(1, 1)].concat();
-    assert_eq!(pages(&source, 100), [(1, 1), (2, 2)], "at least one item, however heavy");
+    let store = [live(3, MIB), live(1, MIB - 1), live(1, 1), live(1, 1)].concat();
+    assert_eq!(pages(&store, 100), [(5, 5), (1, 1)], "4 MiB are not past 4 MiB");
+    let store = [live(1, 5 * MIB), live(1, 0), live(1, 1)].concat();
+    assert_eq!(pages(&store, 100), [(1, 1), (2, 2)], "at least one item, however heavy");
 }
 
 #[test]
 fn a_page_ends_after_ten_thousand_rows_whatever_it_holds() {
-    let source = [dead(25_000), live(1, 1)].concat();
-    assert_eq!(pages(&source, 100), [(0, 10_000), (0, 10_000), (1, 5_001)]);
+    let store = [dead(25_000), live(1, 1)].concat();
+    assert_eq!(pages(&store, 100), [(0, 10_000), (0, 10_000), (1, 5_001)]);
     assert_eq!(pages(&dead(10_000), 100), [(0, 10_000)], "nothing is left, so it is the last page");
     assert_eq!(pages(&[live(1, 1), dead(10_000)].concat(), 100), [(1, 10_000), (0, 1)]);
     assert_eq!(pages(&[dead(9), live(2, 1), dead(9), live(1, 1)].concat(), 2), [(2, 11), (1, 10)]);
@@ -91,13 +91,13 @@ fn a_page_ends_after_ten_thousand_rows_whatever_it_holds() {
 
 #[test]
 fn dead_rows_are_passed_by_few_statements_and_live_ones_are_not_fetched_in_vain() {
-    let mut page = Page::new(100);
+    let mut page = PageBuilder::new(100);
     for at in 0..99 {
         assert_eq!(page.rows_wanted(), 101 - at, "all that came are live");
         assert!(page.take(&record(&key(at), Some("v"))).is_continue());
     }
     let (mut statements, mut passed) = (0, 99);
-    while passed < ROWS_MAX {
+    while passed < PAGE_ROWS_MAX {
         statements += 1;
         for _ in 0..page.rows_wanted().min(128) {
             if page.take(&record(&key(passed), None)).is_continue() {
@@ -112,7 +112,7 @@ fn dead_rows_are_passed_by_few_statements_and_live_ones_are_not_fetched_in_vain(
 
 #[test]
 fn a_full_page_takes_nothing_more() {
-    let mut page = Page::new(2);
+    let mut page = PageBuilder::new(2);
     assert_eq!(fill(&mut page, &live(3, 1), 0, 16), Some(2));
     let body = page.json.len();
     assert!(page.take(&record("9", None)).is_break());
@@ -122,18 +122,18 @@ fn a_full_page_takes_nothing_more() {
 proptest! {
     #[test]
     fn pages_together_hold_every_live_row_once_and_in_order(
-        source in proptest::collection::vec(proptest::option::of("v{0,3}"), 0..60), items_max in 1..20usize, rows in 1..40usize,
+        store in proptest::collection::vec(proptest::option::of("v{0,3}"), 0..60), items_max in 1..20usize, rows_max in 1..40usize,
     ) {
         let (mut found, mut next) = (Vec::new(), Some(0));
         while let Some(start) = next {
-            let mut page = Page::new(items_max);
-            next = fill(&mut page, &source, start, rows);
+            let mut page = PageBuilder::new(items_max);
+            next = fill(&mut page, &store, start, rows_max);
             prop_assert!(page.items <= items_max && (page.items == items_max || next.is_none()));
             let body: serde_json::Value = serde_json::from_slice(&page.finish(None)).expect("a page is JSON");
             let items = body["items"].as_array().expect("items is a list").clone();
             found.extend(items.into_iter().map(|item| (item["key"].clone(), item["value"].clone())));
         }
-        let expected: Vec<_> = source.iter().enumerate()
+        let expected: Vec<_> = store.iter().enumerate()
             .filter_map(|(at, value)| value.as_ref().map(|value| (key(at).into(), value.as_str().into())))
             .collect();
         prop_assert_eq!(found, expected);

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 
-use super::super::trial::writer;
+use super::super::fixture::writer;
 use super::*;
 use crate::metrics::Metrics;
 use crate::protocol::MessageLimits;

@@ -1,6 +1,6 @@
 //! Which messages are incomplete, and which come in too many fragments.
 
-use super::super::trial::frame;
+use super::super::fixture::frame;
 use super::*;
 
 #[test]

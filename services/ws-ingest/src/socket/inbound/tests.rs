@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt as _;
 
-use super::super::trial::frame;
+use super::super::fixture::frame;
 use super::*;
 
 /// Reads until nothing more comes from a client that has sent `bytes`. Returns how many bytes were read.

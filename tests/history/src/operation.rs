@@ -4,13 +4,13 @@ use std::time::Instant;
 
 /// One operation on a key, and its reply.
 #[derive(Debug, Clone, Copy)]
-pub struct Op {
+pub struct Operation {
     /// The key.
     pub key: u64,
-    /// When it was sent, or an earlier time.
+    /// The time when it was sent. An earlier time is allowed, too.
     pub called: Instant,
-    /// When its reply had come, or a later time. `None` without a reply: it may have taken effect at any time since `called`, or
-    /// not at all. For a write whose `reply` is `None` this is ignored.
+    /// The time when its reply had come. A later time is allowed, too. `None`: there was no reply, so the operation may have taken
+    /// effect at any time after `called`, or not at all. This field is ignored for a write whose `reply` is `None`.
     pub answered: Option<Instant>,
     /// The operation and its outcome.
     pub did: Did,

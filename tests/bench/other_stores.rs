@@ -12,8 +12,8 @@ use crate::http::{listens, requests};
 
 /// A running store.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) kind: Kind,
+pub(crate) struct OtherStore {
+    pub(crate) kind: OtherStoreKind,
     at: SocketAddr,
     children: Vec<Child>,
     _folder: TempDir,
@@ -21,19 +21,19 @@ pub(crate) struct Peer {
 
 /// The kind of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum OtherStoreKind {
     /// webdis in front of Redis, whose log is synced at every write.
     Webdis,
     /// etcd with its HTTP gateway.
     Etcd,
 }
 
-impl Peer {
+impl OtherStore {
     /// Starts it; `None` if it is not installed.
-    pub(crate) async fn start(kind: Kind) -> Option<Self> {
+    pub(crate) async fn start(kind: OtherStoreKind) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (at, children) = match kind {
-            Kind::Webdis => {
+            OtherStoreKind::Webdis => {
                 let (redis, webdis) = (program_path("redis-server")?, program_path("webdis")?);
                 let (store, front) = (free_port(), free_port());
                 let mut command = quiet(redis);
@@ -50,25 +50,25 @@ impl Peer {
                 std::fs::write(&file, config.to_string()).expect("a file can be written");
                 (front, vec![redis, quiet(webdis).arg(&file).spawn().expect("webdis can be started")])
             }
-            Kind::Etcd => {
-                let (client, peer) = (free_port(), free_port());
+            OtherStoreKind::Etcd => {
+                let (client, other_store) = (free_port(), free_port());
                 let mut command = quiet(program_path("etcd")?);
                 command.arg("--data-dir").arg(folder.path().join("data"));
                 for option in ["--listen-client-urls", "--advertise-client-urls"] {
                     command.arg(option).arg(format!("http://{client}"));
                 }
-                for option in ["--listen-peer-urls", "--initial-advertise-peer-urls"] {
-                    command.arg(option).arg(format!("http://{peer}"));
+                for option in ["--listen-other_store-urls", "--initial-advertise-other_store-urls"] {
+                    command.arg(option).arg(format!("http://{other_store}"));
                 }
-                command.arg("--initial-cluster").arg(format!("default=http://{peer}"));
+                command.arg("--initial-cluster").arg(format!("default=http://{other_store}"));
                 (client, vec![command.spawn().expect("etcd can be started")])
             }
         };
         listens(at).await;
-        let peer = Self { kind, at, children, _folder: folder };
+        let other_store = Self { kind, at, children, _folder: folder };
         // Reads must find a value.
-        peer.sets(64, 2.0).await;
-        Some(peer)
+        other_store.sets(64, 2.0).await;
+        Some(other_store)
     }
 
     /// Sets per second.
@@ -77,8 +77,8 @@ impl Peer {
         requests(self.at, connections, seconds, move |key, draw| {
             let value = format!("{draw:020}").repeat(5);
             match kind {
-                Kind::Webdis => post_or_put("PUT", &format!("/SET/{key}"), &value),
-                Kind::Etcd => {
+                OtherStoreKind::Webdis => post_or_put("PUT", &format!("/SET/{key}"), &value),
+                OtherStoreKind::Etcd => {
                     let body = format!(r#"{{"key":"{}","value":"{}"}}"#, base64(key), base64(&value));
                     post_or_put("POST", "/v3/kv/put", &body)
                 }
@@ -91,14 +91,16 @@ impl Peer {
     pub(crate) async fn gets(&self, connections: u64, seconds: f64) -> f64 {
         let kind = self.kind;
         requests(self.at, connections, seconds, move |key, _| match kind {
-            Kind::Webdis => format!("GET /GET/{key} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-            Kind::Etcd => post_or_put("POST", "/v3/kv/range", &format!(r#"{{"key":"{}"}}"#, base64(key))),
+            OtherStoreKind::Webdis => format!("GET /GET/{key} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            OtherStoreKind::Etcd => {
+                post_or_put("POST", "/v3/kv/range", &format!(r#"{{"key":"{}"}}"#, base64(key)))
+            }
         })
         .await
     }
 }
 
-impl Drop for Peer {
+impl Drop for OtherStore {
     fn drop(&mut self) {
         for child in self.children.iter_mut().rev() {
             drop(child.kill());

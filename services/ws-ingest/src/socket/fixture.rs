@@ -1,4 +1,4 @@
-//! What tests of sockets start with.
+//! A writer and frames for the tests of sockets.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -13,25 +13,25 @@ use crate::config::ReadLimits;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A database in a temporary folder. It does not exist until it is migrated.
-pub(crate) struct Trial {
+pub(crate) struct TestDatabase {
     pub(crate) store: Store,
     _folder: TempDir,
 }
 
-impl Trial {
+impl TestDatabase {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("trial.db").display());
+        let url = format!("sqlite://{}", folder.path().join("test.db").display());
         let store = Store::new(&url, None, false).expect("the URL is valid");
         Self { store, _folder: folder }
     }
 
     /// A database with these entries.
     pub(crate) async fn holding(entries: &[(&str, &str)]) -> Self {
-        let trial = Self::new();
-        trial.migrate().await;
-        trial.write(entries).await;
-        trial
+        let database = Self::new();
+        database.migrate().await;
+        database.write(entries).await;
+        database
     }
 
     pub(crate) async fn migrate(&self) {
@@ -73,13 +73,13 @@ pub(crate) fn a_key(text: &str) -> Key {
 pub(crate) fn limits() -> ReadLimits {
     ReadLimits {
         readers: 2,
-        select_keys_max: 128,
-        queue_keys_max: 1024,
+        lookup_keys_max: 128,
+        lookup_queue_max: 1024,
         op_timeout: PATIENCE,
         backlog_bytes_max: 64 << 20,
         key_bytes_max: 512,
         listers: 2,
-        queue_lists_max: 64,
+        list_queue_max: 64,
         exports_max: 2,
     }
 }
