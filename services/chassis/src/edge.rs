@@ -18,7 +18,7 @@ use opentelemetry::StringValue;
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
-use self::admission::{Admitted, admit};
+use self::admission::{Admitted, admit, check_path};
 use self::failure::{error_response, panicked};
 use self::fast_path::{FastPath, NoFastPath};
 use self::observer::Observer;
@@ -152,7 +152,10 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         peer: Option<&Arc<Peer>>,
         caller: Option<&Caller>,
     ) -> Result<(), Problem> {
-        admit(request.method(), request.uri(), request.headers(), self.stop.begun(), &self.origin)?;
+        match admit(request.method(), request.uri(), request.headers(), self.stop.begun(), &self.origin)? {
+            Admitted::Plain => check_path(request.uri())?,
+            Admitted::Other => {}
+        }
         match caller {
             Some(caller) => caller.spend(1),
             None => peer.map_or(Ok(()), |peer| peer.spend(1)),

@@ -14,7 +14,8 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// How an admitted request may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admitted {
-    /// By the fast path or by the framework, with the same response: a GET without query and `Origin`.
+    /// By the fast path or by the framework, with the same response: a GET without query and `Origin`. Its path is not checked
+    /// yet: the fast path decodes it anyway, and before the framework gets it, [`check_path`] must be called.
     Plain,
     /// By the framework only.
     Other,
@@ -49,21 +50,29 @@ pub(super) fn admit(
         // CONNECT and `OPTIONS *` name no path; the router cannot take them.
         return refuse(Code::BadMethod, "this method is not supported");
     }
-    if !is_utf8(uri.path()) {
-        return refuse(Code::BadPath, "the path is not valid UTF-8");
+    let origin = headers.get(header::ORIGIN);
+    if method == Method::GET && uri.query().is_none() && origin.is_none() {
+        return Ok(Admitted::Plain);
     }
+    check_path(uri)?;
     if !uri.query().is_none_or(is_utf8) {
         return refuse(Code::BadParameter, "the query is not valid UTF-8");
     }
-    let origin = headers.get(header::ORIGIN);
     // A value that is not text counts as empty text, which no rule allows.
     let text = |value: &'_ HeaderValue| value.to_str().unwrap_or_default().to_owned();
     if let Some(origin) = origin.map(text) {
         let host = headers.get(header::HOST).map(text);
         rule.check(Some(&origin), host.as_deref())?;
     }
-    let is_plain = method == Method::GET && uri.query().is_none() && origin.is_none();
-    Ok(if is_plain { Admitted::Plain } else { Admitted::Other })
+    Ok(Admitted::Other)
+}
+
+/// Checks that the path is UTF-8 once it is percent-decoded.
+///
+/// # Errors
+/// `bad_path`.
+pub(super) fn check_path(uri: &Uri) -> Result<(), Problem> {
+    if is_utf8(uri.path()) { Ok(()) } else { Err(Problem::new(Code::BadPath, "the path is not valid UTF-8")) }
 }
 
 /// Whether `text` is UTF-8 once it is percent-decoded. Without percent signs it is: hyper has checked it.
