@@ -9,8 +9,9 @@ use crate::patience::within;
 /// The time limit of one test.
 const PROMISE_MAX: Duration = Duration::from_mins(3);
 
-/// Makes tests of promises. A promise is an `async fn(EngineKind)`; it becomes one test for each engine of its list: `every:` is all
-/// engines, `sqlite:` is `SQLite`, `sql:` is the database servers. The lists are in this order, and each ends with a semicolon.
+/// Makes tests of promises. A promise is an `async fn(EngineKind)`. The macro makes one test of it for each engine of its list. The list
+/// `every:` means all engines, `sqlite:` means `SQLite`, and `sql:` means the database servers. The lists stand in this order, and each list ends with
+/// a semicolon.
 #[macro_export]
 macro_rules! promises {
     ($(every: $($every:ident),+;)? $(sqlite: $($sqlite:ident),+;)? $(sql: $($sql:ident),+;)?) => {

@@ -179,8 +179,8 @@ pub(super) const ALL_RECORDS: &str = concat!(records!(), " where k >= ? order by
 
 // Sweeper.
 
-/// Takes the lock of the sweeper, for as long as the connection lasts. Names of locks belong to the whole server, so this one holds
-/// the name of the schema. They have at most 64 characters; two schemas that share a cut name are swept in turn.
+/// Takes the lock of the sweeper. The lock ends with the connection. The name of a lock belongs to the whole server, so this name
+/// contains the name of the schema. It is cut at 64 characters, the limit of `MySQL`. Two schemas with the same cut name are swept in turn.
 pub(super) const LOCK_SWEEPER: &str =
     "select coalesce(get_lock(left(concat('keywire.sweeper.', schema()), 64), 0), 0)";
 

@@ -3,7 +3,7 @@
 use crate::entry::Expiry;
 use crate::plan::run::Row;
 
-/// How long an entry is kept after it expired, and how far its revision must be behind the clock of the database, in microseconds.
+/// The sweeper removes an entry only if its expiry and its revision are this far behind the clock of the database, in microseconds.
 ///
 /// The next revision of a key without a row comes from the clock. So revisions grow only if the removed one is well behind the
 /// clock. No transaction lasts this long, and no clock goes back this far.

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::sweeper::hint::{Sweep, keys_of, ripe};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// Opens a session and sweeps until nothing is ripe. Returns how many entries were removed; `None` if another process is sweeping.
+/// Opens a session and sweeps until no hint is ripe. Returns the number of removed entries, or `None` if another process is sweeping.
 pub(super) async fn round<S: SweepSession>(
     open: impl Future<Output = Result<S, Error>>,
 ) -> Result<Option<u64>, Error> {

@@ -5,8 +5,8 @@
 //! `SQLite`: its statements run inside the service and are counted too.
 //!
 //! The cost depends on how many operations share a transaction, a SELECT, a read of a socket and a wake-up of a thread. Therefore
-//! the load is a closed loop that keeps the service busy and leaves as little as possible to chance. Even so, on a busy machine the
-//! counts of one build differ by up to one percent. The median of three is closer: a build beside itself gave x 1.001.
+//! the load is a closed loop that keeps the service busy, so that chance decides as little as possible. On a busy machine, two counts of
+//! the same build still differ by up to one percent. The median of three counts differs less: a build beside itself gave x 1.001.
 
 use e2e::{Build, Database, EngineKind, Role, ServiceProcess, program_path};
 

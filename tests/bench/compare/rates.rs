@@ -1,8 +1,8 @@
 //! Operations per second of two builds, loaded in turn.
 //!
 //! Both builds run all the time, on databases of their own on one server, and one is idle while the other is loaded. The order
-//! alternates from pair to pair (old new, new old, old new ...), so that a change in the speed of the machine affects both. Both are
-//! started again every few pairs: by chance, the memory layout of one process may be better than that of another one of the same build.
+//! alternates from pair to pair (old new, new old, old new ...), so that a change in the speed of the machine affects both. Both
+//! builds are started again every few pairs, because two processes of the same build may differ in speed: their memory layouts differ.
 
 use e2e::{Build, DatabaseServer, EngineKind, System};
 

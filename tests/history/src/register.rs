@@ -1,7 +1,8 @@
 //! The model of a key: a register that may be empty, with a revision that grows with every write.
 //!
-//! There is always exactly one possible state, also after writes with an unknown outcome: such a write is in an order only if it was
-//! applied. So it is always known whether the key is there, and its value. Of its revision, sometimes only bounds are known.
+//! After each step of an order there is exactly one possible state. This is so even after a write with an unknown outcome, because
+//! an order contains such a write only if the order takes it as applied. So the state always says whether the key exists, and its
+//! value. For the revision, the state sometimes has only bounds.
 
 use crate::operation::{Did, ReplyOutcome};
 use crate::step::Step;

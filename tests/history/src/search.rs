@@ -52,7 +52,7 @@ pub(crate) fn is_linearizable(mut steps: Vec<Step>) -> bool {
 }
 
 impl OrderPrefix {
-    /// Finds the steps that may be next: those that fit the state, and that were sent before the reply to any other step that is left.
+    /// Finds the steps that may come next. Such a step fits the state, and it was sent before any other remaining step was answered.
     fn find_candidates(&self, steps: &[Step], candidates: &mut Vec<Candidate>) {
         candidates.clear();
         let mut end: Option<Instant> = None;

@@ -1,8 +1,8 @@
 //! The limits of incoming messages. A message has a time limit and a limit of fragments. A large message must reserve memory before
 //! its payload is read.
 //!
-//! The limits are enforced in a stream under the WebSocket library, because the library does not show that a message is incomplete,
-//! or in how many frames it comes.
+//! [`WatchedStream`] enforces the limits. It lies between the connection and the WebSocket library, because the library does not show
+//! that a message is incomplete, or how many frames a message has.
 
 use std::io;
 use std::pin::Pin;
