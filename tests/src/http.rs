@@ -96,6 +96,16 @@ impl HttpConnection {
         target: &str,
         headers: &[(&str, &str)],
     ) -> std::io::Result<Response> {
+        let head = self.head(method, target, headers);
+        let exchange = async {
+            self.stream.write_all(head.as_bytes()).await?;
+            self.read(method == "HEAD").await
+        };
+        within(&format!("{method} {target}"), PATIENCE, exchange).await
+    }
+
+    /// The head of a request with these header lines, and a `Host` line if there is none among them.
+    fn head(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
         let mut head = format!("{method} {target} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             write!(head, "Host: {}\r\n", self.host).expect("a string takes it");
@@ -104,17 +114,18 @@ impl HttpConnection {
             write!(head, "{name}: {value}\r\n").expect("a string takes it");
         }
         head.push_str("\r\n");
-        let exchange = async {
-            self.stream.write_all(head.as_bytes()).await?;
-            self.read(method == "HEAD").await
-        };
-        within(&format!("{method} {target}"), PATIENCE, exchange).await
+        head
     }
 
     /// Sends a request and does not read its response.
     pub async fn send(&mut self, method: &str, target: &str) {
-        let request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
-        self.stream.write_all(request.as_bytes()).await.expect("the connection is open");
+        self.send_with(method, target, &[]).await;
+    }
+
+    /// Sends a request with these header lines and does not read its response.
+    pub async fn send_with(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) {
+        let head = self.head(method, target, headers);
+        self.stream.write_all(head.as_bytes()).await.expect("the connection is open");
     }
 
     /// Waits until a response begins to arrive, and does not read it.

@@ -41,6 +41,8 @@ pub struct Token {
 /// The prefixes of keys that may be read and written, and the rate limit of a token.
 #[derive(Debug)]
 pub struct Grant {
+    /// The hash of the token. `None` without tokens.
+    token: Option<[u8; 32]>,
     read: Vec<String>,
     write: Vec<String>,
     /// Shared by all connections to this process that use the token.
@@ -59,7 +61,7 @@ pub struct Caller {
 impl Default for Access {
     fn default() -> Self {
         let all = || vec![String::new()];
-        Self::Everyone(Arc::new(Grant { read: all(), write: all(), rate: None }))
+        Self::Everyone(Arc::new(Grant { token: None, read: all(), write: all(), rate: None }))
     }
 }
 
@@ -123,6 +125,12 @@ impl Caller {
     pub fn spend(&self, ops: usize) -> Result<(), Problem> {
         self.peer.as_ref().map_or(Ok(()), |peer| peer.spend(ops))?;
         self.grant.rate.as_ref().map_or(Ok(()), |rate| rate.spend(ops, "token"))
+    }
+
+    /// The SHA-256 of the token of the request. `None` without tokens.
+    #[must_use]
+    pub fn token(&self) -> Option<&[u8; 32]> {
+        self.grant.token.as_ref()
     }
 
     /// The connection that the reply is sent on.

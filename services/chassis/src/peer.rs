@@ -1,5 +1,6 @@
 //! The state of one client's connection that the requests on it share: its rate limit, and whether the client reads.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use crate::problem::Problem;
 /// One client's connection, upgraded or not.
 #[derive(Debug)]
 pub struct Peer {
+    address: IpAddr,
     rate: Option<Rate>,
     opened: Instant,
     /// When the write that waits began to wait, in microseconds after `opened`, plus one. 0 while no write waits.
@@ -22,16 +24,23 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A connection that may ask for `ops_per_second` operations; 0 = without limit.
+    /// A connection from `address` that may ask for `ops_per_second` operations; 0 = without limit.
     #[must_use]
-    pub fn new(ops_per_second: u32) -> Self {
+    pub fn new(address: IpAddr, ops_per_second: u32) -> Self {
         Self {
+            address,
             rate: Rate::new(ops_per_second),
             opened: Instant::now(),
             stalled: AtomicU64::new(0),
             reset: AtomicBool::new(false),
             writer: AtomicWaker::new(),
         }
+    }
+
+    /// The address of the other end of the connection: the client's, or that of a gateway before this process.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// Charges `ops` operations to the rate limit of the connection.

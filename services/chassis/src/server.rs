@@ -118,7 +118,7 @@ pub async fn serve<E, F>(
             refusals.refuse(stream, &connections);
             continue;
         };
-        let peer = Arc::new(Peer::new(limits.ops_per_second));
+        let peer = Arc::new(Peer::new(remote.ip(), limits.ops_per_second));
         let connection = HttpConnection {
             app: Arc::clone(&app),
             local: local.clone(),

@@ -79,9 +79,15 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub list_queue_max: u32,
 
-    /// The most exports at the same time, each with its own database connection; further ones are answered 503
+    /// The most exports at the same time, each with its own database connection. If all are in use, a token (without tokens: an
+    /// address) with fewer exports than another one takes over one of them; further ones are answered 503
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub exports_max: u16,
+
+    /// Take the address of a client from the last entry of X-Forwarded-For; only behind a gateway that appends it
+    #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+        require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub trust_forwarded_for: bool,
 }
 
 /// The limits of the read side.
@@ -103,8 +109,10 @@ pub struct ReadLimits {
     pub listers: usize,
     /// Lists waiting for a connection; further lists are refused.
     pub list_queue_max: usize,
-    /// Exports at the same time; further exports are refused.
+    /// Exports at the same time, shared fairly; further exports are refused.
     pub exports_max: usize,
+    /// Whether the address of a client is the last entry of `X-Forwarded-For`.
+    pub trust_forwarded_for: bool,
 }
 
 /// A command to run instead of serving.
@@ -153,6 +161,7 @@ impl ReadArgs {
             listers: usize::from(self.listers),
             list_queue_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
+            trust_forwarded_for: self.trust_forwarded_for,
         }
     }
 }

@@ -1,19 +1,24 @@
 //! Exports: all entries with a prefix as lines of JSON, read from one snapshot in constant memory, as fast as the client reads.
 
+mod permits;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chassis::access::Caller;
 use chassis::peer::Peer;
 use db::{Error, Range, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use poem::http::HeaderMap;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use self::permits::{ExportOwner, Permit, Permits};
 use crate::body;
 use crate::config::ReadLimits;
 use crate::error::ReadError;
@@ -32,8 +37,10 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Exports {
     store: Store,
     /// One permit for each running export.
-    permits: Arc<Semaphore>,
+    permits: Permits,
     permits_max: usize,
+    /// Whether the owner of an export is the address that a gateway has put into `X-Forwarded-For`.
+    trust_forwarded_for: bool,
     /// Time for an export to begin.
     op_timeout: Duration,
     tasks: TaskTracker,
@@ -69,6 +76,8 @@ enum ExportError {
     Stalled,
     #[error("the client closed the connection")]
     Left,
+    #[error("another token or address has fewer exports and gets its turn")]
+    Displaced,
 }
 
 /// The task of one export. It owns its database connection.
@@ -76,14 +85,16 @@ struct ExportTask {
     store: Store,
     metrics: Metrics,
     parts: mpsc::Sender<ExportPart>,
+    permits_max: usize,
 }
 
 impl Exports {
     pub(crate) fn new(store: &Store, limits: &ReadLimits, tasks: &TaskTracker, metrics: &Metrics) -> Self {
         Self {
             store: store.clone(),
-            permits: Arc::new(Semaphore::new(limits.exports_max)),
+            permits: Permits::new(limits.exports_max),
             permits_max: limits.exports_max,
+            trust_forwarded_for: limits.trust_forwarded_for,
             op_timeout: limits.op_timeout,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
@@ -92,22 +103,29 @@ impl Exports {
 
     /// A function that tells how many exports are running.
     pub(crate) fn count(&self) -> impl Fn() -> usize + Send + Sync + use<> {
-        let (permits, permits_max) = (Arc::clone(&self.permits), self.permits_max);
-        move || permits_max - permits.available_permits()
+        let permits = self.permits.clone();
+        move || permits.used()
     }
 
-    /// Begins an export of all keys with `prefix`, and returns once its first statement has been answered. `reset_on_failure` is
-    /// the client's connection if only a reset can tell the client that the body is incomplete.
+    /// Whose share of the permits a request of `caller` with these header fields uses.
+    pub(crate) fn owner(&self, caller: &Caller, headers: &HeaderMap) -> ExportOwner {
+        ExportOwner::of(caller, headers, self.trust_forwarded_for)
+    }
+
+    /// Begins an export of all keys with `prefix` for `owner`, and returns once its first statement has been answered.
+    /// `reset_on_failure` is the client's connection if only a reset can tell the client that the body is incomplete.
     pub(crate) async fn start(
         &self,
         prefix: String,
+        owner: ExportOwner,
         reset_on_failure: Option<Arc<Peer>>,
     ) -> Result<ExportStream, ReadError> {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Err(ReadError::TooManyExports(self.permits_max));
-        };
+        let too_many = ReadError::TooManyExports(self.permits_max);
+        let permit = timeout(self.op_timeout, self.permits.acquire(owner)).await.map_err(|_| too_many)?;
+        let permit = permit.ok_or(too_many)?;
         let (parts, mut rest) = mpsc::channel(1);
-        let task = ExportTask { store: self.store.clone(), metrics: self.metrics.clone(), parts };
+        let (store, metrics, permits_max) = (self.store.clone(), self.metrics.clone(), self.permits_max);
+        let task = ExportTask { store, metrics, parts, permits_max };
         self.tasks.spawn(task.run(Range::new(prefix), permit));
         match timeout(self.op_timeout, rest.recv()).await {
             Ok(Some(ExportPart::Lines(lines))) => {
@@ -157,17 +175,19 @@ impl ExportError {
             | Self::Stalled => {
                 tracing::warn!(%error, "an export ended early");
             }
+            Self::Displaced => tracing::info!(%error, "an export ended early"),
             Self::Left => tracing::debug!(%error, "an export ended early"),
         }
     }
 }
 
 impl ExportTask {
-    async fn run(self, range: Range, permit: OwnedSemaphorePermit) {
+    async fn run(self, range: Range, permit: Permit) {
         let outcome = tokio::select! {
             biased;
             // The client has left. A statement under way is dropped with its connection.
             () = self.parts.closed() => Err(ExportError::Left),
+            () = permit.displaced() => Err(ExportError::Displaced),
             outcome = self.export(range) => outcome,
         };
         // The permit is free before the client can know that this export has ended.
@@ -181,6 +201,7 @@ impl ExportTask {
                     ExportError::Database(
                         Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_),
                     ) => ExportPart::Failed(ReadError::Unavailable),
+                    ExportError::Displaced => ExportPart::Failed(ReadError::TooManyExports(self.permits_max)),
                     // A client that reads on after all finds the body broken off.
                     ExportError::Stalled | ExportError::Left => return,
                 }

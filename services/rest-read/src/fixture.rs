@@ -81,6 +81,7 @@ pub(crate) fn limits() -> ReadLimits {
         listers: 2,
         list_queue_max: 64,
         exports_max: 2,
+        trust_forwarded_for: false,
     }
 }
 

@@ -94,6 +94,7 @@ pub fn specification() -> String {
         listers: 0,
         list_queue_max: 0,
         exports_max: 0,
+        trust_forwarded_for: false,
     };
     let (gets, ..) = Gets::new(&nothing);
     let (lists, _) = Lists::new(&nothing, gets.health());

@@ -58,7 +58,7 @@ impl Client {
         let response = self.app.call(request).await.expect("the edge always answers").into_response();
         let reply = TestResponse::of(response).await;
         let fast_path = self.reads.fast_path();
-        let peer = Arc::new(Peer::new(0));
+        let peer = Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0));
         let caller = Access::default().caller(&fields, Some(&peer)).expect("everyone may do everything");
         let answer = plain.then(|| fast_path.answer(target, &fields, &caller)).flatten();
         assert_eq!(answer.is_some(), plain && is_on_fast_path(target, &fields), "{target}");

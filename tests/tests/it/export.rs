@@ -16,6 +16,7 @@ promises! {
         an_export_is_one_snapshot_while_writers_go_on,
         a_client_that_takes_nothing_for_ten_seconds_is_given_up,
         exports_over_their_number_are_refused,
+        slow_exports_of_one_client_do_not_keep_others_out,
         a_slow_export_does_not_hold_up_the_stop;
     sqlite:
         a_client_that_reads_slowly_gets_all_of_it,
@@ -211,6 +212,27 @@ async fn exports_over_their_number_are_refused(engine: EngineKind) {
     drop(first);
     under_way(&system, 0).await;
     assert_eq!(connection.get("/export?prefix=heavy00").await.status, 200, "its place is free");
+}
+
+async fn slow_exports_of_one_client_do_not_keep_others_out(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &[("TRUST_FORWARDED_FOR", "true")]).await;
+    heavy(&system).await;
+    let begin = async |address: &str| {
+        let mut connection = system.connection().await;
+        connection.request("GET", "/export", &[("X-Forwarded-For", address)]).await
+    };
+    let mut slow = Vec::new();
+    for count in 1..=4 {
+        let mut connection = system.connection().await;
+        connection.send_with("GET", "/export", &[("X-Forwarded-For", "10.0.0.1")]).await;
+        connection.begun().await;
+        under_way(&system, count).await;
+        slow.push(connection);
+    }
+    begin("10.0.0.1").await.refused(503, "overloaded");
+    assert_eq!(begin("10.0.0.2").await.body.lines().count(), 24, "an export of another address");
+    incomplete(slow.pop().expect("it began")).await;
+    under_way(&system, 3).await;
 }
 
 async fn a_slow_export_does_not_hold_up_the_stop(engine: EngineKind) {

@@ -107,7 +107,8 @@ impl TokenEntry {
             Some(ops) => Some(Rate::new(ops).ok_or("ops_per_second must not be 0")?),
             None => None,
         };
-        Ok(Token { sha256, grant: Arc::new(Grant { read: self.read, write: self.write, rate }) })
+        let grant = Grant { token: Some(sha256), read: self.read, write: self.write, rate };
+        Ok(Token { sha256, grant: Arc::new(grant) })
     }
 }
 

@@ -73,7 +73,7 @@ fn heavy_values_make_selects_small_for_a_while() {
 #[tokio::test]
 async fn a_slow_client_has_some_time_then_the_oldest_reply_is_reset_first() {
     let backlog = Backlog::new(100_000);
-    let peers = [0; 3].map(|_| Arc::new(Peer::new(0)));
+    let peers = [0; 3].map(|_| Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0)));
     let reset = || peers.each_ref().map(|peer| peer.is_reset());
     let body = |peer| charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(peer));
     let bodies = peers.each_ref().map(body);
@@ -94,9 +94,10 @@ async fn a_slow_client_has_some_time_then_the_oldest_reply_is_reset_first() {
 #[tokio::test]
 async fn no_client_is_reset_in_vain() {
     let backlog = Backlog::new(100_000);
-    let peer = Arc::new(Peer::new(0));
+    let peer = Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0));
     let _unread = charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(&peer));
-    let _quick = charged(&backlog, 60_000).attach(vec![b'x'; 60_000], Some(&Arc::new(Peer::new(0))));
+    let _quick = charged(&backlog, 60_000)
+        .attach(vec![b'x'; 60_000], Some(&Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0))));
     let quick = backlog.unread().values().last().expect("it is unread").since;
     backlog.unread().values_mut().next().expect("it is unread").since = quick - UNREAD_MIN;
     backlog.reset_the_slowest(50_000, quick);

@@ -152,7 +152,9 @@ impl Api {
     ///
     /// Returns all entries whose keys begin with `prefix`, in byte order, as the store was at one instant. Each line is a write
     /// message for the WebSocket, with `expires_at` if the entry expires. The body has no Content-Length. An export that fails breaks
-    /// the body off, so a body without its last chunk is incomplete. A client that reads nothing for 10 s is disconnected.
+    /// the body off, so a body without its last chunk is incomplete. A client that reads nothing for 10 s is disconnected. If all
+    /// permits for exports are in use, the newest export of the token or address with the most exports ends for one that has
+    /// fewer.
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(
         &self,
@@ -166,7 +168,8 @@ impl Api {
         caller.may_read(&prefix)?;
         // HTTP/1.0 has no chunks: only a reset tells the client that the body is incomplete.
         let reset_on_failure = caller.peer().filter(|_| request.version() < Version::HTTP_11).cloned();
-        let stream = self.exports.start(prefix, reset_on_failure).await.map_err(Problem::from)?;
+        let owner = self.exports.owner(&caller, request.headers());
+        let stream = self.exports.start(prefix, owner, reset_on_failure).await.map_err(Problem::from)?;
         Ok(ExportReply::Begun(ExportBody(stream)))
     }
 }
