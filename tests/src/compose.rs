@@ -112,24 +112,32 @@ impl Compose {
         inspect(container, &format!("{{{{(index .NetworkSettings.Networks {name:?}).IPAddress}}}}"))
     }
 
+    /// Runs shell commands that a user would run for this project, in `folder`, up to the first that fails. Returns what they
+    /// print.
+    ///
+    /// # Errors
+    /// What the commands wrote to stderr.
+    pub fn shell(&self, folder: &Path, commands: &str) -> Result<String, String> {
+        self.output(Command::new("bash").args(["-euc", commands]).current_dir(folder))
+    }
+
     fn try_run(&self, args: &[&str]) -> Result<String, String> {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
+        self.output(Command::new("docker").arg("compose").args(args))
+    }
+
+    /// Runs `command` for this project. Returns what it prints, or its messages if it fails.
+    fn output(&self, command: &mut Command) -> Result<String, String> {
         // A command that hangs must not block all other tests.
-        let output = Command::new("timeout")
-            .args([
-                "--signal=INT",
-                "--kill-after=30s",
-                "5m",
-                "docker",
-                "compose",
-                "--project-name",
-                &self.project,
-                "--progress",
-                "plain",
-                "--file",
-            ])
-            .arg(file)
-            .args(args)
+        let mut limited = Command::new("timeout");
+        limited.args(["--signal=INT", "--kill-after=30s", "5m"]).arg(command.get_program());
+        if let Some(folder) = command.get_current_dir() {
+            limited.current_dir(folder);
+        }
+        let output = limited
+            .args(command.get_args())
+            .env("COMPOSE_PROJECT_NAME", &self.project)
+            .env("COMPOSE_FILE", Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml"))
+            .env("COMPOSE_PROGRESS", "plain")
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .output();

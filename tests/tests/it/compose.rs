@@ -1,9 +1,12 @@
 //! The system in containers: one origin, scaled, crashed and restarted. Its database cannot be reached from outside.
 
+mod backup;
 mod conformance;
+mod gateway;
 mod rolling;
 mod tokens;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::{
@@ -19,17 +22,21 @@ async fn the_whole_system_runs_in_containers() {
     if let Err(reason) = Compose::possible() {
         return skip(&format!("the whole of it in containers: {reason}"));
     }
-    let mut compose = Compose::up();
+    let mut compose = Arc::new(Compose::up());
     within("all of it", Duration::from_mins(8), async {
         keys_pass_the_gateway_as_they_are(&compose).await;
         conformance::what_the_gateway_answers_is_as_specified(&compose).await;
+        gateway::http_2_is_refused(&compose).await;
+        gateway::a_request_body_is_short_and_quick(&compose).await;
         only_the_gateway_can_be_reached(&compose);
         every_replica_has_its_share(&compose).await;
         rolling::writers_restarted_one_by_one_lose_nothing(&compose).await;
         a_crash_of_each_service_loses_nothing_acknowledged(&compose).await;
         what_is_stopped_and_started_keeps_its_data(&compose).await;
+        backup::a_restore_shows_nobody_half_a_table(&compose).await;
         without_readers_the_gateway_says_so_itself(&compose).await;
-        tokens::with_a_file_of_tokens_only_holders_come_in(&mut compose).await;
+        let compose = Arc::get_mut(&mut compose).expect("nobody else uses it any more");
+        tokens::with_a_file_of_tokens_only_holders_come_in(compose).await;
     })
     .await;
 }

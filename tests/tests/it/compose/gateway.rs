@@ -1,0 +1,48 @@
+//! What the gateway itself refuses, so that no client occupies a service for longer than its request needs.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Compose, HttpConnection, PATIENCE, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// What a client sends first that speaks HTTP/2 without having asked.
+const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long the gateway waits for the body of a request.
+const BODY_MAX: Duration = Duration::from_secs(2);
+
+/// A connection of HTTP/2 carries many requests at a time, and the limit of clients counts it as one.
+pub(super) async fn http_2_is_refused(compose: &Compose) {
+    let answer = answer(compose, PREFACE).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+/// A body occupies no service while it arrives.
+pub(super) async fn a_request_body_is_short_and_quick(compose: &Compose) {
+    let head = "GET /storage/hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nbegin";
+    let started = Instant::now();
+    let late = answer(compose, head).await;
+    assert!(late.starts_with("HTTP/1.1 408 ") && late.contains(r#""code":"timeout""#), "{late}");
+    let waited = started.elapsed();
+    assert!((BODY_MAX..BODY_MAX * 2).contains(&waited), "refused after {waited:?}");
+
+    let long = "Transfer-Encoding: chunked\r\n\r\n4000\r\n".to_owned() + &"x".repeat(0x4000);
+    for rest in ["Content-Length: 8193\r\n\r\n".to_owned() + &"x".repeat(8193), long] {
+        let refused =
+            answer(compose, &format!("POST /storage/a HTTP/1.1\r\nHost: localhost\r\n{rest}")).await;
+        assert!(refused.starts_with("HTTP/1.1 413 ") && refused.contains("too_large"), "{refused}");
+    }
+    let mut connection = HttpConnection::open(compose.gateway).await;
+    let post = connection.request("POST", "/storage/a", &[("Content-Length", "0")]).await;
+    post.refused(405, "bad_method");
+}
+
+/// What the gateway answers to `request` before it closes the connection.
+async fn answer(compose: &Compose, request: &str) -> String {
+    let mut stream = TcpStream::connect(compose.gateway).await.expect("the port is open");
+    stream.write_all(request.as_bytes()).await.expect("the gateway reads it");
+    let mut answer = vec![0; 4096];
+    let length = within("an answer", PATIENCE, stream.read(&mut answer)).await.expect("it answers");
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
