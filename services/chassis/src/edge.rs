@@ -19,7 +19,7 @@ use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
 use self::admission::{Admitted, admit, check_path};
-use self::failure::{error_response, panicked};
+use self::failure::FailureLog;
 use self::fast_path::{FastPath, NoFastPath};
 use self::observer::Observer;
 use self::origin::OriginRule;
@@ -42,13 +42,14 @@ pub fn edge<E: Endpoint>(
     telemetry: &Telemetry,
     stop: Stop,
 ) -> Edge<E> {
-    Edge { app, fast_path: NoFastPath, origin, access, observer: Some(Observer::new(telemetry)), stop }
+    let (observer, failures) = (Some(Observer::new(telemetry)), FailureLog::default());
+    Edge { app, fast_path: NoFastPath, origin, access, observer, failures, stop }
 }
 
 /// The edge of the admin port: no page may use it, its requests are not counted, and it serves during the drain.
 pub(crate) fn admin_edge<E: Endpoint>(app: E) -> Edge<E> {
-    let (origin, access) = (OriginRule::default(), Access::default());
-    Edge { app, fast_path: NoFastPath, origin, access, observer: None, stop: Stop::new() }
+    let (origin, access, failures) = (OriginRule::default(), Access::default(), FailureLog::default());
+    Edge { app, fast_path: NoFastPath, origin, access, observer: None, failures, stop: Stop::new() }
 }
 
 /// An endpoint behind the edge. `F` answers plain requests before they reach the framework.
@@ -59,14 +60,15 @@ pub struct Edge<E, F = NoFastPath> {
     origin: OriginRule,
     access: Access,
     observer: Option<Observer>,
+    failures: FailureLog,
     stop: Stop,
 }
 
 impl<E> Edge<E> {
     /// The same edge with `fast_path`.
     pub fn with_fast_path<F: FastPath>(self, fast_path: F) -> Edge<E, F> {
-        let Self { app, origin, access, observer, stop, .. } = self;
-        Edge { app, fast_path, origin, access, observer, stop }
+        let Self { app, origin, access, observer, failures, stop, .. } = self;
+        Edge { app, fast_path, origin, access, observer, failures, stop }
     }
 }
 
@@ -92,7 +94,7 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         let started = Instant::now();
         Some(async move {
             let mut response = match spent {
-                Ok(()) => caught(answer).await.unwrap_or_else(Problem::into_response),
+                Ok(()) => self.caught(answer).await.unwrap_or_else(Problem::into_response),
                 Err(problem) => problem.into_response(),
             };
             self.finish(&mut response, None);
@@ -164,9 +166,9 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
 
     async fn route(&self, request: Request) -> Response {
         let call = async { self.app.call(request).await };
-        match caught(call).await {
+        match self.caught(call).await {
             Ok(Ok(response)) => response.into_response(),
-            Ok(Err(error)) => error_response(error),
+            Ok(Err(error)) => self.failures.response(error),
             Err(problem) => problem.into_response(),
         }
     }
@@ -184,9 +186,9 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         }
         cors::headers(&self.origin, origin, headers);
     }
-}
 
-/// The result of `call`, or the problem to answer if it panics.
-async fn caught<T>(call: impl Future<Output = T>) -> Result<T, Problem> {
-    AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| panicked(panic.as_ref()))
+    /// The result of `call`, or the problem to answer if it panics.
+    async fn caught<T>(&self, call: impl Future<Output = T>) -> Result<T, Problem> {
+        AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| self.failures.panicked(panic.as_ref()))
+    }
 }

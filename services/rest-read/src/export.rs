@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::peer::Peer;
+use chassis::telemetry::LogLimit;
 use db::{Error, Range, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
@@ -38,6 +39,8 @@ pub(crate) struct Exports {
     op_timeout: Duration,
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Limits the log lines about exports that end early.
+    log: Arc<LogLimit>,
 }
 
 /// The lines of an export that has begun. Dropping the stream ends the export.
@@ -75,6 +78,7 @@ enum ExportError {
 struct ExportTask {
     store: Store,
     metrics: Metrics,
+    log: Arc<LogLimit>,
     parts: mpsc::Sender<ExportPart>,
 }
 
@@ -87,6 +91,7 @@ impl Exports {
             op_timeout: limits.op_timeout,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
+            log: Arc::default(),
         }
     }
 
@@ -107,7 +112,8 @@ impl Exports {
             return Err(ReadError::TooManyExports(self.permits_max));
         };
         let (parts, mut rest) = mpsc::channel(1);
-        let task = ExportTask { store: self.store.clone(), metrics: self.metrics.clone(), parts };
+        let (store, metrics, log) = (self.store.clone(), self.metrics.clone(), Arc::clone(&self.log));
+        let task = ExportTask { store, metrics, log, parts };
         self.tasks.spawn(task.run(Range::new(prefix), permit));
         match timeout(self.op_timeout, rest.recv()).await {
             Ok(Some(ExportPart::Lines(lines))) => {
@@ -149,13 +155,19 @@ impl ExportStream {
 }
 
 impl ExportError {
-    fn log(&self) {
+    fn log(&self, limit: &LogLimit) {
         let error = self;
         match error {
-            Self::Database(Error::Internal(_)) => tracing::error!(%error, "an export ended early"),
+            Self::Database(Error::Internal(_)) => {
+                if let Some(left_out) = limit.admit() {
+                    tracing::error!(%error, left_out, "an export ended early");
+                }
+            }
             Self::Database(Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_))
             | Self::Stalled => {
-                tracing::warn!(%error, "an export ended early");
+                if let Some(left_out) = limit.admit() {
+                    tracing::warn!(%error, left_out, "an export ended early");
+                }
             }
             Self::Left => tracing::debug!(%error, "an export ended early"),
         }
@@ -175,7 +187,7 @@ impl ExportTask {
         let last = match outcome {
             Ok(()) => ExportPart::End,
             Err(error) => {
-                error.log();
+                error.log(&self.log);
                 match error {
                     ExportError::Database(Error::Internal(_)) => ExportPart::Failed(ReadError::Internal),
                     ExportError::Database(

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::edge::admin_edge;
 use crate::process::stop::Stop;
-use crate::server::{ConnectionLimits, serve};
+use crate::server::{ADMIN_LIMITS, serve};
 use crate::telemetry::Telemetry;
 
 /// Serves `/livez`, `/readyz` and `/metrics` as long as the future is polled. During the drain the process is not ready.
@@ -36,8 +36,7 @@ where
                 response.body(metrics.render())
             })),
         );
-    let limits = ConnectionLimits { connections_max: 64, ..ConnectionLimits::default() };
-    serve(listener, None, admin_edge(app), &limits, &Stop::new()).await;
+    serve(listener, None, admin_edge(app), &ADMIN_LIMITS, &Stop::new()).await;
 }
 
 fn text(status: StatusCode, text: impl Into<String>) -> Response {
