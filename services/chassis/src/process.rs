@@ -138,6 +138,7 @@ impl Bound {
         let Process { name, public, telemetry, stop, signals, logs } = process;
         announce(name, &listener, &admin, public.tls.is_some())?;
         let work = async {
+            let public_hosts = public.origin.public_hosts.clone();
             let app = edge(service.app(), public.origin, public.access, &telemetry, stop.clone());
             let app = app.with_fast_path(service.fast_path());
             let readiness = service.readiness();
@@ -148,7 +149,7 @@ impl Bound {
             };
             tokio::select! {
                 () = serving => {}
-                () = admin::serve_admin(admin, readiness, &telemetry, &stop) => {}
+                () = admin::serve_admin(admin, readiness, public_hosts, &telemetry, &stop) => {}
             }
             service.close().await;
             telemetry.shutdown().await;

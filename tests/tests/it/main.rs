@@ -36,6 +36,7 @@ mod original;
 mod outage;
 mod privilege;
 mod read;
+mod rebinding;
 mod refusals;
 mod schema;
 mod silence;
