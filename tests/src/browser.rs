@@ -19,7 +19,7 @@ use crate::patience::{PATIENCE, eventually, within};
 /// The names of the browser in different distributions.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 
-/// No sandbox, since tests may run as root. No resolver, so that no other machine can be reached.
+/// No sandbox, since tests may run as root. No resolver, so that no other machine can be reached; the name evil.test is this machine.
 const FLAGS: [&str; 8] = [
     "--headless=new",
     "--no-sandbox",
@@ -28,7 +28,7 @@ const FLAGS: [&str; 8] = [
     "--disable-component-update",
     "--no-first-run",
     "--remote-debugging-port=0",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    "--host-resolver-rules=MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
 
 /// A browser with one page, and all events of the page.

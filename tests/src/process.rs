@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStderr, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub struct ServiceProcess {
     child: Child,
     /// Everything that it wrote so far, on both streams.
     log: Arc<Mutex<String>>,
+    /// Its stderr, while nobody reads it.
+    unread: Option<ChildStderr>,
     /// The address of its public port.
     pub public: SocketAddr,
     /// The address of `/livez`, `/readyz` and `/metrics`.
@@ -33,6 +35,23 @@ impl ServiceProcess {
     /// Like [`ServiceProcess::start`], with the binary of `build`.
     #[must_use]
     pub fn of(build: &Build, name: &str, env: &[(String, String)]) -> Self {
+        let mut process = Self::unread(build, name, env);
+        process.read_stderr();
+        process
+    }
+
+    /// Like [`ServiceProcess::start`], with a stderr that is a pipe which nobody reads.
+    #[must_use]
+    pub fn start_unread(name: &str, env: &[(String, String)]) -> Self {
+        Self::unread(&Build::own(), name, env)
+    }
+
+    /// Reads its stderr from now on.
+    pub fn read_stderr(&mut self) {
+        listen(self.unread.take().expect("it is read once"), &self.log, |_| ());
+    }
+
+    fn unread(build: &Build, name: &str, env: &[(String, String)]) -> Self {
         let free = |name: &str| (name.to_owned(), "127.0.0.1:0".to_owned());
         let mut all = vec![free("LISTEN_ADDR"), free("ADMIN_ADDR")];
         all.extend_from_slice(env);
@@ -46,11 +65,11 @@ impl ServiceProcess {
                 let _ = found.send(ports);
             }
         });
-        listen(child.stderr.take().expect("stderr is piped"), &log, |_| ());
+        let unread = Some(child.stderr.take().expect("stderr is piped"));
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let name = name.to_owned();
         // From here on, dropping `process` ends it.
-        let mut process = Self { name, child, log, public: nowhere, admin: nowhere };
+        let mut process = Self { name, child, log, unread, public: nowhere, admin: nowhere };
         let ports = ports.recv_timeout(PATIENCE);
         (process.public, process.admin) =
             ports.unwrap_or_else(|_| panic!("{} did not print its ports: {}", process.name, process.log()));

@@ -1,5 +1,7 @@
 //! The configuration that every process shares, and the refusal of an invalid one.
 
+pub mod file;
+
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +14,7 @@ use clap::error::ErrorKind;
 use secrecy::SecretString;
 use url::Url;
 
+use self::file::read_text;
 use crate::access::{Access, BadTokens};
 use crate::edge::origin::OriginRule;
 use crate::process::terminal;
@@ -25,7 +28,7 @@ pub struct PublicArgs {
     #[arg(long, env, value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub allow_anonymous: bool,
 
-    /// File of tokens, made by `keywire token`; with it every request needs a token
+    /// File of tokens, made by `keywire token`; with it every request needs a token. /dev/null means no tokens
     #[arg(long, env)]
     pub tokens_file: Option<PathBuf>,
 
@@ -41,7 +44,7 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 0)]
     pub connection_ops_per_second: u32,
 
-    /// Host names of this service, without ports, for its own pages
+    /// Host names of this service, without ports: its own pages may use it, and without tokens no other name with a dot is served
     #[arg(long, env, value_delimiter = ',', default_value = "localhost,127.0.0.1,[::1]")]
     pub public_hosts: Vec<String>,
 
@@ -49,7 +52,7 @@ pub struct PublicArgs {
     #[arg(long, env, value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
-    /// The most open connections, sockets included; further ones are answered 503
+    /// The most open connections, sockets included; further ones are answered 503. Lowered if the limit of open files is too small
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections_max: u32,
 
@@ -222,7 +225,7 @@ pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
 
 /// Prints on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).
 pub fn usage_error(message: impl Display) -> ExitCode {
-    terminal::say(message);
+    terminal::say_last(message);
     ExitCode::from(64)
 }
 
@@ -239,11 +242,11 @@ fn one_line(message: &str) -> String {
 /// The file cannot be read, or is empty.
 pub fn read_secret(path: &Path) -> Result<SecretString, ConfigError> {
     let refuse = |reason| ConfigError::Secret { path: path.to_owned(), reason };
-    let text = std::fs::read_to_string(path).map_err(refuse)?;
+    let text = read_text(path).map_err(refuse)?;
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() {
-        return Err(refuse(io::Error::other("the file is empty")));
+        return Err(refuse(io::Error::other("it is empty")));
     }
     Ok(SecretString::from(secret))
 }

@@ -4,6 +4,7 @@ mod admission;
 mod cors;
 mod failure;
 pub mod fast_path;
+mod host;
 mod observer;
 pub mod origin;
 
@@ -18,9 +19,10 @@ use opentelemetry::StringValue;
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
-use self::admission::{Admitted, admit, check_path};
-use self::failure::{error_response, panicked};
+use self::admission::{Admitted, Head, admit, check_path};
+use self::failure::FailureLog;
 use self::fast_path::{FastPath, NoFastPath};
+use self::host::HostRule;
 use self::observer::Observer;
 use self::origin::OriginRule;
 use crate::access::{Access, Caller};
@@ -42,13 +44,21 @@ pub fn edge<E: Endpoint>(
     telemetry: &Telemetry,
     stop: Stop,
 ) -> Edge<E> {
-    Edge { app, fast_path: NoFastPath, origin, access, observer: Some(Observer::new(telemetry)), stop }
+    let hosts = if access.is_restricted() {
+        HostRule::Any
+    } else {
+        HostRule::NotRebound(origin.public_hosts.clone())
+    };
+    let (observer, failures) = (Some(Observer::new(telemetry)), FailureLog::default());
+    Edge { app, fast_path: NoFastPath, hosts, origin, access, observer, failures, stop }
 }
 
-/// The edge of the admin port: no page may use it, its requests are not counted, and it serves during the drain.
-pub(crate) fn admin_edge<E: Endpoint>(app: E) -> Edge<E> {
-    let (origin, access) = (OriginRule::default(), Access::default());
-    Edge { app, fast_path: NoFastPath, origin, access, observer: None, stop: Stop::new() }
+/// The edge of the admin port: no page may use it, its requests are not counted, and it serves during the drain. It never asks for
+/// a token.
+pub(crate) fn admin_edge<E: Endpoint>(app: E, public_hosts: Vec<String>) -> Edge<E> {
+    let hosts = HostRule::NotRebound(public_hosts);
+    let (origin, access, failures) = (OriginRule::default(), Access::default(), FailureLog::default());
+    Edge { app, fast_path: NoFastPath, hosts, origin, access, observer: None, failures, stop: Stop::new() }
 }
 
 /// An endpoint behind the edge. `F` answers plain requests before they reach the framework.
@@ -56,17 +66,19 @@ pub(crate) fn admin_edge<E: Endpoint>(app: E) -> Edge<E> {
 pub struct Edge<E, F = NoFastPath> {
     app: E,
     fast_path: F,
+    hosts: HostRule,
     origin: OriginRule,
     access: Access,
     observer: Option<Observer>,
+    failures: FailureLog,
     stop: Stop,
 }
 
 impl<E> Edge<E> {
     /// The same edge with `fast_path`.
     pub fn with_fast_path<F: FastPath>(self, fast_path: F) -> Edge<E, F> {
-        let Self { app, origin, access, observer, stop, .. } = self;
-        Edge { app, fast_path, origin, access, observer, stop }
+        let Self { app, hosts, origin, access, observer, failures, stop, .. } = self;
+        Edge { app, fast_path, hosts, origin, access, observer, failures, stop }
     }
 }
 
@@ -82,7 +94,8 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         if !request.body().is_end_stream() {
             return None;
         }
-        match admit(request.method(), uri, headers, self.stop.begun(), &self.origin) {
+        let head = Head { method: request.method(), uri, version: request.version(), headers };
+        match admit(head, self.stop.begun(), &self.hosts, &self.origin) {
             Ok(Admitted::Plain) => {}
             Ok(Admitted::Other) | Err(_) => return None,
         }
@@ -92,7 +105,7 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         let started = Instant::now();
         Some(async move {
             let mut response = match spent {
-                Ok(()) => caught(answer).await.unwrap_or_else(Problem::into_response),
+                Ok(()) => self.caught(answer).await.unwrap_or_else(Problem::into_response),
                 Err(problem) => problem.into_response(),
             };
             self.finish(&mut response, None);
@@ -152,7 +165,9 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         peer: Option<&Arc<Peer>>,
         caller: Option<&Caller>,
     ) -> Result<(), Problem> {
-        match admit(request.method(), request.uri(), request.headers(), self.stop.begun(), &self.origin)? {
+        let (method, uri, version) = (request.method(), request.uri(), request.version());
+        let head = Head { method, uri, version, headers: request.headers() };
+        match admit(head, self.stop.begun(), &self.hosts, &self.origin)? {
             Admitted::Plain => check_path(request.uri())?,
             Admitted::Other => {}
         }
@@ -164,9 +179,9 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
 
     async fn route(&self, request: Request) -> Response {
         let call = async { self.app.call(request).await };
-        match caught(call).await {
+        match self.caught(call).await {
             Ok(Ok(response)) => response.into_response(),
-            Ok(Err(error)) => error_response(error),
+            Ok(Err(error)) => self.failures.response(error),
             Err(problem) => problem.into_response(),
         }
     }
@@ -184,9 +199,9 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         }
         cors::headers(&self.origin, origin, headers);
     }
-}
 
-/// The result of `call`, or the problem to answer if it panics.
-async fn caught<T>(call: impl Future<Output = T>) -> Result<T, Problem> {
-    AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| panicked(panic.as_ref()))
+    /// The result of `call`, or the problem to answer if it panics.
+    async fn caught<T>(&self, call: impl Future<Output = T>) -> Result<T, Problem> {
+        AssertUnwindSafe(call).catch_unwind().await.map_err(|panic| self.failures.panicked(panic.as_ref()))
+    }
 }

@@ -42,9 +42,11 @@ codes! {
     BadFrame = 400 "bad_frame",
     /// The path is not UTF-8.
     BadPath = 400 "bad_path",
+    /// The request has no valid `Host`, or more than one.
+    BadHost = 400 "bad_host",
     /// A token is needed, and there is none or an unknown one.
     Unauthenticated = 401 "unauthenticated",
-    /// A key outside the token's prefixes, or an origin that is not allowed.
+    /// A key outside the token's prefixes, an origin that is not allowed, or a host that may be rebound.
     Forbidden = 403 "forbidden",
     /// The path is unknown.
     NoRoute = 404 "no_route",

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod check;
+pub mod descriptors;
 pub mod stop;
 pub mod terminal;
 
@@ -16,8 +17,8 @@ use self::stop::{Signals, Stop, run_until_stopped};
 use crate::config::Public;
 use crate::edge::edge;
 use crate::edge::fast_path::FastPath;
-use crate::server::{announce, bind, serve};
-use crate::telemetry::{Telemetry, TelemetryError};
+use crate::server::{ConnectionLimits, announce, bind, serve};
+use crate::telemetry::{Logs, Telemetry, TelemetryError};
 
 /// The service that a process runs.
 pub trait Service {
@@ -43,6 +44,8 @@ pub struct Process {
     telemetry: Telemetry,
     stop: Stop,
     signals: Signals,
+    /// Dropped last, so that the last lines are written.
+    logs: Logs,
 }
 
 /// A process whose ports are open.
@@ -62,21 +65,36 @@ pub enum StartError {
     /// The system refuses to report signals.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),
+    /// The process may not open enough files.
+    #[error("the limit of open files (ulimit -n) is {open_files_max}; at least {needed} are needed")]
+    OpenFiles {
+        /// The limit.
+        open_files_max: usize,
+        /// The smallest limit with which a client can connect.
+        needed: usize,
+    },
     /// A port cannot be opened, or stdout is closed. The error names the port.
     #[error(transparent)]
     Port(#[from] io::Error),
 }
 
 impl Process {
-    /// Starts telemetry and catches signals. `name` is used in telemetry and in the first line on stdout.
+    /// Starts telemetry, catches signals, and raises the limit of open files. `name` is used in telemetry and in the first line on
+    /// stdout. `database_connections` is the most connections to the database that the service opens.
     ///
     /// # Errors
-    /// [`StartError::Telemetry`], [`StartError::Signals`].
-    pub fn start(name: &'static str, public: Public) -> Result<Self, StartError> {
+    /// [`StartError::Telemetry`], [`StartError::Signals`], [`StartError::OpenFiles`].
+    pub fn start(
+        name: &'static str,
+        mut public: Public,
+        database_connections: usize,
+    ) -> Result<Self, StartError> {
         let telemetry = Telemetry::new(name, public.otlp_endpoint.as_deref())?;
-        telemetry.install(&public.log)?;
+        let logs = telemetry.install(&public.log)?;
+        logs.catch_panics();
         let signals = Signals::listen().map_err(StartError::Signals)?;
-        Ok(Self { name, public, telemetry, stop: Stop::new(), signals })
+        public.limits = fitted(public.limits, database_connections)?;
+        Ok(Self { name, public, telemetry, stop: Stop::new(), signals, logs })
     }
 
     /// Opens the public port and the admin port.
@@ -116,9 +134,11 @@ impl Bound {
     /// # Errors
     /// [`StartError::Port`]: stdout is closed.
     pub async fn serve(self, service: impl Service) -> Result<ExitCode, StartError> {
-        let Self { process: Process { name, public, telemetry, stop, signals }, listener, admin } = self;
+        let Self { process, listener, admin } = self;
+        let Process { name, public, telemetry, stop, signals, logs } = process;
         announce(name, &listener, &admin, public.tls.is_some())?;
         let work = async {
+            let public_hosts = public.origin.public_hosts.clone();
             let app = edge(service.app(), public.origin, public.access, &telemetry, stop.clone());
             let app = app.with_fast_path(service.fast_path());
             let readiness = service.readiness();
@@ -129,11 +149,37 @@ impl Bound {
             };
             tokio::select! {
                 () = serving => {}
-                () = admin::serve_admin(admin, readiness, &telemetry, &stop) => {}
+                () = admin::serve_admin(admin, readiness, public_hosts, &telemetry, &stop) => {}
             }
             service.close().await;
             telemetry.shutdown().await;
         };
-        Ok(run_until_stopped(&stop, signals, public.drain_timeout, work).await)
+        let code = run_until_stopped(&stop, signals, public.drain_timeout, work).await;
+        drop(logs);
+        Ok(code)
     }
+}
+
+/// `limits`, as far as the limit of open files allows.
+fn fitted(limits: ConnectionLimits, database_connections: usize) -> Result<ConnectionLimits, StartError> {
+    let open_files_max = descriptors::raise_limit().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+        descriptors::open_files_max()
+    });
+    let Some(open_files_max) = open_files_max else { return Ok(limits) };
+    let configured = limits.connections_max;
+    let Some(fitted) = descriptors::fit(limits, open_files_max, database_connections) else {
+        let needed = descriptors::reserved(database_connections) + 1;
+        return Err(StartError::OpenFiles { open_files_max, needed });
+    };
+    if fitted.connections_max < configured {
+        let connections_max = fitted.connections_max;
+        tracing::warn!(
+            connections_max,
+            configured,
+            open_files_max,
+            "CONNECTIONS_MAX is lowered, because the limit of open files (ulimit -n) allows no more"
+        );
+    }
+    Ok(fitted)
 }

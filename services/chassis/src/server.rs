@@ -32,6 +32,7 @@ use crate::edge::fast_path::FastPath;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::process::stop::Stop;
+use crate::telemetry::LogLimit;
 
 /// The largest head of a request that hyper takes. Over it hyper answers 431 without a body; the edge has a smaller limit and
 /// answers with a problem.
@@ -42,6 +43,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub struct ConnectionLimits {
     /// Open connections. An upgraded socket counts until it is dropped.
     pub connections_max: usize,
+    /// Connections over that limit that wait at a time for their response; more are closed without one.
+    pub refusals_max: usize,
     /// Time limit for the head of a request. An idle connection is closed after the same time.
     pub header_timeout: Duration,
     /// How long a write may wait for a client that does not read.
@@ -52,16 +55,24 @@ pub struct ConnectionLimits {
     pub ops_per_second: u32,
 }
 
+/// The limits of a public port, unless configured.
+const PUBLIC_LIMITS: ConnectionLimits = ConnectionLimits {
+    connections_max: 10_000,
+    refusals_max: 256,
+    header_timeout: Duration::from_secs(5),
+    // More than the 10 s after which the write service itself closes a socket that is not read.
+    write_timeout: Duration::from_secs(11),
+    finish_timeout: Duration::from_millis(11_250),
+    ops_per_second: 0,
+};
+
+/// The limits of an admin port.
+pub(crate) const ADMIN_LIMITS: ConnectionLimits =
+    ConnectionLimits { connections_max: 64, refusals_max: 16, ..PUBLIC_LIMITS };
+
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self {
-            connections_max: 10_000,
-            header_timeout: Duration::from_secs(5),
-            // More than the 10 s after which the write service itself closes a socket that is not read.
-            write_timeout: Duration::from_secs(11),
-            finish_timeout: Duration::from_millis(11_250),
-            ops_per_second: 0,
-        }
+        PUBLIC_LIMITS
     }
 }
 
@@ -106,13 +117,14 @@ pub async fn serve<E, F>(
     let local = local.map_or_else(|_| LocalAddr::default(), |addr| LocalAddr(addr.into()));
     let http = http(limits);
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    let mut refusals = Refusals::new(limits.connections_max, tls.is_none());
+    let refusals = Refusals::new(limits, tls.is_none());
+    let (accept_failures, unfinished) = (LogLimit::default(), Arc::new(LogLimit::default()));
     let connections = TaskTracker::new();
     loop {
         let (stream, remote) = tokio::select! {
             biased;
             () = stop.wait() => break,
-            accepted = accept(&listener) => accepted,
+            accepted = accept(&listener, &accept_failures) => accepted,
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             refusals.refuse(stream, &connections);
@@ -124,6 +136,7 @@ pub async fn serve<E, F>(
             local: local.clone(),
             remote: RemoteAddr(Addr::from(remote)),
             finish_timeout: limits.finish_timeout,
+            unfinished: Arc::clone(&unfinished),
             peer: Arc::clone(&peer),
             stopping: stop.token(),
         };
@@ -154,14 +167,16 @@ fn http(limits: &ConnectionLimits) -> http1::Builder {
 }
 
 /// Accepts the next connection. Errors of single connections are ignored.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener, failures: &LogLimit) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_one_clients_fault(&error) => {}
             Err(error) => {
                 // No descriptors or no memory left: trying again at once would fail again.
-                tracing::error!(%error, "cannot accept connections");
+                if let Some(left_out) = failures.admit() {
+                    tracing::error!(%error, left_out, "cannot accept connections");
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }
@@ -202,6 +217,8 @@ struct HttpConnection<E, F> {
     local: LocalAddr,
     remote: RemoteAddr,
     finish_timeout: Duration,
+    /// Limits the log lines about clients that do not finish. All connections of the port share it.
+    unfinished: Arc<LogLimit>,
     peer: Arc<Peer>,
     /// A token for this connection alone, because it is polled with every packet.
     stopping: CancellationToken,
@@ -209,7 +226,7 @@ struct HttpConnection<E, F> {
 
 impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
     async fn serve(self, http: http1::Builder, stream: ClientStream) {
-        let Self { app, local, remote, finish_timeout, peer, stopping } = self;
+        let Self { app, local, remote, finish_timeout, unfinished, peer, stopping } = self;
         let scheme = stream.scheme();
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             let answer = if let Some(answer) = app.fast_path(&request, &peer) {
@@ -229,7 +246,9 @@ impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
             () = stopping.cancelled() => {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
                 let Ok(end) = timeout(finish_timeout, &mut connection).await else {
-                    tracing::warn!("a client did not finish its request during the drain");
+                    if let Some(left_out) = unfinished.admit() {
+                        tracing::warn!(left_out, "a client did not finish its request during the drain");
+                    }
                     return;
                 };
                 end

@@ -1,8 +1,14 @@
 //! Metrics, traces and logs of one process. The only global state is the log subscriber.
 
+mod log_limit;
+mod log_queue;
+
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
+pub use self::log_limit::LogLimit;
+use self::log_queue::LogQueue;
+pub use self::log_queue::Logs;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry::trace::TracerProvider as _;
@@ -43,6 +49,9 @@ pub enum TelemetryError {
     /// The log filter is invalid.
     #[error("LOG: {0}")]
     Filter(#[from] ParseError),
+    /// The thread that writes the logs cannot be started.
+    #[error("logs: {0}")]
+    Thread(#[from] std::io::Error),
     /// The process has a log subscriber already.
     #[error("logs: {0}")]
     Subscriber(#[from] TryInitError),
@@ -68,16 +77,17 @@ impl Telemetry {
         Ok(Self { service, meters, registry: Arc::new(registry), tracers })
     }
 
-    /// Sends logs to stderr, filtered by `filter`, and spans to the collector if there is one.
+    /// Sends logs to stderr, filtered by `filter`, and spans to the collector if there is one. Logging never waits for stderr.
     ///
     /// # Errors
-    /// The filter is invalid, or this is the second call in the process.
-    pub fn install(&self, filter: &str) -> Result<(), TelemetryError> {
+    /// The filter is invalid, the system has no thread left, or this is the second call in the process.
+    pub fn install(&self, filter: &str) -> Result<Logs, TelemetryError> {
+        let queue = Arc::new(LogQueue::start(std::io::stderr())?);
         let logs = tracing_subscriber::fmt::layer()
             .compact()
             .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            // If stderr is closed, reporting that on stderr would panic.
+            .with_writer(Arc::clone(&queue))
+            // It would report to stderr itself, and wait there.
             .log_internal_errors(false)
             .with_filter(EnvFilter::try_new(filter)?);
         let spans = self.tracers.as_ref().map(|tracers| {
@@ -90,7 +100,13 @@ impl Telemetry {
                 .with_filter(EnvFilter::new(SPANS))
         });
         tracing_subscriber::registry().with(logs).with(spans).try_init()?;
-        Ok(())
+        let counted = Arc::clone(&queue);
+        self.meter()
+            .u64_observable_counter("keywire.log.lines_left_out")
+            .with_description("Log lines that were left out, because stderr was not read or is closed.")
+            .with_callback(move |count| count.observe(counted.left_out(), &[]))
+            .build();
+        Ok(Logs::new(queue))
     }
 
     /// The meter that creates the instruments of the process.

@@ -18,7 +18,8 @@ use crate::config::Config;
 /// Migrates the database, opens the ports and serves until a signal. Returns the exit code.
 pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyhow::Result<ExitCode> {
     let is_tls = public.tls.is_some();
-    let process = Process::start("keywire", public)?;
+    let database_connections = config.write.database_connections() + config.read.database_connections();
+    let process = Process::start("keywire", public, database_connections)?;
     // Before the ports open: a client that can connect can write.
     store.migrate(&DatabaseUsers::default()).await.context("cannot prepare the database")?;
     let process = process.bind(config.listen_addr, config.admin_addr).await?;

@@ -143,6 +143,12 @@ impl Config {
 }
 
 impl ReadArgs {
+    /// The most connections to the database: one for each reader, lister and export.
+    #[must_use]
+    pub fn database_connections(&self) -> usize {
+        usize::from(self.readers) + usize::from(self.listers) + usize::from(self.exports_max)
+    }
+
     /// The limits of the read side, given the two that it shares with the write side.
     ///
     /// # Panics

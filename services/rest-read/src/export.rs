@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chassis::access::Caller;
 use chassis::peer::Peer;
+use chassis::telemetry::LogLimit;
 use db::{Error, Range, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
@@ -45,6 +46,8 @@ pub(crate) struct Exports {
     op_timeout: Duration,
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Limits the log lines about exports that end early.
+    log: Arc<LogLimit>,
 }
 
 /// The lines of an export that has begun. Dropping the stream ends the export.
@@ -84,6 +87,7 @@ enum ExportError {
 struct ExportTask {
     store: Store,
     metrics: Metrics,
+    log: Arc<LogLimit>,
     parts: mpsc::Sender<ExportPart>,
     permits_max: usize,
 }
@@ -98,6 +102,7 @@ impl Exports {
             op_timeout: limits.op_timeout,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
+            log: Arc::default(),
         }
     }
 
@@ -124,8 +129,13 @@ impl Exports {
         let permit = timeout(self.op_timeout, self.permits.acquire(owner)).await.map_err(|_| too_many)?;
         let permit = permit.ok_or(too_many)?;
         let (parts, mut rest) = mpsc::channel(1);
-        let (store, metrics, permits_max) = (self.store.clone(), self.metrics.clone(), self.permits_max);
-        let task = ExportTask { store, metrics, parts, permits_max };
+        let task = ExportTask {
+            store: self.store.clone(),
+            metrics: self.metrics.clone(),
+            log: Arc::clone(&self.log),
+            parts,
+            permits_max: self.permits_max,
+        };
         self.tasks.spawn(task.run(Range::new(prefix), permit));
         match timeout(self.op_timeout, rest.recv()).await {
             Ok(Some(ExportPart::Lines(lines))) => {
@@ -167,13 +177,19 @@ impl ExportStream {
 }
 
 impl ExportError {
-    fn log(&self) {
+    fn log(&self, limit: &LogLimit) {
         let error = self;
         match error {
-            Self::Database(Error::Internal(_)) => tracing::error!(%error, "an export ended early"),
+            Self::Database(Error::Internal(_)) => {
+                if let Some(left_out) = limit.admit() {
+                    tracing::error!(%error, left_out, "an export ended early");
+                }
+            }
             Self::Database(Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_))
             | Self::Stalled => {
-                tracing::warn!(%error, "an export ended early");
+                if let Some(left_out) = limit.admit() {
+                    tracing::warn!(%error, left_out, "an export ended early");
+                }
             }
             Self::Displaced => tracing::info!(%error, "an export ended early"),
             Self::Left => tracing::debug!(%error, "an export ended early"),
@@ -195,7 +211,7 @@ impl ExportTask {
         let last = match outcome {
             Ok(()) => ExportPart::End,
             Err(error) => {
-                error.log();
+                error.log(&self.log);
                 match error {
                     ExportError::Database(Error::Internal(_)) => ExportPart::Failed(ReadError::Internal),
                     ExportError::Database(

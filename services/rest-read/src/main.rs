@@ -43,7 +43,7 @@ async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
         Ok(public) => public,
         Err(error) => return Ok(usage_error(error)),
     };
-    let process = Process::start("rest-read", public)?;
+    let process = Process::start("rest-read", public, config.read.database_connections())?;
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
     let reads = Reads::start(&store, &config.limits(), process.telemetry());
     Ok(process.serve(reads).await?)

@@ -9,7 +9,7 @@ use chassis::edge::origin::OriginRule;
 use chassis::peer::Peer;
 use chassis::process::stop::Stop;
 use poem::endpoint::BoxEndpoint;
-use poem::http::{HeaderMap, Method, StatusCode};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};
 
@@ -53,8 +53,9 @@ impl Client {
             request = request.header(*name, *value);
         }
         let plain = method == Method::GET && !target.contains('?');
-        let request = request.finish();
+        let mut request = request.finish();
         let fields = request.headers().clone();
+        request.headers_mut().insert("host", HeaderValue::from_static("a"));
         let response = self.app.call(request).await.expect("the edge always answers").into_response();
         let reply = TestResponse::of(response).await;
         let fast_path = self.reads.fast_path();

@@ -126,6 +126,12 @@ impl DatabaseArgs {
 }
 
 impl WriteArgs {
+    /// The most connections to the database: one for each lane, for atomic writes and for the sweeper.
+    #[must_use]
+    pub fn database_connections(&self) -> usize {
+        usize::from(self.lanes) + 2
+    }
+
     /// The limits of one message.
     ///
     /// # Panics

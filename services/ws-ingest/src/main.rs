@@ -44,7 +44,7 @@ async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
         Ok(public) => public,
         Err(error) => return Ok(usage_error(error)),
     };
-    let process = Process::start("ws-ingest", public)?;
+    let process = Process::start("ws-ingest", public, config.write.database_connections())?;
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
     let ingest = Ingest::start(&store, &config.write, process.telemetry(), process.stop());
     Ok(process.serve(ingest).await?)

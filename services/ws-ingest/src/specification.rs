@@ -49,6 +49,7 @@ mod tests {
             | Code::OutcomeUnknown => true,
             // Only over HTTP: requests and handshakes.
             Code::BadPath
+            | Code::BadHost
             | Code::Unauthenticated
             | Code::NoRoute
             | Code::BadMethod

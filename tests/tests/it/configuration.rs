@@ -29,7 +29,7 @@ fn every_binary_says_its_version_and_its_help() {
 #[test]
 fn bad_configuration_is_one_line_and_exit_code_64() {
     let database = ("DATABASE_URL", "mysql://nobody@127.0.0.1:1/none");
-    let bad: [(&str, &str); 20] = [
+    let bad: [(&str, &str); 26] = [
         ("LISTEN_ADDR", "nonsense"),
         ("LISTEN_ADDR", "0.0.0.0:0"),
         ("LISTEN_ADDR", "[::]:0"),
@@ -44,7 +44,14 @@ fn bad_configuration_is_one_line_and_exit_code_64() {
         ("VALUE_BYTES_MAX", "1048577"),
         ("DRAIN_TIMEOUT_MS", "soon"),
         ("ALLOW_ANONYMOUS", "perhaps"),
+        ("DATABASE_PASSWORD_FILE", "/dev/null"),
+        ("DATABASE_PASSWORD_FILE", "/dev/zero"),
         ("TOKENS_FILE", "/does/not/exist"),
+        // An empty pipe: what a command printed may have been lost. Only /dev/null, by name, means no tokens.
+        ("TOKENS_FILE", "/dev/stdin"),
+        ("TOKENS_FILE", "/dev/../dev/null"),
+        ("TOKENS_FILE", "/dev/zero"),
+        ("TOKENS_FILE", "/"),
         ("TLS_CERT_FILE", "/does/not/exist"),
         ("TLS_KEY_FILE", "/does/not/exist"),
         ("LOG", "=nonsense=["),

@@ -30,7 +30,7 @@ fn pages(port: u16) -> [(Option<String>, String, bool); 9] {
     let own = |host: &str| format!("{host}:{port}");
     [
         (None, own("127.0.0.1"), true),
-        (None, own("evil.example"), true),
+        (None, own("evil.example"), false),
         (Some(format!("http://127.0.0.1:{port}")), own("127.0.0.1"), true),
         (Some(format!("http://localhost:{port}")), own("localhost"), true),
         (Some(LISTED.into()), own("127.0.0.1"), true),

@@ -1,5 +1,6 @@
 //! Which requests get which grants, and which files of tokens are refused.
 
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
 use super::*;
@@ -123,7 +124,16 @@ fn a_file_that_is_no_list_of_tokens_is_refused() {
     assert!(Access::read(&path).is_err(), "a file that is not there is no empty one");
     std::fs::write(&path, " \n").expect("writable");
     assert!(matches!(Access::read(&path), Err(BadTokens::Empty)), "everyone or nobody?");
-    assert!(!Access::read(Path::new("/dev/null")).expect("no file").is_restricted());
+    assert!(!Access::read(Path::new("/dev/null")).expect("no tokens").is_restricted());
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(writer);
+    let pipe = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
+    for empty in [Path::new(&pipe), &link, Path::new("/dev/../dev/null")] {
+        assert!(matches!(Access::read(empty), Err(BadTokens::Empty)), "{empty:?} lets everyone in");
+    }
+    assert!(matches!(Access::read(Path::new("/dev/zero")), Err(BadTokens::Unreadable(_))));
     std::fs::write(&path, "[]").expect("writable");
     assert!(Access::read(&path).expect("nobody").is_restricted(), "a list without tokens lets nobody in");
 }

@@ -1,6 +1,7 @@
 //! The file of tokens: which grants it gives to which tokens, and why a file is refused.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,10 @@ use serde::Deserialize;
 
 use super::rate::Rate;
 use super::{Access, Grant, Token};
+use crate::config::file::read_text;
 
+/// The only path that means "no tokens": nobody writes it by mistake.
+const NO_TOKENS: &str = "/dev/null";
 /// The most tokens of a file. Each request with a token is compared with all of them.
 pub const TOKENS_MAX: usize = 256;
 
@@ -23,7 +27,7 @@ pub enum BadTokens {
     #[error("is not a list of tokens, see line {} column {}", .0.line(), .0.column())]
     Malformed(#[from] serde_json::Error),
     /// It is empty, which could mean everyone or nobody.
-    #[error("is empty; write [] to admit nobody")]
+    #[error("is empty; write [] to admit nobody, or name {NO_TOKENS} to admit everyone")]
     Empty,
     /// One of its tokens is invalid.
     #[error("token {name:?}: {what}")]
@@ -55,17 +59,20 @@ struct TokenEntry {
 
 impl Access {
     /// Reads a file of tokens: a JSON array of `{"name", "sha256", "read", "write", "ops_per_second"}`. `read` and `write` are
-    /// prefixes of keys; if left out, the token grants none. A device without content, such as /dev/null, counts as no file:
-    /// everyone has access.
+    /// prefixes of keys; if left out, the token grants none. The path /dev/null, spelt like this, means no tokens: everyone has
+    /// access. Everything else that is empty is refused, because its content may have been lost.
     ///
     /// # Errors
     /// The file cannot be read, is malformed or empty, or two of its tokens are the same.
     pub fn read(path: &Path) -> Result<Self, BadTokens> {
-        let text = std::fs::read_to_string(path)?;
-        match text.trim() {
-            "" if std::fs::metadata(path)?.is_file() => Err(BadTokens::Empty),
-            "" => Ok(Self::default()),
-            text => Self::parse(text),
+        if path == Path::new(NO_TOKENS) {
+            return Ok(Self::default());
+        }
+        match read_text(path) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(BadTokens::Empty),
+            Err(error) => Err(BadTokens::Unreadable(error)),
+            Ok(text) if text.trim().is_empty() => Err(BadTokens::Empty),
+            Ok(text) => Self::parse(&text),
         }
     }
 

@@ -77,3 +77,25 @@ fn a_secret_is_its_file_without_the_line_end_and_is_never_printed() {
     assert!(read_secret(&path).is_err());
     assert!(read_secret(&folder.path().join("missing")).is_err());
 }
+
+#[test]
+fn an_empty_or_endless_file_is_refused_and_never_counts_as_a_setting_that_is_not_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let empty = folder.path().join("empty");
+    std::fs::write(&empty, "").expect("writable");
+    let text = folder.path().join("text");
+    std::fs::write(&text, "no certificate\n").expect("writable");
+    let paths = [empty.as_path(), &text, folder.path(), Path::new("/dev/null"), Path::new("/dev/zero")];
+    for path in paths.map(|path| path.display().to_string()) {
+        let tls = [format!("--tls-cert-file={path}"), format!("--tls-key-file={path}")];
+        let refusal = validate("127.0.0.1:1", &[&tls[0], &tls[1]]).expect_err(&path);
+        assert!(refusal.contains("TLS_CERT_FILE") && refusal.contains(&path), "{refusal}");
+        if path != "/dev/null" {
+            let refusal = validate("127.0.0.1:1", &[&format!("--tokens-file={path}")]).expect_err(&path);
+            assert!(refusal.contains("TOKENS_FILE") && refusal.contains(&path), "{refusal}");
+        }
+        if path != text.display().to_string() {
+            assert!(read_secret(Path::new(&path)).is_err(), "{path}");
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! Admission: the decision about a request that its head alone allows, before it is routed.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 use percent_encoding::percent_decode_str;
 
+use super::host::{HostFields, HostRule, authority};
 use super::origin::OriginRule;
 use crate::problem::{Code, Problem};
 
@@ -21,18 +22,27 @@ pub(super) enum Admitted {
     Other,
 }
 
+/// The head of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) version: Version,
+    pub(super) headers: &'a HeaderMap,
+}
+
 /// Admits a request with this head, or refuses it. Pure.
 ///
 /// # Errors
-/// The problem to answer: the service is stopping, the head is over a limit or not UTF-8, or a page of an origin that is not
-/// allowed sent the request.
+/// The problem to answer: the service is stopping, the head is over a limit or not UTF-8, or the request names a host or comes
+/// from an origin that is not allowed.
 pub(super) fn admit(
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
+    head: Head<'_>,
     is_stopping: bool,
+    hosts: &HostRule,
     rule: &OriginRule,
 ) -> Result<Admitted, Problem> {
+    let Head { method, uri, version, headers } = head;
     let refuse = |code, message: &str| Err(Problem::new(code, message));
     if is_stopping {
         return refuse(Code::Stopping, "the service is stopping");
@@ -42,10 +52,13 @@ pub(super) fn admit(
         let message = format!("the request target has {target} bytes, at most {URI_BYTES_MAX} are allowed");
         return Err(Problem::new(Code::UriTooLong, message));
     }
-    if header_bytes(headers) > HEADER_BYTES_MAX {
+    let (bytes, hosts_named) = survey(headers);
+    if bytes > HEADER_BYTES_MAX {
         let message = format!("the header fields have more than {HEADER_BYTES_MAX} bytes");
         return Err(Problem::new(Code::HeadersTooLarge, message));
     }
+    let host = authority(uri, version, hosts_named)?;
+    hosts.check(host)?;
     if !uri.path().starts_with('/') {
         // CONNECT and `OPTIONS *` name no path; the router cannot take them.
         return refuse(Code::BadMethod, "this method is not supported");
@@ -58,11 +71,10 @@ pub(super) fn admit(
     if !uri.query().is_none_or(is_utf8) {
         return refuse(Code::BadParameter, "the query is not valid UTF-8");
     }
-    // A value that is not text counts as empty text, which no rule allows.
-    let text = |value: &'_ HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    if let Some(origin) = origin.map(text) {
-        let host = headers.get(header::HOST).map(text);
-        rule.check(Some(&origin), host.as_deref())?;
+    if let Some(origin) = origin {
+        // An origin that is not text counts as empty text, which no rule allows.
+        let host = host.and_then(|host| str::from_utf8(host).ok());
+        rule.check(Some(origin.to_str().unwrap_or_default()), host)?;
     }
     Ok(Admitted::Other)
 }
@@ -80,7 +92,14 @@ fn is_utf8(text: &str) -> bool {
     !text.contains('%') || percent_decode_str(text).decode_utf8().is_ok()
 }
 
-fn header_bytes(headers: &HeaderMap) -> usize {
-    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    headers.iter().map(bytes).sum()
+/// The bytes of all header names and values, and the `Host` fields, in one pass: a get pays for each.
+fn survey(headers: &HeaderMap) -> (usize, HostFields<'_>) {
+    let (mut bytes, mut hosts) = (0, HostFields::default());
+    for (name, value) in headers {
+        bytes += name.as_str().len() + value.len();
+        if name == header::HOST {
+            hosts = HostFields { last: Some(value), count: hosts.count + 1 };
+        }
+    }
+    (bytes, hosts)
 }

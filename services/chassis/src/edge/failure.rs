@@ -1,4 +1,4 @@
-//! Responses and log lines for endpoints that fail.
+//! Responses and log lines for endpoints that fail. A client that repeats such a request does not flood the log.
 
 use std::any::Any;
 
@@ -6,29 +6,48 @@ use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError};
 use poem::{PathPattern, Response};
 
 use crate::problem::{Code, Problem};
+use crate::telemetry::LogLimit;
 
-/// Logs the panic of an endpoint. The client learns only that the request failed.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
-    tracing::error!(panic = panic_text(panic), "an endpoint panicked");
-    internal()
+/// The log lines about failures of one port.
+#[derive(Debug, Default)]
+pub(crate) struct FailureLog {
+    panics: LogLimit,
+    errors: LogLimit,
+}
+
+impl FailureLog {
+    /// Logs the panic of an endpoint. The client learns only that the request failed.
+    pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) -> Problem {
+        if let Some(left_out) = self.panics.admit() {
+            tracing::error!(panic = panic_text(panic), left_out, "an endpoint panicked");
+        }
+        internal()
+    }
+
+    /// The response to an error of an endpoint. A response that the endpoint made itself stays as it is; every other error gets a
+    /// code.
+    pub(crate) fn response(&self, error: poem::Error) -> Response {
+        if error.is_from_response() || error.is::<Problem>() {
+            return error.into_response();
+        }
+        let pattern = error.data::<PathPattern>().cloned();
+        let problem = problem_of(&error);
+        if problem.code.status() >= 500
+            && let Some(left_out) = self.errors.admit()
+        {
+            // The log has the reason. The client learns only that the request failed.
+            tracing::error!(error = &error as &dyn std::error::Error, left_out, "a request failed");
+        }
+        let mut response = problem.into_response();
+        if let Some(pattern) = pattern {
+            response.set_data(pattern);
+        }
+        response
+    }
 }
 
 fn internal() -> Problem {
     Problem::new(Code::Internal, "internal error")
-}
-
-/// The response to an error of an endpoint. A response that the endpoint made itself stays as it is; every other error gets a
-/// code.
-pub(crate) fn error_response(error: poem::Error) -> Response {
-    if error.is_from_response() || error.is::<Problem>() {
-        return error.into_response();
-    }
-    let pattern = error.data::<PathPattern>().cloned();
-    let mut response = problem_of(&error).into_response();
-    if let Some(pattern) = pattern {
-        response.set_data(pattern);
-    }
-    response
 }
 
 fn problem_of(error: &poem::Error) -> Problem {
@@ -59,8 +78,6 @@ fn problem_of(error: &poem::Error) -> Problem {
     if code.status() < 500 {
         return Problem::new(code, error.to_string());
     }
-    // The log has the reason. The client learns only that the request failed.
-    tracing::error!(error = error as &dyn std::error::Error, "a request failed");
     if code == Code::Unavailable { Problem::new(code, "the service is unavailable") } else { internal() }
 }
 

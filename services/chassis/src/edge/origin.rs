@@ -14,7 +14,7 @@ pub struct OriginRule {
 }
 
 impl OriginRule {
-    /// Checks the `Origin` and `Host` fields of a request. A request without `Origin` is allowed.
+    /// Checks the `Origin` of a request, and the `host` with its port that the request names. A request without `Origin` is allowed.
     ///
     /// # Errors
     /// `forbidden`: the page is neither of a configured origin nor one of our own.

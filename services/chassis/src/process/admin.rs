@@ -7,13 +7,19 @@ use tokio::net::TcpListener;
 
 use crate::edge::admin_edge;
 use crate::process::stop::Stop;
-use crate::server::{ConnectionLimits, serve};
+use crate::server::{ADMIN_LIMITS, serve};
 use crate::telemetry::Telemetry;
 
 /// Serves `/livez`, `/readyz` and `/metrics` as long as the future is polled. During the drain the process is not ready.
-/// `ready` is the check behind `/readyz`: its error says why not. It must not block.
-pub async fn serve_admin<R>(listener: TcpListener, ready: R, telemetry: &Telemetry, stop: &Stop)
-where
+/// `ready` is the check behind `/readyz`: its error says why not. It must not block. `public_hosts` are the names with a dot under
+/// which the port is served.
+pub async fn serve_admin<R>(
+    listener: TcpListener,
+    ready: R,
+    public_hosts: Vec<String>,
+    telemetry: &Telemetry,
+    stop: &Stop,
+) where
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
 {
     let (metrics, stop) = (telemetry.clone(), stop.clone());
@@ -36,8 +42,7 @@ where
                 response.body(metrics.render())
             })),
         );
-    let limits = ConnectionLimits { connections_max: 64, ..ConnectionLimits::default() };
-    serve(listener, None, admin_edge(app), &limits, &Stop::new()).await;
+    serve(listener, None, admin_edge(app, public_hosts), &ADMIN_LIMITS, &Stop::new()).await;
 }
 
 fn text(status: StatusCode, text: impl Into<String>) -> Response {

@@ -72,7 +72,7 @@ impl Stop {
 
 /// Prints on stderr, in one line, why the process cannot go on. The exit code is 1.
 pub fn failure(why: impl Display) -> ExitCode {
-    terminal::say(why);
+    terminal::say_last(why);
     ExitCode::FAILURE
 }
 

@@ -1,7 +1,7 @@
 //! Responses sent without a request: the connection limit is reached, or the request took too long to arrive.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::problem::{Code, Problem};
+use crate::server::ConnectionLimits;
+use crate::telemetry::LogLimit;
 
-/// How many refused connections may wait at a time for their response to be read; more are closed without one.
-const REFUSALS_MAX: usize = 256;
 /// How long a refused client may take to read its response.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -24,25 +24,25 @@ pub(crate) struct Refusals {
     /// One permit for each refusal under way.
     permits: Arc<Semaphore>,
     reply: Arc<[u8]>,
-    /// When a refusal was last logged. It is logged at most every 10 s, so that an overload does not flood the log.
-    logged: Option<Instant>,
+    /// An overload does not flood the log.
+    log: LogLimit,
 }
 
 impl Refusals {
-    pub(crate) fn new(connections_max: usize, is_plain: bool) -> Self {
+    pub(crate) fn new(limits: &ConnectionLimits, is_plain: bool) -> Self {
         Self {
-            connections_max,
+            connections_max: limits.connections_max,
             is_plain,
-            permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            permits: Arc::new(Semaphore::new(limits.refusals_max)),
             reply: raw(Problem::new(Code::Overloaded, "too many connections")).into(),
-            logged: None,
+            log: LogLimit::default(),
         }
     }
 
-    pub(crate) fn refuse(&mut self, mut stream: TcpStream, tasks: &TaskTracker) {
-        if self.logged.is_none_or(|logged| logged.elapsed() > Duration::from_secs(10)) {
-            self.logged = Some(Instant::now());
-            tracing::warn!(connections_max = self.connections_max, "refusing connections: too many are open");
+    pub(crate) fn refuse(&self, mut stream: TcpStream, tasks: &TaskTracker) {
+        if let Some(left_out) = self.log.admit() {
+            let connections_max = self.connections_max;
+            tracing::warn!(connections_max, left_out, "refusing connections: too many are open");
         }
         if !self.is_plain {
             return;

@@ -1,6 +1,7 @@
 //! TLS of the public port: certificate, private key and handshake.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use tokio_rustls::server::TlsStream;
 
+use crate::config::file::read_file;
+
 /// A certificate and its private key. Clones share them.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
@@ -19,9 +22,17 @@ pub struct Tls(TlsAcceptor);
 /// Why a certificate or its key is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BadTls {
-    /// A file cannot be read, or is not the PEM that it should be.
+    /// A file cannot be read.
     #[error("{path}: {reason}")]
-    File {
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: io::Error,
+    },
+    /// A file is not the PEM that it should be.
+    #[error("{path}: {reason}")]
+    NotPem {
         /// The file.
         path: String,
         /// What is wrong with it.
@@ -38,14 +49,19 @@ impl Tls {
     /// # Errors
     /// A file cannot be read or is not PEM, or the two do not belong together.
     pub fn read(certificates: &Path, key: &Path) -> Result<Self, BadTls> {
+        let read = |path: &Path| {
+            read_file(path).map_err(|reason| BadTls::Unreadable { path: path.display().to_string(), reason })
+        };
         let bad = |path: &Path| {
             let path = path.display().to_string();
-            move |reason| BadTls::File { path: path.clone(), reason }
+            |reason| BadTls::NotPem { path, reason }
         };
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_file_iter(certificates).map_err(bad(certificates))?.collect();
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificates)?).collect();
         let chain = chain.map_err(bad(certificates))?;
-        let key = PrivateKeyDer::from_pem_file(key).map_err(bad(key))?;
+        if chain.is_empty() {
+            return Err(bad(certificates)(pem::Error::NoItemsFound));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(bad(key))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -55,7 +71,7 @@ impl Tls {
     }
 
     /// The handshake with a client. It has no time limit of its own.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.0.accept(stream).await
     }
 }

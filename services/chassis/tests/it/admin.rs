@@ -24,7 +24,7 @@ async fn readiness_follows_the_service_and_the_drain_while_liveness_stays() {
     tokio::spawn(async move {
         let ready =
             move || asked.load(Ordering::SeqCst).then_some(()).ok_or_else(|| "no database".to_owned());
-        serve_admin(listener, ready, &telemetry, &until).await;
+        serve_admin(listener, ready, vec!["kv.example".into()], &telemetry, &until).await;
     });
     let ask = async |path: &str| -> Reply {
         let mut client = TestClient(TcpStream::connect(addr).await.expect("it listens"));

@@ -13,7 +13,7 @@ use crate::net::{TestServer, soon};
 async fn the_request_under_way_is_finished_and_new_connections_are_not_taken() {
     let mut server = TestServer::start(ConnectionLimits::default()).await;
     let mut client = server.connect().await;
-    client.send("GET /slow HTTP/1.1\r\n\r\n").await;
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     soon("the request", server.waiting.wait_for(|count| *count == 1)).await.expect("the app lives");
     server.stop.begin();
     soon("a closed port", async { while TcpStream::connect(server.addr).await.is_ok() {} }).await;
@@ -32,7 +32,7 @@ async fn a_request_that_arrives_during_the_drain_is_refused() {
     let server = TestServer::start(ConnectionLimits::default()).await;
     let mut client = server.connect().await;
     server.edge_stop.begin();
-    client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+    client.send("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let reply = client.reply().await;
     reply.assert_problem(503, "stopping");
     assert_eq!(reply.header("retry-after"), Some("1"));
@@ -44,7 +44,7 @@ async fn a_request_that_arrives_during_the_drain_is_refused() {
 async fn an_idle_connection_does_not_hold_up_the_drain() {
     let server = TestServer::start(ConnectionLimits::default()).await;
     let mut client = server.connect().await;
-    client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+    client.send("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "a");
     server.stop.begin();
     assert_eq!(client.rest().await, "");
@@ -57,7 +57,7 @@ async fn a_request_that_never_ends_is_dropped_at_the_drain_timeout() {
         ConnectionLimits { finish_timeout: Duration::from_millis(100), ..ConnectionLimits::default() };
     let server = TestServer::start(limits).await;
     let mut client = server.connect().await;
-    client.send("GET /keys/a HTTP/1.1\r\n\r\nGET /never HTTP/1.1\r\n\r\n").await;
+    client.send("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "a");
     server.stop.begin();
     soon("the end", server.task).await.expect("serve returned");

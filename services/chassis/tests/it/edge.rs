@@ -12,7 +12,7 @@ async fn server() -> TestServer {
 
 #[tokio::test]
 async fn the_response_of_an_endpoint_is_passed_on() {
-    let reply = server().await.ask("GET /keys/a%2Fb HTTP/1.1\r\n\r\n").await;
+    let reply = server().await.ask("GET /keys/a%2Fb HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!((reply.status(), reply.body.as_str()), (200, "a/b"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
 }
@@ -20,14 +20,14 @@ async fn the_response_of_an_endpoint_is_passed_on() {
 #[tokio::test]
 async fn an_unknown_path_is_404_and_a_known_one_tells_its_methods() {
     let server = server().await;
-    server.ask("GET /nothing HTTP/1.1\r\n\r\n").await.assert_problem(404, "no_route");
+    server.ask("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(404, "no_route");
     for method in ["POST", "DELETE", "OPTIONS", "BREW"] {
-        let reply = server.ask(&format!("{method} /keys/a HTTP/1.1\r\n\r\n")).await;
+        let reply = server.ask(&format!("{method} /keys/a HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         reply.assert_problem(405, "bad_method");
         assert_eq!(reply.header("allow"), Some("get, head"));
     }
-    server.ask("CONNECT a:80 HTTP/1.1\r\n\r\n").await.assert_problem(405, "bad_method");
-    server.ask("OPTIONS * HTTP/1.1\r\n\r\n").await.assert_problem(405, "bad_method");
+    server.ask("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(405, "bad_method");
+    server.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(405, "bad_method");
 }
 
 #[tokio::test]
@@ -35,10 +35,10 @@ async fn head_has_the_headers_of_get_and_no_body() {
     let server = server().await;
     let mut client = server.connect().await;
     for (path, length) in [("/keys/hello", Some("5")), ("/nothing", Some("74")), ("/unchanged", None)] {
-        client.send(format!("GET {path} HTTP/1.1\r\n\r\n")).await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         let get = client.reply().await;
         assert_eq!(get.header("content-length"), length);
-        client.send(format!("HEAD {path} HTTP/1.1\r\n\r\n")).await;
+        client.send(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         let mut head: Vec<_> = client.head().await.lines().map(str::to_owned).collect();
         let mut same: Vec<_> = get.head.lines().map(str::to_owned).collect();
         for lines in [&mut head, &mut same] {
@@ -48,17 +48,17 @@ async fn head_has_the_headers_of_get_and_no_body() {
         assert_eq!(head, same);
     }
     // The body of a HEAD response would come before this reply.
-    client.send("GET /keys/b HTTP/1.1\r\n\r\n").await;
+    client.send("GET /keys/b HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "b");
 }
 
 #[tokio::test]
 async fn a_path_or_query_that_is_not_utf8_is_refused() {
     let server = server().await;
-    server.ask("GET /nothing/%ff HTTP/1.1\r\n\r\n").await.assert_problem(400, "bad_path");
-    server.ask("GET /keys/%C3%28 HTTP/1.1\r\n\r\n").await.assert_problem(400, "bad_path");
-    server.ask("GET /keys/a?x=%ff HTTP/1.1\r\n\r\n").await.assert_problem(422, "bad_parameter");
-    let fine = server.ask("GET /keys/%C3%A9%00%25%2 HTTP/1.1\r\n\r\n").await;
+    server.ask("GET /nothing/%ff HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(400, "bad_path");
+    server.ask("GET /keys/%C3%28 HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(400, "bad_path");
+    server.ask("GET /keys/a?x=%ff HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(422, "bad_parameter");
+    let fine = server.ask("GET /keys/%C3%A9%00%25%2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!((fine.status(), fine.body.as_str()), (200, "é\0%%2"));
 }
 
@@ -67,12 +67,12 @@ async fn a_panic_or_a_bug_is_a_500_that_shows_nothing_and_the_connection_lives()
     let server = server().await;
     let mut client = server.connect().await;
     for path in ["/panic", "/broken"] {
-        client.send(format!("GET {path} HTTP/1.1\r\n\r\n")).await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         let reply = client.reply().await;
         reply.assert_problem(500, "internal");
         assert!(reply.body.contains(r#""message":"internal error""#));
     }
-    client.send("GET /refused HTTP/1.1\r\n\r\n").await;
+    client.send("GET /refused HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let reply = client.reply().await;
     reply.assert_problem(503, "overloaded");
     assert_eq!(reply.header("retry-after"), Some("1"));
@@ -81,15 +81,20 @@ async fn a_panic_or_a_bug_is_a_500_that_shows_nothing_and_the_connection_lives()
 #[tokio::test]
 async fn a_request_over_its_limits_is_refused_and_one_at_them_is_not() {
     let server = server().await;
-    let target = |bytes: usize| format!("GET /keys/{} HTTP/1.1\r\n\r\n", "a".repeat(bytes - "/keys/".len()));
+    let target = |bytes: usize| {
+        format!("GET /keys/{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(bytes - "/keys/".len()))
+    };
     assert_eq!(server.ask(&target(URI_BYTES_MAX)).await.status(), 200);
     server.ask(&target(URI_BYTES_MAX + 1)).await.assert_problem(414, "uri_too_long");
-    let header = |bytes: usize| format!("GET /keys/a HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(bytes - 1));
+    let header = |bytes: usize| {
+        let rest = "a".repeat(bytes - "hostax".len());
+        format!("GET /keys/a HTTP/1.1\r\nHost: a\r\nx: {rest}\r\n\r\n")
+    };
     assert_eq!(server.ask(&header(HEADER_BYTES_MAX)).await.status(), 200);
     server.ask(&header(HEADER_BYTES_MAX + 1)).await.assert_problem(431, "headers_too_large");
     // A refusal by hyper itself has no body, but the status is right.
     assert_eq!(server.ask(&header(65 * 1024)).await.status(), 431);
-    assert_eq!(server.ask("GET /keys/a b HTTP/1.1\r\n\r\n").await.status(), 400);
+    assert_eq!(server.ask("GET /keys/a b HTTP/1.1\r\nHost: a\r\n\r\n").await.status(), 400);
 }
 
 #[tokio::test]
@@ -115,7 +120,7 @@ async fn only_pages_of_configured_origins_may_read_and_are_told_so() {
 
     let preflight = |origin: &str| {
         let ask = "Access-Control-Request-Method: GET";
-        format!("OPTIONS /keys/a HTTP/1.1\r\nOrigin: {origin}\r\n{ask}\r\n\r\n")
+        format!("OPTIONS /keys/a HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n{ask}\r\n\r\n")
     };
     let listed = server.ask(&preflight("https://app.example")).await;
     assert_eq!(listed.status(), 204);
@@ -128,7 +133,7 @@ async fn only_pages_of_configured_origins_may_read_and_are_told_so() {
 async fn requests_are_counted_by_pattern_and_never_by_key() {
     let server = server().await;
     for request in ["GET /keys/secret", "GET /keys/other", "BREW /keys/secret", "GET /secret"] {
-        server.ask(&format!("{request} HTTP/1.1\r\n\r\n")).await;
+        server.ask(&format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
     }
     let metrics = server.telemetry.render();
     let count = |labels: &str| {

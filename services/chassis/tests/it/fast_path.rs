@@ -40,19 +40,19 @@ async fn server() -> TestServer {
 #[tokio::test]
 async fn the_fast_path_answers_plain_gets_and_nothing_else() {
     let server = server().await;
-    let plain = server.ask("GET /keys/a HTTP/1.1\r\nAccept: */*\r\n\r\n").await;
+    let plain = server.ask("GET /keys/a HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n").await;
     assert_eq!((plain.status(), plain.body.as_str()), (200, "fast"));
     assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
 
     for (other, status) in [
-        ("HEAD /fast/a HTTP/1.1\r\n\r\n".to_owned(), 404),
-        ("POST /keys/a HTTP/1.1\r\nContent-Length: 0\r\n\r\n".into(), 405),
-        ("GET /fast/a?b HTTP/1.1\r\n\r\n".into(), 404),
-        ("GET /fast/a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx".into(), 404),
-        ("GET /fast/a HTTP/1.1\r\nOrigin: http://a\r\n\r\n".into(), 403),
-        ("GET /fast/%FF HTTP/1.1\r\n\r\n".into(), 400),
-        (format!("GET /keys/{} HTTP/1.1\r\n\r\n", "a".repeat(URI_BYTES_MAX)), 414),
-        (format!("GET /keys/a HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(HEADER_BYTES_MAX)), 431),
+        ("HEAD /fast/a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
+        ("POST /keys/a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".into(), 405),
+        ("GET /fast/a?b HTTP/1.1\r\nHost: a\r\n\r\n".into(), 404),
+        ("GET /fast/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx".into(), 404),
+        ("GET /fast/a HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n".into(), 403),
+        ("GET /fast/%FF HTTP/1.1\r\nHost: a\r\n\r\n".into(), 400),
+        (format!("GET /keys/{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(URI_BYTES_MAX)), 414),
+        (format!("GET /keys/a HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n", "a".repeat(HEADER_BYTES_MAX)), 431),
     ] {
         let mut client = server.connect().await;
         client.send(&other).await;
@@ -60,16 +60,16 @@ async fn the_fast_path_answers_plain_gets_and_nothing_else() {
         assert!(head.starts_with(&format!("http/1.1 {status} ")), "{other}: {head}");
     }
     server.edge_stop.begin();
-    server.ask("GET /keys/a HTTP/1.1\r\n\r\n").await.assert_problem(503, "stopping");
+    server.ask("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(503, "stopping");
 }
 
 #[tokio::test]
 async fn a_panic_of_the_fast_path_is_a_500_and_all_of_it_is_counted() {
     let server = server().await;
     let mut client = server.connect().await;
-    client.send("GET /fast/panic HTTP/1.1\r\n\r\n").await;
+    client.send("GET /fast/panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.reply().await.assert_problem(500, "internal");
-    client.send("GET /fast/secret HTTP/1.1\r\n\r\n").await;
+    client.send("GET /fast/secret HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "fast");
     let metrics = server.telemetry.render();
     for status in ["500", "200"] {

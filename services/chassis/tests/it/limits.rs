@@ -18,7 +18,7 @@ async fn served(server: &TestServer) -> TestClient {
     soon("a connection under the limit", async {
         loop {
             let mut client = server.connect().await;
-            client.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+            client.send("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
             if client.reply().await.status() == 200 {
                 return client;
             }
@@ -73,7 +73,7 @@ async fn a_connection_over_the_limit_is_refused_and_a_closed_one_makes_room() {
     let server = TestServer::start(limits(|limits| limits.connections_max = 1)).await;
     let first = served(&server).await;
     let mut second = server.connect().await;
-    second.send("GET /keys/a HTTP/1.1\r\n\r\n").await;
+    second.send("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let reply = second.reply().await;
     reply.assert_problem(503, "overloaded");
     assert_eq!(reply.header("retry-after"), Some("1"));
@@ -87,10 +87,10 @@ async fn a_connection_over_the_limit_is_refused_and_a_closed_one_makes_room() {
 async fn an_upgraded_socket_counts_until_it_is_closed() {
     let server = TestServer::start(limits(|limits| limits.connections_max = 1)).await;
     let mut socket = served(&server).await;
-    socket.send("GET /upgrade HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    socket.send("GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
     assert_eq!(socket.reply().await.status(), 101);
     for _ in 0..3 {
-        server.ask("GET /keys/a HTTP/1.1\r\n\r\n").await.assert_problem(503, "overloaded");
+        server.ask("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(503, "overloaded");
     }
     drop(socket);
     served(&server).await;
@@ -104,7 +104,7 @@ async fn a_client_that_does_not_read_its_response_is_closed() {
     }))
     .await;
     let mut deaf = server.connect().await;
-    deaf.send("GET /large HTTP/1.1\r\n\r\n").await;
+    deaf.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
     // The response has begun, so the connection counts. The response is far larger than all buffers on the way.
     assert_eq!(soon("the answer", deaf.0.read_u8()).await.expect("an answer"), b'H');
     served(&server).await;

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use chassis::process::descriptors::raise_limit;
 use chassis::process::terminal::say;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -57,6 +58,8 @@ pub(crate) fn bench(args: &BenchArgs) -> ExitCode {
 }
 
 fn run(args: &BenchArgs) -> anyhow::Result<Report> {
+    // Each client is a connection.
+    raise_limit().context("cannot raise the limit of open files")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(args.threads.get())
         .enable_all()

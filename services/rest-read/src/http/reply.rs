@@ -68,13 +68,14 @@ pub(crate) enum ExportReply {
 /// The error replies to any request.
 #[derive(ApiResponse)]
 pub(crate) enum ProblemReply {
-    /// `bad_path`: the percent-decoded path is not valid UTF-8.
+    /// `bad_path`: the percent-decoded path is not valid UTF-8. `bad_host`: the request has no valid Host, or more than one.
     #[oai(status = 400)]
     BadPath(ProblemBody<400>),
     /// `unauthenticated`: a token is needed, and the request has none or an unknown one.
     #[oai(status = 401, header(name = "WWW-Authenticate", ty = "String", description = "`Bearer`"))]
     Unauthenticated(ProblemBody<401>),
-    /// `forbidden`: the token does not grant all of the request, or the origin of the page is not allowed.
+    /// `forbidden`: the token does not grant all of the request, or the origin of the page is not allowed. Without tokens also: the
+    /// Host is a name with a dot that is not in `PUBLIC_HOSTS`.
     #[oai(status = 403)]
     Forbidden(ProblemBody<403>),
     /// `timeout`: the request took too long to arrive.

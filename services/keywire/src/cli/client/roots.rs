@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use chassis::config::file::read_file;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -19,7 +20,8 @@ impl Roots {
     pub(super) fn read(path: &str) -> Result<Self, String> {
         let bad = |why: &dyn fmt::Display| format!("{path}: {why}");
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(Path::new(path)).map_err(|error| bad(&error))? {
+        let pem = read_file(Path::new(path)).map_err(|error| bad(&error))?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| bad(&error))?;
             roots.add(certificate).map_err(|error| bad(&error))?;
         }
