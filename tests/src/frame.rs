@@ -109,6 +109,11 @@ impl RawSocket {
         matches!(timeout(limit, self.stream.write_all(bytes)).await, Ok(Ok(())))
     }
 
+    /// Whether nothing comes from the server for a tenth of a second.
+    pub async fn is_silent(&mut self) -> bool {
+        timeout(Duration::from_millis(100), self.stream.fill_buf()).await.is_err()
+    }
+
     /// The next frame.
     ///
     /// # Errors

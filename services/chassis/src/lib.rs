@@ -6,5 +6,6 @@ pub mod edge;
 pub mod peer;
 pub mod problem;
 pub mod process;
+pub mod running;
 pub mod server;
 pub mod telemetry;

@@ -15,7 +15,7 @@ use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Endpoint, Request};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +32,7 @@ use crate::edge::fast_path::FastPath;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::process::stop::Stop;
+use crate::running::{self, RunningTimer};
 use crate::telemetry::LogLimit;
 
 /// The largest head of a request that hyper takes. Over it hyper answers 431 without a body; the edge has a smaller limit and
@@ -157,7 +158,7 @@ pub async fn serve<E, F>(
 fn http(limits: &ConnectionLimits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // Without a timer the header timeout never fires.
-    http.timer(TokioTimer::new())
+    http.timer(RunningTimer)
         .header_read_timeout(limits.header_timeout)
         // A client that has closed its sending side still gets its responses.
         .half_close(true)
@@ -205,7 +206,9 @@ impl Accepted {
         prepare(&stream)?;
         let stream = match tls {
             None => Transport::Plain(stream),
-            Some(tls) => Transport::Tls(Box::new(timeout(limits.header_timeout, tls.accept(stream)).await??)),
+            Some(tls) => {
+                Transport::Tls(Box::new(running::timeout(limits.header_timeout, tls.accept(stream)).await??))
+            }
         };
         Ok(ClientStream::new(stream, limits.write_timeout, peer, permit))
     }

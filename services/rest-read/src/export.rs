@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chassis::access::Caller;
 use chassis::peer::Peer;
+use chassis::running;
 use chassis::telemetry::LogLimit;
 use db::{Error, Range, Snapshot, Store};
 use futures_util::stream;
@@ -191,7 +192,11 @@ impl ExportError {
                     tracing::warn!(%error, left_out, "an export ended early");
                 }
             }
-            Self::Displaced => tracing::info!(%error, "an export ended early"),
+            Self::Displaced => {
+                if let Some(left_out) = limit.admit() {
+                    tracing::info!(%error, left_out, "an export ended early");
+                }
+            }
             Self::Left => tracing::debug!(%error, "an export ended early"),
         }
     }
@@ -224,7 +229,7 @@ impl ExportTask {
             }
         };
         // A client that has left needs no end.
-        let _ = timeout(CLIENT_TIMEOUT, self.parts.send(last)).await;
+        let _ = running::timeout(CLIENT_TIMEOUT, self.parts.send(last)).await;
     }
 
     /// Hands over all lines of `range`, then ends the snapshot and closes the connection.
@@ -277,7 +282,7 @@ impl ExportTask {
         let mut is_due = is_first || !lines.is_empty();
         while is_due {
             let part = lines.split_to(lines.len().min(PART_BYTES_MAX));
-            let taken = timeout(CLIENT_TIMEOUT, self.parts.send(ExportPart::Lines(part))).await;
+            let taken = running::timeout(CLIENT_TIMEOUT, self.parts.send(ExportPart::Lines(part))).await;
             taken.map_err(|_| ExportError::Stalled)?.map_err(|_| ExportError::Left)?;
             is_due = !lines.is_empty();
         }

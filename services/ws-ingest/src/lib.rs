@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
+use crate::socket::budget::MessageBudgets;
 use crate::socket::context::SocketContext;
-use crate::socket::{Purpose, SocketEndpoint, inbound};
+use crate::socket::parsing::Parsers;
+use crate::socket::{Purpose, SocketEndpoint};
 
 /// The write side of a process.
 #[derive(Debug)]
@@ -43,14 +45,15 @@ impl Ingest {
         let (sweeper, observed) = (CancellationToken::new(), metrics.clone());
         let every = Duration::from_millis(args.sweep_interval_ms);
         db::sweep(store, every, &tasks, sweeper.clone(), move |round| observed.sweep(round));
-        let message_budget = inbound::message_budget();
-        metrics::register_gauges(&meter, &writer, &message_budget);
+        let message_budgets = Arc::new(MessageBudgets::new(args.message().message_bytes_max()));
+        metrics::register_gauges(&meter, &writer, &message_budgets);
         let context = SocketContext {
             writer,
             limits: args.message(),
             metrics,
             stop: stop.clone(),
-            message_budget,
+            message_budgets,
+            parsers: Parsers::new(),
             exports_spans: telemetry.exports_spans(),
         };
         Self { context: Arc::new(context), tasks, sweeper }

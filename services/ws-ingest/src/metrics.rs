@@ -5,7 +5,8 @@ use std::sync::Arc;
 use db::{BatchReport, Round, Writer};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
-use tokio::sync::Semaphore;
+
+use crate::socket::budget::MessageBudgets;
 
 /// The instruments of the write side.
 #[derive(Debug, Clone)]
@@ -92,16 +93,16 @@ impl Metrics {
     }
 }
 
-/// Registers the gauges of the queue and of `message_budget`. They are read whenever the metrics are read.
-pub(crate) fn register_gauges(meter: &Meter, writer: &Writer, message_budget: &Arc<Semaphore>) {
-    let (budget, all) = (Arc::clone(message_budget), message_budget.available_permits());
+/// Registers the gauges of the queue and of `message_budgets`. They are read whenever the metrics are read.
+pub(crate) fn register_gauges(meter: &Meter, writer: &Writer, message_budgets: &Arc<MessageBudgets>) {
+    let budgets = Arc::clone(message_budgets);
     meter
         .u64_observable_gauge("keywire.inbound")
         .with_description(
             "Memory reserved for messages over 16 KiB that are being received or wait for their queue.",
         )
         .with_unit("By")
-        .with_callback(move |observer| observer.observe((all - budget.available_permits()) as u64, &[]))
+        .with_callback(move |observer| observer.observe(budgets.bytes() as u64, &[]))
         .build();
     let lanes = writer.health();
     meter

@@ -4,10 +4,12 @@ mod escapes;
 mod limits;
 mod members;
 mod ops;
+mod reading;
 mod reply;
 mod request;
 
 use chassis::problem::{Code, Problem};
+use serde_json::value::RawValue;
 
 pub use self::limits::MessageLimits;
 use self::members::Members;
@@ -23,9 +25,12 @@ pub fn parse(
     limits: MessageLimits,
     now: impl Fn() -> u64,
 ) -> Result<WriteRequest, RefusedRequest> {
-    let refuse =
-        |id, code, message: String| RefusedRequest { problem: Problem::new(code, message), id, op: None };
-    let members = Members::of(text).map_err(|message| refuse(None, Code::BadJson, message))?;
+    let refuse = |id: Option<&RawValue>, code, message: String| RefusedRequest {
+        problem: Problem::new(code, message),
+        id: id.map(ToOwned::to_owned),
+        op: None,
+    };
+    let members = Members::of(text).map_err(|bad| refuse(bad.id(), bad.code, bad.message))?;
     let id = match members.id() {
         Ok(id) => id.map(ToOwned::to_owned),
         Err(message) => return Err(refuse(None, Code::BadId, message)),

@@ -1,5 +1,6 @@
 //! The write socket: the endpoint that accepts a WebSocket handshake and serves the socket.
 
+pub(crate) mod budget;
 mod closing;
 mod codec;
 mod connection;
@@ -9,8 +10,10 @@ mod echo;
 #[cfg(test)]
 mod fixture;
 mod frames;
-pub(crate) mod inbound;
+mod inbound;
 mod intake;
+mod large;
+pub(crate) mod parsing;
 mod replies;
 
 use std::sync::Arc;

@@ -41,6 +41,7 @@ mod tests {
             | Code::BadTtl
             | Code::BadIfRev
             | Code::BadBatch
+            | Code::BadMember
             | Code::Forbidden
             | Code::SlowDown
             | Code::Internal

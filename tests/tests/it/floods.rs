@@ -10,6 +10,8 @@ promises! {
         an_idle_socket_takes_little_memory,
         a_large_message_leaves_no_memory_behind,
         incomplete_messages_share_a_memory_budget,
+        announced_messages_take_no_memory_from_others,
+        incomplete_messages_give_way_to_those_that_move,
         batches_that_wait_for_the_database_share_a_memory_budget,
         endless_pings_do_not_block_other_clients,
         a_hundred_clients_that_never_read_are_closed;
@@ -87,6 +89,62 @@ async fn incomplete_messages_share_a_memory_budget(engine: EngineKind) {
     drop(sockets);
     let reply = system.socket().await.set("large", &"v".repeat(1 << 20)).await;
     assert_eq!(reply, r#"{"message":"large created","status":200}"#, "their room is given back");
+}
+
+async fn announced_messages_take_no_memory_from_others(engine: EngineKind) {
+    let system = System::start(engine).await;
+    let mut sockets = Vec::new();
+    let announcement = &Frame::text(vec![b' '; 6_000_000]).masked()[..14];
+    for _ in 0..100 {
+        let mut socket = RawSocket::open(system.ws()).await;
+        socket.send(announcement).await.expect("it is open");
+        sockets.push(socket);
+    }
+    let mut other = system.socket().await;
+    let value = "v".repeat(20 * 1024);
+    let asked = Instant::now();
+    for _ in 0..20 {
+        other.set("large", &value).await;
+    }
+    assert!(asked.elapsed() < SOON, "20 writes took {:?}", asked.elapsed());
+    // Nobody had to give way.
+    let open = join_all(sockets.iter_mut().map(RawSocket::is_silent)).await;
+    assert!(!open.contains(&false), "{open:?}");
+}
+
+async fn incomplete_messages_give_way_to_those_that_move(engine: EngineKind) {
+    let system = System::start(engine).await;
+    let [medium, long] = [250_000, 6_000_000].map(|bytes| Frame::text(vec![b' '; bytes]).masked());
+    let mut sockets = Vec::new();
+    for number in 0..100 {
+        let message = if number % 10 == 0 { &long } else { &medium };
+        sockets.push((RawSocket::open(system.ws()).await, message));
+    }
+    // All of it but the last bytes, as far as the service reads. A few bytes now and then are not enough to keep the memory.
+    let holders = join_all(sockets.iter_mut().map(async |(socket, message)| {
+        socket.send_for(&message[..message.len() - 1000], Duration::from_secs(20)).await;
+        while socket.send_for(b" ", Duration::from_secs(1)).await && socket.is_silent().await {}
+        loop {
+            let frame = socket.frame().await.expect("the server says why it closes");
+            if frame.first != 0x89 {
+                return (frame.first, frame.payload);
+            }
+        }
+    }));
+    let others = async {
+        let mut other = system.socket().await;
+        for _ in 0..10 {
+            let asked = Instant::now();
+            other.set("medium", &"v".repeat(20 * 1024)).await;
+            assert!(asked.elapsed() < SOON, "somebody else waited {:?}", asked.elapsed());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        other.set("long", &"v".repeat(1 << 20)).await;
+    };
+    let (closes, ()) = tokio::join!(within("all are closed", Duration::from_mins(1), holders), others);
+    for (first, payload) in closes {
+        assert_eq!((first, &payload[..2]), (0x88, &1008_u16.to_be_bytes()[..]), "{payload:?}");
+    }
 }
 
 async fn batches_that_wait_for_the_database_share_a_memory_budget(engine: EngineKind) {

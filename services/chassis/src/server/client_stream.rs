@@ -11,10 +11,10 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
 use crate::peer::Peer;
+use crate::running::Countdown;
 
 /// How many unsent bytes the kernel buffers for a client before a write waits. Its default is megabytes: a client that reads
 /// slowly then looks like a client that does not read at all.
@@ -26,7 +26,7 @@ pub(crate) struct ClientStream {
     stream: Transport,
     write_timeout: Duration,
     /// The time limit of a write that waits for the client to read.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Pin<Box<Countdown>>>,
     peer: Arc<Peer>,
     _permit: OwnedSemaphorePermit,
 }
@@ -95,7 +95,7 @@ impl ClientStream {
         }
         self.peer.waits(cx.waker());
         let limit = self.write_timeout;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(Countdown::new(limit)));
         waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -3,6 +3,9 @@
 /// The most ops of a batch.
 pub(super) const OPS_MAX: usize = 1000;
 
+/// The most unknown members of an object. They are ignored, but each costs time and memory.
+pub(super) const UNKNOWN_MEMBERS_MAX: usize = 64;
+
 /// An upper bound of the bytes of a result, without its key and its `id`.
 pub(super) const RESULT_BYTES: usize = 128;
 

@@ -1,15 +1,14 @@
 //! The members of a message: each is there at most once, and has the type that it must have.
 
-use std::collections::HashSet;
-use std::fmt;
 use std::ops::RangeInclusive;
 
 use chassis::problem::Code;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 
 use super::escapes::lone_surrogate;
+use super::limits::UNKNOWN_MEMBERS_MAX;
+use super::reading::{Elements, Reading};
 
 /// The most bytes of an `id` as sent.
 const ID_BYTES_MAX: usize = 128;
@@ -20,7 +19,15 @@ const QUOTE_CHARS_MAX: usize = 64;
 /// The known members of a message, each as sent.
 #[derive(Default)]
 pub(super) struct Members<'a> {
-    known: [Option<&'a RawValue>; Member::ALL.len()],
+    pub(super) known: [Option<&'a RawValue>; Member::ALL.len()],
+}
+
+/// Why a text has no valid members.
+pub(super) struct BadMembers<'a> {
+    pub(super) code: Code,
+    pub(super) message: String,
+    /// The members before the fault.
+    pub(super) read: Box<Members<'a>>,
 }
 
 /// A known member. As a number it is the index in [`Members::known`].
@@ -37,7 +44,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    const ALL: [Self; 8] =
+    pub(super) const ALL: [Self; 8] =
         [Self::Id, Self::Op, Self::Key, Self::Value, Self::IfRev, Self::Ttl, Self::ExpiresAt, Self::Ops];
 
     pub(super) fn name(self) -> &'static str {
@@ -63,13 +70,21 @@ impl Member {
 }
 
 impl<'a> Members<'a> {
-    /// Parses `text`, which must be one JSON object. The error is the sentence of the reply.
-    pub(super) fn of(text: &'a str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|error| match text.trim_start().as_bytes().first() {
-            Some(b'{') | None => format!("not one JSON object: {error}"),
-            Some(_) if error.is_data() => "not one JSON object: it is no object".into(),
-            Some(_) => format!("not one JSON object: {error}"),
-        })
+    /// Parses `text`, which must be one JSON object. Ends at the first fault, and reads nothing behind it.
+    pub(super) fn of(text: &'a str) -> Result<Self, BadMembers<'a>> {
+        let mut reading = Reading::default();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = reading.deserialize(&mut json).and_then(|()| json.end());
+        let Err(error) = read else { return Ok(reading.members) };
+        let (code, message) = match (reading.surplus, text.trim_start().as_bytes().first()) {
+            (Some(name), _) => (Code::BadMember, one_too_many(&name)),
+            (None, Some(b'{') | None) => (Code::BadJson, format!("not one JSON object: {error}")),
+            (None, Some(_)) if error.is_data() => {
+                (Code::BadJson, "not one JSON object: it is no object".into())
+            }
+            (None, Some(_)) => (Code::BadJson, format!("not one JSON object: {error}")),
+        };
+        Err(BadMembers { code, message, read: Box::new(reading.members) })
     }
 
     /// The value of a member; `None` if it is missing or `null`.
@@ -137,18 +152,45 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The elements of a member that must be an array.
-    pub(super) fn array(&self, member: Member, code: Code) -> Result<Vec<&'a RawValue>, (Code, String)> {
+    /// The elements of a member that must be an array of 1 to `max` elements. Reads nothing behind one element too many.
+    pub(super) fn array(
+        &self,
+        member: Member,
+        max: usize,
+        code: Code,
+    ) -> Result<Vec<&'a RawValue>, (Code, String)> {
         let name = member.name();
         let Some(raw) = self.known[member as usize] else { return Err((code, format!("{name} is missing"))) };
         if type_of(raw) != "array" {
             return Err((code, format!("{name} must be an array, not {}", an(type_of(raw)))));
         }
-        serde_json::from_str(raw.get()).map_err(|e| (Code::BadJson, format!("not one JSON object: {e}")))
+        let mut elements = Elements { max, all: Vec::new() };
+        // The parser has read this text once, so the only fault is one element too many.
+        let is_too_long = elements.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).is_err();
+        let count = match elements.all.len() {
+            _ if is_too_long => format!("more than {max}"),
+            0 => "0".into(),
+            _ => return Ok(elements.all),
+        };
+        Err((code, format!("{name} has {count} elements; 1 to {max} are allowed")))
     }
 }
 
-fn half_a_pair(member: &str) -> String {
+impl<'a> BadMembers<'a> {
+    /// The `id`, if too many members are not known, and the `id` was read before them.
+    pub(super) fn id(&self) -> Option<&'a RawValue> {
+        match self.code {
+            Code::BadMember => self.read.id().ok().flatten(),
+            _ => None,
+        }
+    }
+}
+
+fn one_too_many(name: &str) -> String {
+    format!("member {} is not known; at most {UNKNOWN_MEMBERS_MAX} such members are ignored", quote(name))
+}
+
+pub(super) fn half_a_pair(member: &str) -> String {
     format!("member {} holds half a surrogate pair", quote(member))
 }
 
@@ -175,80 +217,4 @@ pub(super) fn an(kind: &str) -> String {
 /// The beginning of a client's text, for an error message.
 pub(super) fn quote(word: &str) -> String {
     word.chars().take(QUOTE_CHARS_MAX).collect()
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with key and value")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members<'de>, M::Error> {
-        let mut members = Members::default();
-        let mut unknown = HashSet::new();
-        while let Some(name) = map.next_key::<MemberName>()? {
-            let raw: &RawValue = map.next_value()?;
-            // The ops of a batch are checked one by one, later.
-            if !matches!(name, MemberName::Known(Member::Ops)) && lone_surrogate(raw.get()) {
-                return Err(M::Error::custom(half_a_pair(name.text())));
-            }
-            let twice = match name {
-                MemberName::Known(member) => {
-                    members.known[member as usize].replace(raw).map(|_| member.name().to_owned())
-                }
-                MemberName::Unknown(name) if unknown.contains(&name) => Some(name),
-                MemberName::Unknown(name) => {
-                    unknown.insert(name);
-                    None
-                }
-            };
-            if let Some(name) = twice {
-                return Err(M::Error::custom(format!("member {} stands there twice", quote(&name))));
-            }
-        }
-        Ok(members)
-    }
-}
-
-/// The name of a member. A known name needs no allocation.
-enum MemberName {
-    Known(Member),
-    Unknown(String),
-}
-
-impl MemberName {
-    fn text(&self) -> &str {
-        match self {
-            Self::Known(member) => member.name(),
-            Self::Unknown(name) => name,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for MemberName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl Visitor<'_> for NameVisitor {
-            type Value = MemberName;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a member")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<MemberName, E> {
-                let known = Member::ALL.into_iter().find(|known| known.name() == name);
-                Ok(known.map_or_else(|| MemberName::Unknown(name.to_owned()), MemberName::Known))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
-    }
 }

@@ -131,11 +131,7 @@ fn batch(
         let message = format!("{} belongs to the ops of a batch, not to the batch", member.name());
         return Err((Code::BadBatch, message).into());
     }
-    let elements = members.array(Member::Ops, Code::BadBatch)?;
-    if !(1..=OPS_MAX).contains(&elements.len()) {
-        let message = format!("ops has {} elements; 1 to {OPS_MAX} are allowed", elements.len());
-        return Err((Code::BadBatch, message).into());
-    }
+    let elements = members.array(Member::Ops, OPS_MAX, Code::BadBatch)?;
     let mut seen = HashSet::with_capacity(elements.len());
     let (mut ops, mut keys) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
     for (index, element) in elements.into_iter().enumerate() {
@@ -164,11 +160,15 @@ fn element_of_batch(
         let message = format!("an op must be an object, not {}", an(type_of(element)));
         return Err((Code::BadBatch, message).into());
     }
-    let members = Members::of(element.get()).map_err(|message| (Code::BadJson, message))?;
-    let with_key = |(code, message)| {
-        let key = key(&members, limits).ok();
+    let invalid = |members: &Members<'_>, code, message| {
+        let key = key(members, limits).ok();
         InvalidRequest { code, message, op: key.map(|key| (0, Some(JsonKey::of(key.as_str())))) }
     };
+    let members = Members::of(element.get()).map_err(|bad| match bad.code {
+        Code::BadMember => invalid(&bad.read, bad.code, bad.message),
+        _ => (bad.code, bad.message).into(),
+    })?;
+    let with_key = |(code, message)| invalid(&members, code, message);
     let id = members.id().map_err(|message| with_key((Code::BadId, message)))?;
     let op = match kind(&members).map_err(with_key)? {
         RequestKind::Batch => {

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::inbound::Fault;
+use super::frames::Fault;
+use super::inbound::WatchedStream;
 use crate::protocol::MessageLimits;
 
 /// How long we wait for the client to answer a Close.
@@ -37,11 +38,17 @@ impl Closing {
         let (code, reason) = match (error, fault) {
             (Error::Protocol(error), _) => (CloseCode::Protocol, error.to_string()),
             (Error::Utf8(_), _) => (CloseCode::Invalid, "a text message that is not UTF-8".into()),
-            (Error::Capacity(_), _) => {
+            (Error::Capacity(_), _) | (_, Some(Fault::MessageTooLong)) => {
                 (CloseCode::Size, format!("a message has at most {} bytes", limits.message_bytes_max()))
             }
             (_, Some(Fault::TooManyFragments)) => {
                 (CloseCode::Policy, "a message came in too many fragments".into())
+            }
+            (_, Some(Fault::ControlFrameTooLong)) => {
+                (CloseCode::Protocol, "a control frame has at most 125 bytes".into())
+            }
+            (_, Some(Fault::GaveWay)) => {
+                (CloseCode::Policy, "a large message came too slowly while others waited for memory".into())
             }
             (_, Some(Fault::Incomplete)) => (CloseCode::Policy, "a message was incomplete for 10 s".into()),
             (_, None) => return None,
@@ -62,7 +69,7 @@ impl Closing {
     }
 
     /// Sends the Close and waits for the client's, for [`CLOSE_TIMEOUT`] at most.
-    pub(crate) async fn close<S>(self, socket: &mut WebSocketStream<S>)
+    pub(crate) async fn close<S>(self, socket: &mut WebSocketStream<WatchedStream<S>>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -75,9 +82,10 @@ impl Closing {
                     }
                 }
                 Self::Broken(frame) => {
-                    if socket.close(Some(frame)).await.is_ok() {
+                    let sent = socket.close(Some(frame)).await.is_ok();
+                    if let Some(io) = socket.get_mut().client().filter(|_| sent) {
                         // Closing a socket with unread bytes resets it, and the client would lose the Close: read them first.
-                        let (io, mut rest) = (socket.get_mut(), [0; 1024]);
+                        let mut rest = [0; 1024];
                         while io.read(&mut rest).await.is_ok_and(|read| read > 0) {}
                     }
                 }

@@ -18,8 +18,8 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     context: &SocketContext,
 ) -> WebSocketStream<WatchedStream<S>> {
-    let SocketContext { limits, message_budget, .. } = context;
-    let watched = WatchedStream::new(io, limits.message_bytes_max(), Arc::clone(message_budget));
+    let SocketContext { limits, message_budgets, .. } = context;
+    let watched = WatchedStream::new(io, limits.message_bytes_max(), Arc::clone(message_budgets));
     open_watched(watched, *limits).await
 }
 

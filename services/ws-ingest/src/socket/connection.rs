@@ -1,13 +1,15 @@
 //! One socket: reads messages, hands their writes to the lanes, and sends the replies in message order, many per flush.
 
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use chassis::access::Caller;
+use chassis::running::{Countdown, timeout};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Interval, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -18,6 +20,7 @@ use super::context::SocketContext;
 use super::frames::SMALL_BYTES_MAX;
 use super::inbound::WatchedStream;
 use super::intake::{Intake, authorize};
+use super::parsing::Parsing;
 use super::replies::{COMMITTED, Replies};
 use crate::protocol::{self, RefusedRequest, WriteRequest};
 
@@ -37,9 +40,10 @@ struct SocketConnection<S> {
     caller: Caller,
     replies: Replies,
     intake: Intake,
+    parsing: Parsing,
     ping: Interval,
-    /// We sent a ping, and nothing has arrived since.
-    awaits_pong: bool,
+    /// The time limit of the pong, if we sent a ping and nothing has arrived since.
+    pong: Option<Pin<Box<Countdown>>>,
     /// The library has prepared a pong. It goes out with the next flush.
     owes_pong: bool,
     /// A large message has arrived, and the library would keep its buffer.
@@ -56,14 +60,18 @@ where
 {
     let socket = codec::open(io, &context).await;
     context.metrics.sockets.add(1, &[]);
+    let mut ping = interval_at(Instant::now() + PING, PING);
+    // After a pause of the process one ping is sent, not all that were missed.
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut connection = SocketConnection {
         socket,
         context: Arc::clone(&context),
         caller,
         replies: Replies::default(),
         intake: Intake::new(context.writer.clone(), context.exports_spans),
-        ping: interval_at(Instant::now() + PING, PING),
-        awaits_pong: false,
+        parsing: Parsing::default(),
+        ping,
+        pong: None,
         owes_pong: false,
         must_replace_buffer: false,
         closing: None,
@@ -83,11 +91,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
                 return;
             }
             self.intake.proceed(&mut self.replies);
-            if self.closing.is_some() && self.replies.is_empty() && self.intake.is_open() {
+            let owes_nothing = self.replies.is_empty() && self.intake.is_open() && !self.parsing.is_busy();
+            if self.closing.is_some() && owes_nothing {
                 return self.close().await;
             }
             if !self.may_read() {
-                self.socket.get_mut().restart_clock();
+                self.socket.get_mut().stop_clock();
             }
             tokio::select! {
                 biased;
@@ -98,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
                 submitted = self.intake.unblock(), if self.intake.is_blocked() => {
                     self.intake.unblocked(submitted, &mut self.replies);
                 }
+                request = self.parsing.done(), if self.parsing.is_busy() => self.request(request),
                 message = self.socket.next(), if self.may_read() => {
                     if self.read_waiting(message).is_break() {
                         return;
@@ -108,12 +118,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
                         return;
                     }
                 }
+                () = overdue(&mut self.pong), if self.may_hear() => {
+                    // Reading may have stopped meanwhile.
+                    self.pong = None;
+                    if self.may_hear() && self.give_up("no pong within 20 s of a ping").await.is_break() {
+                        return;
+                    }
+                }
             }
         }
     }
 
     fn may_read(&self) -> bool {
-        self.closing.is_none() && self.intake.is_open() && self.replies.have_room()
+        self.closing.is_none() && self.intake.is_open() && self.replies.have_room() && !self.parsing.is_busy()
+    }
+
+    /// Whether we read what the client sends, so that we would see its pong.
+    fn may_hear(&self) -> bool {
+        self.may_read() && !self.socket.get_ref().waits_for_memory()
     }
 
     /// Processes `first` and every message that has arrived already.
@@ -131,13 +153,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
 
     fn message(&mut self, message: Option<Result<Message, Error>>) -> ControlFlow<()> {
         // Any bytes from the client count as an answer to the ping.
-        self.awaits_pong = false;
+        self.pong = None;
         if let Some(Ok(message)) = &message {
             self.must_replace_buffer = message.len() as u64 > SMALL_BYTES_MAX;
         }
         match message {
             Some(Ok(Message::Text(text))) => {
-                self.request(protocol::parse(text.as_str(), self.context.limits, now));
+                let SocketContext { limits, parsers, .. } = &*self.context;
+                if let Some(request) = self.parsing.parse(text, *limits, parsers) {
+                    self.request(request);
+                }
             }
             Some(Ok(Message::Binary(_))) => self.request(Err(protocol::binary())),
             Some(Ok(Message::Ping(_))) => self.owes_pong = true,
@@ -213,12 +238,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     }
 
     async fn keep_alive(&mut self) -> ControlFlow<()> {
-        if self.awaits_pong && self.may_read() && !self.socket.get_ref().waits_for_memory() {
-            return self.give_up("no pong within 20 s of a ping").await;
+        if self.pong.is_some() {
+            return ControlFlow::Continue(());
         }
-        self.awaits_pong = true;
         self.feed(Message::Ping(Vec::new().into())).await?;
-        self.flush().await
+        self.flush().await?;
+        self.pong = Some(Box::pin(Countdown::new(PING)));
+        ControlFlow::Continue(())
     }
 
     fn stop_reading(&mut self, closing: Closing) {
@@ -240,6 +266,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     }
 }
 
+/// Waits until the time limit of a pong is over; without one it waits forever. Cancel-safe.
+async fn overdue(pong: &mut Option<Pin<Box<Countdown>>>) {
+    match pong {
+        Some(limit) => limit.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether the socket is still open after a write with this result.
 fn open_after(written: Result<(), Error>) -> ControlFlow<()> {
     match written {
@@ -249,13 +283,6 @@ fn open_after(written: Result<(), Error>) -> ControlFlow<()> {
             ControlFlow::Break(())
         }
     }
-}
-
-/// Microseconds since 1970. A clock that shows a time before 1970 counts as 1970: every `expires_at` is then in the future, and
-/// the clock of the database decides what has expired.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

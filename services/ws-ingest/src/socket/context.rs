@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use chassis::process::stop::Stop;
-use db::Writer;
-use tokio::sync::Semaphore;
-
+use super::budget::MessageBudgets;
+use super::parsing::Parsers;
 use crate::metrics::Metrics;
 use crate::protocol::MessageLimits;
+use chassis::process::stop::Stop;
+use db::Writer;
 
 /// The state that all sockets of a process share.
 #[derive(Debug)]
@@ -16,8 +16,9 @@ pub(crate) struct SocketContext {
     pub(crate) limits: MessageLimits,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Stop,
-    /// One permit per byte of large messages, see [`super::inbound`].
-    pub(crate) message_budget: Arc<Semaphore>,
+    /// The memory for large messages.
+    pub(crate) message_budgets: Arc<MessageBudgets>,
+    pub(crate) parsers: Parsers,
     /// Whether spans are exported; only then is one made for each message.
     pub(crate) exports_spans: bool,
 }

@@ -1,32 +1,25 @@
-//! The limits of incoming messages. A message has a time limit and a limit of fragments. A large message must reserve memory before
-//! its payload is read.
+//! The limits of incoming messages. A message has a time limit and a limit of fragments. A large message needs memory of the
+//! process's budget, and is collected until it is complete.
 //!
 //! [`WatchedStream`] enforces the limits. It lies between the connection and the WebSocket library, because the library does not show
-//! that a message is incomplete, or how many frames a message has.
+//! that a message is incomplete, or how many frames a message has, and reserves memory for what a header announces.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use chassis::running::Countdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::PollSemaphore;
 
-use super::frames::FrameTracker;
+use super::budget::MessageBudgets;
+use super::frames::{Fault, FrameEvent, FrameTracker};
+use super::large::{LargeMessage, PART_BYTES};
 
-/// Time for the rest of a message to arrive after its first byte.
+/// Time for the rest of a message to arrive after its first byte. Time in which we do not read does not count.
 const INCOMPLETE_MAX: Duration = Duration::from_secs(10);
-
-/// The memory for all large messages of a process that are being received or wait for their queue: ten of the largest.
-const MESSAGE_BUDGET_BYTES: usize = 64 * 1024 * 1024;
-
-/// The memory for large messages, as one permit per byte. The sockets of a process share it.
-pub(crate) fn message_budget() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MESSAGE_BUDGET_BYTES))
-}
 
 /// The stream of a client, which the WebSocket library reads. A fault becomes an error of the read after the bytes that show the
 /// fault. So the library gets every complete message before the error.
@@ -35,77 +28,52 @@ pub(crate) struct WatchedStream<S> {
     /// `None` after [`WatchedStream::hand_over`].
     io: Option<S>,
     frames: FrameTracker,
+    /// The large message that comes. Kept until the read after the library has taken all of it: before that, the connection still
+    /// processes the message.
+    large: Option<LargeMessage>,
+    /// Control frames that came within the large message. The library gets them first.
+    control: Vec<u8>,
     /// Bytes that arrived behind a large message. They are read next.
     held_back: Vec<u8>,
-    /// The time limit of the message that is incomplete. Created when it is first needed.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// The time limit of the message that is incomplete, and the number of that message. Created when it is first needed.
+    timer: Option<(u64, Pin<Box<Countdown>>)>,
+    /// We have not read since the timer was polled.
+    has_not_read: bool,
     fault: Option<Fault>,
     message_bytes_max: usize,
-    budget: PollSemaphore,
-    /// The number of a message and the memory reserved for it. Kept until the next read: before that, the connection still
-    /// processes the message.
-    reservation: Option<(u64, OwnedSemaphorePermit)>,
-    waits_for_memory: bool,
-}
-
-/// Why a message is not read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The client sends it in too many fragments.
-    TooManyFragments,
-    /// The client sends it too slowly.
-    Incomplete,
+    budgets: Arc<MessageBudgets>,
 }
 
 impl<S> WatchedStream<S> {
-    /// Watches `io`, whose messages have at most `message_bytes_max` bytes. Large messages reserve memory of `budget`.
-    pub(crate) fn new(io: S, message_bytes_max: usize, budget: Arc<Semaphore>) -> Self {
-        Self { io: Some(io), ..Self::ended(message_bytes_max, PollSemaphore::new(budget)) }
+    /// Watches `io`, whose messages have at most `message_bytes_max` bytes. Large messages need memory of `budgets`.
+    pub(crate) fn new(io: S, message_bytes_max: usize, budgets: Arc<MessageBudgets>) -> Self {
+        Self { io: Some(io), ..Self::ended(message_bytes_max, budgets) }
     }
 
-    fn ended(message_bytes_max: usize, budget: PollSemaphore) -> Self {
+    fn ended(message_bytes_max: usize, budgets: Arc<MessageBudgets>) -> Self {
         Self {
             io: None,
-            frames: FrameTracker::default(),
+            frames: FrameTracker::new(message_bytes_max),
+            large: None,
+            control: Vec::new(),
             held_back: Vec::new(),
             timer: None,
+            has_not_read: false,
             fault: None,
             message_bytes_max,
-            budget,
-            reservation: None,
-            waits_for_memory: false,
+            budgets,
         }
     }
 
     /// Moves the stream, with its state, to another reader. Reading from `self` fails from then on.
     pub(crate) fn hand_over(&mut self) -> Self {
-        let empty = Self::ended(self.message_bytes_max, self.budget.clone());
+        let empty = Self::ended(self.message_bytes_max, Arc::clone(&self.budgets));
         std::mem::replace(self, empty)
     }
 
     /// Whether reading has stopped because there is no memory for the current message.
     pub(crate) fn waits_for_memory(&self) -> bool {
-        self.waits_for_memory
-    }
-
-    /// Releases the reservation of the previous message and waits for the reservation that the current one needs.
-    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.reservation.as_ref().is_some_and(|(message, _)| *message != self.frames.messages) {
-            self.reservation = None;
-        }
-        let needed = self.frames.reservation_bytes(self.message_bytes_max);
-        self.waits_for_memory = needed > 0 && self.reservation.is_none();
-        if !self.waits_for_memory {
-            return Poll::Ready(());
-        }
-        let Poll::Ready(permit) = self.budget.poll_acquire_many(cx, needed) else {
-            self.restart_clock();
-            return Poll::Pending;
-        };
-        self.waits_for_memory = false;
-        let permit = permit.expect("nobody closes the semaphore");
-        self.reservation = Some((self.frames.messages, permit));
-        Poll::Ready(())
+        self.large.as_ref().is_some_and(LargeMessage::waits_for_memory)
     }
 
     /// The fault that ended reading, if there was one.
@@ -113,20 +81,31 @@ impl<S> WatchedStream<S> {
         self.fault
     }
 
-    /// Starts the time limit of the incomplete message again. Time in which we do not read does not count against the client.
-    pub(crate) fn restart_clock(&mut self) {
-        self.frames.incomplete_since = self.frames.incomplete_since.map(|_| Instant::now());
+    /// Stops the clock of the incomplete message until the next read. Time in which we do not read does not count against the
+    /// client.
+    pub(crate) fn stop_clock(&mut self) {
+        self.has_not_read = true;
     }
 
     /// Whether a message has been incomplete for too long. If not, `cx` is woken at its time limit.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(since) = self.frames.incomplete_since else { return false };
-        let at = since + INCOMPLETE_MAX;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if timer.deadline() != at {
-            timer.as_mut().reset(at);
+        if !self.frames.is_incomplete {
+            return false;
+        }
+        let begun = self.frames.begun;
+        if self.timer.as_ref().is_none_or(|(message, _)| *message != begun) {
+            self.timer = Some((begun, Box::pin(Countdown::new(INCOMPLETE_MAX))));
+        }
+        let (_, timer) = self.timer.as_mut().expect("there is one now");
+        if std::mem::take(&mut self.has_not_read) {
+            timer.as_mut().skip();
         }
         timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// The stream of the client, to discard what it still sends. `None` after [`WatchedStream::hand_over`].
+    pub(crate) fn client(&mut self) -> Option<&mut S> {
+        self.io.as_mut()
     }
 
     fn io(&mut self) -> io::Result<&mut S> {
@@ -134,9 +113,123 @@ impl<S> WatchedStream<S> {
     }
 
     fn fail(&mut self, fault: Fault) -> io::Error {
+        self.large = None;
         self.fault = Some(fault);
         io::Error::other("the rest of the message is not read")
     }
+
+    /// Gives `buf` what the library may have without another read. Returns whether there was something.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        if !self.control.is_empty() {
+            move_bytes(&mut self.control, buf);
+            return true;
+        }
+        let Some(large) = self.large.as_mut().filter(|large| large.is_complete()) else { return false };
+        if large.give(buf) {
+            return true;
+        }
+        self.large = None;
+        false
+    }
+
+    /// Follows the bytes of `buf` behind `before`, of which the first `followed` are followed already. What belongs to a message that
+    /// becomes large is taken out of `buf`.
+    fn follow(&mut self, buf: &mut ReadBuf<'_>, before: usize, followed: usize) {
+        let (event, left) = self.frames.take(&buf.filled()[before + followed..]);
+        let end = buf.filled().len() - left;
+        let keep = match event {
+            // The library refuses the message at this header.
+            _ if self.frames.fault.is_some() => return,
+            Some(FrameEvent::BecomesLarge(header)) => {
+                let (begin, came) = (end - header, buf.filled().to_vec());
+                let mut large = LargeMessage::new(&self.budgets, self.frames.size());
+                large.push(&came[begin..end]);
+                self.large = Some(large);
+                self.hold(&came[end..]);
+                begin
+            }
+            Some(FrameEvent::ControlFrame(_) | FrameEvent::LargeMessageEnds) => {
+                unreachable!("no large message has begun")
+            }
+            // The library gets a header when it is complete: the header may make its message large.
+            None => end - self.frames.incomplete_header().len(),
+        };
+        buf.set_filled(keep);
+    }
+
+    /// Adds `bytes` to the large message, up to its end.
+    fn hold(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (event, left) = self.frames.take(bytes);
+            let (here, rest) = bytes.split_at(bytes.len() - left);
+            let large = self.large.as_mut().expect("a large message comes");
+            large.push(here);
+            match event {
+                _ if self.frames.fault.is_some() => return,
+                Some(FrameEvent::ControlFrame(length)) => self.control.extend(large.pop(length)),
+                Some(FrameEvent::LargeMessageEnds) => {
+                    large.complete();
+                    // The library's buffer must be empty behind a large message: only then can the buffer be replaced.
+                    self.held_back.splice(..0, rest.iter().copied());
+                    return;
+                }
+                Some(FrameEvent::BecomesLarge(_)) => unreachable!("the message is large already"),
+                None => {}
+            }
+            bytes = rest;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> WatchedStream<S> {
+    /// Reads from the client, after what was held back.
+    fn poll_client(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.held_back.is_empty() {
+            return Pin::new(self.io()?).poll_read(cx, buf);
+        }
+        move_bytes(&mut self.held_back, buf);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads bytes for the library. A read may bring none that the library may have.
+    fn poll_small(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Came>> {
+        let before = buf.filled().len();
+        buf.put_slice(self.frames.incomplete_header());
+        let followed = buf.filled().len() - before;
+        let read = self.poll_client(cx, buf);
+        let came = buf.filled().len() - before - followed;
+        if !matches!(read, Poll::Ready(Ok(()))) || came == 0 {
+            buf.set_filled(before);
+            return read.map_ok(|()| Came::End);
+        }
+        self.follow(buf, before, followed);
+        Poll::Ready(Ok(Came::Bytes))
+    }
+
+    /// Reads bytes of the large message.
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Came>> {
+        let left = self.frames.bytes_left().unwrap_or(usize::MAX);
+        let Some(large) = &mut self.large else { unreachable!("a large message comes") };
+        let Poll::Ready(room) = large.poll_room(cx, left) else {
+            self.stop_clock();
+            return Poll::Pending;
+        };
+        let mut part = [const { MaybeUninit::uninit() }; PART_BYTES];
+        let mut part = ReadBuf::uninit(&mut part[..room]);
+        ready!(self.poll_client(cx, &mut part))?;
+        if part.filled().is_empty() {
+            return Poll::Ready(Ok(Came::End));
+        }
+        self.hold(part.filled());
+        Poll::Ready(Ok(Came::Bytes))
+    }
+}
+
+/// What a read brought.
+enum Came {
+    Bytes,
+    /// The client has closed its side.
+    End,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
@@ -145,33 +238,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.frames.has_too_many_fragments {
-            return Poll::Ready(Err(self.fail(Fault::TooManyFragments)));
-        }
-        std::task::ready!(self.poll_reserve(cx));
         let before = buf.filled().len();
-        let read = if self.held_back.is_empty() {
-            Pin::new(self.io()?).poll_read(cx, buf)?
-        } else {
-            let taken = self.held_back.len().min(buf.remaining());
-            let rest = self.held_back.split_off(taken);
-            buf.put_slice(&std::mem::replace(&mut self.held_back, rest));
-            Poll::Ready(())
-        };
-        if read.is_ready() {
-            let came = &buf.filled()[before..];
-            let left = self.frames.take(came, Instant::now());
-            if left > 0 {
-                // The library's buffer must be empty behind a large message: only then can the buffer be replaced.
-                let end = buf.filled().len() - left;
-                self.held_back.splice(..0, buf.filled()[end..].iter().copied());
-                buf.set_filled(end);
+        while buf.filled().len() == before {
+            if let Some(fault) = self.frames.fault {
+                return Poll::Ready(Err(self.fail(fault)));
+            }
+            if self.give(buf) {
+                break;
+            }
+            if self.large.as_ref().is_some_and(|large| large.must_give_way(cx)) {
+                return Poll::Ready(Err(self.fail(Fault::GaveWay)));
+            }
+            let read = if self.large.is_some() { self.poll_large(cx) } else { self.poll_small(cx, buf) };
+            match read {
+                Poll::Ready(Ok(Came::Bytes)) => {}
+                Poll::Ready(Ok(Came::End)) => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if self.waits_for_memory() => return Poll::Pending,
+                Poll::Pending if self.is_overdue(cx) => {
+                    return Poll::Ready(Err(self.fail(Fault::Incomplete)));
+                }
+                Poll::Pending => return Poll::Pending,
             }
         }
-        if read.is_pending() && self.is_overdue(cx) {
-            return Poll::Ready(Err(self.fail(Fault::Incomplete)));
-        }
-        read.map(Ok)
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -187,6 +277,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self.io()?).poll_shutdown(cx)
     }
+}
+
+/// Moves as many bytes as fit from the beginning of `from` into `buf`.
+fn move_bytes(from: &mut Vec<u8>, buf: &mut ReadBuf<'_>) {
+    let rest = from.split_off(from.len().min(buf.remaining()));
+    buf.put_slice(&std::mem::replace(from, rest));
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! Reads the members of an object, or the elements of an array, and ends at one too many: what is behind it is not read.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::escapes::lone_surrogate;
+use super::limits::UNKNOWN_MEMBERS_MAX;
+use super::members::{Member, Members, half_a_pair, quote};
+
+/// The members that were read so far.
+#[derive(Default)]
+pub(super) struct Reading<'a> {
+    pub(super) members: Members<'a>,
+    /// The name of the unknown member that is one too many. It ends the reading.
+    pub(super) surplus: Option<String>,
+}
+
+impl<'de: 'a, 'a> DeserializeSeed<'de> for &mut Reading<'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de: 'a, 'a> Visitor<'de> for &mut Reading<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with key and value")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        let mut unknown = HashSet::new();
+        while let Some(name) = map.next_key::<MemberName>()? {
+            if let MemberName::Unknown(name) = &name
+                && unknown.len() == UNKNOWN_MEMBERS_MAX
+                && !unknown.contains(name)
+            {
+                self.surplus = Some(name.clone());
+                return Err(M::Error::custom("too many members are not known"));
+            }
+            let raw: &RawValue = map.next_value()?;
+            // The ops of a batch are checked one by one, later.
+            if !matches!(name, MemberName::Known(Member::Ops)) && lone_surrogate(raw.get()) {
+                return Err(M::Error::custom(half_a_pair(name.text())));
+            }
+            let twice = match name {
+                MemberName::Known(member) => {
+                    self.members.known[member as usize].replace(raw).map(|_| member.name().to_owned())
+                }
+                MemberName::Unknown(name) if unknown.contains(&name) => Some(name),
+                MemberName::Unknown(name) => {
+                    unknown.insert(name);
+                    None
+                }
+            };
+            if let Some(name) = twice {
+                return Err(M::Error::custom(format!("member {} stands there twice", quote(&name))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The elements of an array, up to one too many.
+pub(super) struct Elements<'a> {
+    pub(super) max: usize,
+    pub(super) all: Vec<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> DeserializeSeed<'de> for &mut Elements<'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de: 'a, 'a> Visitor<'de> for &mut Elements<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(element) = array.next_element()? {
+            if self.all.len() == self.max {
+                return Err(A::Error::custom("too many elements"));
+            }
+            self.all.push(element);
+        }
+        Ok(())
+    }
+}
+
+/// The name of a member. A known name needs no allocation.
+enum MemberName {
+    Known(Member),
+    Unknown(String),
+}
+
+impl MemberName {
+    fn text(&self) -> &str {
+        match self {
+            Self::Known(member) => member.name(),
+            Self::Unknown(name) => name,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MemberName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl Visitor<'_> for NameVisitor {
+            type Value = MemberName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a member")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<MemberName, E> {
+                let known = Member::ALL.into_iter().find(|known| known.name() == name);
+                Ok(known.map_or_else(|| MemberName::Unknown(name.to_owned()), MemberName::Known))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
