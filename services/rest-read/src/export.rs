@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::peer::Peer;
-use db::{Error, Range, Snapshot, Store};
+use db::{DamagedRow, Error, Range, RowError, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::body;
 use crate::config::ReadLimits;
+use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -38,6 +39,8 @@ pub(crate) struct Exports {
     op_timeout: Duration,
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Damaged rows that exports met.
+    damage: Arc<DamageLog>,
 }
 
 /// The lines of an export that has begun. Dropping the stream ends the export.
@@ -65,6 +68,8 @@ enum ExportPart {
 enum ExportError {
     #[error(transparent)]
     Database(#[from] Error),
+    #[error(transparent)]
+    Damaged(DamagedRow),
     #[error("the client read nothing for {} s", CLIENT_TIMEOUT.as_secs())]
     Stalled,
     #[error("the client closed the connection")]
@@ -75,6 +80,7 @@ enum ExportError {
 struct ExportTask {
     store: Store,
     metrics: Metrics,
+    damage: Arc<DamageLog>,
     parts: mpsc::Sender<ExportPart>,
 }
 
@@ -87,6 +93,7 @@ impl Exports {
             op_timeout: limits.op_timeout,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
+            damage: Arc::new(DamageLog::new("export")),
         }
     }
 
@@ -107,7 +114,8 @@ impl Exports {
             return Err(ReadError::TooManyExports(self.permits_max));
         };
         let (parts, mut rest) = mpsc::channel(1);
-        let task = ExportTask { store: self.store.clone(), metrics: self.metrics.clone(), parts };
+        let (store, metrics, damage) = (self.store.clone(), self.metrics.clone(), Arc::clone(&self.damage));
+        let task = ExportTask { store, metrics, damage, parts };
         self.tasks.spawn(task.run(Range::new(prefix), permit));
         match timeout(self.op_timeout, rest.recv()).await {
             Ok(Some(ExportPart::Lines(lines))) => {
@@ -149,9 +157,10 @@ impl ExportStream {
 }
 
 impl ExportError {
-    fn log(&self) {
+    fn log(&self, damage: &DamageLog) {
         let error = self;
         match error {
+            Self::Damaged(row) => damage.add(row),
             Self::Database(Error::Internal(_)) => tracing::error!(%error, "an export ended early"),
             Self::Database(Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_))
             | Self::Stalled => {
@@ -175,12 +184,13 @@ impl ExportTask {
         let last = match outcome {
             Ok(()) => ExportPart::End,
             Err(error) => {
-                error.log();
+                error.log(&self.damage);
                 match error {
                     ExportError::Database(Error::Internal(_)) => ExportPart::Failed(ReadError::Internal),
                     ExportError::Database(
                         Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_),
                     ) => ExportPart::Failed(ReadError::Unavailable),
+                    ExportError::Damaged(row) => ExportPart::Failed(ReadError::Damaged(row)),
                     // A client that reads on after all finds the body broken off.
                     ExportError::Stalled | ExportError::Left => return,
                 }
@@ -195,7 +205,7 @@ impl ExportTask {
         let mut scanner = self.store.scanner().await?;
         let mut snapshot = scanner.snapshot().await?;
         let read = self.read(&mut snapshot, range).await;
-        if read.is_ok() {
+        if matches!(read, Ok(()) | Err(ExportError::Damaged(_))) {
             snapshot.end().await?;
         }
         if !matches!(read, Err(ExportError::Database(_))) {
@@ -207,10 +217,22 @@ impl ExportTask {
     async fn read(&self, snapshot: &mut Snapshot<'_>, mut range: Range) -> Result<(), ExportError> {
         let (mut pace, mut last, mut is_first) = (Pace::new(), String::new(), true);
         loop {
-            let (mut lines, mut flow) = (Vec::new(), ControlFlow::Continue(()));
+            let (mut lines, mut flow, mut damaged) = (Vec::new(), ControlFlow::Continue(()), None);
             let rows_max = pace.rows(LINES_BYTES_MAX);
+            let value_bytes_max = Pace::value_bytes_max(rows_max, LINES_BYTES_MAX);
             let sent = Instant::now();
-            let read = snapshot.records(&range, rows_max, |record| {
+            let read = snapshot.records(&range, rows_max, value_bytes_max, |row| {
+                let record = match row {
+                    Ok(record) => record,
+                    Err(error) => {
+                        match error {
+                            RowError::LeftOut { bytes, .. } => pace.weigh(bytes),
+                            RowError::Damaged(row) => damaged = Some(row),
+                        }
+                        flow = ControlFlow::Break(());
+                        return flow;
+                    }
+                };
                 let before = lines.len();
                 if let Some(value) = record.value {
                     body::line(&mut lines, record.key, value, record.expires_at);
@@ -226,12 +248,17 @@ impl ExportTask {
             let read = read.await;
             self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
             let is_last = read? < rows_max && flow.is_continue();
+            if let Some(row) = damaged {
+                return Err(ExportError::Damaged(row));
+            }
             pace.grow();
             self.hand_over(lines.into(), std::mem::take(&mut is_first)).await?;
             if is_last {
                 return Ok(());
             }
-            range.advance(&last);
+            if !last.is_empty() {
+                range.advance(&last);
+            }
         }
     }
 
