@@ -13,6 +13,7 @@ pub(crate) mod clock;
 pub(crate) mod columns;
 pub(crate) mod schema;
 pub(crate) mod shapes;
+pub(crate) mod turn;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -20,6 +21,7 @@ use std::ops::ControlFlow;
 use crate::entry::{Entry, Key, Record, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
+use crate::row::RowError;
 use crate::scanner::range::Range;
 use crate::sweeper::hint::{Hint, HintedEntry, Sweep};
 
@@ -132,11 +134,13 @@ pub(crate) trait Engine: WriteEngine {
 
 /// One connection for gets. After any error it must be dropped.
 pub(crate) trait ReadSession: Send {
-    /// Reads `keys` by one SELECT, and calls `on_entry` for each live entry as it arrives.
+    /// Reads `keys` by one SELECT, and calls `on_row` for each live entry as it arrives, until `on_row` returns `Break`. A server still
+    /// sends the remaining rows, and they are ignored. Values of more than `value_bytes_max` bytes are left out.
     fn get(
         &mut self,
         keys: &[Key],
-        on_entry: impl FnMut(Entry) + Send,
+        value_bytes_max: Option<usize>,
+        on_row: impl FnMut(Result<Entry, RowError>) -> ControlFlow<()> + Send,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -145,14 +149,15 @@ pub(crate) trait ScanSession: Send {
     /// Takes a snapshot.
     fn begin(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads the first `limit` rows of `range` by one statement, and calls `on_record` for each row as it arrives, until
-    /// `on_record` returns `Break`. The remaining rows are still fetched, and ignored, because a statement cannot be cut short.
-    /// Returns how many rows there were.
+    /// Reads the first `limit` rows of `range` by one statement, and calls `on_row` for each row as it arrives, until
+    /// `on_row` returns `Break`. A server still sends the remaining rows, and they are ignored. Values of more than `value_bytes_max`
+    /// bytes are left out. Returns how many rows there were, unless `on_row` returned `Break`.
     fn records(
         &mut self,
         range: &Range,
         limit: usize,
-        on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
+        value_bytes_max: usize,
+        on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> impl Future<Output = Result<usize, Error>> + Send;
 
     /// Gives the snapshot up.

@@ -21,6 +21,7 @@ mod fence;
 mod lane;
 mod mysql;
 mod plan;
+mod row;
 mod scanner;
 #[cfg(test)]
 mod scripted;
@@ -42,6 +43,7 @@ pub use lane::writer::{Submitted, Writer, WriterHealth};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use plan::model as plan_model;
+pub use row::{DamagedRow, RowError};
 pub use scanner::range::Range;
 pub use scanner::{Scanner, Snapshot};
 pub use store::{Reader, Store};

@@ -8,6 +8,7 @@ use crate::engine::ScanSession as _;
 use crate::engine::any::{AnyScanner, dispatch};
 use crate::entry::Record;
 use crate::error::Error;
+use crate::row::RowError;
 use crate::scanner::range::Range;
 use crate::store::Store;
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
@@ -50,11 +51,11 @@ impl Scanner {
 }
 
 impl Snapshot<'_> {
-    /// Reads the first `limit` rows of `range` in key order by one statement, dead rows included, and calls `on_record` for each
-    /// row as it arrives, until `on_record` returns `Break`. The remaining rows are still fetched, and ignored, because a
-    /// statement cannot be cut short.
+    /// Reads the first `limit` rows of `range` in key order by one statement, dead rows included, and calls `on_row` for each
+    /// row as it arrives, until `on_row` returns `Break`. A server still sends the remaining rows, and they are ignored. Values of
+    /// more than `value_bytes_max` bytes are left out.
     ///
-    /// Returns how many rows there were; fewer than `limit` means that the range ends there. Ends within 5 seconds. Not
+    /// Returns how many rows there were; fewer than `limit` means that the range ends there, unless `on_row` returned `Break`. Ends within 5 seconds. Not
     /// cancel-safe: after the future is dropped, the scanner must be dropped too.
     ///
     /// # Errors
@@ -63,9 +64,12 @@ impl Snapshot<'_> {
         &mut self,
         range: &Range,
         limit: usize,
-        on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
+        value_bytes_max: usize,
+        on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
-        dispatch!(self.0, scanner => within(QUERY_TIMEOUT, scanner.records(range, limit, on_record)).await)
+        dispatch!(self.0, scanner => {
+            within(QUERY_TIMEOUT, scanner.records(range, limit, value_bytes_max, on_row)).await
+        })
     }
 
     /// Gives the snapshot up, so that the connection can take another.

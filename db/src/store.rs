@@ -1,5 +1,7 @@
 //! The store by its URL, and connections for gets.
 
+use std::ops::ControlFlow;
+
 use secrecy::SecretString;
 
 use crate::engine::any::{AnyEngine, AnyReader, dispatch};
@@ -7,6 +9,7 @@ use crate::engine::shapes::KEYS_PER_SELECT_MAX;
 use crate::engine::{DatabaseUsers, Engine as _, ReadSession as _};
 use crate::entry::{Entry, Key};
 use crate::error::{BadUrl, Error};
+use crate::row::RowError;
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
 /// A database by its URL. To make one opens no connection.
@@ -55,7 +58,9 @@ impl Store {
 }
 
 impl Reader {
-    /// Reads up to 128 distinct keys by one SELECT, and calls `on_entry` for each live entry as it arrives.
+    /// Reads up to 128 distinct keys by one SELECT, and calls `on_row` for each live entry as it arrives, until `on_row`
+    /// returns `Break`. A server still sends the remaining rows, and they are ignored. Values of more than `value_bytes_max` bytes are
+    /// left out.
     ///
     /// Ends within 5 seconds. Not cancel-safe: after the future is dropped, the reader must be dropped too.
     ///
@@ -64,9 +69,14 @@ impl Reader {
     ///
     /// # Panics
     /// If there are more than 128 keys.
-    pub async fn get(&mut self, keys: &[Key], on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
+    pub async fn get(
+        &mut self,
+        keys: &[Key],
+        value_bytes_max: Option<usize>,
+        on_row: impl FnMut(Result<Entry, RowError>) -> ControlFlow<()> + Send,
+    ) -> Result<(), Error> {
         assert!(keys.len() <= KEYS_PER_SELECT_MAX, "more keys than one SELECT takes");
-        dispatch!(&mut self.0, reader => within(QUERY_TIMEOUT, reader.get(keys, on_entry)).await)
+        dispatch!(&mut self.0, reader => within(QUERY_TIMEOUT, reader.get(keys, value_bytes_max, on_row)).await)
     }
 }
 
@@ -85,7 +95,7 @@ mod tests {
         let keys: Vec<Key> = (0..=KEYS_PER_SELECT_MAX)
             .map(|number| Key::new(number.to_string(), 512).expect("short"))
             .collect();
-        reader.get(&keys[1..], drop).await.expect("so many it takes");
-        let _ = reader.get(&keys, drop).await;
+        reader.get(&keys[1..], None, |_| ControlFlow::Continue(())).await.expect("so many it takes");
+        let _ = reader.get(&keys, None, |_| ControlFlow::Continue(())).await;
     }
 }

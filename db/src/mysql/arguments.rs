@@ -21,10 +21,16 @@ pub(super) fn key_list<'k>(
     keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
 ) -> Result<MySqlArguments, Error> {
     let mut arguments = MySqlArguments::default();
-    for key in pad(keys) {
-        bind(&mut arguments, key)?;
-    }
+    bind_keys(&mut arguments, keys)?;
     Ok(arguments)
+}
+
+/// `keys` behind other arguments, padded in the same way.
+pub(super) fn bind_keys<'k>(
+    arguments: &mut MySqlArguments,
+    keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+) -> Result<(), Error> {
+    pad(keys).try_for_each(|key| bind(arguments, key))
 }
 
 /// The instant and the key of each hint.

@@ -9,9 +9,11 @@ use super::connect::close;
 use super::error::classify;
 use super::text;
 use crate::engine::ScanSession;
-use crate::engine::columns::record;
+use crate::engine::columns::ScannedColumns;
+use crate::engine::turn;
 use crate::entry::Record;
 use crate::error::Error;
+use crate::row::RowError;
 use crate::scanner::range::Range;
 
 /// One connection for reads in key order.
@@ -40,23 +42,31 @@ impl ScanSession for MySqlScanner {
         &mut self,
         range: &Range,
         limit: usize,
-        mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
+        value_bytes_max: usize,
+        mut on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
+        let query = sqlx::query(if end.is_some() { text::RECORDS } else { text::ALL_RECORDS });
+        let query = query.bind(value_bytes_max as u64).bind(start);
         let query = match end {
-            Some(end) => sqlx::query(text::RECORDS).bind(start).bind(end),
-            None => sqlx::query(text::ALL_RECORDS).bind(start),
+            Some(end) => query.bind(end),
+            None => query,
         };
         let mut rows = query.bind(limit as u64).fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             count += 1;
             if flow.is_continue() {
-                let key = row.try_get_unchecked(0).map_err(classify)?;
-                let value = row.try_get_unchecked(1).map_err(classify)?;
-                let rev = row.try_get_unchecked(2).map_err(classify)?;
-                let expires_at = row.try_get_unchecked(3).map_err(classify)?;
-                flow = on_record(record(key, value, rev, expires_at)?);
+                let columns = ScannedColumns::<u64> {
+                    key: row.try_get_unchecked(0).map_err(classify)?,
+                    value: row.try_get_unchecked(1).map_err(classify)?,
+                    rev: row.try_get_unchecked(2).map_err(classify)?,
+                    expires_at: row.try_get_unchecked(3).map_err(classify)?,
+                    value_bytes: row.try_get_unchecked(4).map_err(classify)?,
+                };
+                let value_bytes = columns.value.map_or(0, <[u8]>::len);
+                flow = on_row(columns.record(value_bytes_max));
+                turn::after(value_bytes).await;
             }
         }
         Ok(count)

@@ -148,24 +148,37 @@ pub(super) fn add_hints(hints: usize) -> String {
 
 /// The live entries of keys.
 pub(super) fn get(keys: usize) -> String {
+    live("k, v, rev", keys)
+}
+
+/// The live entries of keys, without values above a size, and the sizes of all values.
+pub(super) fn get_bounded(keys: usize) -> String {
+    live("k, if(length(v) <= ?, v, null), rev, length(v)", keys)
+}
+
+fn live(columns: &str, keys: usize) -> String {
     format!(
         concat!(
-            "select k, v, rev from entries where k in ({}) and (expires_at is null or expires_at > ",
+            "select {} from entries where k in ({}) and (expires_at is null or expires_at > ",
             now!(),
             ")"
         ),
+        columns,
         list("?", keys)
     )
 }
 
 pub(super) const BEGIN_SNAPSHOT: &str = "start transaction with consistent snapshot, read only";
 
+/// Rows without values above a size, and the sizes of all values.
 macro_rules! records {
     () => {
         concat!(
             "select k, if(expires_at is null or expires_at > ",
             now!(),
-            ", v, null), rev, expires_at from entries"
+            ", if(length(v) <= ?, v, null), null), rev, expires_at, if(expires_at is null or expires_at > ",
+            now!(),
+            ", length(v), null) from entries"
         )
     };
 }

@@ -5,7 +5,7 @@
 pub struct Range {
     prefix: String,
     /// Only keys after this one.
-    after: Option<String>,
+    after: Option<Vec<u8>>,
 }
 
 impl Range {
@@ -15,9 +15,9 @@ impl Range {
         Self { prefix, after: None }
     }
 
-    /// The range without `key` and the keys before it.
+    /// The range without `key` and the keys before it. The key of a damaged row may be no UTF-8.
     #[must_use]
-    pub fn after(self, key: String) -> Self {
+    pub fn after(self, key: Vec<u8>) -> Self {
         Self { after: Some(key), ..self }
     }
 
@@ -25,7 +25,7 @@ impl Range {
     pub fn advance(&mut self, key: &str) {
         let after = self.after.get_or_insert_default();
         after.clear();
-        after.push_str(key);
+        after.extend_from_slice(key.as_bytes());
     }
 
     /// The prefix of all its keys.
@@ -38,7 +38,7 @@ impl Range {
     pub(crate) fn bounds(&self) -> (Vec<u8>, Option<Vec<u8>>) {
         let prefix = self.prefix.as_bytes();
         // The smallest key after another is that key and a zero byte.
-        let after = self.after.as_ref().map(|key| [key.as_bytes(), &[0]].concat());
+        let after = self.after.as_ref().map(|after| [&after[..], &[0]].concat());
         let start = after.map_or_else(|| prefix.to_vec(), |after| after.max(prefix.to_vec()));
         let end = prefix.split_last().map(|(last, before)| {
             // UTF-8 has no byte above 0xF4.
@@ -87,7 +87,7 @@ mod tests {
             prop_assert_eq!(holds(&range, &key), key.starts_with(&prefix));
             if let Some(after) = after {
                 let expected = key.starts_with(&prefix) && key > after;
-                prop_assert_eq!(holds(&range.clone().after(after.clone()), &key), expected);
+                prop_assert_eq!(holds(&range.clone().after(after.clone().into_bytes()), &key), expected);
                 range.advance("b");
                 range.advance(&after);
                 prop_assert_eq!(holds(&range, &key), expected);

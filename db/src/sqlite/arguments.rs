@@ -21,10 +21,16 @@ pub(super) fn key_list<'k>(
     keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
 ) -> Result<SqliteArguments, Error> {
     let mut arguments = SqliteArguments::default();
-    for key in pad(keys) {
-        bind(&mut arguments, key.to_vec())?;
-    }
+    bind_keys(&mut arguments, keys)?;
     Ok(arguments)
+}
+
+/// `keys` behind other arguments, padded in the same way.
+pub(super) fn bind_keys<'k>(
+    arguments: &mut SqliteArguments,
+    keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+) -> Result<(), Error> {
+    pad(keys).try_for_each(|key| bind(arguments, key.to_vec()))
 }
 
 /// The instant and the key of each hint.

@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use futures_util::TryStreamExt;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-use super::arguments::unsigned;
 use super::error::classify;
 use super::text;
 use crate::engine::ScanSession;
-use crate::engine::columns::record;
-use crate::entry::Record;
+use crate::engine::columns::ScannedColumns;
+use crate::engine::turn;
+use crate::entry::{KEY_BYTES_MAX, Record};
 use crate::error::Error;
+use crate::row::RowError;
 use crate::scanner::range::Range;
 
 /// One connection for reads in key order.
@@ -39,26 +40,32 @@ impl ScanSession for SqliteScanner {
         &mut self,
         range: &Range,
         limit: usize,
-        mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
+        value_bytes_max: usize,
+        mut on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
-        // No table has more rows than that.
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        // This byte is in no UTF-8, so it comes after every key.
-        let end = end.unwrap_or_else(|| vec![u8::MAX]);
-        let query = sqlx::query(text::RECORDS).bind(start).bind(end).bind(limit);
+        // No table has more rows than that, and no value more bytes.
+        let [limit, bytes] = [limit, value_bytes_max].map(|max| i64::try_from(max).unwrap_or(i64::MAX));
+        // Longer than any key, so it comes after every key, even after keys that are no UTF-8.
+        let end = end.unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1]);
+        let query = sqlx::query(text::RECORDS).bind(bytes).bind(start).bind(end).bind(limit);
         let mut rows = query.fetch(&mut self.connection);
-        let (mut count, mut flow) = (0, ControlFlow::Continue(()));
+        let mut count = 0;
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             count += 1;
-            if flow.is_continue() {
-                let key = row.try_get_unchecked(0).map_err(classify)?;
-                let value = row.try_get_unchecked(1).map_err(classify)?;
-                let rev = unsigned(row.try_get_unchecked(2).map_err(classify)?)?;
-                let expires_at: Option<i64> = row.try_get_unchecked(3).map_err(classify)?;
-                let expires_at = expires_at.map(unsigned).transpose()?;
-                flow = on_record(record(key, value, rev, expires_at)?);
+            let columns = ScannedColumns::<i64> {
+                key: row.try_get_unchecked(0).map_err(classify)?,
+                value: row.try_get_unchecked(1).map_err(classify)?,
+                rev: row.try_get_unchecked(2).map_err(classify)?,
+                expires_at: row.try_get_unchecked(3).map_err(classify)?,
+                value_bytes: row.try_get_unchecked(4).map_err(classify)?,
+            };
+            let value_bytes = columns.value.map_or(0, <[u8]>::len);
+            // To drop the rows ends the statement.
+            if on_row(columns.record(value_bytes_max)).is_break() {
+                break;
             }
+            turn::after(value_bytes).await;
         }
         Ok(count)
     }
@@ -91,7 +98,7 @@ mod tests {
         let mut scanner =
             Sqlite::new(&url).expect("the URL is valid").open_scanner().await.expect("it opens");
         let explain = sqlx::AssertSqlSafe(format!("explain query plan {}", text::RECORDS));
-        let explain = sqlx::query(explain).bind(vec![1]).bind(vec![2]).bind(10);
+        let explain = sqlx::query(explain).bind(1).bind(vec![1]).bind(vec![2]).bind(10);
         let steps = explain.fetch_all(&mut scanner.connection).await.expect("it can be explained");
         let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
         assert_eq!(steps, ["SEARCH entries USING PRIMARY KEY (k>? AND k<?)"]);

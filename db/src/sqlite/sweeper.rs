@@ -58,8 +58,8 @@ impl SweepSession for SqliteSweeper {
             let expires_at: Option<i64> = row.try_get_unchecked(2).map_err(classify)?;
             Ok(HintedEntry {
                 key: row.try_get_unchecked(0).map_err(classify)?,
-                rev: unsigned(row.try_get_unchecked(1).map_err(classify)?)?,
-                expires_at: expires_at.map(unsigned).transpose()?,
+                rev: instant(row.try_get_unchecked(1).map_err(classify)?),
+                expires_at: expires_at.map(instant),
             })
         };
         query.fetch_all(&mut self.connection).await.map_err(classify)?.into_iter().map(entry).collect()
@@ -83,4 +83,10 @@ impl SweepSession for SqliteSweeper {
     }
 
     async fn close(self) {}
+}
+
+/// A column as an instant after 1970. A negative number is in no row that Keywire wrote. It lies in the past like 1970, and must not
+/// stop the sweep of other rows.
+fn instant(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

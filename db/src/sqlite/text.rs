@@ -102,25 +102,38 @@ pub(super) fn add_hints(hints: usize) -> String {
 
 /// The live entries of keys.
 pub(super) fn get(keys: usize) -> String {
+    live("k, v, rev", keys)
+}
+
+/// The live entries of keys, without values above a size, and the sizes of all values. `SQLite` finds the size of a value without
+/// reading the value.
+pub(super) fn get_bounded(keys: usize) -> String {
+    live("k, iif(octet_length(v) <= ?, v, null), rev, octet_length(v)", keys)
+}
+
+fn live(columns: &str, keys: usize) -> String {
     let keys = list("?", keys);
     format!(
-        "select k, v, rev from entries where k in ({keys}) and (expires_at is null or expires_at > {NOW})"
+        "select {columns} from entries where k in ({keys}) and (expires_at is null or expires_at > {NOW})"
     )
 }
 
 /// Takes a snapshot: that of the first statement.
 pub(super) const BEGIN_SNAPSHOT: &str = "begin deferred";
 
-/// A range of the primary key.
+/// A range of the primary key, without values above a size, and the sizes of all values.
 pub(super) const RECORDS: &str = concat!(
     "select k, iif(expires_at is null or expires_at > ",
     now!(),
-    ", v, null), rev, expires_at from entries where k >= ? and k < ? order by k limit ?"
+    ", iif(octet_length(v) <= ?, v, null), null), rev, expires_at, iif(expires_at is null or expires_at > ",
+    now!(),
+    ", octet_length(v), null) from entries where k >= ? and k < ? order by k limit ?"
 );
 
 // Sweeper.
 
-pub(super) const RIPE_HINTS: &str = "select at, k from expiries where at <= ? order by at, k limit ?";
+pub(super) const RIPE_HINTS: &str =
+    "select at, k from expiries where at between 0 and ? order by at, k limit ?";
 
 pub(super) fn read_entries(keys: usize) -> String {
     format!("select k, rev, expires_at from entries where k in ({}) order by k", list("?", keys))

@@ -50,20 +50,24 @@ mod tests {
         engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
         let mut connection = SqliteConnection::connect(&url).await.expect("it opens");
         let far = i64::MAX;
-        for (key, expires_at) in [("dead", 1), ("live", far)] {
+        // The rows with negative numbers were not written by Keywire. They stop nothing.
+        for (key, rev, expires_at, at) in
+            [("dead", 1, 1, 1), ("damaged", -1, -1, 1), ("live", 1, far, 1), ("before 1970", 1, 1, -1)]
+        {
             let entry =
-                sqlx::query("insert into entries (k, v, rev, born, expires_at) values (?, x'', 1, 1, ?)");
-            entry.bind(key.as_bytes()).bind(expires_at).execute(&mut connection).await.expect("it is valid");
-            let hint = sqlx::query("insert into expiries (at, k) values (1, ?)").bind(key.as_bytes());
-            hint.execute(&mut connection).await.expect("it is valid");
+                sqlx::query("insert into entries (k, v, rev, born, expires_at) values (?, x'', ?, 1, ?)");
+            let entry = entry.bind(key.as_bytes()).bind(rev).bind(expires_at);
+            entry.execute(&mut connection).await.expect("it is valid");
+            let hint = sqlx::query("insert into expiries (at, k) values (?, ?)").bind(at);
+            hint.bind(key.as_bytes()).execute(&mut connection).await.expect("it is valid");
         }
-        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(1)));
-        let left =
-            sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries").fetch_all(&mut connection);
+        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(2)));
+        let left = sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries where at > 0")
+            .fetch_all(&mut connection);
         let left = left.await.expect("it can be read");
         assert!(matches!(&left[..], [(key, at)] if key == b"live" && *at > 1), "{left:?}");
         let left = sqlx::query_scalar::<_, Vec<u8>>("select k from entries").fetch_all(&mut connection);
-        assert_eq!(left.await.expect("it can be read"), [b"live"]);
+        assert_eq!(left.await.expect("it can be read"), [&b"before 1970"[..], b"live"]);
         assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(0)));
     }
 }

@@ -1,8 +1,9 @@
 //! The backlog: bounds the bytes of replies that are not written to their clients yet.
 //!
-//! Small replies are only counted. They wait only when there are very many of them. A large reply must reserve its bytes. If
-//! there is no room, its values are dropped, and read again once there is; the first in the queue gets room first. So a client
-//! that reads slowly delays only large replies. Clients that keep others waiting for too long are reset.
+//! Small replies are only counted, as long as there is room for them. A large reply must reserve its bytes, and so must a small one
+//! that finds no room among the small ones. If there is nothing to reserve, its values are dropped, and read again once there is;
+//! the first in the queue gets room first. So a client that reads slowly delays only large replies. Clients that keep others
+//! waiting for too long are reset.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::peer::Peer;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 /// A reply of more bytes is a large one. The kernel takes a small one at once.
@@ -34,19 +35,17 @@ pub(crate) struct Backlog {
     bytes_max: usize,
     /// Bytes of small replies.
     small: AtomicUsize,
-    /// Woken when `small` falls to `bytes_max` or below.
-    room: Notify,
     /// Bytes that large replies can still reserve.
     large: Arc<Semaphore>,
     /// Locked by the reply that waits for bytes and resets slow clients.
     front: tokio::sync::Mutex<()>,
     /// Bytes of the largest recent value; decays with each smaller one.
     bytes_per_key: AtomicUsize,
-    /// The large replies, by number.
+    /// The replies with reserved bytes, by number.
     unread: Mutex<BTreeMap<u64, UnreadReply>>,
 }
 
-/// A large reply that its client has not read to the end.
+/// A reply with reserved bytes that its client has not read to the end.
 #[derive(Debug)]
 struct UnreadReply {
     bytes: usize,
@@ -65,9 +64,9 @@ pub(crate) struct NoRoom {
 pub(crate) struct Charge {
     backlog: Arc<Backlog>,
     bytes: usize,
-    /// The bytes of a large reply; those of a small one are counted in `small`.
+    /// The bytes of a large reply, or of a small one without room among the small ones. Else they are counted in `small`.
     reserved: Option<OwnedSemaphorePermit>,
-    /// The number of the large reply once it has a body.
+    /// The number of a reply with reserved bytes once it has a body.
     unread: Option<u64>,
 }
 
@@ -79,7 +78,6 @@ impl Backlog {
         Arc::new(Self {
             bytes_max,
             small: AtomicUsize::new(0),
-            room: Notify::new(),
             large: Arc::new(Semaphore::new(bytes_max)),
             front: tokio::sync::Mutex::default(),
             bytes_per_key: AtomicUsize::new(0),
@@ -133,23 +131,6 @@ impl Backlog {
         self.small.load(Ordering::SeqCst) + self.bytes_max - self.large.available_permits()
     }
 
-    /// Whether even small replies have to wait.
-    pub(crate) fn is_full(&self) -> bool {
-        self.small.load(Ordering::SeqCst) > self.bytes_max
-    }
-
-    /// Waits until small replies have room. The future may be dropped at any time.
-    pub(crate) async fn room(&self) {
-        while self.is_full() {
-            let mut given_back = std::pin::pin!(self.room.notified());
-            given_back.as_mut().enable();
-            // Checked again, because from here on no wake-up is missed.
-            if self.is_full() {
-                given_back.await;
-            }
-        }
-    }
-
     /// Resets as many clients as it takes to make room for `bytes`, in this order: those that read nothing for [`STALLED_MIN`],
     /// then those whose reply is unread for [`UNREAD_MIN`], the longest first.
     fn reset_the_slowest(&self, bytes: usize, now: Instant) {
@@ -187,11 +168,18 @@ impl Backlog {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self, bytes: usize) {
-        let before = self.small.fetch_sub(bytes, Ordering::SeqCst);
-        if before > self.bytes_max && before - bytes <= self.bytes_max {
-            self.room.notify_waiters();
+    /// Counts `bytes` of a small reply. False if there is no room for them.
+    fn count(&self, bytes: usize) -> bool {
+        let before = self.small.fetch_add(bytes, Ordering::SeqCst);
+        let fits = before + bytes <= self.bytes_max;
+        if !fits {
+            self.give_back(bytes);
         }
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.small.fetch_sub(bytes, Ordering::SeqCst);
     }
 }
 
@@ -210,8 +198,7 @@ impl Charge {
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let before = self.bytes;
         self.bytes += bytes;
-        if self.reserved.is_none() && self.bytes <= SMALL_BYTES_MAX {
-            self.backlog.small.fetch_add(bytes, Ordering::SeqCst);
+        if self.reserved.is_none() && self.bytes <= SMALL_BYTES_MAX && self.backlog.count(bytes) {
             return true;
         }
         let reserved = self.reserved.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -230,6 +217,11 @@ impl Charge {
             }
         }
         true
+    }
+
+    /// Whether its bytes are reserved: those of a large reply, or of a reply that had no room before.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.reserved.is_some()
     }
 
     /// Sets the bytes of the reply to zero. Reserved bytes stay reserved.

@@ -2,12 +2,21 @@
 
 use db::{Entry, Key, Rev};
 
+/// How many bytes of a body are written before other tasks have a turn. The bodies of multi-gets are large enough to keep a thread
+/// busy for a long time.
+const TURN_BYTES: usize = 64 * 1024;
+
 /// Bytes reserved for the fixed parts of a body.
 const FRAME: usize = 64;
 
 /// The most bytes that `entry` takes in a body.
 pub(crate) fn weight(entry: &Entry) -> usize {
     string_weight(entry.key.as_str()) + string_weight(&entry.value) + FRAME
+}
+
+/// The bytes that a key and a value of these lengths take in a body, if nothing in them is escaped.
+pub(crate) fn weight_at_least(key_bytes: usize, value_bytes: usize) -> usize {
+    value_bytes.saturating_add(key_bytes + FRAME)
 }
 
 /// `{"key":…,"value":…,"message":"","status":200}`
@@ -34,13 +43,18 @@ pub(crate) fn missing(key: &Key) -> Vec<u8> {
 }
 
 /// `{"items":[{"key":…,"value":…,"rev":…},…],"missing":[…],"message":"","status":200}`
-pub(crate) fn entries<'a>(
+pub(crate) async fn entries<'a>(
     found: impl Iterator<Item = &'a Entry>,
     missing: impl Iterator<Item = &'a Key>,
 ) -> Vec<u8> {
     let mut body = list();
+    let mut turn_end = TURN_BYTES;
     for (at, Entry { key, value, rev }) in found.enumerate() {
         item(&mut body, at, key.as_str(), value, *rev);
+        if body.len() >= turn_end {
+            tokio::task::yield_now().await;
+            turn_end = body.len() + TURN_BYTES;
+        }
     }
     body.extend_from_slice(br#"],"missing":["#);
     for (at, key) in missing.enumerate() {
@@ -105,7 +119,17 @@ fn string(body: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    /// The body of a small multi-get.
+    fn entries<'a>(
+        found: impl Iterator<Item = &'a Entry>,
+        missing: impl Iterator<Item = &'a Key>,
+    ) -> Vec<u8> {
+        super::entries(found, missing).now_or_never().expect("it takes one turn")
+    }
 
     fn an_entry(key: &str, value: &str, rev: u64) -> Entry {
         Entry { key: a_key(key), value: value.into(), rev: Rev(rev) }
@@ -164,6 +188,15 @@ mod tests {
             text(entries([].into_iter(), [].into_iter())),
             r#"{"items":[],"missing":[],"message":"","status":200}"#
         );
+    }
+
+    #[test]
+    fn a_large_body_lets_other_tasks_have_their_turns() {
+        let large = an_entry("k", &"v".repeat(TURN_BYTES), 1);
+        let found = [&large, &large, &large];
+        let mut writing = std::pin::pin!(super::entries(found.into_iter(), [].into_iter()));
+        let turns = std::iter::from_fn(|| writing.as_mut().now_or_never().is_none().then_some(()));
+        assert_eq!(turns.count(), 3, "after each value");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=128))]
     pub lookup_keys_max: u16,
 
-    /// The most keys waiting for a SELECT; further gets are answered 503
+    /// The most keys waiting for a SELECT; further gets are answered 503. Gets of one key and gets of several keys are counted apart
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub lookup_queue_max: u32,
 
@@ -97,11 +97,12 @@ pub struct ReadLimits {
     pub readers: usize,
     /// Keys of one SELECT; at most 128.
     pub lookup_keys_max: usize,
-    /// Keys waiting for a SELECT; further gets are refused.
+    /// Keys waiting for a SELECT, for gets of one key and for gets of several keys alike; further gets are refused.
     pub lookup_queue_max: usize,
     /// Time to answer a get or a list, or to begin an export.
     pub op_timeout: Duration,
-    /// Bytes of small replies that are not written to clients yet. Large replies have as many, and pages of lists as many again.
+    /// Bytes of small replies that are not written to clients yet. Large replies have as many. That holds for gets of one key, for gets
+    /// of several keys and for pages of lists.
     pub backlog_bytes_max: usize,
     /// Bytes of a key.
     pub key_bytes_max: usize,

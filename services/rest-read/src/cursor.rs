@@ -3,26 +3,24 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use db::{KEY_BYTES_MAX, Key};
 use sha2::{Digest as _, Sha256};
 
 /// Enough to detect a damaged cursor or one of another prefix. A cursor keeps no secret.
 const CHECK_BYTES: usize = 8;
 
 /// The cursor of the page that begins after `key` in a list of `prefix`.
-pub(crate) fn encode(prefix: &str, key: &str) -> String {
-    let cursor = [&check(prefix, key.as_bytes())[..], key.as_bytes()].concat();
+pub(crate) fn encode(prefix: &str, key: impl AsRef<[u8]>) -> String {
+    let key = key.as_ref();
+    let cursor = [&check(prefix, key)[..], key].concat();
     URL_SAFE_NO_PAD.encode(cursor)
 }
 
-/// The key after which the page of `cursor` begins. `None` unless [`encode`] made the cursor for `prefix`.
-pub(crate) fn decode(prefix: &str, cursor: &str) -> Option<Key> {
+/// The key after which the page of `cursor` begins. `None` unless [`encode`] made the cursor for `prefix`. The key of a damaged row
+/// may be no UTF-8.
+pub(crate) fn decode(prefix: &str, cursor: &str) -> Option<Vec<u8>> {
     let cursor = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (found, key) = cursor.split_at_checked(CHECK_BYTES)?;
-    if found != check(prefix, key) {
-        return None;
-    }
-    Key::new(String::from_utf8(key.to_vec()).ok()?, KEY_BYTES_MAX).ok()
+    (found == check(prefix, key)).then(|| key.to_vec())
 }
 
 fn check(prefix: &str, key: &[u8]) -> [u8; CHECK_BYTES] {
@@ -37,13 +35,20 @@ fn check(prefix: &str, key: &[u8]) -> [u8; CHECK_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use db::KEY_BYTES_MAX;
     use proptest::prelude::*;
 
     use super::*;
 
     /// Ordinary keys, and keys at the edges of the encodings.
-    fn key() -> impl Strategy<Value = String> {
-        prop_oneof!["[a-z/]{1,12}", "\\PC{1,8}", Just("\0".to_owned()), Just("k".repeat(KEY_BYTES_MAX))]
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            "[a-z/]{1,12}".prop_map(String::into_bytes),
+            "\\PC{1,8}".prop_map(String::into_bytes),
+            Just(vec![0]),
+            Just(vec![0xff]),
+            Just(vec![b'k'; KEY_BYTES_MAX])
+        ]
     }
 
     proptest! {
@@ -51,7 +56,7 @@ mod tests {
         fn a_cursor_leads_back_to_its_key(prefix in "\\PC{0,4}", key in key()) {
             let cursor = encode(&prefix, &key);
             prop_assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
-            prop_assert_eq!(decode(&prefix, &cursor), Key::new(key, KEY_BYTES_MAX).ok());
+            prop_assert_eq!(decode(&prefix, &cursor), Some(key));
         }
 
         #[test]

@@ -12,7 +12,7 @@ use chassis::access::Caller;
 use chassis::peer::Peer;
 use chassis::running;
 use chassis::telemetry::LogLimit;
-use db::{Error, Range, Snapshot, Store};
+use db::{DamagedRow, Error, Range, RowError, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
 use poem::http::HeaderMap;
@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use self::permits::{ExportOwner, Permit, Permits};
 use crate::body;
 use crate::config::ReadLimits;
+use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -49,6 +50,8 @@ pub(crate) struct Exports {
     metrics: Metrics,
     /// Limits the log lines about exports that end early.
     log: Arc<LogLimit>,
+    /// Damaged rows that exports met.
+    damage: Arc<DamageLog>,
 }
 
 /// The lines of an export that has begun. Dropping the stream ends the export.
@@ -76,6 +79,8 @@ enum ExportPart {
 enum ExportError {
     #[error(transparent)]
     Database(#[from] Error),
+    #[error(transparent)]
+    Damaged(DamagedRow),
     #[error("the client read nothing for {} s", CLIENT_TIMEOUT.as_secs())]
     Stalled,
     #[error("the client closed the connection")]
@@ -89,6 +94,7 @@ struct ExportTask {
     store: Store,
     metrics: Metrics,
     log: Arc<LogLimit>,
+    damage: Arc<DamageLog>,
     parts: mpsc::Sender<ExportPart>,
     permits_max: usize,
 }
@@ -104,6 +110,7 @@ impl Exports {
             tasks: tasks.clone(),
             metrics: metrics.clone(),
             log: Arc::default(),
+            damage: Arc::new(DamageLog::new("export")),
         }
     }
 
@@ -126,14 +133,14 @@ impl Exports {
         owner: ExportOwner,
         reset_on_failure: Option<Arc<Peer>>,
     ) -> Result<ExportStream, ReadError> {
-        let too_many = ReadError::TooManyExports(self.permits_max);
-        let permit = timeout(self.op_timeout, self.permits.acquire(owner)).await.map_err(|_| too_many)?;
-        let permit = permit.ok_or(too_many)?;
+        let permit = timeout(self.op_timeout, self.permits.acquire(owner)).await.unwrap_or(None);
+        let permit = permit.ok_or(ReadError::TooManyExports(self.permits_max))?;
         let (parts, mut rest) = mpsc::channel(1);
         let task = ExportTask {
             store: self.store.clone(),
             metrics: self.metrics.clone(),
             log: Arc::clone(&self.log),
+            damage: Arc::clone(&self.damage),
             parts,
             permits_max: self.permits_max,
         };
@@ -178,9 +185,10 @@ impl ExportStream {
 }
 
 impl ExportError {
-    fn log(&self, limit: &LogLimit) {
+    fn log(&self, limit: &LogLimit, damage: &DamageLog) {
         let error = self;
         match error {
+            Self::Damaged(row) => damage.add(row),
             Self::Database(Error::Internal(_)) => {
                 if let Some(left_out) = limit.admit() {
                     tracing::error!(%error, left_out, "an export ended early");
@@ -216,13 +224,14 @@ impl ExportTask {
         let last = match outcome {
             Ok(()) => ExportPart::End,
             Err(error) => {
-                error.log(&self.log);
+                error.log(&self.log, &self.damage);
                 match error {
                     ExportError::Database(Error::Internal(_)) => ExportPart::Failed(ReadError::Internal),
                     ExportError::Database(
                         Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_),
                     ) => ExportPart::Failed(ReadError::Unavailable),
                     ExportError::Displaced => ExportPart::Failed(ReadError::TooManyExports(self.permits_max)),
+                    ExportError::Damaged(row) => ExportPart::Failed(ReadError::Damaged(row)),
                     // A client that reads on after all finds the body broken off.
                     ExportError::Stalled | ExportError::Left => return,
                 }
@@ -237,7 +246,7 @@ impl ExportTask {
         let mut scanner = self.store.scanner().await?;
         let mut snapshot = scanner.snapshot().await?;
         let read = self.read(&mut snapshot, range).await;
-        if read.is_ok() {
+        if matches!(read, Ok(()) | Err(ExportError::Damaged(_))) {
             snapshot.end().await?;
         }
         if !matches!(read, Err(ExportError::Database(_))) {
@@ -249,10 +258,22 @@ impl ExportTask {
     async fn read(&self, snapshot: &mut Snapshot<'_>, mut range: Range) -> Result<(), ExportError> {
         let (mut pace, mut last, mut is_first) = (Pace::new(), String::new(), true);
         loop {
-            let (mut lines, mut flow) = (Vec::new(), ControlFlow::Continue(()));
+            let (mut lines, mut flow, mut damaged) = (Vec::new(), ControlFlow::Continue(()), None);
             let rows_max = pace.rows(LINES_BYTES_MAX);
+            let value_bytes_max = Pace::value_bytes_max(rows_max, LINES_BYTES_MAX);
             let sent = Instant::now();
-            let read = snapshot.records(&range, rows_max, |record| {
+            let read = snapshot.records(&range, rows_max, value_bytes_max, |row| {
+                let record = match row {
+                    Ok(record) => record,
+                    Err(error) => {
+                        match error {
+                            RowError::LeftOut { bytes, .. } => pace.weigh(bytes),
+                            RowError::Damaged(row) => damaged = Some(row),
+                        }
+                        flow = ControlFlow::Break(());
+                        return flow;
+                    }
+                };
                 let before = lines.len();
                 if let Some(value) = record.value {
                     body::line(&mut lines, record.key, value, record.expires_at);
@@ -268,12 +289,17 @@ impl ExportTask {
             let read = read.await;
             self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
             let is_last = read? < rows_max && flow.is_continue();
+            if let Some(row) = damaged {
+                return Err(ExportError::Damaged(row));
+            }
             pace.grow();
             self.hand_over(lines.into(), std::mem::take(&mut is_first)).await?;
             if is_last {
                 return Ok(());
             }
-            range.advance(&last);
+            if !last.is_empty() {
+                range.advance(&last);
+            }
         }
     }
 

@@ -1,19 +1,17 @@
 //! The parsers of requests, for the fuzzers of tests/fuzz. Not part of a release.
 
-use db::Key;
-
 use crate::cursor;
 use crate::http::{etag, fast_path};
 
 /// The cursor of the page that begins after `key` in a list of `prefix`.
 #[must_use]
-pub fn cursor(prefix: &str, key: &str) -> String {
+pub fn cursor(prefix: &str, key: &[u8]) -> String {
     cursor::encode(prefix, key)
 }
 
 /// The key after which the page of `cursor` begins, if the cursor was made for `prefix`.
 #[must_use]
-pub fn after(prefix: &str, cursor: &str) -> Option<Key> {
+pub fn after(prefix: &str, cursor: &str) -> Option<Vec<u8>> {
     cursor::decode(prefix, cursor)
 }
 

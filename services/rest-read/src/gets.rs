@@ -18,7 +18,7 @@ use crate::error::ReadError;
 use crate::gets::queue::{GetQueue, GetSender, queue};
 use crate::gets::reader::ReaderTask;
 use crate::gets::select::{FoundEntries, Get, GetOutcome};
-use crate::health::Health;
+use crate::health::{GetKind, Health};
 use crate::metrics::Metrics;
 
 /// Accepts gets. The readers end when the last clone is dropped.
@@ -35,7 +35,7 @@ impl Gets {
     /// Gets without readers, the receiving end of their queue, and a token that is cancelled when the last clone is dropped.
     pub(crate) fn new(limits: &ReadLimits) -> (Self, GetQueue, CancellationToken) {
         let health = Arc::new(Health::new(limits.backlog_bytes_max));
-        let (sender, received) = queue(limits.lookup_keys_max, &health);
+        let (sender, received) = queue(limits.lookup_keys_max, limits.readers, &health);
         let closed = CancellationToken::new();
         let gets = Self {
             queue: sender,
@@ -64,10 +64,12 @@ impl Gets {
     /// Ends within the timeout of an operation. Dropping the future withdraws the get.
     pub(crate) async fn get(&self, mut keys: Vec<Key>) -> Result<FoundEntries, ReadError> {
         let deadline = Instant::now() + self.op_timeout;
-        let mut charge = self.health.backlog.charge();
+        let kind = GetKind::of(keys.len());
+        let backlog = &self.health.of(kind).backlog;
+        let mut charge = backlog.charge();
         loop {
             let selects = self.health.selects();
-            self.health.enqueue(keys.len(), self.lookup_queue_max)?;
+            self.health.enqueue(kind, keys.len(), self.lookup_queue_max)?;
             let (reply, outcome) = oneshot::channel();
             if !self.queue.send(Get::new(keys, charge, reply)) {
                 return Err(ReadError::Internal);
@@ -75,9 +77,7 @@ impl Gets {
             let outcome = match timeout_at(deadline, outcome).await {
                 Ok(Ok(outcome)) => outcome?,
                 Ok(Err(_)) => return Err(ReadError::Internal),
-                Err(_) => {
-                    return Err(self.health.late(selects, &self.health.backlog, ReadError::TooManyGets));
-                }
+                Err(_) => return Err(self.health.late(selects, ReadError::TooManyGets)),
             };
             let bytes = match outcome {
                 GetOutcome::Done(result) => return Ok(result),
@@ -86,7 +86,7 @@ impl Gets {
                     no_room.bytes
                 }
             };
-            let reserved = timeout_at(deadline, self.health.backlog.reserve(bytes)).await;
+            let reserved = timeout_at(deadline, backlog.reserve(bytes)).await;
             charge = reserved.map_err(|_| ReadError::TooManyGets)?;
         }
     }

@@ -8,6 +8,7 @@ use db::Error;
 use tokio::time::sleep;
 
 use crate::backlog::Backlog;
+use crate::damage::DamageLog;
 use crate::error::ReadError;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -16,16 +17,35 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Counters that gets, lists and their readers share.
 #[derive(Debug)]
 pub(crate) struct Health {
-    /// Keys in the queue of gets.
-    waiting: AtomicUsize,
+    /// Gets of one key.
+    single: GetShare,
+    /// Gets of several keys.
+    multi: GetShare,
     /// Readers that have a connection.
     connected: AtomicUsize,
     /// SELECTs that succeeded, those of lists included.
     selects: AtomicU64,
-    /// Replies to gets that are not written to their clients yet.
-    pub(crate) backlog: Arc<Backlog>,
+    /// Damaged rows that gets met.
+    pub(crate) damage: DamageLog,
     /// The last error of a reader.
     last_error: Mutex<String>,
+}
+
+/// Gets of different kinds share no SELECT, no queue and no room for replies. So single gets never wait for multi-gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GetKind {
+    /// A get of one key.
+    Single,
+    /// A get of several keys.
+    Multi,
+}
+
+/// The gets of one kind: those that wait, and the replies that are not written to their clients yet.
+#[derive(Debug)]
+pub(crate) struct GetShare {
+    /// Keys in the queue.
+    waiting: AtomicUsize,
+    pub(crate) backlog: Arc<Backlog>,
 }
 
 /// Failures in a row on one connection.
@@ -35,32 +55,42 @@ pub(crate) struct Failures(u32);
 impl Health {
     pub(crate) fn new(backlog_bytes_max: usize) -> Self {
         Self {
-            waiting: AtomicUsize::new(0),
+            single: GetShare::new(backlog_bytes_max),
+            multi: GetShare::new(backlog_bytes_max),
             connected: AtomicUsize::new(0),
             selects: AtomicU64::new(0),
-            backlog: Backlog::new(backlog_bytes_max),
+            damage: DamageLog::new("get"),
             last_error: Mutex::new("not tried yet".into()),
         }
     }
 
-    /// Keys in the queue of gets.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+    /// The gets of one kind.
+    pub(crate) fn of(&self, kind: GetKind) -> &GetShare {
+        match kind {
+            GetKind::Single => &self.single,
+            GetKind::Multi => &self.multi,
+        }
     }
 
-    /// Counts `keys` that enter the queue of gets. An error if more than `keys_max` would be in it.
-    pub(crate) fn enqueue(&self, keys: usize, keys_max: usize) -> Result<(), ReadError> {
-        let waiting = self.waiting.fetch_add(keys, Ordering::Relaxed);
+    /// Keys in the queues of gets.
+    pub(crate) fn waiting(&self) -> usize {
+        [&self.single, &self.multi].map(|share| share.waiting.load(Ordering::Relaxed)).iter().sum()
+    }
+
+    /// Bytes of replies to gets that are not written to their clients yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.single.backlog.bytes() + self.multi.backlog.bytes()
+    }
+
+    /// Counts `keys` that enter the queue of a kind of gets. An error if more than `keys_max` would be in it.
+    pub(crate) fn enqueue(&self, kind: GetKind, keys: usize, keys_max: usize) -> Result<(), ReadError> {
+        let share = self.of(kind);
+        let waiting = share.waiting.fetch_add(keys, Ordering::Relaxed);
         if waiting + keys > keys_max {
-            self.dequeue(keys);
+            share.dequeue(keys);
             return Err(self.full(ReadError::TooManyGets));
         }
         Ok(())
-    }
-
-    /// Counts `keys` that leave the queue of gets.
-    pub(crate) fn dequeue(&self, keys: usize) {
-        self.waiting.fetch_sub(keys, Ordering::Relaxed);
     }
 
     /// Readers that have a connection.
@@ -92,9 +122,9 @@ impl Health {
     }
 
     /// Why a request missed its deadline: `overloaded`, or the database is unreachable. `selects` is the count of SELECTs when
-    /// the request arrived, `backlog` the one that the request waited for.
-    pub(crate) fn late(&self, selects: u64, backlog: &Backlog, overloaded: ReadError) -> ReadError {
-        let works = self.selects() != selects || backlog.is_full();
+    /// the request arrived.
+    pub(crate) fn late(&self, selects: u64, overloaded: ReadError) -> ReadError {
+        let works = self.selects() != selects;
         if works { self.full(overloaded) } else { ReadError::Unavailable }
     }
 
@@ -118,6 +148,24 @@ impl Health {
         }
         self.connected.fetch_add(1, Ordering::Relaxed);
         Connected(Arc::clone(self))
+    }
+}
+
+impl GetKind {
+    /// The kind of a get of `keys` keys.
+    pub(crate) fn of(keys: usize) -> Self {
+        if keys == 1 { Self::Single } else { Self::Multi }
+    }
+}
+
+impl GetShare {
+    fn new(backlog_bytes_max: usize) -> Self {
+        Self { waiting: AtomicUsize::new(0), backlog: Backlog::new(backlog_bytes_max) }
+    }
+
+    /// Counts `keys` that leave the queue.
+    pub(crate) fn dequeue(&self, keys: usize) {
+        self.waiting.fetch_sub(keys, Ordering::Relaxed);
     }
 }
 

@@ -4,6 +4,7 @@ mod backlog;
 mod body;
 pub mod config;
 mod cursor;
+mod damage;
 mod error;
 mod export;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backlog::Backlog;
 use crate::config::ReadLimits;
+use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::health::Health;
 use crate::lists::lister::{ListerTask, PageQueue, PageRequest};
@@ -48,9 +49,11 @@ impl Lists {
         metrics: &Metrics,
     ) -> Self {
         let (lists, queue) = Self::new(limits, health);
+        let damage = Arc::new(DamageLog::new("list"));
         for _ in 0..limits.listers {
             let (store, health, metrics) = (store.clone(), Arc::clone(health), metrics.clone());
-            tasks.spawn(ListerTask::new(store, Arc::clone(&queue), health, metrics).run());
+            let (queue, damage) = (Arc::clone(&queue), Arc::clone(&damage));
+            tasks.spawn(ListerTask::new(store, queue, health, metrics, damage).run());
         }
         lists
     }
@@ -72,7 +75,6 @@ impl Lists {
     ) -> Result<Bytes, ReadError> {
         let deadline = Instant::now() + self.op_timeout;
         let overloaded = |_| ReadError::TooManyLists;
-        timeout_at(deadline, self.backlog.room()).await.map_err(overloaded)?;
         let mut charge = self.backlog.charge();
         loop {
             let body = self.read(range.clone(), items_max, deadline).await?;
@@ -98,7 +100,7 @@ impl Lists {
         match timeout_at(deadline, body).await {
             Ok(Ok(body)) => body,
             // A lister that reaches the deadline first drops the request.
-            Ok(Err(_)) | Err(_) => Err(self.health.late(selects, &self.backlog, ReadError::TooManyLists)),
+            Ok(Err(_)) | Err(_) => Err(self.health.late(selects, ReadError::TooManyLists)),
         }
     }
 }

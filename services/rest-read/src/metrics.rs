@@ -93,13 +93,12 @@ pub(crate) fn register_gauges(
         "{reader}",
         of(Health::connected),
     );
-    let unread = of(|health| health.backlog.bytes());
     gauge(
         meter,
         "keywire.lookup.backlog",
         "Bytes of replies to gets that are not written to their clients yet.",
         "By",
-        unread,
+        of(Health::unread),
     );
 }
 

@@ -1,7 +1,8 @@
 //! How many rows the next statement of a scan asks for.
 //!
-//! A statement cannot be cut short, so every row beyond those wanted is read in vain. How heavy the rows are is not known
-//! beforehand. So the first statements are small, and the weight of recent rows decides how many rows the next one asks for.
+//! A server cannot cut a statement short, so every row beyond those wanted is read in vain. How heavy the rows are is not known
+//! beforehand. So the first statements are small, and the weight of recent rows decides how many rows the next one asks for. Values that
+//! are much longer than expected are left out.
 
 /// Rows of the first statement.
 const ROWS_FIRST: usize = 16;
@@ -29,7 +30,13 @@ impl Pace {
         (bytes / self.bytes_per_row.max(1)).saturating_add(1).min(self.rows)
     }
 
-    /// Notes a row of `bytes`.
+    /// The most bytes of a value that a statement of `rows` rows is to bring when `bytes` are wanted. Longer values are left out, so
+    /// that heavy rows after light ones bring little more than was wanted. A single row comes however heavy it is.
+    pub(crate) fn value_bytes_max(rows: usize, bytes: usize) -> usize {
+        bytes.checked_div(rows.saturating_sub(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Notes a row of `bytes`, left out or not.
     pub(crate) fn weigh(&mut self, bytes: usize) {
         let lately = self.bytes_per_row;
         self.bytes_per_row = bytes.max(lately - lately.div_ceil(16));
@@ -58,6 +65,19 @@ mod tests {
             asked.push(rows);
         }
         assert_eq!(asked, [16, 64, 128, 128]);
+    }
+
+    #[test]
+    fn a_statement_brings_at_most_twice_what_is_wanted_and_a_left_out_row_comes_next() {
+        for row in [1, 100, 40_000, MIB, 4 * MIB, 16 * MIB] {
+            let (mut pace, wanted) = (Pace::new(), 4 * MIB);
+            let rows = pace.rows(wanted);
+            let max = Pace::value_bytes_max(rows, wanted);
+            assert!(rows == 1 || rows * max <= 2 * wanted);
+            pace.weigh(row);
+            let rows = pace.rows(wanted);
+            assert!(row <= Pace::value_bytes_max(rows, wanted), "{row} bytes, {rows} rows");
+        }
     }
 
     #[test]

@@ -7,19 +7,22 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn many_small_replies_hold_back_the_next() {
+async fn small_replies_without_room_among_small_ones_wait_like_large_ones() {
     let backlog = Backlog::new(100);
-    backlog.room().await;
     let first = charged(&backlog, 60).attach(vec![b'x'; 60], None);
-    let second = charged(&backlog, 60);
-    assert!(backlog.is_full());
-    let mut room = std::pin::pin!(backlog.room());
-    assert!(timeout(AT_ONCE, &mut room).await.is_err(), "there is no room yet");
+    let peer = Arc::new(Peer::new(0));
+    let second = charged(&backlog, 60).attach(vec![b'x'; 60], Some(&peer));
+    assert_eq!(backlog.unread().len(), 1, "the second one can be reset");
+    assert_eq!(backlog.bytes(), 120);
+    assert!(!backlog.charge().grow(60), "there is no room left");
+    let mut reserve = std::pin::pin!(backlog.reserve(60));
+    assert!(timeout(AT_ONCE, &mut reserve).await.is_err(), "it has to wait");
     drop(first.slice(..10));
-    assert_eq!(backlog.bytes(), 120, "a part of a body gives nothing back");
+    assert_eq!(backlog.small.load(Ordering::SeqCst), 60, "a part of a body gives nothing back");
     drop(first);
-    timeout(PATIENCE, room).await.expect("the waiting reply is woken");
+    assert!(backlog.charge().grow(60), "a small one takes room among the small ones again");
     drop(second);
+    drop(timeout(PATIENCE, reserve).await.expect("the waiting reply has room"));
     assert_eq!(backlog.bytes(), 0);
 }
 
@@ -31,7 +34,6 @@ async fn large_replies_delay_only_large_ones() {
     assert_eq!(backlog.bytes(), MIB, "and is counted once");
     let mut other = backlog.charge();
     assert!(!other.grow(SMALL_BYTES_MAX + 1), "there is no room for another");
-    backlog.room().await;
     assert!(other.grow(SMALL_BYTES_MAX), "but for a small one");
     drop(other);
     drop(grown);

@@ -2,92 +2,157 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::gets::select::Get;
-use crate::health::Health;
+use crate::health::{GetKind, Health};
 
 /// The sending end of the queue.
 #[derive(Debug, Clone)]
 pub(crate) struct GetSender {
-    /// Gets of one key.
     single: mpsc::UnboundedSender<Get>,
-    /// Gets of several keys. In one channel they would keep single gets waiting.
     multi: mpsc::UnboundedSender<Get>,
 }
 
-/// The receiving end of the queue.
+/// The receiving end of the queue. A SELECT has gets of one kind. While gets of both kinds wait, the kinds take turns.
 #[derive(Debug)]
 pub(crate) struct GetQueue {
-    single: mpsc::UnboundedReceiver<Get>,
-    multi: mpsc::UnboundedReceiver<Get>,
-    /// Received, but did not fit the last SELECT.
-    next: Option<Get>,
+    single: Waiting,
+    multi: Waiting,
+    /// The kind of the last SELECT.
+    last: GetKind,
+    /// One permit for each SELECT of multi-gets that may be under way: one fewer than there are readers, so that a reader is left
+    /// for single gets, however long the SELECTs of multi-gets take. A lone reader takes both kinds.
+    multi_permits: Arc<Semaphore>,
     health: Arc<Health>,
     lookup_keys_max: usize,
+}
+
+/// The gets of one kind that wait, in the order in which they came.
+#[derive(Debug)]
+struct Waiting {
+    /// Received, and still waiting.
+    first: Option<Get>,
+    rest: mpsc::UnboundedReceiver<Get>,
+}
+
+/// The gets of one SELECT, all of one kind.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) gets: Vec<Get>,
+    /// To be kept until the SELECT has ended, if the gets are multi-gets.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The receiving end as the readers share it: the reader that has locked it waits for the next get.
 pub(crate) type SharedGetQueue = Arc<tokio::sync::Mutex<GetQueue>>;
 
 /// Both ends of a queue of gets that are counted in `health`. A SELECT has at most `lookup_keys_max` keys.
-pub(crate) fn queue(lookup_keys_max: usize, health: &Arc<Health>) -> (GetSender, GetQueue) {
+pub(crate) fn queue(lookup_keys_max: usize, readers: usize, health: &Arc<Health>) -> (GetSender, GetQueue) {
     let ((single, singles), (multi, multis)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let health = Arc::clone(health);
-    let queue = GetQueue { single: singles, multi: multis, next: None, health, lookup_keys_max };
+    let queue = GetQueue {
+        single: Waiting { first: None, rest: singles },
+        multi: Waiting { first: None, rest: multis },
+        last: GetKind::Multi,
+        multi_permits: Arc::new(Semaphore::new(readers.saturating_sub(1).max(1))),
+        health: Arc::clone(health),
+        lookup_keys_max,
+    };
     (GetSender { single, multi }, queue)
 }
 
 impl GetSender {
     /// Queues `get`, which was counted before. False if all readers have ended.
     pub(crate) fn send(&self, get: Get) -> bool {
-        let channel = if get.len() == 1 { &self.single } else { &self.multi };
+        let channel = match get.kind() {
+            GetKind::Single => &self.single,
+            GetKind::Multi => &self.multi,
+        };
         channel.send(get).is_ok()
     }
 }
 
 impl GetQueue {
-    /// Waits for a get, and takes with it as many waiting gets as fit one SELECT. `None` once all senders are dropped.
+    /// Waits for a get that may be sent, and takes with it as many waiting gets of its kind as fit one SELECT. `None` once all senders
+    /// are dropped.
     ///
     /// Abandoned gets are left out, so there may be no get at all. Dropping the future loses no get.
-    pub(crate) async fn take(&mut self) -> Option<Vec<Get>> {
-        if self.next.is_none() {
-            self.next = tokio::select! {
-                biased;
-                Some(get) = self.single.recv() => Some(get),
-                Some(get) = self.multi.recv() => Some(get),
-                else => return None,
-            };
-        }
-        self.health.backlog.room().await;
+    pub(crate) async fn take(&mut self) -> Option<Taken> {
+        let multi = async {
+            if !self.multi.wait().await {
+                return None;
+            }
+            Some(Arc::clone(&self.multi_permits).acquire_owned().await.expect("it is never closed"))
+        };
+        let permit = tokio::select! {
+            biased;
+            true = self.single.wait() => None,
+            Some(permit) = multi => Some(permit),
+            else => return None,
+        };
         // The first get wakes its reader before the runtime has polled the other connections that are ready. They go first, so
         // that their gets join this SELECT. A lone get loses nothing by it.
         tokio::task::yield_now().await;
-        let keys_max = self.lookup_keys_max.min(self.health.backlog.keys_advised());
+        let permit = self.turn(permit);
+        self.last = if permit.is_some() { GetKind::Multi } else { GetKind::Single };
+        Some(Taken { gets: self.fill(self.last), permit })
+    }
+
+    /// A permit if it is the turn of the multi-gets, and `None` if it is the turn of the single gets. At least one get waits. `permit`
+    /// was given to a multi-get that waits.
+    fn turn(&mut self, permit: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
+        match self.last {
+            GetKind::Single if self.multi.is_any() => {
+                permit.or_else(|| Arc::clone(&self.multi_permits).try_acquire_owned().ok())
+            }
+            GetKind::Multi if self.single.is_any() => None,
+            GetKind::Single | GetKind::Multi => permit,
+        }
+    }
+
+    fn fill(&mut self, kind: GetKind) -> Vec<Get> {
+        let waiting = match kind {
+            GetKind::Single => &mut self.single,
+            GetKind::Multi => &mut self.multi,
+        };
+        let share = self.health.of(kind);
+        let keys_max = self.lookup_keys_max.min(share.backlog.keys_advised());
         let (mut gets, mut keys) = (Vec::new(), 0);
-        while let Some(get) = self.next(keys < keys_max / 2) {
-            if keys > 0 && keys + get.len() > keys_max {
-                self.next = Some(get);
+        while let Some(get) = waiting.pop() {
+            let is_alone = get.is_alone();
+            if keys > 0 && (is_alone || keys + get.len() > keys_max) {
+                waiting.first = Some(get);
                 break;
             }
-            self.health.dequeue(get.len());
+            share.dequeue(get.len());
             if get.is_abandoned() {
                 continue;
             }
             keys += get.len();
             gets.push(get);
-            if keys >= keys_max {
+            if is_alone || keys >= keys_max {
                 break;
             }
         }
-        Some(gets)
+        gets
+    }
+}
+
+impl Waiting {
+    /// Waits for a get. False once all senders are dropped and no get is left. Dropping the future loses no get.
+    async fn wait(&mut self) -> bool {
+        if self.first.is_none() {
+            self.first = self.rest.recv().await;
+        }
+        self.first.is_some()
     }
 
-    /// Takes the next get, if there is one. The get that did not fit the last SELECT comes first. After it, single gets come before
-    /// multi-gets if `single_first` is true, and multi-gets before single gets otherwise.
-    fn next(&mut self, single_first: bool) -> Option<Get> {
-        let Self { single, multi, next, .. } = self;
-        let (first, second) = if single_first { (single, multi) } else { (multi, single) };
-        next.take().or_else(|| first.try_recv().ok()).or_else(|| second.try_recv().ok())
+    /// Whether a get waits.
+    fn is_any(&self) -> bool {
+        self.first.is_some() || !self.rest.is_empty()
+    }
+
+    fn pop(&mut self) -> Option<Get> {
+        self.first.take().or_else(|| self.rest.try_recv().ok())
     }
 }

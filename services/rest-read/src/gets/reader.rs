@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Error, Key, Reader, Store};
+use db::{Error, Key, Reader, RowError, Store};
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gets::queue::{GetQueue, SharedGetQueue};
+use crate::gets::queue::{GetQueue, SharedGetQueue, Taken};
 use crate::gets::select::{Get, Select};
-use crate::health::{Failures, Health};
+use crate::health::{Failures, GetKind, Health};
 use crate::metrics::Metrics;
 
 /// How long a connection may be idle before a SELECT checks it: readiness must not be a guess, and servers and firewalls
@@ -86,10 +86,12 @@ impl ReaderTask {
         let mut lock = QueueLock::default();
         loop {
             gets.retain(|get| !get.is_abandoned());
+            // Gets that a lost connection left unanswered are sent without a permit, once for each new connection.
+            let mut permit = None;
             if gets.is_empty() {
                 match timeout(IDLE, self.take(&mut lock)).await {
-                    Ok(Some(taken)) if taken.is_empty() => continue,
-                    Ok(Some(taken)) => gets = taken,
+                    Ok(Some(taken)) if taken.gets.is_empty() => continue,
+                    Ok(Some(taken)) => (gets, permit) = (taken.gets, taken.permit),
                     Ok(None) => return ConnectionEnd::Closed,
                     Err(_) => {}
                 }
@@ -98,12 +100,13 @@ impl ReaderTask {
             if let Err(unanswered) = self.select(&mut reader, sent, &mut lock, failures).await {
                 return ConnectionEnd::Failed(unanswered);
             }
+            drop(permit);
         }
     }
 
     /// Locks the queue, unless this reader has locked it already, and takes the gets of the next SELECT. `None` once the queue
     /// is closed.
-    async fn take<'a>(&'a self, lock: &mut QueueLock<'a>) -> Option<Vec<Get>> {
+    async fn take<'a>(&'a self, lock: &mut QueueLock<'a>) -> Option<Taken> {
         let queue = match &mut lock.guard {
             Some(guard) => guard,
             none => none.insert(self.queue.lock().await),
@@ -122,7 +125,9 @@ impl ReaderTask {
     ) -> Result<(), Vec<Get>> {
         let sent = Instant::now();
         let count = gets.len();
-        let (mut keys, mut select) = Select::new(gets, Arc::clone(&self.health.backlog));
+        let kind = gets.first().map_or(GetKind::Single, Get::kind);
+        let (mut keys, mut select) = Select::new(gets, Arc::clone(&self.health.of(kind).backlog));
+        let value_bytes_max = select.value_bytes_max(&keys);
         if keys.is_empty() {
             keys.push(probe());
         }
@@ -130,7 +135,13 @@ impl ReaderTask {
             lock.guard = None;
         }
         let result = {
-            let mut read = pin!(reader.get(&keys, |entry| select.row(&keys, entry)));
+            let on_row = |row| {
+                if let Err(RowError::Damaged(row)) = &row {
+                    self.health.damage.add(row);
+                }
+                select.row(&keys, row)
+            };
+            let mut read = pin!(reader.get(&keys, value_bytes_max, on_row));
             if let Ok(result) = timeout(LOCKED_MAX, &mut read).await {
                 result
             } else {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::backlog::charged;
 use crate::fixture::{PATIENCE, TestDatabase, a_key, eventually, limits};
+use crate::gets::queue::Taken;
 
 fn start(database: &TestDatabase, limits: &ReadLimits) -> (Gets, TaskTracker) {
     let tasks = TaskTracker::new();
@@ -22,10 +23,21 @@ async fn ask(gets: &Gets, texts: &[&str]) -> tokio::task::JoinHandle<Result<Foun
     result
 }
 
-/// How many keys each get of the next SELECT has.
+/// How many keys each get of the next SELECT has. The SELECT ends at once.
 async fn take(queue: &mut GetQueue) -> Vec<usize> {
+    begin(queue).await.0
+}
+
+/// The same for a SELECT that is under way until the other part is dropped.
+async fn begin(queue: &mut GetQueue) -> (Vec<usize>, Taken) {
     let taken = tokio::time::timeout(PATIENCE, queue.take()).await.expect("something waits");
-    taken.expect("the queue is open").iter().map(Get::len).collect()
+    let taken = taken.expect("the queue is open");
+    (taken.gets.iter().map(Get::len).collect(), taken)
+}
+
+/// Whether nothing that waits may be sent.
+async fn nothing_may_be_sent(queue: &mut GetQueue) -> bool {
+    tokio::time::timeout(Duration::from_millis(20), queue.take()).await.is_err()
 }
 
 async fn values(gets: &Gets, texts: &[&str]) -> Vec<Option<String>> {
@@ -54,8 +66,9 @@ async fn a_multi_get_is_never_split() {
     for texts in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["a"], &["1", "2", "3", "4", "5"], &["a"]] {
         waiting.push(ask(&gets, texts).await);
     }
-    assert_eq!(take(&mut queue).await, [1, 1, 2], "single ones have half of a SELECT");
-    assert_eq!(take(&mut queue).await, [1, 3]);
+    assert_eq!(take(&mut queue).await, [1, 1, 1], "no SELECT has gets of both kinds");
+    assert_eq!(take(&mut queue).await, [2]);
+    assert_eq!(take(&mut queue).await, [3]);
     assert_eq!(take(&mut queue).await, [5], "even if it is larger than a SELECT should be");
     assert_eq!(gets.health.waiting(), 0);
 }
@@ -67,19 +80,21 @@ async fn a_get_whose_client_left_is_not_read() {
     let _stays = ask(&gets, &["b", "c"]).await;
     left.abort();
     assert!(left.await.is_err_and(|error| error.is_cancelled()));
+    assert!(take(&mut queue).await.is_empty());
     assert_eq!(take(&mut queue).await, [2]);
 }
 
 #[tokio::test]
-async fn no_select_is_sent_while_too_many_bodies_wait_to_be_written() {
-    let (gets, mut queue, _) = Gets::new(&ReadLimits { backlog_bytes_max: 10, ..limits() });
-    let bodies: Vec<_> = (0..11).map(|_| charged(&gets.health.backlog, 1)).collect();
-    let _first = ask(&gets, &["a"]).await;
-    let held_back = tokio::time::timeout(Duration::from_millis(20), queue.take()).await;
-    assert!(held_back.is_err(), "a reader that gives up waiting takes nothing with it");
-    let _second = ask(&gets, &["b"]).await;
-    drop(bodies);
-    assert_eq!(take(&mut queue).await, [1, 1]);
+async fn a_select_is_sent_however_many_bodies_wait_to_be_written() {
+    let database = TestDatabase::holding(&[("a", "1")]).await;
+    let (gets, tasks) = start(&database, &ReadLimits { backlog_bytes_max: 10_000, ..limits() });
+    let backlog = |kind| Arc::clone(&gets.health.of(kind).backlog);
+    let small = charged(&backlog(GetKind::Single), 10_000);
+    let multi: Vec<_> = (0..2).map(|_| charged(&backlog(GetKind::Multi), 10_000)).collect();
+    assert_eq!(values(&gets, &["a"]).await, [Some("1".to_owned())], "it has the room of large replies");
+    drop((small, multi));
+    assert_eq!(gets.health.unread(), 0);
+    end(gets, tasks).await;
 }
 
 #[tokio::test]
@@ -90,13 +105,15 @@ async fn a_full_queue_refuses_with_the_reason() {
     let connected = gets.health.connection();
     assert_eq!(gets.get(keys(&["c", "d"])).await.err(), Some(ReadError::TooManyGets));
     drop(connected);
-    let _fits = ask(&gets, &["c"]).await;
-    assert_eq!(take(&mut queue).await, [1, 2]);
+    let _singles = [ask(&gets, &["c"]).await, ask(&gets, &["c"]).await, ask(&gets, &["c"]).await];
+    assert!(gets.get(keys(&["c"])).await.is_err(), "each kind of get has as much room, and no more");
+    assert_eq!(take(&mut queue).await, [1, 1, 1]);
+    assert_eq!(take(&mut queue).await, [2]);
 }
 
 #[tokio::test]
-async fn neither_single_gets_nor_larger_ones_wait_for_ever() {
-    let (gets, mut queue, _) = Gets::new(&ReadLimits { lookup_keys_max: 4, ..limits() });
+async fn single_gets_and_multi_gets_take_turns() {
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { lookup_keys_max: 4, readers: 1, ..limits() });
     let mut waiting = Vec::new();
     for _ in 0..2 {
         waiting.push(ask(&gets, &["a", "b", "c", "d"]).await);
@@ -104,9 +121,50 @@ async fn neither_single_gets_nor_larger_ones_wait_for_ever() {
     for _ in 0..6 {
         waiting.push(ask(&gets, &["a"]).await);
     }
-    for expected in [&[1, 1][..], &[4], &[1, 1], &[4], &[1, 1]] {
+    for expected in [&[1, 1, 1, 1][..], &[4], &[1, 1], &[4]] {
         assert_eq!(take(&mut queue).await, expected);
     }
+    let _multi = ask(&gets, &["a", "b"]).await;
+    assert_eq!(take(&mut queue).await, [2], "a kind that waits alone waits for no turn");
+}
+
+#[tokio::test]
+async fn multi_gets_leave_a_reader_to_single_gets() {
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { lookup_keys_max: 2, readers: 3, ..limits() });
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        waiting.push(ask(&gets, &["a", "b"]).await);
+    }
+    let (first, second) = (begin(&mut queue).await, begin(&mut queue).await);
+    assert_eq!((first.0, second.0), (vec![2], vec![2]));
+    assert!(nothing_may_be_sent(&mut queue).await, "the third reader takes no multi-get");
+    for _ in 0..3 {
+        waiting.push(ask(&gets, &["a"]).await);
+        assert_eq!(take(&mut queue).await, [1], "but every single get at once");
+    }
+    drop(first.1);
+    assert_eq!(take(&mut queue).await, [2], "a SELECT that has ended makes place for another");
+    drop(second.1);
+    assert_eq!(take(&mut queue).await, [2], "nothing is lost by waiting in vain");
+}
+
+#[tokio::test]
+async fn a_multi_get_of_large_values_is_measured_before_it_is_read() {
+    let large = "v".repeat(600_000);
+    let texts: Vec<String> = (10..40).map(|number| number.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let entries: Vec<_> = texts.iter().map(|text| (*text, large.as_str())).collect();
+    let database = TestDatabase::holding(&entries).await;
+    let (gets, tasks) = start(&database, &limits());
+    let refused = gets.get(keys(&texts)).await.err();
+    assert_eq!(refused, Some(ReadError::TooLarge { bytes: 28 * 600_000 }));
+    eventually("their sizes were enough to refuse them", || gets.health.selects() == 1).await;
+    assert!(values(&gets, &texts[..20]).await.iter().all(|value| value.as_ref() == Some(&large)));
+    eventually("those that fit were read when they had room", || gets.health.selects() == 3).await;
+    assert!(values(&gets, &texts[..16]).await.iter().all(|value| value.as_ref() == Some(&large)));
+    eventually("so few cannot be too many", || gets.health.selects() == 4).await;
+    assert_eq!(gets.health.unread(), 0);
+    end(gets, tasks).await;
 }
 
 #[tokio::test]
@@ -117,10 +175,6 @@ async fn a_get_past_its_deadline_says_whether_the_database_works() {
     assert_eq!(gets.get(keys(&["a"])).await.err(), Some(ReadError::Unavailable), "connected, but it hangs");
     let (asked, answers) = (gets.get(keys(&["a"])), async { gets.health.selected() });
     assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::TooManyGets), "it answers others");
-    let (gets, _queue, _) =
-        Gets::new(&ReadLimits { op_timeout: Duration::from_millis(20), backlog_bytes_max: 0, ..limits() });
-    let (_connected, _unread) = (gets.health.connection(), charged(&gets.health.backlog, 1));
-    assert_eq!(gets.get(keys(&["a"])).await.err(), Some(ReadError::TooManyGets), "clients do not read");
 }
 
 #[tokio::test]

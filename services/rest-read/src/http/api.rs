@@ -67,7 +67,7 @@ impl Api {
         let result = self.gets.get(keys.keys(self.key_bytes_max)?).await?;
         assert_eq!(result.found.len(), result.keys.len(), "a get has one result for each key");
         let missing = result.keys.iter().zip(&result.found).filter(|(_, found)| found.is_none());
-        let json = body::entries(result.found.iter().flatten(), missing.map(|(key, _)| key));
+        let json = body::entries(result.found.iter().flatten(), missing.map(|(key, _)| key)).await;
         Ok(result.charge.attach(json, peer))
     }
 }
@@ -113,7 +113,8 @@ impl Api {
     /// Without `key`: lists the keys that begin with `prefix` in byte order, page by page. Each page shows the store as it was at
     /// one instant. A page ends at `limit` items, before an item that would take its values past 4 MiB, or after 10,000 rows,
     /// including deleted and expired ones. So it may hold fewer items than `limit`, even none. To read the whole list, send `next`
-    /// as `after` of the next request until `next` is null.
+    /// as `after` of the next request until `next` is null. A page ends before a damaged row. A page that would begin with one is a
+    /// 500 with the `after` that goes on behind it.
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Error, Range, Scanner, Snapshot, Store};
+use db::{DamagedRow, Error, Range, RowError, Scanner, Snapshot, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cursor;
+use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::health::{Failures, Health};
 use crate::lists::page::PageBuilder;
@@ -39,11 +40,26 @@ pub(crate) struct ListerTask {
     /// The idle connection. A page takes it out, and puts it back only if nothing went wrong.
     scanner: Option<Scanner>,
     pace: Pace,
+    /// Damaged rows that lists met.
+    damage: Arc<DamageLog>,
+}
+
+/// What the first rows of a range make.
+enum FirstRows {
+    Page(PageBuilder),
+    /// No page: the first row is damaged.
+    Damaged(DamagedRow),
 }
 
 impl ListerTask {
-    pub(crate) fn new(store: Store, queue: PageQueue, health: Arc<Health>, metrics: Metrics) -> Self {
-        Self { store, queue, health, metrics, scanner: None, pace: Pace::new() }
+    pub(crate) fn new(
+        store: Store,
+        queue: PageQueue,
+        health: Arc<Health>,
+        metrics: Metrics,
+        damage: Arc<DamageLog>,
+    ) -> Self {
+        Self { store, queue, health, metrics, scanner: None, pace: Pace::new(), damage }
     }
 
     pub(crate) async fn run(mut self) {
@@ -85,7 +101,7 @@ impl ListerTask {
         loop {
             failures.pause().await;
             match self.read(range.clone(), items_max).await {
-                Ok(body) => return Ok(body),
+                Ok(page) => return page,
                 Err(error) => {
                     failures.add("list", &error);
                     if matches!(error, Error::Internal(_)) {
@@ -97,43 +113,73 @@ impl ListerTask {
     }
 
     /// Reads a page from a snapshot of its own, on the idle connection or a new one.
-    async fn read(&mut self, range: Range, items_max: usize) -> Result<Vec<u8>, Error> {
+    async fn read(&mut self, range: Range, items_max: usize) -> Result<Result<Vec<u8>, ReadError>, Error> {
         let mut scanner = match self.scanner.take() {
             Some(scanner) => scanner,
             None => self.store.scanner().await?,
         };
         let mut snapshot = scanner.snapshot().await?;
-        let page = self.fill(&mut snapshot, range.clone(), items_max).await?;
+        let rows = self.fill(&mut snapshot, range.clone(), items_max).await?;
         snapshot.end().await?;
         self.scanner = Some(scanner);
-        let next = page.is_full().then(|| cursor::encode(range.prefix(), page.last()));
-        Ok(page.finish(next.as_deref()))
+        let cursor = |key: &[u8]| cursor::encode(range.prefix(), key);
+        Ok(match rows {
+            FirstRows::Page(page) => {
+                let next = page.is_full().then(|| cursor(page.last().as_bytes()));
+                Ok(page.finish(next.as_deref()))
+            }
+            FirstRows::Damaged(row) => {
+                let after = cursor(row.key());
+                Err(ReadError::DamagedInList { row, after })
+            }
+        })
     }
 
-    /// Sends one statement after another until the page is full or the range ends.
+    /// Sends one statement after another until the page is full or the range ends. A page ends before a damaged row.
     async fn fill(
         &mut self,
         snapshot: &mut Snapshot<'_>,
         mut range: Range,
         items_max: usize,
-    ) -> Result<PageBuilder, Error> {
+    ) -> Result<FirstRows, Error> {
         let mut page = PageBuilder::new(items_max);
         loop {
-            let rows_max = self.pace.rows(page.value_bytes_left()).min(page.rows_wanted());
+            let bytes_left = page.value_bytes_left();
+            let rows_max = self.pace.rows(bytes_left).min(page.rows_wanted());
+            let (mut is_cut, mut damaged) = (false, None);
             let sent = Instant::now();
-            let read = snapshot.records(&range, rows_max, |record| {
-                self.pace.weigh(record.value.map_or(0, str::len));
-                page.take(&record)
-            });
+            let read =
+                snapshot.records(&range, rows_max, Pace::value_bytes_max(rows_max, bytes_left), |row| {
+                    let record = match row {
+                        Ok(record) => record,
+                        Err(RowError::LeftOut { bytes, .. }) => {
+                            is_cut = true;
+                            self.pace.weigh(bytes);
+                            return page.leave(bytes);
+                        }
+                        Err(RowError::Damaged(row)) => {
+                            damaged = Some(row);
+                            return page.end();
+                        }
+                    };
+                    self.pace.weigh(record.value.map_or(0, str::len));
+                    page.take(&record)
+                });
             let read = read.await;
             self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
             let rows = read?;
             self.health.selected();
             self.pace.grow();
-            if page.is_full() || rows < rows_max {
-                return Ok(page);
+            if let Some(row) = damaged.filter(|_| page.is_empty()) {
+                self.damage.add(&row);
+                return Ok(FirstRows::Damaged(row));
             }
-            range.advance(page.last());
+            if page.is_full() || rows < rows_max && !is_cut {
+                return Ok(FirstRows::Page(page));
+            }
+            if !page.is_empty() {
+                range.advance(page.last());
+            }
         }
     }
 }

@@ -48,10 +48,9 @@ impl PageBuilder {
     /// Takes `record`, the next row in key order, unless the page ends before it.
     pub(crate) fn take(&mut self, record: &Record<'_>) -> ControlFlow<()> {
         let bytes = record.value.map_or(0, str::len);
-        let over = self.items > 0 && self.value_bytes + bytes > VALUE_BYTES_MAX;
-        if self.is_full || over || self.items == self.items_max || self.passed == PAGE_ROWS_MAX {
-            self.is_full = true;
-            return ControlFlow::Break(());
+        let is_over = self.is_over(bytes) || self.items == self.items_max || self.passed == PAGE_ROWS_MAX;
+        if self.is_full || is_over {
+            return self.end();
         }
         self.passed += 1;
         self.dead = if record.value.is_some() { 0 } else { self.dead + 1 };
@@ -63,6 +62,28 @@ impl PageBuilder {
             self.value_bytes += bytes;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Leaves the next row, whose value of `bytes` bytes was left out, to another statement, or to the next page.
+    pub(crate) fn leave(&mut self, bytes: usize) -> ControlFlow<()> {
+        self.is_full |= self.is_over(bytes);
+        ControlFlow::Break(())
+    }
+
+    /// Ends the page before the next row.
+    pub(crate) fn end(&mut self) -> ControlFlow<()> {
+        self.is_full = true;
+        ControlFlow::Break(())
+    }
+
+    /// Whether a value of `bytes` bytes takes the page past its limit.
+    fn is_over(&self, bytes: usize) -> bool {
+        self.items > 0 && self.value_bytes.saturating_add(bytes) > VALUE_BYTES_MAX
+    }
+
+    /// Whether the page has taken no row yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.passed == 0
     }
 
     /// Whether there is a row that the page did not take.

@@ -16,6 +16,10 @@ fn row(text: &str, value: &str) -> Entry {
     Entry { key: key(text), value: value.into(), rev: Rev(1) }
 }
 
+fn left_out(text: &str, bytes: usize) -> Result<Entry, RowError> {
+    Err(RowError::LeftOut { key: text.into(), bytes })
+}
+
 fn get(backlog: &Arc<Backlog>, keys: &[&str]) -> (Get, OutcomeReceiver) {
     let (reply, outcome) = oneshot::channel();
     (Get::new(keys.iter().map(|text| key(text)).collect(), backlog.charge(), reply), outcome)
@@ -52,7 +56,7 @@ fn a_key_is_selected_once_however_many_gets_want_it() {
 #[test]
 fn each_row_is_answered_as_it_comes_and_the_rest_is_absent() {
     let (keys, mut select, mut replies) = select(&[&["b"], &["a"], &["b"], &["none"]]);
-    select.row(&keys, row("b", "2"));
+    let _ = select.row(&keys, Ok(row("b", "2")));
     assert_eq!(values(&mut replies[0]), [Some("2".to_owned())]);
     assert_eq!(values(&mut replies[2]), [Some("2".to_owned())]);
     assert!(waits(&mut replies[1]) && waits(&mut replies[3]));
@@ -64,9 +68,9 @@ fn each_row_is_answered_as_it_comes_and_the_rest_is_absent() {
 #[test]
 fn a_multi_get_is_answered_whole_and_in_its_own_order() {
     let (keys, mut select, mut replies) = select(&[&["c", "none", "a"], &["c", "a"]]);
-    select.row(&keys, row("a", "1"));
+    let _ = select.row(&keys, Ok(row("a", "1")));
     assert!(waits(&mut replies[0]) && waits(&mut replies[1]));
-    select.row(&keys, row("c", "3"));
+    let _ = select.row(&keys, Ok(row("c", "3")));
     assert_eq!(values(&mut replies[1]), [Some("3".to_owned()), Some("1".to_owned())]);
     assert!(waits(&mut replies[0]), "its third key may still come");
     select.finish();
@@ -76,13 +80,13 @@ fn a_multi_get_is_answered_whole_and_in_its_own_order() {
 #[test]
 fn a_multi_get_never_mixes_the_rows_of_two_selects() {
     let (keys, mut first, mut replies) = select(&[&["a", "b"], &["a"], &["b"]]);
-    first.row(&keys, row("a", "old"));
+    let _ = first.row(&keys, Ok(row("a", "old")));
     assert_eq!(values(&mut replies[1]), [Some("old".to_owned())]);
     drop(replies.pop());
     let again = first.retry();
     assert_eq!(again.len(), 1, "an answered or abandoned get is not read again");
     let (keys, mut second) = Select::new(again, Backlog::new(usize::MAX));
-    second.row(&keys, row("b", "new"));
+    let _ = second.row(&keys, Ok(row("b", "new")));
     second.finish();
     assert_eq!(values(&mut replies[0]), [None, Some("new".to_owned())]);
 }
@@ -95,7 +99,7 @@ fn values_of_more_than_16_mib_are_refused_with_their_size() {
     let (keys, mut select, mut replies) = select(&[&names, &names[..16]]);
     let backlog = Arc::clone(&select.backlog);
     for name in &names {
-        select.row(&keys, row(name, &mebibyte));
+        let _ = select.row(&keys, Ok(row(name, &mebibyte)));
     }
     let refused = replies[0].try_recv().expect("it was answered").err();
     assert_eq!(refused, Some(ReadError::TooLarge { bytes: 17 * 1024 * 1024 }));
@@ -112,7 +116,7 @@ fn a_large_reply_without_room_is_not_kept_and_small_ones_are_sent() {
     let (keys, mut select, mut replies) = select_with(&backlog, &[&["a", "b", "c"], &["b"], &["c"]]);
     let large = "v".repeat(30_000);
     for (key, value) in [("a", &*large), ("b", "small"), ("c", &large)] {
-        select.row(&keys, row(key, value));
+        let _ = select.row(&keys, Ok(row(key, value)));
     }
     assert_eq!(values(&mut replies[1]), [Some("small".to_owned())]);
     assert_eq!(backlog.bytes(), 90_000, "a reply without room is not kept");
@@ -122,6 +126,50 @@ fn a_large_reply_without_room_is_not_kept_and_small_ones_are_sent() {
     assert_eq!(asked, ["a", "b", "c"].map(key));
     assert!((60_000..61_000).contains(&bytes), "the whole reply is to be reserved: {bytes}");
     assert!(matches!(replies[2].try_recv(), Ok(Ok(GetOutcome::NoRoom(..)))));
+}
+
+#[test]
+fn a_value_that_was_left_out_counts_with_its_size() {
+    let (keys, mut select, mut replies) = select(&[&["a", "b"], &["b", "c"], &["a", "d"]]);
+    assert_eq!(select.value_bytes_max(&keys), Some(REPLY_VALUES_BYTES_MAX / 4), "an even share of a reply");
+    assert!(select.row(&keys, left_out("a", REPLY_VALUES_BYTES_MAX)).is_continue());
+    let _ = select.row(&keys, Ok(row("b", "1")));
+    let _ = select.row(&keys, Ok(row("c", "2")));
+    select.finish();
+    let too_large = ReadError::TooLarge { bytes: REPLY_VALUES_BYTES_MAX + 1 };
+    assert_eq!(replies[0].try_recv().expect("it was answered").err(), Some(too_large));
+    assert_eq!(values(&mut replies[1]), [Some("1".to_owned()), Some("2".to_owned())]);
+    let Ok(Ok(GetOutcome::NoRoom(keys, NoRoom { bytes }))) = replies[2].try_recv() else {
+        panic!("it was answered without its value")
+    };
+    assert!(keys == ["a", "d"].map(key) && bytes >= REPLY_VALUES_BYTES_MAX, "{keys:?}: {bytes}");
+}
+
+#[test]
+fn a_select_is_over_once_all_its_gets_are_too_large() {
+    let (keys, mut select, mut replies) = select(&[&["a", "b", "c", "d"], &["a", "c", "d"]]);
+    assert!(select.row(&keys, left_out("a", REPLY_VALUES_BYTES_MAX)).is_continue(), "not too large");
+    assert!(select.row(&keys, Ok(row("b", "1"))).is_continue(), "one of them is");
+    assert!(select.row(&keys, Ok(row("c", "1"))).is_break());
+    select.finish();
+    let bytes = [REPLY_VALUES_BYTES_MAX + 2, REPLY_VALUES_BYTES_MAX + 1];
+    for (reply, bytes) in replies.iter_mut().zip(bytes) {
+        assert_eq!(reply.try_recv().expect("it was answered").err(), Some(ReadError::TooLarge { bytes }));
+    }
+}
+
+#[tokio::test]
+async fn a_multi_get_with_reserved_room_brings_its_values() {
+    let backlog = Backlog::new(usize::MAX);
+    let (reply, _outcome) = oneshot::channel();
+    let get = Get::new(["a", "b"].map(key).to_vec(), backlog.reserve(100).await, reply);
+    assert!(get.is_alone());
+    let (keys, select) = Select::new(vec![get], Arc::clone(&backlog));
+    assert_eq!(select.value_bytes_max(&keys), Some(REPLY_VALUES_BYTES_MAX));
+    let (reply, _outcome) = oneshot::channel();
+    let single = Get::new(vec![key("a")], backlog.reserve(100).await, reply);
+    assert!(!single.is_alone(), "single gets share a SELECT, however large their values are");
+    assert_eq!(Select::new(vec![single], backlog).1.value_bytes_max(&keys), None);
 }
 
 #[test]
@@ -137,28 +185,28 @@ fn a_failure_for_good_is_told_to_everyone() {
 #[should_panic(expected = "a SELECT brings no key that it was not asked for")]
 fn a_row_that_nobody_asked_for_is_not_overlooked() {
     let (keys, mut select, _) = select(&[&["a"]]);
-    select.row(&keys, row("b", "1"));
+    let _ = select.row(&keys, Ok(row("b", "1")));
 }
 
 #[test]
 #[should_panic(expected = "a SELECT brought a key twice")]
 fn a_second_row_of_a_key_does_not_count_as_the_row_of_another() {
     let (keys, mut select, _replies) = select(&[&["a", "b"]]);
-    select.row(&keys, row("a", "1"));
-    select.row(&keys, row("a", "2"));
+    let _ = select.row(&keys, Ok(row("a", "1")));
+    let _ = select.row(&keys, Ok(row("a", "2")));
 }
 
 #[test]
 #[should_panic(expected = "a get that has all rows gets no other")]
 fn an_answered_get_gets_no_other_row() {
     let (keys, mut select, _replies) = select(&[&["a"]]);
-    select.row(&keys, row("a", "1"));
-    select.row(&keys, row("a", "2"));
+    let _ = select.row(&keys, Ok(row("a", "1")));
+    let _ = select.row(&keys, Ok(row("a", "2")));
 }
 
 #[test]
 fn no_get_is_given_the_key_that_checks_a_connection() {
     let (_, mut select, _) = select(&[]);
-    select.row(&[key("probe")], row("probe", "1"));
+    let _ = select.row(&[key("probe")], Ok(row("probe", "1")));
     select.finish();
 }

@@ -1,7 +1,7 @@
 //! Optional query parameters that must not be repeated.
 
 use chassis::problem::{Code, Problem};
-use db::{KEY_BYTES_MAX, Key, Range};
+use db::{KEY_BYTES_MAX, Range};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -99,7 +99,7 @@ impl After {
         let key = cursor::decode(range.prefix(), &self.0).ok_or_else(|| {
             Problem::new(Code::BadCursor, "after must be the next cursor of a page with the same prefix")
         })?;
-        Ok(range.after(Key::as_str(&key).to_owned()))
+        Ok(range.after(key))
     }
 }
 

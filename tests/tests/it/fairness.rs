@@ -1,0 +1,105 @@
+//! Gets of one key and gets of many keys do not keep each other waiting.
+
+use std::time::{Duration, Instant};
+
+use e2e::{EngineKind, HttpConnection, System, promises};
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+
+promises! {
+    every:
+        a_multi_get_that_is_too_large_costs_others_little;
+    sqlite:
+        single_gets_go_on_beside_multi_gets_of_large_values,
+        single_gets_go_on_beside_multi_gets_of_many_keys,
+        multi_gets_go_on_beside_single_gets;
+}
+
+/// The time limit of a get of another client, in a debug build on a busy machine. A get that is never sent is answered after 10 s.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Clients that ask for `target` again and again. They end when the result is dropped.
+struct Crowd(Vec<JoinHandle<()>>);
+
+impl Crowd {
+    async fn start(system: &System, size: usize, method: &'static str, target: &str, status: u16) -> Self {
+        let connections = join_all((0..size).map(|_| system.connection())).await;
+        let ask = |mut connection: HttpConnection| {
+            let target = target.to_owned();
+            tokio::spawn(async move {
+                // A response that does not come in time is the failure of the client that measures.
+                while let Ok(response) = connection.try_request(method, &target, &[]).await {
+                    assert!([status, 503].contains(&response.status), "{response:?}");
+                }
+            })
+        };
+        Self(connections.into_iter().map(ask).collect())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// A target that asks for `count` keys which begin with `prefix`.
+fn many(prefix: &str, count: usize) -> String {
+    let keys: Vec<String> = (0..count).map(|number| format!("key={prefix}{number}")).collect();
+    format!("/storage?{}", keys.join("&"))
+}
+
+/// Asks for `target` for a while. Every response comes soon and is a 200.
+async fn all_answered_soon(system: &System, target: &str) {
+    let mut connection = system.connection().await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        let asked = Instant::now();
+        let response = connection.get(target).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        assert!(asked.elapsed() < SOON, "answered after {:?}", asked.elapsed());
+    }
+}
+
+/// A store with the key `small`, and `count` keys `large0`, `large1` and so on with values of 1 MiB.
+async fn with_large_values(engine: EngineKind, count: usize) -> System {
+    let system = System::start(engine).await;
+    let mut socket = system.socket().await;
+    let value = "v".repeat(1 << 20);
+    for number in 0..count {
+        socket.set(&format!("large{number}"), &value).await;
+    }
+    socket.set("small", "v").await;
+    system
+}
+
+async fn single_gets_go_on_beside_multi_gets_of_large_values(engine: EngineKind) {
+    let system = with_large_values(engine, 15).await;
+    let _crowd = Crowd::start(&system, 8, "HEAD", &many("large", 15), 200).await;
+    all_answered_soon(&system, "/storage/small").await;
+    all_answered_soon(&system, "/storage/large0").await;
+}
+
+async fn single_gets_go_on_beside_multi_gets_of_many_keys(engine: EngineKind) {
+    let system = with_large_values(engine, 0).await;
+    let _crowd = Crowd::start(&system, 32, "GET", &many("absent", 100), 200).await;
+    all_answered_soon(&system, "/storage/small").await;
+}
+
+async fn multi_gets_go_on_beside_single_gets(engine: EngineKind) {
+    let system = with_large_values(engine, 0).await;
+    let _crowd = Crowd::start(&system, 32, "GET", "/storage/small", 200).await;
+    all_answered_soon(&system, &many("absent", 100)).await;
+}
+
+async fn a_multi_get_that_is_too_large_costs_others_little(engine: EngineKind) {
+    let system = with_large_values(engine, 100).await;
+    let reads = system.another_reader().await;
+    let before = reads.memory();
+    let mut connection = HttpConnection::open(reads.public).await;
+    connection.get(&many("large", 100)).await.refused(413, "too_large");
+    let more = reads.memory_max() - before;
+    assert!(more < 32 * 1024, "{more} KiB for a refusal");
+    let _crowd = Crowd::start(&system, 4, "GET", &many("large", 100), 413).await;
+    all_answered_soon(&system, "/storage/small").await;
+}
