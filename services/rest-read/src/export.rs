@@ -1,5 +1,6 @@
 //! Exports: all entries with a prefix as lines of JSON, read from one snapshot in constant memory, as fast as the client reads.
 
+mod error;
 mod permits;
 
 use std::io;
@@ -12,7 +13,7 @@ use chassis::access::Caller;
 use chassis::peer::Peer;
 use chassis::running;
 use chassis::telemetry::LogLimit;
-use db::{DamagedRow, Error, Range, RowError, Snapshot, Store};
+use db::{Error, Range, RowError, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
 use poem::http::HeaderMap;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use self::error::ExportError;
 use self::permits::{ExportOwner, Permit, Permits};
 use crate::body;
 use crate::config::ReadLimits;
@@ -72,21 +74,6 @@ enum ExportPart {
     End,
     /// The export cannot be completed.
     Failed(ReadError),
-}
-
-/// Why an export ended early.
-#[derive(Debug, thiserror::Error)]
-enum ExportError {
-    #[error(transparent)]
-    Database(#[from] Error),
-    #[error(transparent)]
-    Damaged(DamagedRow),
-    #[error("the client read nothing for {} s", CLIENT_TIMEOUT.as_secs())]
-    Stalled,
-    #[error("the client closed the connection")]
-    Left,
-    #[error("another token or address has fewer exports and gets its turn")]
-    Displaced,
 }
 
 /// The task of one export. It owns its database connection.
@@ -180,32 +167,6 @@ impl ExportStream {
                 }
                 Err(io::Error::other("the export ended early"))
             }
-        }
-    }
-}
-
-impl ExportError {
-    fn log(&self, limit: &LogLimit, damage: &DamageLog) {
-        let error = self;
-        match error {
-            Self::Damaged(row) => damage.add(row),
-            Self::Database(Error::Internal(_)) => {
-                if let Some(left_out) = limit.admit() {
-                    tracing::error!(%error, left_out, "an export ended early");
-                }
-            }
-            Self::Database(Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_))
-            | Self::Stalled => {
-                if let Some(left_out) = limit.admit() {
-                    tracing::warn!(%error, left_out, "an export ended early");
-                }
-            }
-            Self::Displaced => {
-                if let Some(left_out) = limit.admit() {
-                    tracing::info!(%error, left_out, "an export ended early");
-                }
-            }
-            Self::Left => tracing::debug!(%error, "an export ended early"),
         }
     }
 }

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn small_replies_without_room_among_small_ones_wait_like_large_ones() {
     let backlog = Backlog::new(100);
     let first = charged(&backlog, 60).attach(vec![b'x'; 60], None);
-    let peer = Arc::new(Peer::new(0));
+    let peer = Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0));
     let second = charged(&backlog, 60).attach(vec![b'x'; 60], Some(&peer));
     assert_eq!(backlog.unread().len(), 1, "the second one can be reset");
     assert_eq!(backlog.bytes(), 120);
