@@ -1,9 +1,10 @@
 //! Gets from `SQLite`.
 
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::arguments::{key_list, unsigned};
+use super::connection::Connection;
 use super::error::classify;
 use super::text;
 use crate::engine::ReadSession;
@@ -15,21 +16,22 @@ use crate::error::Error;
 /// One connection for gets.
 #[derive(Debug)]
 pub(crate) struct SqliteReader {
-    connection: SqliteConnection,
+    connection: Connection,
     get: StatementTexts,
 }
 
 impl SqliteReader {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         Self { connection, get: StatementTexts::new(text::get) }
     }
 }
 
 impl ReadSession for SqliteReader {
     async fn get(&mut self, keys: &[Key], mut on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
+        self.connection.check()?;
         let sql = self.get.of(padded(keys.len()));
         let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(Key::as_bytes))?);
-        let mut rows = query.fetch(&mut self.connection);
+        let mut rows = query.fetch(&mut *self.connection);
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             let key: &[u8] = row.try_get_unchecked(0).map_err(classify)?;
             let value: &[u8] = row.try_get_unchecked(1).map_err(classify)?;

@@ -153,7 +153,9 @@ impl ExportError {
         let error = self;
         match error {
             Self::Database(Error::Internal(_)) => tracing::error!(%error, "an export ended early"),
-            Self::Database(Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_))
+            Self::Database(
+                Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_),
+            )
             | Self::Stalled => {
                 tracing::warn!(%error, "an export ended early");
             }
@@ -179,7 +181,7 @@ impl ExportTask {
                 match error {
                     ExportError::Database(Error::Internal(_)) => ExportPart::Failed(ReadError::Internal),
                     ExportError::Database(
-                        Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_),
+                        Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_),
                     ) => ExportPart::Failed(ReadError::Unavailable),
                     // A client that reads on after all finds the body broken off.
                     ExportError::Stalled | ExportError::Left => return,

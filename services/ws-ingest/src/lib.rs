@@ -29,6 +29,7 @@ pub struct Ingest {
     /// The tasks of the lanes and of the sweeper.
     tasks: TaskTracker,
     sweeper: CancellationToken,
+    store: Store,
 }
 
 impl Ingest {
@@ -53,7 +54,7 @@ impl Ingest {
             message_budget,
             exports_spans: telemetry.exports_spans(),
         };
-        Self { context: Arc::new(context), tasks, sweeper }
+        Self { context: Arc::new(context), tasks, sweeper, store: store.clone() }
     }
 }
 
@@ -88,5 +89,6 @@ impl Service for Ingest {
         drop(self.context);
         self.tasks.close();
         self.tasks.wait().await;
+        self.store.wait_closed().await;
     }
 }
