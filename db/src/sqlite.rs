@@ -22,6 +22,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
 use connect::Sqlite;
+use connection::CHECK_INTERVAL;
 use error::classify;
 use reader::SqliteReader;
 use scanner::SqliteScanner;
@@ -34,7 +35,7 @@ impl WriteEngine for Sqlite {
     type Identity = ();
     const ROUND_TRIPS: bool = false;
     /// Nobody else tells that the file was removed or that its disk has room again.
-    const IDLE_MAX: Duration = Duration::from_millis(500);
+    const IDLE_MAX: Duration = CHECK_INTERVAL;
 
     async fn open_session(&self) -> Result<SqliteSession, Error> {
         let mut session = SqliteSession::new(self.open().await?);

@@ -4,10 +4,12 @@
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::files::StoreFiles;
 use super::text;
@@ -16,6 +18,9 @@ use crate::error::Error;
 /// A log that is larger than this is emptied when a connection is closed. Commits alone keep it at a few MiB: without readers of
 /// old snapshots it begins anew after 1000 pages.
 pub(super) const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How often a connection that only reads looks at the log. An idle one is checked as often.
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The connections of this process to one store.
 #[derive(Debug, Default)]
@@ -56,6 +61,8 @@ struct Open {
     connection: SqliteConnection,
     /// `None` until the schema is checked: before, there may be no log yet.
     files: Option<StoreFiles>,
+    /// When a read last looked at all of them.
+    checked: Instant,
     lease: Lease,
 }
 
@@ -120,7 +127,7 @@ impl Drop for Lease {
 
 impl Connection {
     pub(super) fn new(connection: SqliteConnection, lease: Lease) -> Self {
-        Self(Some(Open { connection, files: None, lease }))
+        Self(Some(Open { connection, files: None, checked: Instant::now(), lease }))
     }
 
     /// Remembers the files of the store at `database`, which this connection has just read. An error if other connections have
@@ -138,9 +145,21 @@ impl Connection {
         Ok(())
     }
 
-    /// An error unless every file of the store is at its path. A read that begins afterwards sees what was acknowledged before.
+    /// An error unless every file of the store is at its path.
     pub(super) fn check(&self) -> Result<(), Error> {
         self.open().files.as_ref().map_or(Ok(()), StoreFiles::check)
+    }
+
+    /// The same for a read, at a third of its cost: the log and its index are looked at every [`CHECK_INTERVAL`], because no other
+    /// connection can be opened until every connection to a log that is gone is closed.
+    pub(super) fn check_read(&mut self) -> Result<(), Error> {
+        let open = self.open_mut();
+        let Some(files) = &open.files else { return Ok(()) };
+        if open.checked.elapsed() < CHECK_INTERVAL {
+            return files.check_database();
+        }
+        open.checked = Instant::now();
+        files.check()
     }
 
     /// Closes the connection. The last one on the file writes the log into the database and removes the log.

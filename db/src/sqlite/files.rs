@@ -52,7 +52,7 @@ impl StoreFiles {
         Ok(())
     }
 
-    /// An error unless the database is at its path.
+    /// An error unless the database is at its path. A read that begins afterwards sees what was acknowledged before.
     pub(super) fn check_database(&self) -> Result<(), Error> {
         let found = self.database.check()?;
         // In use it has at least one page.

@@ -28,7 +28,7 @@ impl SqliteReader {
 
 impl ReadSession for SqliteReader {
     async fn get(&mut self, keys: &[Key], mut on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
-        self.connection.check()?;
+        self.connection.check_read()?;
         let sql = self.get.of(padded(keys.len()));
         let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(Key::as_bytes))?);
         let mut rows = query.fetch(&mut *self.connection);

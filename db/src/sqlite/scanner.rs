@@ -33,7 +33,7 @@ impl SqliteScanner {
 
 impl ScanSession for SqliteScanner {
     async fn begin(&mut self) -> Result<(), Error> {
-        self.connection.check()?;
+        self.connection.check_read()?;
         self.run(text::BEGIN_SNAPSHOT).await
     }
 
@@ -43,7 +43,7 @@ impl ScanSession for SqliteScanner {
         limit: usize,
         mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
-        self.connection.check()?;
+        self.connection.check_read()?;
         let (start, end) = range.bounds();
         // No table has more rows than that.
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
