@@ -17,6 +17,7 @@ pub(crate) mod turn;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crate::entry::{Entry, Key, Record, Rev};
 use crate::error::Error;
@@ -43,6 +44,8 @@ pub(crate) trait WriteEngine: Clone + Send + Sync + 'static {
 
     /// Whether a statement is a round trip to a server, which is worth saving.
     const ROUND_TRIPS: bool;
+    /// How long a connection may be idle before a statement checks it.
+    const IDLE_MAX: Duration;
 
     /// Opens a session. Checks that its commits are durable and that the schema fits.
     fn open_session(&self) -> impl Future<Output = Result<Self::Session, Error>> + Send;
@@ -57,7 +60,7 @@ pub(crate) trait WriteEngine: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// One connection of one lane. After any error but [`Error::Conflict`] it must be dropped.
+/// One connection of one lane. After any error but [`Error::Conflict`] and [`Error::Refused`] it must be dropped.
 ///
 /// To drop a future of these methods before it is done is allowed only if the session is dropped too.
 pub(crate) trait WriteSession: Send {
@@ -94,13 +97,14 @@ pub(crate) trait WriteSession: Send {
     /// Adds hints for the sweeper.
     fn add_hints(&mut self, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Sends COMMIT. After any error the outcome is unknown.
+    /// Sends COMMIT. After any error but [`Error::Refused`] the outcome is unknown.
     fn commit(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Sends ROLLBACK.
     fn rollback(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Sends a statement that does nothing, so that the server keeps the idle session, and finds out whether it still works.
+    /// Sends a statement that changes nothing, so that the server keeps the idle session, and finds out whether it still works. After
+    /// [`Error::Refused`] it finds out whether the database would take the writes that it refused.
     fn touch(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -127,6 +131,9 @@ pub(crate) trait Engine: WriteEngine {
 
     /// Brings the schema up to date, then gives `users` their rights. Several processes may do so at once.
     fn migrate(&self, users: &DatabaseUsers) -> impl Future<Output = Result<(), Error>>;
+
+    /// Waits until the database has closed every connection of this process.
+    fn wait_closed(&self) -> impl Future<Output = ()> + Send;
 
     /// Opens a connection for the sweeper, and checks durability and schema.
     fn open_sweeper(&self) -> impl Future<Output = Result<Self::Sweeper, Error>> + Send;

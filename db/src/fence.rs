@@ -39,6 +39,8 @@ pub(crate) enum AttemptEnd {
     /// The database works, and nothing was applied: there was a conflict, a write of the batch was late, the batch needs more
     /// revisions than were reserved, or the lane has a new id.
     RetrySoon,
+    /// The database refuses to write, and nothing was applied: to wait would not help.
+    Refused,
     /// A COMMIT was sent, and the fence row does not tell whether it took effect.
     Lost,
 }
@@ -71,8 +73,12 @@ impl<E: WriteEngine> Link<E> {
         batch.mark_commit_sent();
         match self.commit(transaction, &mut TimeLimits::for_batch(batch, batcher)).await {
             Ok(()) => AttemptEnd::Committed,
+            Err(Error::Refused(_)) => {
+                batch.clear_outcomes();
+                AttemptEnd::Refused
+            }
             Err(error) => {
-                // Any answer to COMMIT but OK counts as a lost answer.
+                // Any other answer to COMMIT but OK counts as a lost answer.
                 warn!(%error, lane = self.id(), "COMMIT got no answer; asking the fence");
                 AttemptEnd::RetryAfterBackoff
             }
@@ -88,7 +94,7 @@ impl<E: WriteEngine> Link<E> {
         let mut transaction = match self.begin(batch.revs, &mut TimeLimits::for_batch(batch, batcher)).await {
             Ok(FenceAnswer::Passed(transaction)) => transaction,
             Ok(FenceAnswer::Missed(found)) => return self.missed(batch, found),
-            Err(BeginError(error)) => return Err(self.failed(&error)),
+            Err(BeginError(error)) => return Err(self.failed(batch, &error)),
         };
         // No earlier attempt of this batch took effect or will.
         batch.clear_outcomes();
@@ -111,7 +117,7 @@ impl<E: WriteEngine> Link<E> {
                         &mut TimeLimits::for_batch(batch, batcher),
                     )
                     .await;
-                    return Err(self.failed(&error));
+                    return Err(self.failed(batch, &error));
                 }
             }
             written = batch.len();
@@ -145,8 +151,11 @@ impl<E: WriteEngine> Link<E> {
     }
 
     /// The end of an attempt after an `error` before COMMIT.
-    fn failed(&self, error: &Error) -> AttemptEnd {
+    fn failed(&self, batch: &Batch, error: &Error) -> AttemptEnd {
         match error {
+            // What became of an earlier COMMIT is not known yet.
+            Error::Refused(_) if batch.commit_sent() => AttemptEnd::RetryAfterBackoff,
+            Error::Refused(_) => AttemptEnd::Refused,
             Error::Conflict(reason) => {
                 debug!(lane = self.id(), %reason, "conflict; the batch is tried again");
                 AttemptEnd::RetrySoon

@@ -20,15 +20,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
 use crate::engine::WriteEngine;
+use crate::entry::Refusal;
 use crate::fence::{AttemptEnd, Link, TimeLimits};
 use crate::lane::batch::{Batch, REVS_RESERVED};
 use crate::lane::batcher::Batcher;
 use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::receiver::{QueueReceiver, ReceiveResult};
 use crate::lane::state::LaneState;
-
-/// How often an idle lane sends a statement, so that the server does not close its connection (`wait_timeout`, 30 s).
-const IDLE: Duration = Duration::from_secs(10);
 
 /// How long a fence that was passed ahead waits for its batch. If writes come further apart, no fence is passed ahead.
 const FENCE_HOLD_MAX: Duration = Duration::from_millis(5);
@@ -91,6 +89,7 @@ impl<E: WriteEngine> Lane<E> {
     /// Waits for a write, then takes all waiting writes, up to the limits of a batch. `None`: every writer is gone.
     async fn take(&mut self) -> Option<Batch> {
         self.link.next_seq();
+        self.link.look_again(&mut TimeLimits::idle()).await;
         let free = Instant::now();
         if self.batcher.is_empty() {
             if self.is_busy {
@@ -102,7 +101,7 @@ impl<E: WriteEngine> Lane<E> {
         }
         while self.batcher.is_empty() {
             let waited = if self.link.is_open() {
-                WaitEnd::of(timeout(IDLE, self.batcher.receive()).await.ok(), WaitEnd::Idle)
+                WaitEnd::of(timeout(E::IDLE_MAX, self.batcher.receive()).await.ok(), WaitEnd::Idle)
             } else {
                 self.connect_or_receive().await
             };
@@ -157,8 +156,12 @@ impl<E: WriteEngine> Lane<E> {
                     batch.acknowledge();
                     break;
                 }
+                AttemptEnd::Refused => {
+                    batch.refuse_all(Refusal::Unavailable);
+                    break;
+                }
                 AttemptEnd::Lost => {
-                    batch.refuse_unknown();
+                    batch.refuse_all(Refusal::OutcomeUnknown);
                     break;
                 }
                 AttemptEnd::RetryAfterBackoff => {
@@ -194,7 +197,7 @@ enum WaitEnd {
     Writes,
     /// There is a connection, or it is time for the next attempt to open one.
     Connection,
-    /// Nothing came for [`IDLE`].
+    /// Nothing came for [`WriteEngine::IDLE_MAX`].
     Idle,
     /// Every writer is gone, and the queue is empty.
     Closed,

@@ -11,6 +11,7 @@ mod sweeper;
 mod text;
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
@@ -27,6 +28,7 @@ impl WriteEngine for MySql {
     type Session = MySqlSession;
     type Identity = Identity;
     const ROUND_TRIPS: bool = true;
+    const IDLE_MAX: Duration = Duration::from_secs(10);
 
     async fn open_session(&self) -> Result<MySqlSession, Error> {
         let (connection, server) = self.open(true).await?;
@@ -76,6 +78,9 @@ impl Engine for MySql {
         close(connection).await;
         Ok(())
     }
+
+    /// Each connection is closed by whoever has it, and the server needs no more.
+    async fn wait_closed(&self) {}
 
     async fn open_sweeper(&self) -> Result<MySqlSweeper, Error> {
         Ok(MySqlSweeper::new(self.open(true).await?.0))

@@ -2,8 +2,11 @@
 
 mod arguments;
 pub(crate) mod connect;
+mod connection;
 mod error;
+mod files;
 mod migrate;
+mod place;
 mod reader;
 mod scanner;
 mod session;
@@ -11,12 +14,15 @@ mod sweeper;
 mod text;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
 
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
 use connect::Sqlite;
+use connection::CHECK_INTERVAL;
 use error::classify;
 use reader::SqliteReader;
 use scanner::SqliteScanner;
@@ -28,9 +34,13 @@ impl WriteEngine for Sqlite {
     /// A connection that is gone leaves nothing behind: its transaction ended with it.
     type Identity = ();
     const ROUND_TRIPS: bool = false;
+    /// Nobody else tells that the file was removed or that its disk has room again.
+    const IDLE_MAX: Duration = CHECK_INTERVAL;
 
     async fn open_session(&self) -> Result<SqliteSession, Error> {
-        Ok(SqliteSession::new(self.open().await?))
+        let mut session = SqliteSession::new(self.open().await?);
+        session.prove().await?;
+        Ok(session)
     }
 
     fn identity(_session: &SqliteSession) {}
@@ -60,15 +70,25 @@ impl Engine for Sqlite {
     }
 
     async fn migrate(&self, _users: &DatabaseUsers) -> Result<(), Error> {
-        let lock = migrate::lock(self.path()).await?;
+        let _lock = place::lock(self.path()).await?;
         let mut connection = self.open_unchecked().await?;
-        migrate::migrate(&mut connection).await?;
+        let migrated = migrate(self.path(), &mut connection).await;
+        // After a failure too: the last connection on a file removes the log.
         connection.close().await.map_err(classify)?;
-        drop(lock);
-        Ok(())
+        migrated
+    }
+
+    async fn wait_closed(&self) {
+        self.wait_closed().await;
     }
 
     async fn open_sweeper(&self) -> Result<SqliteSweeper, Error> {
         Ok(SqliteSweeper::new(self.open().await?))
     }
+}
+
+async fn migrate(file: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
+    migrate::check_owner(file, connection).await?;
+    connect::use_log(connection).await?;
+    migrate::migrate(connection).await
 }

@@ -1,12 +1,13 @@
 //! The store by its URL, and connections for gets.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
 use crate::engine::any::{AnyEngine, AnyReader, dispatch};
 use crate::engine::shapes::KEYS_PER_SELECT_MAX;
-use crate::engine::{DatabaseUsers, Engine as _, ReadSession as _};
+use crate::engine::{DatabaseUsers, Engine, ReadSession as _, WriteEngine};
 use crate::entry::{Entry, Key};
 use crate::error::{BadUrl, Error};
 use crate::row::RowError;
@@ -46,6 +47,22 @@ impl Store {
     /// [`Error`] if the database cannot be reached or refuses.
     pub async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {
         dispatch!(&self.engine, engine => engine.migrate(users).await)
+    }
+
+    /// How long a connection may be idle before a read checks it.
+    #[must_use]
+    pub fn idle_max(&self) -> Duration {
+        fn of<E: WriteEngine>(_engine: &E) -> Duration {
+            E::IDLE_MAX
+        }
+        dispatch!(&self.engine, engine => of(engine))
+    }
+
+    /// Waits until the database has closed every connection of this process. Connections that were dropped are closed by tasks of
+    /// their own, and the last one on an `SQLite` file has work to do: it writes the log into the file.
+    pub async fn wait_closed(&self) {
+        // Boxed, because it may open a connection, and the future of a process that serves would hold that for ever.
+        dispatch!(&self.engine, engine => Box::pin(Engine::wait_closed(engine)).await);
     }
 
     /// Opens one connection for gets within 3 seconds. Checks durability and schema.

@@ -58,7 +58,12 @@ pub fn sweep(
                         debug!(%reason, "the sweeper and a writer were in conflict; trying again");
                         Round::Failed
                     }
-                    Err(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
+                    Err(
+                        error @ (Error::Refused(_)
+                        | Error::Unavailable(_)
+                        | Error::NotReady(_)
+                        | Error::Internal(_)),
+                    ) => {
                         // A warning for the first failure only.
                         if std::mem::replace(&mut is_failing, true) {
                             debug!(%error, "still cannot sweep");

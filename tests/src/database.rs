@@ -246,7 +246,9 @@ impl Database {
         connections.fetch_all(&mut self.root().await).await.expect("root sees all connections")
     }
 
-    fn file(&self) -> PathBuf {
+    /// The file of `SQLite`.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
         self.folder.path().join("data").join("keywire.db")
     }
 

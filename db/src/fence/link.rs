@@ -1,6 +1,6 @@
 //! The connection of a lane, and the lane's row in `writers`.
 
-use std::time::Duration;
+mod idle;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -15,9 +15,6 @@ use crate::engine::{WriteEngine, WriteSession};
 use crate::error::Error;
 use crate::lane::state::LaneState;
 use crate::timeouts::{CONNECT_TIMEOUT, within};
-
-/// A lane that wrote nothing for this long takes a new id, long before the sweeper deletes its row (after a day).
-const ROW_AGE_MAX: Duration = Duration::from_hours(6);
 
 /// A connection attempt. It goes on when the future that awaits it is dropped.
 type Connecting<S> = BoxFuture<'static, Result<S, Error>>;
@@ -39,6 +36,8 @@ pub(crate) struct Link<E: WriteEngine> {
     /// The first connection that was given up since the last kill. It may still lock the row. `None`: there is none, or it must
     /// not be killed.
     lock_holder: Option<E::Identity>,
+    /// When the database last refused to write, until it is known to write again.
+    refused: Option<Instant>,
 }
 
 /// The state of a lane's connection. While a transaction uses the connection, it is not here.
@@ -80,6 +79,7 @@ impl<E: WriteEngine> Link<E> {
             last_fence: Instant::now(),
             connection: LinkState::Closed,
             lock_holder: None,
+            refused: None,
         }
     }
 
@@ -122,6 +122,7 @@ impl<E: WriteEngine> Link<E> {
             Ok(session) => {
                 self.connection = LinkState::Idle(session);
                 self.is_registered = true;
+                self.refused = None;
                 if self.state.set(Ok(())) {
                     info!(lane = self.id, "database connected");
                 }
@@ -198,7 +199,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Sends COMMIT and waits for its answer. After an error it is unknown whether COMMIT took effect.
+    /// Sends COMMIT and waits for its answer. After an error other than [`Error::Refused`] it is unknown whether COMMIT took effect.
     ///
     /// The next connection does not kill one whose COMMIT failed: if COMMIT waits for disk space, killing its connection stops
     /// all of `MySQL`. If COMMIT never arrived, the server closes the connection by itself (`wait_timeout`).
@@ -210,6 +211,9 @@ impl<E: WriteEngine> Link<E> {
         let committed = limits.statement(transaction.session.commit()).await;
         match &committed {
             Ok(()) => self.connection = LinkState::Idle(transaction.session),
+            Err(error @ Error::Refused(_)) => {
+                self.roll_back_session(transaction.session, Some(error), limits).await;
+            }
             Err(error) => {
                 self.give_up(&transaction.session, error);
                 self.lock_holder = None;
@@ -219,49 +223,34 @@ impl<E: WriteEngine> Link<E> {
     }
 
     /// Ends a transaction without COMMIT, and keeps its connection. Gives the connection up if the rollback fails, or after an
-    /// `error` other than a conflict.
+    /// `error` other than a conflict and a refusal.
     pub(super) async fn roll_back_session(
         &mut self,
         mut session: E::Session,
         error: Option<&Error>,
         limits: &mut TimeLimits<'_>,
     ) {
+        if let Some(error @ Error::Refused(_)) = error {
+            self.note_refusal(error);
+        }
         match error {
-            None | Some(Error::Conflict(_)) => match limits.statement(session.rollback()).await {
-                Ok(()) => self.connection = LinkState::Idle(session),
-                Err(error) => self.give_up(&session, &error),
-            },
+            None | Some(Error::Conflict(_) | Error::Refused(_)) => {
+                match limits.statement(session.rollback()).await {
+                    Ok(()) => self.connection = LinkState::Idle(session),
+                    Err(error) => self.give_up(&session, &error),
+                }
+            }
             Some(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
                 self.give_up(&session, error);
             }
         }
     }
 
-    /// Ends the transaction of a fence that was passed ahead, if there is such a transaction.
-    pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
-        match std::mem::replace(&mut self.connection, LinkState::Closed) {
-            LinkState::Fenced(transaction) => self.roll_back_session(transaction.session, None, limits).await,
-            other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Idle(_)) => {
-                self.connection = other;
-            }
-        }
-    }
-
-    /// Sends a statement on an idle connection, so that the server keeps it open, and finds out whether it still works.
-    pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
-        // The statement may commit, and a fence that is committed without its batch protects nothing.
-        self.release_fence(limits).await;
-        if self.last_fence.elapsed() > ROW_AGE_MAX {
-            return self.renew_id();
-        }
-        match std::mem::replace(&mut self.connection, LinkState::Closed) {
-            LinkState::Idle(mut session) => match limits.statement(session.touch()).await {
-                Ok(()) => self.connection = LinkState::Idle(session),
-                Err(error) => self.give_up(&session, &error),
-            },
-            other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {
-                self.connection = other;
-            }
+    /// Notes that the database refused to write. Until it writes again, the lane is not ready.
+    fn note_refusal(&mut self, error: &Error) {
+        self.refused = Some(Instant::now());
+        if self.state.set(Err(error.to_string())) {
+            warn!(%error, lane = self.id, "the database refuses to write");
         }
     }
 

@@ -154,11 +154,11 @@ impl Batch {
         }
     }
 
-    /// Refuses all writes with [`Refusal::OutcomeUnknown`].
-    pub(crate) fn refuse_unknown(&mut self) {
+    /// Refuses all writes with `refusal`.
+    pub(crate) fn refuse_all(&mut self, refusal: Refusal) {
         self.refused += self.pending.len();
         for pending in self.pending.drain(..) {
-            pending.finish(Err(Refusal::OutcomeUnknown));
+            pending.finish(Err(refusal));
         }
     }
 

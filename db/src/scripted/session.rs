@@ -1,5 +1,7 @@
 //! The engine that lanes use. Each statement is a task on the server, which goes on when the future of the lane is dropped.
 
+use std::time::Duration;
+
 use super::locks::ConnectionId;
 use super::script::Ending;
 use super::server::ScriptedServer;
@@ -32,6 +34,7 @@ impl<const ROUND_TRIPS: bool> WriteEngine for ScriptedEngine<ROUND_TRIPS> {
     /// The number of the connection and that of the server's start.
     type Identity = (ConnectionId, u64);
     const ROUND_TRIPS: bool = ROUND_TRIPS;
+    const IDLE_MAX: Duration = Duration::from_secs(10);
 
     async fn open_session(&self) -> Result<ScriptedSession, Error> {
         let fate = self.0.state().script.connecting();

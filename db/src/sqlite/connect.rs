@@ -1,21 +1,29 @@
 //! Connections to `SQLite`: settings, and the checks on each new one.
 
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
+use super::connection::{Connection, Connections, LOG_BYTES_MAX};
 use super::error::classify;
-use super::migrate;
+use super::{migrate, text};
 use crate::engine::shapes::SHAPES;
 use crate::error::{BadUrl, Error};
 use crate::timeouts::QUERY_TIMEOUT;
+
+/// The code of a file with another content.
+const NOT_A_DATABASE: &str = "26";
 
 /// A database file on a local disk. Network file systems are not supported.
 #[derive(Debug, Clone)]
 pub(crate) struct Sqlite {
     path: PathBuf,
     options: SqliteConnectOptions,
+    /// The connections of this process, except those that migrate.
+    connections: Arc<Connections>,
 }
 
 impl Sqlite {
@@ -25,15 +33,16 @@ impl Sqlite {
         if path.is_empty() || path.contains(":memory:") {
             return Err(BadUrl("must name a file, as in sqlite://path/to/file.db".into()));
         }
+        // A relative path that begins with `file:` would be a URL for `SQLite`.
+        let path = absolute(path).map_err(|error| BadUrl(format!("{path}: {error}")))?;
         let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
+            .filename(&path)
             .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
             .busy_timeout(QUERY_TIMEOUT / 2)
             .statement_cache_capacity(5 * SHAPES + 64)
             .disable_statement_logging();
-        Ok(Self { path: path.into(), options })
+        Ok(Self { path, options, connections: Arc::default() })
     }
 
     /// The file.
@@ -41,16 +50,58 @@ impl Sqlite {
         &self.path
     }
 
-    /// A connection without checks, for migrations. Makes the file if there is none.
+    /// A connection without checks, for migrations. There must be a file.
     pub(super) async fn open_unchecked(&self) -> Result<SqliteConnection, Error> {
-        self.options.connect().await.map_err(classify)
+        self.options.connect().await.map_err(|error| {
+            let code = error.as_database_error().and_then(DatabaseError::code);
+            if code.is_some_and(|code| code == NOT_A_DATABASE) {
+                return Error::NotReady(format!("{} is not an SQLite database", self.path.display()).into());
+            }
+            classify(error)
+        })
     }
 
     /// A connection to a file whose schema fits.
-    pub(super) async fn open(&self) -> Result<SqliteConnection, Error> {
-        let existing = self.options.clone().create_if_missing(false);
-        let mut connection = existing.connect().await.map_err(classify)?;
+    pub(super) async fn open(&self) -> Result<Connection, Error> {
+        let (engine, attempt) = (self.clone(), self.connections.attempt());
+        // In a task of its own: others wait for it, so it must go on while nobody waits for this one.
+        let opened = tokio::spawn(async move {
+            let opened = engine.open_next().await;
+            drop(attempt);
+            opened
+        });
+        let opened = opened.await;
+        opened.map_err(|error| Error::Internal(error.to_string().into()))?
+    }
+
+    async fn open_next(&self) -> Result<Connection, Error> {
+        let _turn = self.connections.opening.lock().await;
+        let lease = self.connections.lease()?;
+        let mut connection = Connection::new(self.open_unchecked().await?, lease);
         migrate::check(&mut connection).await?;
+        use_log(&mut connection).await?;
+        connection.bind(&self.path)?;
         Ok(connection)
     }
+
+    /// Waits until every connection of this process is closed.
+    pub(super) async fn wait_closed(&self) {
+        self.connections.wait_closed().await;
+        // Another process has the file open, or has closed its last connection at the same instant.
+        if self.connections.has_left_log() {
+            match self.open().await {
+                Ok(connection) => connection.close().await,
+                Err(error) => tracing::debug!(%error, "the log is left as it is"),
+            }
+        }
+    }
+}
+
+/// Switches the file to a write-ahead log, unless it has one. Only once it is known to be a store: the file is changed.
+pub(super) async fn use_log(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let mode: String = sqlx::query_scalar(text::USE_LOG).fetch_one(connection).await.map_err(classify)?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(Error::NotReady(format!("the file system offers no write-ahead log, only {mode:?}").into()))
 }

@@ -1,7 +1,6 @@
 //! The schema of `SQLite`: brings it up to date, and checks whether it fits this program.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteRow;
@@ -14,23 +13,17 @@ use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Makes the folder of the database `file`, and locks the file for migrations until the lock is dropped.
-///
-/// The migration lock of the client library does nothing on `SQLite`: two processes that start together would both create
-/// the tables.
-pub(super) async fn lock(file: &Path) -> Result<File, Error> {
-    let lock = file.with_extension("lock");
-    let folder = file.parent().map(PathBuf::from);
-    let locked = tokio::task::spawn_blocking(move || {
-        if let Some(folder) = folder {
-            std::fs::create_dir_all(folder)?;
-        }
-        let lock = File::create(lock)?;
-        lock.lock()?;
-        Ok::<File, std::io::Error>(lock)
-    });
-    let locked = locked.await.map_err(|e| Error::Internal(e.to_string().into()))?;
-    locked.map_err(|e| Error::Unavailable(format!("{}: {e}", file.display()).into()))
+/// Refuses a database of another program before it is changed.
+pub(super) async fn check_owner(file: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
+    let tables: Vec<String> =
+        sqlx::query_scalar(text::TABLES).fetch_all(connection).await.map_err(classify)?;
+    let has = |name| tables.iter().any(|table| table == name);
+    // The list of migrations is the first table that a migration makes.
+    let is_begun = tables.is_empty() || tables == ["_sqlx_migrations"];
+    if is_begun || has("_sqlx_migrations") && has("entries") && has("writers") {
+        return Ok(());
+    }
+    Err(Error::NotReady(format!("{} is an SQLite database of another program", file.display()).into()))
 }
 
 /// Brings the schema up to date.
@@ -67,7 +60,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let url = format!("sqlite://{}", folder.path().join("empty.db").display());
         let engine = Sqlite::new(&url).expect("the URL is valid");
-        drop(engine.open_unchecked().await.expect("the file can be made"));
+        std::fs::write(engine.path(), "").expect("the file can be made");
         let error = engine.open().await.expect_err("there is no schema");
         assert!(matches!(error, Error::NotReady(_)), "{error:?}");
         assert!(error.to_string().ends_with("the schema is missing: run `ws-ingest migrate`"), "{error}");

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::arguments::{bind, bind_keys};
+use super::connection::Connection;
 use super::error::classify;
 use super::text;
 use crate::engine::ReadSession;
@@ -20,13 +21,13 @@ use crate::row::RowError;
 /// One connection for gets.
 #[derive(Debug)]
 pub(crate) struct SqliteReader {
-    connection: SqliteConnection,
+    connection: Connection,
     get: StatementTexts,
     get_bounded: StatementTexts,
 }
 
 impl SqliteReader {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         let (get, get_bounded) = (StatementTexts::new(text::get), StatementTexts::new(text::get_bounded));
         Self { connection, get, get_bounded }
     }
@@ -39,6 +40,7 @@ impl ReadSession for SqliteReader {
         value_bytes_max: Option<usize>,
         mut on_row: impl FnMut(Result<Entry, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<(), Error> {
+        self.connection.check_read()?;
         let mut arguments = SqliteArguments::default();
         let texts = match value_bytes_max {
             None => &mut self.get,
@@ -50,7 +52,7 @@ impl ReadSession for SqliteReader {
         };
         bind_keys(&mut arguments, keys.iter().map(Key::as_bytes))?;
         let query = sqlx::query_with(AssertSqlSafe(texts.of(padded(keys.len()))), arguments);
-        let mut rows = query.fetch(&mut self.connection);
+        let mut rows = query.fetch(&mut *self.connection);
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             let key: &[u8] = row.try_get_unchecked(0).map_err(classify)?;
             let value: Option<&[u8]> = row.try_get_unchecked(1).map_err(classify)?;

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt;
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::Row as _;
 
+use super::connection::Connection;
 use super::error::classify;
 use super::text;
 use crate::engine::ScanSession;
@@ -18,21 +19,22 @@ use crate::scanner::range::Range;
 /// One connection for reads in key order.
 #[derive(Debug)]
 pub(crate) struct SqliteScanner {
-    connection: SqliteConnection,
+    connection: Connection,
 }
 
 impl SqliteScanner {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         Self { connection }
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
-        sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(classify)
+        sqlx::query(sql).execute(&mut *self.connection).await.map(drop).map_err(classify)
     }
 }
 
 impl ScanSession for SqliteScanner {
     async fn begin(&mut self) -> Result<(), Error> {
+        self.connection.check_read()?;
         self.run(text::BEGIN_SNAPSHOT).await
     }
 
@@ -43,13 +45,14 @@ impl ScanSession for SqliteScanner {
         value_bytes_max: usize,
         mut on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
+        self.connection.check_read()?;
         let (start, end) = range.bounds();
         // No table has more rows than that, and no value more bytes.
         let [limit, bytes] = [limit, value_bytes_max].map(|max| i64::try_from(max).unwrap_or(i64::MAX));
         // Longer than any key, so it comes after every key, even after keys that are no UTF-8.
         let end = end.unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1]);
         let query = sqlx::query(text::RECORDS).bind(bytes).bind(start).bind(end).bind(limit);
-        let mut rows = query.fetch(&mut self.connection);
+        let mut rows = query.fetch(&mut *self.connection);
         let mut count = 0;
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             count += 1;
@@ -75,9 +78,7 @@ impl ScanSession for SqliteScanner {
     }
 
     async fn close(self) {
-        if let Err(error) = self.connection.close().await {
-            tracing::debug!(%error, "the connection could not be closed properly");
-        }
+        self.connection.close().await;
     }
 }
 
@@ -99,7 +100,7 @@ mod tests {
             Sqlite::new(&url).expect("the URL is valid").open_scanner().await.expect("it opens");
         let explain = sqlx::AssertSqlSafe(format!("explain query plan {}", text::RECORDS));
         let explain = sqlx::query(explain).bind(1).bind(vec![1]).bind(vec![2]).bind(10);
-        let steps = explain.fetch_all(&mut scanner.connection).await.expect("it can be explained");
+        let steps = explain.fetch_all(&mut *scanner.connection).await.expect("it can be explained");
         let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
         assert_eq!(steps, ["SEARCH entries USING PRIMARY KEY (k>? AND k<?)"]);
     }

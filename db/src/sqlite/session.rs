@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _};
+use tracing::debug;
 
 use super::arguments::{bind, bind_instant, hint_list, key_list, signed, unsigned};
+use super::connection::Connection;
 use super::error::classify;
 use super::text;
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
@@ -18,9 +20,13 @@ use crate::sweeper::hint::Hint;
 /// One connection for writes.
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
-    connection: SqliteConnection,
+    connection: Connection,
     /// Whether a transaction was begun and neither committed nor rolled back.
     is_in_transaction: bool,
+    /// The bytes of the rows of the transaction.
+    bytes: usize,
+    /// The bytes of the last transaction if there was no room for it.
+    refused_bytes: Option<usize>,
     read_for_update: StatementTexts,
     insert: RowStatement,
     upsert: RowStatement,
@@ -28,10 +34,12 @@ pub(crate) struct SqliteSession {
 }
 
 impl SqliteSession {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         Self {
             connection,
             is_in_transaction: false,
+            bytes: 0,
+            refused_bytes: None,
             read_for_update: StatementTexts::new(text::read_for_update),
             insert: RowStatement::new(text::insert, text::insert_expiring),
             upsert: RowStatement::new(text::upsert, text::upsert_expiring),
@@ -40,7 +48,43 @@ impl SqliteSession {
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
-        sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(classify)
+        let done = sqlx::query(sql).execute(&mut *self.connection).await;
+        done.map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Remembers how much there was no room for.
+    fn failed(&mut self, error: sqlx::Error) -> Error {
+        let error = classify(error);
+        if matches!(error, Error::Refused(_)) {
+            self.refused_bytes = Some(self.bytes);
+        }
+        error
+    }
+
+    /// Begins a transaction. If another process has kept the lock of writers for the whole wait, nothing can be written.
+    async fn begin(&mut self) -> Result<(), Error> {
+        self.run(text::BEGIN_WRITE).await.map_err(|error| match error {
+            Error::Conflict(reason) => Error::Unavailable(reason),
+            error => error,
+        })?;
+        (self.is_in_transaction, self.bytes) = (true, 0);
+        Ok(())
+    }
+
+    /// Commits. Shows that the file can be written. It also overwrites in the log what a COMMIT before it may have left there
+    /// without an answer: from then on the fence row says for ever what became of that COMMIT.
+    pub(super) async fn prove(&mut self) -> Result<(), Error> {
+        self.run(text::PROVE).await
+    }
+
+    /// Writes as many bytes into the log as the transaction that found no room, and undoes it.
+    async fn fill(&mut self, bytes: usize) -> Result<(), Error> {
+        self.run(text::SMALL_CACHE).await?;
+        // The pages that still fit the cache are written by nobody.
+        let fill = sqlx::query(text::FILL).bind(signed(bytes as u64 + (64 << 10))?);
+        let filled = fill.execute(&mut *self.connection).await.map(drop).map_err(classify);
+        self.run(text::LARGE_CACHE).await?;
+        filled
     }
 
     /// Runs an insert or an upsert, whose text is `sql`, and returns its results in key order.
@@ -48,6 +92,7 @@ impl SqliteSession {
         let may_expire = may_expire(rows);
         let mut arguments = SqliteArguments::default();
         for row in rows {
+            self.bytes += row.key.as_bytes().len() + row.value.len();
             bind(&mut arguments, row.key.as_bytes().to_vec())?;
             bind(&mut arguments, row.value.as_bytes().to_vec())?;
             bind(&mut arguments, signed(row.rev)?)?;
@@ -56,7 +101,8 @@ impl SqliteSession {
             }
         }
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
-        let returned = query.fetch_all(&mut self.connection).await.map_err(classify)?;
+        let returned = query.fetch_all(&mut *self.connection).await;
+        let returned = returned.map_err(|error| self.failed(error))?;
         // RETURNING promises no order, but the order of the keys is known.
         let mut found: Vec<(&[u8], UpsertResult)> = Vec::with_capacity(returned.len());
         for row in &returned {
@@ -77,26 +123,26 @@ impl SqliteSession {
 impl WriteSession for SqliteSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
         let add = sqlx::query(text::REGISTER).bind(signed(lane)?);
-        add.execute(&mut self.connection).await.map(drop).map_err(classify)
+        add.execute(&mut *self.connection).await.map(drop).map_err(classify)
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
-        self.run(text::BEGIN_WRITE).await?;
-        self.is_in_transaction = true;
+        self.connection.check()?;
+        self.begin().await?;
         let pass = sqlx::query(text::FENCE);
         let pass = pass.bind(signed(seq)?).bind(signed(lane)?);
-        if pass.execute(&mut self.connection).await.map_err(classify)?.rows_affected() != 1 {
+        if pass.execute(&mut *self.connection).await.map_err(classify)?.rows_affected() != 1 {
             return Ok(None);
         }
         let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?);
         let reserve = reserve.bind(signed(clock::now()?)?);
-        let last = reserve.fetch_one(&mut self.connection).await.map_err(classify)?;
+        let last = reserve.fetch_one(&mut *self.connection).await.map_err(classify)?;
         unsigned(last).map(|last| Some(Rev(last)))
     }
 
     async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
         let read = sqlx::query_scalar::<_, i64>(text::SEQ);
-        let read = read.bind(signed(lane)?).fetch_optional(&mut self.connection);
+        let read = read.bind(signed(lane)?).fetch_optional(&mut *self.connection);
         read.await.map_err(classify)?.map(unsigned).transpose()
     }
 
@@ -106,7 +152,7 @@ impl WriteSession for SqliteSession {
             let sql = self.read_for_update.of(padded(keys.len()));
             let query =
                 sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
-            let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
+            let found = query.fetch_all(&mut *self.connection).await.map_err(classify)?;
             let columns = |row: &sqlx::sqlite::SqliteRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
                 let is_live = row.try_get_unchecked(2).map_err(classify)?;
@@ -148,7 +194,7 @@ impl WriteSession for SqliteSession {
             let part = &hints[..filled(hints.len())];
             let sql = self.add_hints.of(part.len());
             let query = sqlx::query_with(AssertSqlSafe(sql), hint_list(part)?);
-            query.execute(&mut self.connection).await.map_err(classify)?;
+            query.execute(&mut *self.connection).await.map_err(classify)?;
             hints = &hints[part.len()..];
         }
         Ok(())
@@ -157,20 +203,37 @@ impl WriteSession for SqliteSession {
     async fn commit(&mut self) -> Result<(), Error> {
         self.run(text::COMMIT).await?;
         self.is_in_transaction = false;
-        Ok(())
+        // What went into a file that is not the store any more is not acknowledged.
+        self.connection.check()
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
         // The fence may have failed before there was a transaction.
         if self.is_in_transaction {
-            self.run(text::ROLLBACK).await?;
+            match self.run(text::ROLLBACK).await {
+                // `SQLite` itself rolls back when there is no room.
+                Err(Error::Internal(reason)) if self.refused_bytes.is_some() => {
+                    debug!(%reason, "rolled back already");
+                }
+                ended => ended?,
+            }
             self.is_in_transaction = false;
         }
         Ok(())
     }
 
+    /// Takes the lock of writers for a moment. After a transaction that found no room, writes as much as that transaction.
     async fn touch(&mut self) -> Result<(), Error> {
-        self.run(text::DO_NOTHING).await
+        self.connection.check()?;
+        self.begin().await?;
+        let filled = match self.refused_bytes {
+            Some(bytes) => self.fill(bytes).await,
+            None => Ok(()),
+        };
+        self.rollback().await?;
+        filled?;
+        self.refused_bytes = None;
+        Ok(())
     }
 }
 

@@ -1,9 +1,10 @@
 //! The connection of the sweeper to `SQLite`.
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::arguments::{hint_list, key_list, signed, unsigned};
+use super::connection::Connection;
 use super::error::classify;
 use super::text;
 use crate::engine::SweepSession;
@@ -14,17 +15,17 @@ use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, HintedEntry, Sweep};
 /// One connection of the sweeper.
 #[derive(Debug)]
 pub(crate) struct SqliteSweeper {
-    connection: SqliteConnection,
+    connection: Connection,
 }
 
 impl SqliteSweeper {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
+    pub(super) fn new(connection: Connection) -> Self {
         Self { connection }
     }
 
     async fn execute(&mut self, sql: String, arguments: SqliteArguments) -> Result<(), Error> {
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
-        query.execute(&mut self.connection).await.map(drop).map_err(classify)
+        query.execute(&mut *self.connection).await.map(drop).map_err(classify)
     }
 }
 
@@ -35,7 +36,7 @@ impl SweepSession for SqliteSweeper {
     }
 
     async fn now(&mut self) -> Result<u64, Error> {
-        let now = sqlx::query_scalar::<_, i64>(text::CLOCK).fetch_one(&mut self.connection);
+        let now = sqlx::query_scalar::<_, i64>(text::CLOCK).fetch_one(&mut *self.connection);
         unsigned(now.await.map_err(classify)?)
     }
 
@@ -47,10 +48,11 @@ impl SweepSession for SqliteSweeper {
             let at = unsigned(row.try_get_unchecked(0).map_err(classify)?)?;
             Ok(Hint { at, key: row.try_get_unchecked(1).map_err(classify)? })
         };
-        query.fetch_all(&mut self.connection).await.map_err(classify)?.into_iter().map(hint).collect()
+        query.fetch_all(&mut *self.connection).await.map_err(classify)?.into_iter().map(hint).collect()
     }
 
     async fn lock_entries(&mut self, keys: &[&[u8]]) -> Result<Vec<HintedEntry>, Error> {
+        self.connection.check()?;
         self.execute(text::BEGIN_WRITE.into(), SqliteArguments::default()).await?;
         let sql = AssertSqlSafe(text::read_entries(padded(keys.len())));
         let query = sqlx::query_with(sql, key_list(keys.iter().copied())?);
@@ -62,7 +64,7 @@ impl SweepSession for SqliteSweeper {
                 expires_at: expires_at.map(instant),
             })
         };
-        query.fetch_all(&mut self.connection).await.map_err(classify)?.into_iter().map(entry).collect()
+        query.fetch_all(&mut *self.connection).await.map_err(classify)?.into_iter().map(entry).collect()
     }
 
     async fn apply(&mut self, sweep: &Sweep, hints: &[Hint]) -> Result<(), Error> {
@@ -82,7 +84,9 @@ impl SweepSession for SqliteSweeper {
         Ok(())
     }
 
-    async fn close(self) {}
+    async fn close(self) {
+        self.connection.close().await;
+    }
 }
 
 /// A column as an instant after 1970. A negative number is in no row that Keywire wrote. It lies in the past like 1970, and must not

@@ -18,7 +18,34 @@ pub(super) const CLOCK: &str = concat!("select ", now!());
 pub(super) const MIGRATIONS: &str =
     "select version, description, success from _sqlx_migrations order by version";
 
+/// The tables of the file, in no order.
+pub(super) const TABLES: &str =
+    "select name from sqlite_schema where type = 'table' and name not like 'sqlite^_%' escape '^'";
+
+/// Writes go into a log beside the file. The mode is kept in the file. Returns the mode that is in force.
+pub(super) const USE_LOG: &str = "pragma journal_mode = wal";
+
+/// How long [`CUT_LOG`] may keep writers waiting for readers, in milliseconds.
+pub(super) const SHORT_WAIT: &str = "pragma busy_timeout = 50";
+
+/// Writes the log into the database, up to what the oldest reader needs.
+pub(super) const WRITE_BACK_LOG: &str = "pragma wal_checkpoint(passive)";
+
+/// Writes the rest of the log into the database and cuts the log to nothing, if no reader needs it.
+pub(super) const CUT_LOG: &str = "pragma wal_checkpoint(truncate)";
+
 // Transactions of lanes.
+
+/// Commits a change that means nothing: a revision is skipped.
+pub(super) const PROVE: &str = "update clock set rev = rev + 1 where id = 0";
+
+/// Makes pages go into the log before COMMIT. [`LARGE_CACHE`] is the default.
+pub(super) const SMALL_CACHE: &str = "pragma cache_size = 10";
+
+pub(super) const LARGE_CACHE: &str = "pragma cache_size = -2000";
+
+/// Writes as many bytes as its argument says. Must be rolled back.
+pub(super) const FILL: &str = "insert into expiries (at, k) values (0, zeroblob(?))";
 
 /// Adds the fence row of a lane.
 pub(super) const REGISTER: &str = "insert into writers (id, seq) values (?, 0) on conflict (id) do nothing";
@@ -37,8 +64,6 @@ pub(super) const SEQ: &str = "select seq from writers where id = ?";
 pub(super) const COMMIT: &str = "commit";
 
 pub(super) const ROLLBACK: &str = "rollback";
-
-pub(super) const DO_NOTHING: &str = "select 0";
 
 /// Keys, their revisions and whether they are live.
 pub(super) fn read_for_update(keys: usize) -> String {

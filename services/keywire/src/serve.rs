@@ -67,8 +67,8 @@ impl Service for BothServices {
     }
 
     async fn close(self) {
-        self.ingest.close().await;
-        self.reads.close().await;
+        // Each waits until the database has closed the connections of both.
+        tokio::join!(self.ingest.close(), self.reads.close());
     }
 }
 

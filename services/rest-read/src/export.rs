@@ -189,7 +189,7 @@ impl ExportTask {
                 match error {
                     ExportError::Database(Error::Internal(_)) => ExportPart::Failed(ReadError::Internal),
                     ExportError::Database(
-                        Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_),
+                        Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_),
                     ) => ExportPart::Failed(ReadError::Unavailable),
                     ExportError::Displaced => ExportPart::Failed(ReadError::TooManyExports(self.permits_max)),
                     ExportError::Damaged(row) => ExportPart::Failed(ReadError::Damaged(row)),

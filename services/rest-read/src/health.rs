@@ -180,10 +180,12 @@ impl Failures {
         self.0 = self.0.saturating_add(1);
         match error {
             Error::Internal(_) => tracing::error!(%error, "cannot {act}"),
-            Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_) => match self.0 {
-                1 => tracing::warn!(%error, "cannot {act}, trying again"),
-                failures => tracing::debug!(%error, failures, "still cannot {act}"),
-            },
+            Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_) => {
+                match self.0 {
+                    1 => tracing::warn!(%error, "cannot {act}, trying again"),
+                    failures => tracing::debug!(%error, failures, "still cannot {act}"),
+                }
+            }
         }
     }
 

@@ -41,6 +41,7 @@ use crate::metrics::Metrics;
 pub struct Reads {
     api: Api,
     tasks: TaskTracker,
+    store: Store,
 }
 
 impl Reads {
@@ -53,7 +54,11 @@ impl Reads {
         let lists = Lists::start(store, limits, gets.health(), &tasks, &metrics);
         let exports = Exports::new(store, limits, &tasks, &metrics);
         metrics::register_gauges(&meter, gets.health(), lists.unread(), exports.count());
-        Self { api: Api { gets, lists, exports, key_bytes_max: limits.key_bytes_max }, tasks }
+        Self {
+            api: Api { gets, lists, exports, key_bytes_max: limits.key_bytes_max },
+            tasks,
+            store: store.clone(),
+        }
     }
 }
 
@@ -79,6 +84,7 @@ impl Service for Reads {
         drop(self.api);
         self.tasks.close();
         self.tasks.wait().await;
+        self.store.wait_closed().await;
     }
 }
 

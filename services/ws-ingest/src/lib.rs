@@ -31,6 +31,7 @@ pub struct Ingest {
     /// The tasks of the lanes and of the sweeper.
     tasks: TaskTracker,
     sweeper: CancellationToken,
+    store: Store,
 }
 
 impl Ingest {
@@ -56,7 +57,7 @@ impl Ingest {
             parsers: Parsers::new(),
             exports_spans: telemetry.exports_spans(),
         };
-        Self { context: Arc::new(context), tasks, sweeper }
+        Self { context: Arc::new(context), tasks, sweeper, store: store.clone() }
     }
 }
 
@@ -91,5 +92,6 @@ impl Service for Ingest {
         drop(self.context);
         self.tasks.close();
         self.tasks.wait().await;
+        self.store.wait_closed().await;
     }
 }

@@ -278,3 +278,18 @@ fn tokens_made_at_the_same_time_are_all_in_the_file() {
     assert_eq!(tokens.as_array().map(Vec::len), Some(12), "{text}");
     assert!(link.is_symlink());
 }
+
+#[test]
+fn a_link_that_leads_nowhere_is_neither_followed_nor_replaced() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let link = folder.path().join("link.json");
+    std::os::unix::fs::symlink("nowhere", &link).expect("links can be made");
+    let args = ["token", "name", "--read", "", "--into", &link.display().to_string()];
+    let output = run_to_end("keywire", &args, &[]);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("it is a link that leads nowhere"),
+        "{output:?}"
+    );
+    assert!(link.is_symlink() && !folder.path().join("nowhere").exists());
+}

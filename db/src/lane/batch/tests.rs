@@ -126,7 +126,7 @@ async fn a_report_counts_every_answer() {
 #[tokio::test(start_paused = true)]
 async fn writes_of_a_lost_batch_are_unknown() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
-    batch.refuse_unknown();
+    batch.refuse_all(Refusal::OutcomeUnknown);
     assert_eq!(
         results(&mut tickets),
         [Some(Err(Refusal::OutcomeUnknown)), Some(Err(Refusal::OutcomeUnknown))]

@@ -81,6 +81,8 @@ pub fn failure(why: impl Display) -> ExitCode {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Never received. A write past the largest size of a file (`ulimit -f`) then fails instead of ending the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -89,7 +91,11 @@ impl Signals {
     /// # Errors
     /// The system refuses the handler.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
+        })
     }
 
     /// Waits for the next signal. Cancel-safe.

@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// The file to replace: a symbolic link stays, and the file that it points to is replaced. `path` itself if nothing is there.
-pub(crate) fn destination(path: &Path) -> PathBuf {
-    canonicalize(path).unwrap_or_else(|_| path.into())
+pub(crate) fn destination(path: &Path) -> io::Result<PathBuf> {
+    match canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(path.into()),
+        Err(_) if path.is_symlink() => Err(io::Error::other("it is a link that leads nowhere")),
+        found => found,
+    }
 }
 
 /// The folder of `path`.
@@ -17,13 +21,13 @@ pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Creates a file beside `path`, with the permissions of the file at `path` if there is one. Dropping it removes it;
-/// persisting it at `path` replaces the old file.
-pub(crate) fn beside(path: &Path) -> io::Result<NamedTempFile> {
+/// Creates a file beside `path`, with the permissions of the file at `path` if there is one, otherwise with `mode`. Dropping it
+/// removes it; persisting it at `path` replaces the old file.
+pub(crate) fn beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let new = tempfile::Builder::new()
         .prefix(".keywire-")
         // The umask applies, as to any new file.
-        .permissions(Permissions::from_mode(0o666))
+        .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder(path))
         .map_err(|error| without_name(&error))?;
     if let Ok(old) = metadata(path) {

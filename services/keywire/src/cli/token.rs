@@ -54,7 +54,7 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
         entry["ops_per_second"] = ops.into();
     }
     let failed = |error| Failure::File(format!("cannot write {}", args.into.display()), error);
-    let path = destination(&args.into);
+    let path = destination(&args.into).map_err(failed)?;
     // The lock is held until the new file has replaced the old one: two processes at the same time would lose a token.
     let lock = File::open(folder(&path)).map_err(failed)?;
     lock.lock().map_err(failed)?;
@@ -75,7 +75,8 @@ fn with_entry(path: &Path, entry: Value) -> io::Result<NamedTempFile> {
     let mut tokens: Vec<Value> =
         if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text)? };
     tokens.push(entry);
-    let mut new = beside(path)?;
+    // The services may run as another user, and a file of hashes lets nobody in. The umask applies.
+    let mut new = beside(path, 0o666)?;
     if let Ok(old) = std::fs::metadata(path) {
         let made = new.as_file().metadata()?;
         if (made.uid(), made.gid()) != (old.uid(), old.gid()) {

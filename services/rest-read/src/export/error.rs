@@ -32,7 +32,9 @@ impl ExportError {
                     tracing::error!(%error, left_out, "an export ended early");
                 }
             }
-            Self::Database(Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_))
+            Self::Database(
+                Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_),
+            )
             | Self::Stalled => {
                 if let Some(left_out) = limit.admit() {
                     tracing::warn!(%error, left_out, "an export ended early");

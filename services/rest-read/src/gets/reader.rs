@@ -84,12 +84,13 @@ impl ReaderTask {
     /// Reads on one connection until it fails or the queue is closed; `gets` first.
     async fn read(&self, mut reader: Reader, mut gets: Vec<Get>, failures: &mut Failures) -> ConnectionEnd {
         let mut lock = QueueLock::default();
+        let idle = IDLE.min(self.store.idle_max());
         loop {
             gets.retain(|get| !get.is_abandoned());
             // Gets that a lost connection left unanswered are sent without a permit, once for each new connection.
             let mut permit = None;
             if gets.is_empty() {
-                match timeout(IDLE, self.take(&mut lock)).await {
+                match timeout(idle, self.take(&mut lock)).await {
                     Ok(Some(taken)) if taken.gets.is_empty() => continue,
                     Ok(Some(taken)) => (gets, permit) = (taken.gets, taken.permit),
                     Ok(None) => return ConnectionEnd::Closed,
@@ -161,7 +162,9 @@ impl ReaderTask {
         };
         self.failed(failures, &error);
         match error {
-            Error::Unavailable(_) | Error::NotReady(_) | Error::Conflict(_) => Err(select.retry()),
+            Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_) => {
+                Err(select.retry())
+            }
             Error::Internal(_) => {
                 select.fail();
                 Err(Vec::new())

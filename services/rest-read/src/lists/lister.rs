@@ -63,9 +63,10 @@ impl ListerTask {
     }
 
     pub(crate) async fn run(mut self) {
+        let idle = IDLE.min(self.store.idle_max());
         loop {
             let next = async { self.queue.lock().await.recv().await };
-            match timeout(IDLE, next).await {
+            match timeout(idle, next).await {
                 Ok(Some(request)) => self.answer(request).await,
                 Ok(None) => break,
                 Err(_) => self.close().await,

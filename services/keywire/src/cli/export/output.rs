@@ -10,6 +10,9 @@ use tempfile::NamedTempFile;
 use crate::cli::client::{Failure, printed};
 use crate::cli::replacement::{beside, destination};
 
+/// Who may read a new export: its owner, as the database itself. An export that is replaced keeps its mode.
+const MODE: u32 = 0o600;
+
 /// An open output.
 #[derive(Debug)]
 pub(super) enum Output {
@@ -39,11 +42,8 @@ impl Output {
         if !is_replaced(path) {
             return Ok(Self::Stream(OpenOptions::new().write(true).open(path)?, path.into()));
         }
-        let path = destination(path);
-        if path.is_symlink() {
-            return Err(io::Error::other("it is a link that leads nowhere"));
-        }
-        Ok(Self::File(beside(&path)?, path))
+        let path = destination(path)?;
+        Ok(Self::File(beside(&path, MODE)?, path))
     }
 
     /// Whether the output goes to a disk, and not to a reader that may be slow.
@@ -100,6 +100,7 @@ fn failed(path: &Path, error: io::Error) -> Failure {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).expect("a folder");
@@ -130,6 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn a_new_export_is_private_and_a_replaced_one_keeps_its_mode() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("all.ndjson");
+        for mode in [0o600, 0o640] {
+            Output::open(&path).expect("writable").finish().expect("writable");
+            assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, mode);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("it is ours");
+        }
+    }
+
+    #[test]
     fn links_and_devices_are_not_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
@@ -142,5 +154,9 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).expect("readable"), "new");
         assert!(matches!(Output::open(Path::new("/dev/null")), Ok(Output::Stream(..))));
         assert!(Output::open(&folder.path().join("no/such/folder")).is_err());
+        let dangling = folder.path().join("dangling");
+        std::os::unix::fs::symlink("nowhere", &dangling).expect("links are possible");
+        assert!(Output::open(&dangling).is_err());
+        assert!(dangling.is_symlink() && !folder.path().join("nowhere").exists());
     }
 }

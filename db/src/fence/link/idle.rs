@@ -1,0 +1,60 @@
+//! What a lane does with its connection between batches.
+
+use std::time::Duration;
+
+use tracing::info;
+
+use super::{Link, LinkState};
+use crate::engine::{WriteEngine, WriteSession};
+use crate::error::Error;
+use crate::fence::limits::TimeLimits;
+
+/// A lane that wrote nothing for this long takes a new id, long before the sweeper deletes its row (after a day).
+const ROW_AGE_MAX: Duration = Duration::from_hours(6);
+
+impl<E: WriteEngine> Link<E> {
+    /// Ends the transaction of a fence that was passed ahead, if there is such a transaction.
+    pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
+        match std::mem::replace(&mut self.connection, LinkState::Closed) {
+            LinkState::Fenced(transaction) => self.roll_back_session(transaction.session, None, limits).await,
+            other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Idle(_)) => {
+                self.connection = other;
+            }
+        }
+    }
+
+    /// Sends a statement on an idle connection, so that the server keeps it open, and finds out whether it still works.
+    pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
+        // The statement may commit, and a fence that is committed without its batch protects nothing.
+        self.release_fence(limits).await;
+        if self.last_fence.elapsed() > ROW_AGE_MAX {
+            return self.renew_id();
+        }
+        match std::mem::replace(&mut self.connection, LinkState::Closed) {
+            LinkState::Idle(mut session) => match limits.statement(session.touch()).await {
+                Ok(()) => {
+                    self.connection = LinkState::Idle(session);
+                    if self.refused.take().is_some() && self.state.set(Ok(())) {
+                        info!(lane = self.id, "the database writes again");
+                    }
+                }
+                Err(error @ Error::Refused(_)) => {
+                    self.connection = LinkState::Idle(session);
+                    self.note_refusal(&error);
+                }
+                Err(error) => self.give_up(&session, &error),
+            },
+            other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {
+                self.connection = other;
+            }
+        }
+    }
+
+    /// After a refusal, a touch tells whether the database writes again. Between batches too, because a lane that is never idle would
+    /// not find out.
+    pub(crate) async fn look_again(&mut self, limits: &mut TimeLimits<'_>) {
+        if self.refused.is_some_and(|refused| refused.elapsed() >= E::IDLE_MAX) {
+            self.touch(limits).await;
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Connections to the file of a store: counted, bound to the files that they have open, and closed by `SQLite` before they count
+//! as closed.
+
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::files::StoreFiles;
+use super::text;
+use crate::error::Error;
+
+/// A log that is larger than this is emptied when a connection is closed. Commits alone keep it at a few MiB: without readers of
+/// old snapshots it begins anew after 1000 pages.
+pub(super) const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How often a connection that only reads looks at the log. An idle one is checked as often.
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The connections of this process to one store.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    state: Mutex<State>,
+    /// One is opened at a time, so that the next one can be compared with it.
+    pub(super) opening: tokio::sync::Mutex<()>,
+    /// One is closed at a time: two that end together would each leave the log to the other.
+    closing: tokio::sync::Mutex<()>,
+    /// A connection was closed, or an attempt has ended.
+    closed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Connections that are open or about to be opened by whoever has the turn.
+    open: usize,
+    /// Attempts to open one, those included that wait for their turn.
+    attempts: usize,
+    /// The files of the last connection that was opened.
+    files: Option<StoreFiles>,
+}
+
+/// Counts an attempt to open a connection.
+#[derive(Debug)]
+pub(super) struct Attempt(Arc<Connections>);
+
+/// Counts a connection until `SQLite` has closed it.
+#[derive(Debug)]
+pub(super) struct Lease(Arc<Connections>);
+
+/// An open connection. Dropping it closes it in a task of its own.
+#[derive(Debug)]
+pub(super) struct Connection(Option<Open>);
+
+#[derive(Debug)]
+struct Open {
+    connection: SqliteConnection,
+    /// `None` until the schema is checked: before, there may be no log yet.
+    files: Option<StoreFiles>,
+    /// When a read last looked at all of them.
+    checked: Instant,
+    lease: Lease,
+}
+
+impl Connections {
+    /// Counts an attempt that is about to begin.
+    pub(super) fn attempt(self: &Arc<Self>) -> Attempt {
+        self.state().attempts += 1;
+        Attempt(Arc::clone(self))
+    }
+
+    /// Counts a connection that is about to be opened. An error while connections are open whose files were moved: `SQLite` finds
+    /// the log by the path of the database, so the connections to two databases would share one.
+    pub(super) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
+        let mut state = self.state();
+        match (&state.files, state.open) {
+            (Some(files), 1..) => files.check()?,
+            (Some(files), 0) => files.clear_for_another()?,
+            (None, _) => {}
+        }
+        state.open += 1;
+        Ok(Lease(Arc::clone(self)))
+    }
+
+    /// Waits until `SQLite` has closed every connection of this process, and nobody opens another one.
+    pub(super) async fn wait_closed(&self) {
+        loop {
+            let closed = self.closed.notified();
+            let is_closed = {
+                let state = self.state();
+                (state.open, state.attempts) == (0, 0)
+            };
+            if is_closed {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    /// Whether the last connection has left a log.
+    pub(super) fn has_left_log(&self) -> bool {
+        self.state().files.as_ref().is_some_and(|files| files.log_bytes() > 0)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.0.state().attempts -= 1;
+        self.0.closed.notify_waiters();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.state().open -= 1;
+        self.0.closed.notify_waiters();
+    }
+}
+
+impl Connection {
+    pub(super) fn new(connection: SqliteConnection, lease: Lease) -> Self {
+        Self(Some(Open { connection, files: None, checked: Instant::now(), lease }))
+    }
+
+    /// Remembers the files of the store at `database`, which this connection has just read. An error if other connections have
+    /// other files open.
+    pub(super) fn bind(&mut self, database: &Path) -> Result<(), Error> {
+        let files = StoreFiles::look(database)?;
+        let open = self.open_mut();
+        let mut state = open.lease.0.state();
+        if state.open > 1 && state.files.as_ref().is_some_and(|others| *others != files) {
+            return Err(Error::Unavailable("the database was replaced while it was opened".into()));
+        }
+        state.files = Some(files.clone());
+        drop(state);
+        open.files = Some(files);
+        Ok(())
+    }
+
+    /// An error unless every file of the store is at its path.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.open().files.as_ref().map_or(Ok(()), StoreFiles::check)
+    }
+
+    /// The same for a read, at a third of its cost: the log and its index are looked at every [`CHECK_INTERVAL`], because no other
+    /// connection can be opened until every connection to a log that is gone is closed.
+    pub(super) fn check_read(&mut self) -> Result<(), Error> {
+        let open = self.open_mut();
+        let Some(files) = &open.files else { return Ok(()) };
+        if open.checked.elapsed() < CHECK_INTERVAL {
+            return files.check_database();
+        }
+        open.checked = Instant::now();
+        files.check()
+    }
+
+    /// Closes the connection. The last one on the file writes the log into the database and removes the log.
+    pub(super) async fn close(mut self) {
+        if let Some(open) = self.0.take() {
+            open.close().await;
+        }
+    }
+
+    fn open(&self) -> &Open {
+        self.0.as_ref().expect("only `close` and `drop` take it")
+    }
+
+    fn open_mut(&mut self) -> &mut Open {
+        self.0.as_mut().expect("only `close` and `drop` take it")
+    }
+}
+
+impl Deref for Connection {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.open().connection
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.open_mut().connection
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let (Some(open), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(open.close());
+        }
+    }
+}
+
+impl Open {
+    async fn close(mut self) {
+        if let Some(files) = &self.files {
+            let is_moved = files.check_database().is_err();
+            // `SQLite` itself leaves the log of a database that was moved, and the next database at the path would take it for
+            // its own.
+            if (is_moved || files.log_bytes() > LOG_BYTES_MAX)
+                && let Err(error) = empty_log(&mut self.connection).await
+            {
+                tracing::debug!(%error, "the log could not be emptied");
+            }
+        }
+        // A statement under way ends first, so that nobody waits for it below.
+        if let Err(error) = self.connection.ping().await {
+            tracing::debug!(%error, "the connection was gone already");
+        }
+        let turn = self.lease.0.closing.lock().await;
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "the connection could not be closed properly");
+        }
+        drop(turn);
+        drop(self.lease);
+    }
+}
+
+/// Writes the log into the database and cuts it to nothing, unless a reader still needs it.
+async fn empty_log(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    if let Err(error) = sqlx::query(text::ROLLBACK).execute(&mut *connection).await {
+        tracing::trace!(%error, "there was no transaction");
+    }
+    // The first one does nearly all of the work, and lets others write meanwhile. The second one lets them wait.
+    for sql in [text::SHORT_WAIT, text::WRITE_BACK_LOG, text::CUT_LOG] {
+        sqlx::query(sql).fetch_all(&mut *connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The files of an open store, and whether they are still at their paths.
+//!
+//! A file that was removed or replaced stays open: `SQLite` goes on writing into it, and all of it is gone when it is closed.
+
+use std::fs::{Metadata, canonicalize, metadata, remove_file};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// The database, its write-ahead log and the index of the log, as they were when a connection was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoreFiles {
+    database: OpenFile,
+    log: OpenFile,
+    index: OpenFile,
+}
+
+/// A file by its path and by its inode, which no other file has while this one is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct OpenFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// The path of a file that `SQLite` or this program keeps beside `database`, which is not a link.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+impl StoreFiles {
+    /// The files of the store at `database`, which is open.
+    pub(super) fn look(database: &Path) -> Result<Self, Error> {
+        // `SQLite` puts the other files beside the file that a link leads to.
+        let real = canonicalize(database).map_err(|error| moved(database, &error.to_string()))?;
+        Ok(Self {
+            database: OpenFile::look(database.into())?,
+            log: OpenFile::look(beside(&real, "-wal"))?,
+            index: OpenFile::look(beside(&real, "-shm"))?,
+        })
+    }
+
+    /// An error unless every file is at its path: what is committed otherwise is lost with the last connection.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_database()?;
+        self.log.check()?;
+        self.index.check()?;
+        Ok(())
+    }
+
+    /// An error unless the database is at its path. A read that begins afterwards sees what was acknowledged before.
+    pub(super) fn check_database(&self) -> Result<(), Error> {
+        let found = self.database.check()?;
+        // In use it has at least one page.
+        if found.len() == 0 { Err(moved(&self.database.path, "the file was emptied")) } else { Ok(()) }
+    }
+
+    /// The bytes of the log; 0 if it is not at its path.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.log.check().map_or(0, |found| found.len())
+    }
+
+    /// Once no connection is open: makes room for another database at the path. The log of the one before would be taken for
+    /// its own.
+    pub(super) fn clear_for_another(&self) -> Result<(), Error> {
+        match metadata(&self.database.path) {
+            Ok(found) if self.database.is(&found) => return Ok(()),
+            Ok(_) => {}
+            Err(_) => return self.check_database(),
+        }
+        if self.log_bytes() > 0 {
+            let why = "it belongs to the database that was replaced; stop every process that has it open, and move it away";
+            return Err(moved(&self.log.path, why));
+        }
+        for file in [&self.log, &self.index] {
+            if file.check().is_ok() {
+                remove_file(&file.path).map_err(|error| moved(&file.path, &error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OpenFile {
+    fn look(path: PathBuf) -> Result<Self, Error> {
+        match metadata(&path) {
+            Ok(found) => Ok(Self { device: found.dev(), inode: found.ino(), path }),
+            Err(error) => Err(moved(&path, &error.to_string())),
+        }
+    }
+
+    fn is(&self, found: &Metadata) -> bool {
+        (found.dev(), found.ino()) == (self.device, self.inode)
+    }
+
+    /// What is at the path, if it is this file.
+    fn check(&self) -> Result<Metadata, Error> {
+        match metadata(&self.path) {
+            Ok(found) if self.is(&found) => Ok(found),
+            Ok(_) => Err(moved(&self.path, "another file is in its place")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(moved(&self.path, "the file was removed or renamed"))
+            }
+            Err(error) => Err(moved(&self.path, &error.to_string())),
+        }
+    }
+}
+
+/// A file of the store cannot be used at `path`.
+fn moved(path: &Path, why: &str) -> Error {
+    Error::Unavailable(format!("{}: {why}", path.display()).into())
+}
