@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use self::client_stream::{ClientStream, Transport, prepare};
 use self::refusals::{Refusals, raw};
 use self::tls::Tls;
-use crate::edge::Edge;
+use crate::edge::{Edge, HEADER_BYTES_MAX, URI_BYTES_MAX};
 use crate::edge::fast_path::FastPath;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
@@ -35,9 +35,9 @@ use crate::process::stop::Stop;
 use crate::running::{self, RunningTimer};
 use crate::telemetry::LogLimit;
 
-/// The largest head of a request that hyper takes. Over it hyper answers 431 without a body; the edge has a smaller limit and
-/// answers with a problem.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The largest head of a request that hyper takes, with 4 KiB for what separates its parts. Over it hyper answers 431 without a body;
+/// the edge has smaller limits and answers with a problem. A connection whose head is incomplete keeps so much in memory.
+const HEAD_BYTES_MAX: usize = URI_BYTES_MAX + HEADER_BYTES_MAX + 4 * 1024;
 
 /// Limits of the connections of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
