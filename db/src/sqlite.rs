@@ -1,6 +1,7 @@
 //! `SQLite`: one file, one writer at a time, any number of readers and processes.
 
 mod arguments;
+mod clock;
 pub(crate) mod connect;
 mod error;
 mod migrate;
@@ -30,7 +31,7 @@ impl WriteEngine for Sqlite {
     const ROUND_TRIPS: bool = false;
 
     async fn open_session(&self) -> Result<SqliteSession, Error> {
-        Ok(SqliteSession::new(self.open().await?))
+        Ok(SqliteSession::new(self.open().await?, self.clock.clone()))
     }
 
     fn identity(_session: &SqliteSession) {}
@@ -52,11 +53,11 @@ impl Engine for Sqlite {
     }
 
     async fn open_reader(&self) -> Result<SqliteReader, Error> {
-        Ok(SqliteReader::new(self.open().await?))
+        Ok(SqliteReader::new(self.open().await?, self.clock.clone()))
     }
 
     async fn open_scanner(&self) -> Result<SqliteScanner, Error> {
-        Ok(SqliteScanner::new(self.open().await?))
+        Ok(SqliteScanner::new(self.open().await?, self.clock.clone()))
     }
 
     async fn migrate(&self, _users: &DatabaseUsers) -> Result<(), Error> {

@@ -247,7 +247,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Sends a statement on an idle connection, so that the server keeps it open, and finds out whether it still works.
+    /// Leaves the time in the store if the connection is idle, which also finds out whether the connection still works.
     pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
         // The statement may commit, and a fence that is committed without its batch protects nothing.
         self.release_fence(limits).await;
@@ -255,9 +255,16 @@ impl<E: WriteEngine> Link<E> {
             return self.renew_id();
         }
         match std::mem::replace(&mut self.connection, LinkState::Closed) {
-            LinkState::Idle(mut session) => match limits.statement(session.touch()).await {
+            LinkState::Idle(mut session) => match limits.statement(session.touch(self.id)).await {
                 Ok(()) => self.connection = LinkState::Idle(session),
-                Err(error) => self.give_up(&session, &error),
+                Err(error @ Error::Conflict(_)) => {
+                    self.roll_back_session(session, Some(&error), limits).await;
+                }
+                Err(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
+                    self.give_up(&session, &error);
+                    // The old connection may lock the old row, and its COMMIT may be on its way. No batch needs that row.
+                    self.renew_id();
+                }
             },
             other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {
                 self.connection = other;

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use futures_util::TryStreamExt;
 use sqlx::{MySqlConnection, Row as _};
 
+use super::clock::floor;
 use super::connect::close;
 use super::error::classify;
 use super::text;
 use crate::engine::ScanSession;
+use crate::engine::clock::StoreClock;
 use crate::engine::columns::record;
 use crate::entry::Record;
 use crate::error::Error;
@@ -18,19 +20,22 @@ use crate::scanner::range::Range;
 #[derive(Debug)]
 pub(crate) struct MySqlScanner {
     connection: MySqlConnection,
+    clock: StoreClock,
 }
 
 impl MySqlScanner {
-    pub(super) async fn new(mut connection: MySqlConnection) -> Result<Self, Error> {
+    pub(super) async fn new(mut connection: MySqlConnection, clock: StoreClock) -> Result<Self, Error> {
         for setting in text::SCANNER_SETTINGS {
             sqlx::raw_sql(setting).execute(&mut connection).await.map_err(classify)?;
         }
-        Ok(Self { connection })
+        Ok(Self { connection, clock })
     }
 }
 
 impl ScanSession for MySqlScanner {
     async fn begin(&mut self) -> Result<(), Error> {
+        // Not in the transaction, which would see the time in the store as it was at its snapshot.
+        floor(&mut self.connection, &self.clock).await?;
         // This statement cannot be prepared.
         let begin = sqlx::raw_sql(text::BEGIN_SNAPSHOT);
         begin.execute(&mut self.connection).await.map(drop).map_err(classify)
@@ -43,9 +48,10 @@ impl ScanSession for MySqlScanner {
         mut on_record: impl FnMut(Record<'_>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
+        let floor = self.clock.floor();
         let query = match end {
-            Some(end) => sqlx::query(text::RECORDS).bind(start).bind(end),
-            None => sqlx::query(text::ALL_RECORDS).bind(start),
+            Some(end) => sqlx::query(text::RECORDS).bind(floor).bind(start).bind(end),
+            None => sqlx::query(text::ALL_RECORDS).bind(floor).bind(start),
         };
         let mut rows = query.bind(limit as u64).fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));

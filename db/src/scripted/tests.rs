@@ -143,6 +143,11 @@ fn an_outcome_that_is_not_known_taken_for_refused_is_found() {
 }
 
 #[test]
+fn a_clock_that_is_trusted_is_found() {
+    is_found_soon(Sabotage::ClockTrusted, &["what was seen to expire may be back"]);
+}
+
+#[test]
 fn a_lane_that_dies_is_found() {
     is_found_soon(Sabotage::ShortAnswer, &["still Unavailable"]);
 }

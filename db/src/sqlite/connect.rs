@@ -1,21 +1,28 @@
 //! Connections to `SQLite`: settings, and the checks on each new one.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::error::classify;
 use super::migrate;
+use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
 use crate::error::{BadUrl, Error};
 use crate::timeouts::QUERY_TIMEOUT;
+
+/// How long a statement waits for another writer of the file: not as long as its caller waits for it.
+pub(super) const BUSY_TIMEOUT: Duration = QUERY_TIMEOUT.checked_div(2).expect("two is not zero");
 
 /// A database file on a local disk. Network file systems are not supported.
 #[derive(Debug, Clone)]
 pub(crate) struct Sqlite {
     path: PathBuf,
     options: SqliteConnectOptions,
+    /// The time of the store, for all connections.
+    pub(super) clock: StoreClock,
 }
 
 impl Sqlite {
@@ -30,10 +37,10 @@ impl Sqlite {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(QUERY_TIMEOUT / 2)
+            .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(5 * SHAPES + 64)
             .disable_statement_logging();
-        Ok(Self { path: path.into(), options })
+        Ok(Self { path: path.into(), options, clock: StoreClock::new() })
     }
 
     /// The file.

@@ -35,7 +35,10 @@ pub(super) async fn lock(file: &Path) -> Result<File, Error> {
 
 /// Brings the schema up to date.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
-    migrator(&MIGRATIONS).run(connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))
+    migrator(MIGRATIONS.iter().cloned())
+        .run(connection)
+        .await
+        .map_err(|e| Error::Unavailable(Cause::Migration(e)))
 }
 
 /// Checks whether this program can work on the schema.

@@ -3,10 +3,12 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::arguments::{key_list, unsigned};
+use super::arguments::{bind, key_list, signed, unsigned};
+use super::clock::now;
 use super::error::classify;
 use super::text;
 use crate::engine::ReadSession;
+use crate::engine::clock::StoreClock;
 use crate::engine::columns::entry;
 use crate::engine::shapes::{StatementTexts, padded};
 use crate::entry::{Entry, Key};
@@ -16,19 +18,22 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct SqliteReader {
     connection: SqliteConnection,
+    clock: StoreClock,
     get: StatementTexts,
 }
 
 impl SqliteReader {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self { connection, get: StatementTexts::new(text::get) }
+    pub(super) fn new(connection: SqliteConnection, clock: StoreClock) -> Self {
+        Self { connection, clock, get: StatementTexts::new(text::get) }
     }
 }
 
 impl ReadSession for SqliteReader {
     async fn get(&mut self, keys: &[Key], mut on_entry: impl FnMut(Entry) + Send) -> Result<(), Error> {
         let sql = self.get.of(padded(keys.len()));
-        let query = sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(Key::as_bytes))?);
+        let mut arguments = key_list(keys.iter().map(Key::as_bytes))?;
+        bind(&mut arguments, signed(now(&mut self.connection, &self.clock).await?)?)?;
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
         let mut rows = query.fetch(&mut self.connection);
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             let key: &[u8] = row.try_get_unchecked(0).map_err(classify)?;

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use futures_util::TryStreamExt;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-use super::arguments::unsigned;
+use super::arguments::{signed, unsigned};
+use super::clock::now;
 use super::error::classify;
 use super::text;
 use crate::engine::ScanSession;
+use crate::engine::clock::StoreClock;
 use crate::engine::columns::record;
 use crate::entry::Record;
 use crate::error::Error;
@@ -18,11 +20,12 @@ use crate::scanner::range::Range;
 #[derive(Debug)]
 pub(crate) struct SqliteScanner {
     connection: SqliteConnection,
+    clock: StoreClock,
 }
 
 impl SqliteScanner {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self { connection }
+    pub(super) fn new(connection: SqliteConnection, clock: StoreClock) -> Self {
+        Self { connection, clock }
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
@@ -32,6 +35,8 @@ impl SqliteScanner {
 
 impl ScanSession for SqliteScanner {
     async fn begin(&mut self) -> Result<(), Error> {
+        // Not in the transaction, which would see the time in the store as it was at its snapshot.
+        now(&mut self.connection, &self.clock).await?;
         self.run(text::BEGIN_SNAPSHOT).await
     }
 
@@ -46,7 +51,8 @@ impl ScanSession for SqliteScanner {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         // This byte is in no UTF-8, so it comes after every key.
         let end = end.unwrap_or_else(|| vec![u8::MAX]);
-        let query = sqlx::query(text::RECORDS).bind(start).bind(end).bind(limit);
+        let now = signed(self.clock.now()?)?;
+        let query = sqlx::query(text::RECORDS).bind(now).bind(start).bind(end).bind(limit);
         let mut rows = query.fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));
         while let Some(row) = rows.try_next().await.map_err(classify)? {
@@ -91,7 +97,7 @@ mod tests {
         let mut scanner =
             Sqlite::new(&url).expect("the URL is valid").open_scanner().await.expect("it opens");
         let explain = sqlx::AssertSqlSafe(format!("explain query plan {}", text::RECORDS));
-        let explain = sqlx::query(explain).bind(vec![1]).bind(vec![2]).bind(10);
+        let explain = sqlx::query(explain).bind(1).bind(vec![1]).bind(vec![2]).bind(10);
         let steps = explain.fetch_all(&mut scanner.connection).await.expect("it can be explained");
         let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
         assert_eq!(steps, ["SEARCH entries USING PRIMARY KEY (k>? AND k<?)"]);

@@ -1,15 +1,21 @@
 //! The connection of a lane to `SQLite`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::arguments::{bind, bind_instant, hint_list, key_list, signed, unsigned};
+use super::arguments::{bind, bind_expiry, hint_list, signed, unsigned};
+use super::clock::{now, stored};
+use super::connect::BUSY_TIMEOUT;
 use super::error::classify;
 use super::text;
-use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
-use crate::engine::{WriteSession, clock};
+use crate::engine::WriteSession;
+use crate::engine::clock::{STORED_AGE_MAX, StoreClock};
+use crate::engine::shapes::{
+    KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, pad, padded,
+};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
@@ -19,6 +25,7 @@ use crate::sweeper::hint::Hint;
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     connection: SqliteConnection,
+    clock: StoreClock,
     /// Whether a transaction was begun and neither committed nor rolled back.
     is_in_transaction: bool,
     read_for_update: StatementTexts,
@@ -28,9 +35,10 @@ pub(crate) struct SqliteSession {
 }
 
 impl SqliteSession {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
+    pub(super) fn new(connection: SqliteConnection, clock: StoreClock) -> Self {
         Self {
             connection,
+            clock,
             is_in_transaction: false,
             read_for_update: StatementTexts::new(text::read_for_update),
             insert: RowStatement::new(text::insert, text::insert_expiring),
@@ -43,17 +51,31 @@ impl SqliteSession {
         sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
+    /// Sets how long a statement waits for another writer of the file.
+    async fn wait_at_most(&mut self, limit: Duration) -> Result<(), Error> {
+        let set = sqlx::query(AssertSqlSafe(text::wait_at_most(limit)));
+        set.execute(&mut self.connection).await.map(drop).map_err(classify)
+    }
+
     /// Runs an insert or an upsert, whose text is `sql`, and returns its results in key order.
-    async fn write(&mut self, sql: Arc<str>, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
-        let may_expire = may_expire(rows);
+    async fn write(
+        &mut self,
+        sql: Arc<str>,
+        rows: &[Row<'_>],
+        overwrites: bool,
+    ) -> Result<Vec<UpsertResult>, Error> {
+        let (may_expire, now) = (may_expire(rows), self.clock.now()?);
         let mut arguments = SqliteArguments::default();
         for row in rows {
             bind(&mut arguments, row.key.as_bytes().to_vec())?;
             bind(&mut arguments, row.value.as_bytes().to_vec())?;
             bind(&mut arguments, signed(row.rev)?)?;
             if may_expire {
-                bind_instant(&mut arguments, row.expiry)?;
+                bind_expiry(&mut arguments, row.expiry, now)?;
             }
+        }
+        if overwrites {
+            bind(&mut arguments, signed(now)?)?;
         }
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
         let returned = query.fetch_all(&mut self.connection).await.map_err(classify)?;
@@ -89,7 +111,7 @@ impl WriteSession for SqliteSession {
             return Ok(None);
         }
         let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?);
-        let reserve = reserve.bind(signed(clock::now()?)?);
+        let reserve = reserve.bind(signed(now(&mut self.connection, &self.clock).await?)?);
         let last = reserve.fetch_one(&mut self.connection).await.map_err(classify)?;
         unsigned(last).map(|last| Some(Rev(last)))
     }
@@ -104,8 +126,12 @@ impl WriteSession for SqliteSession {
         let mut current = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
-            let query =
-                sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
+            let mut arguments = SqliteArguments::default();
+            bind(&mut arguments, signed(self.clock.now()?)?)?;
+            for key in pad(keys.iter()) {
+                bind(&mut arguments, key.as_bytes().to_vec())?;
+            }
+            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
             let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
             let columns = |row: &sqlx::sqlite::SqliteRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
@@ -122,7 +148,7 @@ impl WriteSession for SqliteSession {
         while !rows.is_empty() {
             let part = &rows[..filled(rows.len())];
             let sql = self.insert.of(part);
-            self.write(sql, part).await?;
+            self.write(sql, part, false).await?;
             rows = &rows[part.len()..];
         }
         Ok(())
@@ -137,7 +163,7 @@ impl WriteSession for SqliteSession {
         while !rows.is_empty() {
             let part = &rows[..filled(rows.len())];
             let sql = self.upsert.of(part);
-            all.extend(self.write(sql, part).await?);
+            all.extend(self.write(sql, part, true).await?);
             rows = &rows[part.len()..];
         }
         Ok(all)
@@ -169,8 +195,17 @@ impl WriteSession for SqliteSession {
         Ok(())
     }
 
-    async fn touch(&mut self) -> Result<(), Error> {
-        self.run(text::DO_NOTHING).await
+    async fn touch(&mut self, _lane: u64) -> Result<(), Error> {
+        let now = now(&mut self.connection, &self.clock).await?;
+        if stored(&mut self.connection).await?.saturating_add(STORED_AGE_MAX) >= now {
+            return Ok(());
+        }
+        // Does not wait for another writer, which leaves the time there itself.
+        self.wait_at_most(Duration::ZERO).await?;
+        let store = sqlx::query(text::STORE_TIME).bind(signed(now)?).execute(&mut self.connection);
+        let stored = store.await.map(drop).map_err(classify);
+        self.wait_at_most(BUSY_TIMEOUT).await?;
+        stored
     }
 }
 

@@ -57,6 +57,9 @@ mod tests {
             let hint = sqlx::query("insert into expiries (at, k) values (1, ?)").bind(key.as_bytes());
             hint.execute(&mut connection).await.expect("it is valid");
         }
+        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(0)), "no time is in the store yet");
+        let time = sqlx::query("update clock set rev = unixepoch() * 1000000");
+        time.execute(&mut connection).await.expect("the row is there");
         assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(1)));
         let left =
             sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries").fetch_all(&mut connection);
