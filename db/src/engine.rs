@@ -98,7 +98,7 @@ pub(crate) trait WriteSession: Send {
     /// Sends ROLLBACK.
     fn rollback(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Leaves the time in the row of `lane`, unless a young time is in the store. Also finds out whether the idle session still works, so
+    /// Leaves the time in the row of `lane`, unless a young time is in the store or no entry may expire. Also finds out whether the idle session still works, so
     /// that the server keeps it. Does nothing if another session of the process did so within the last second, and this one not long ago.
     fn touch(&mut self, lane: u64) -> impl Future<Output = Result<(), Error>> + Send;
 }

@@ -77,6 +77,11 @@ impl MySqlSession {
         sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await.map_err(classify)
     }
 
+    async fn has_hints(&mut self) -> Result<bool, Error> {
+        let has_hints = sqlx::query_scalar::<_, i64>(text::HAS_HINTS).fetch_one(&mut self.connection);
+        Ok(has_hints.await.map_err(classify)? != 0)
+    }
+
     /// Runs an insert or an upsert, whose text is `sql`.
     async fn write(
         &mut self,
@@ -237,7 +242,7 @@ impl WriteSession for MySqlSession {
         }
         self.touched_at = Instant::now();
         let Sample { floor, stored } = sample(&mut self.connection, &self.clock).await?;
-        if stored.saturating_add(STORED_AGE_MAX) < floor {
+        if stored.saturating_add(STORED_AGE_MAX) < floor && self.has_hints().await? {
             let store = sqlx::query(text::STORE_TIME).bind(floor).bind(lane);
             store.execute(&mut self.connection).await.map_err(classify)?;
         }

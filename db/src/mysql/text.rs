@@ -123,6 +123,9 @@ pub(super) const REGISTER: &str = concat!(
 pub(super) const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(rev + ?, \
     cast(unix_timestamp(now(6)) * 1000000 as unsigned), ?)) where id = ? and seq < ?";
 
+/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the time in the store.
+pub(super) const HAS_HINTS: &str = "select exists(select 1 from expiries)";
+
 /// Leaves the time in the row of a lane.
 pub(super) const STORE_TIME: &str =
     concat!("update writers set rev = greatest(rev, ", now!(), ", ?) where id = ?");

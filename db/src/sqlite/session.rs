@@ -51,6 +51,11 @@ impl SqliteSession {
         sqlx::query(sql).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
+    async fn has_hints(&mut self) -> Result<bool, Error> {
+        let has_hints = sqlx::query_scalar::<_, bool>(text::HAS_HINTS).fetch_one(&mut self.connection);
+        has_hints.await.map_err(classify)
+    }
+
     /// Sets how long a statement waits for another writer of the file.
     async fn wait_at_most(&mut self, limit: Duration) -> Result<(), Error> {
         let set = sqlx::query(AssertSqlSafe(text::wait_at_most(limit)));
@@ -197,15 +202,16 @@ impl WriteSession for SqliteSession {
 
     async fn touch(&mut self, _lane: u64) -> Result<(), Error> {
         let now = now(&mut self.connection, &self.clock).await?;
-        if stored(&mut self.connection).await?.saturating_add(STORED_AGE_MAX) >= now {
+        let stored = stored(&mut self.connection).await?;
+        if stored.saturating_add(STORED_AGE_MAX) >= now || !self.has_hints().await? {
             return Ok(());
         }
         // Does not wait for another writer, which leaves the time there itself.
         self.wait_at_most(Duration::ZERO).await?;
         let store = sqlx::query(text::STORE_TIME).bind(signed(now)?).execute(&mut self.connection);
-        let stored = store.await.map(drop).map_err(classify);
+        let done = store.await.map(drop).map_err(classify);
         self.wait_at_most(BUSY_TIMEOUT).await?;
-        stored
+        done
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) const COMMIT: &str = "commit";
 
 pub(super) const ROLLBACK: &str = "rollback";
 
+/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the time in the store.
+pub(super) const HAS_HINTS: &str = "select exists(select 1 from expiries)";
+
 /// Leaves the time in the store.
 pub(super) const STORE_TIME: &str = "update clock set rev = ?1 where id = 0 and rev < ?1";
 

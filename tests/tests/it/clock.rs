@@ -44,6 +44,7 @@ async fn gone(system: &System, key: &str) {
 
 async fn an_idle_writer_leaves_the_time_in_the_store(engine: EngineKind) {
     let system = System::start(engine).await;
+    system.socket().await.ask(r#"{"key":"k","value":"v","ttl":3600}"#).await;
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
     let begun = u64::try_from(begun.as_micros()).expect("it is earlier than 586912");
     for second in 1..=3 {

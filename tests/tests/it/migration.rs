@@ -11,6 +11,7 @@ promises! {
         migrations_that_run_at_once_do_not_disturb_each_other;
     sql:
         a_migration_goes_on_from_any_statement,
+        a_service_without_a_right_waits_for_the_migration,
         a_migration_waits_for_one_that_runs_and_not_for_one_that_died;
 }
 
@@ -54,6 +55,23 @@ async fn a_migration_goes_on_from_any_statement(engine: EngineKind) {
     root.execute(AssertSqlSafe(revoke)).await.expect("root may do anything");
     database.migrate();
     works(database).await;
+}
+
+async fn a_service_without_a_right_waits_for_the_migration(engine: EngineKind) {
+    let database = Database::fresh(engine).await;
+    database.migrate();
+    let (name, user) = (&database.name, database.user(Role::Reader));
+    let revoke = format!("revoke select (rev) on {name}.writers from '{user}'@'%'");
+    database.root().await.execute(AssertSqlSafe(revoke)).await.expect("root may do anything");
+    let system = System::start_processes(database.again(), &[]);
+    let reader = system.reads();
+    eventually("it says what to do", PATIENCE, async || match reader.readiness().await {
+        Err(why) if why.contains("run `ws-ingest migrate`") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    database.migrate();
+    system.ready().await;
 }
 
 async fn a_migration_that_was_killed_is_run_again(engine: EngineKind) {
