@@ -257,13 +257,12 @@ impl<E: WriteEngine> Link<E> {
         match std::mem::replace(&mut self.connection, LinkState::Closed) {
             LinkState::Idle(mut session) => match limits.statement(session.touch(self.id)).await {
                 Ok(()) => self.connection = LinkState::Idle(session),
-                Err(error @ Error::Conflict(_)) => {
+                Err(error) => {
                     self.roll_back_session(session, Some(&error), limits).await;
-                }
-                Err(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
-                    self.give_up(&session, &error);
-                    // The old connection may lock the old row, and its COMMIT may be on its way. No batch needs that row.
-                    self.renew_id();
+                    if !self.is_open() {
+                        // The old connection may lock the old row, and its COMMIT may be on its way. No batch needs that row.
+                        self.renew_id();
+                    }
                 }
             },
             other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {

@@ -23,8 +23,8 @@ const FAILED_ONCE: [(u64, &str); 7] = [
     (92, "a second write of a client overtook its first, which waited at high priority behind many others"),
     (3, "each statement of an attempt had its own time limit, so a write was answered seconds late"),
     (72, "a commit took longer than half of the time that a write has, so every write was refused for ever"),
-    (9, "writes behind a statement that hung were refused when that ended, not at their deadline"),
-    (459, "an atomic write that had waited for its sender's replies was queued after its deadline"),
+    (185, "writes behind a statement that hung were refused when that ended, not at their deadline"),
+    (98, "an atomic write that had waited for its sender's replies was queued after its deadline"),
     (4105, "a write that had waited for room was behind younger ones in the channel, and answered late"),
     (
         16636,
