@@ -2,7 +2,7 @@
 //!
 //! To add an engine:
 //! 1. Write `NAME.rs` and a folder `NAME/` with the files of `mysql/`: `connect` (opens and checks connections), `error` (the class
-//!    of each error), `text` (every statement), `arguments`, `session`, `reader`, `scanner`, `sweeper` and `migrate`.
+//!    of each error), `text` (every statement), `clock`, `arguments`, `session`, `reader`, `scanner`, `sweeper` and `migrate`.
 //! 2. Implement [`Engine`] and the traits that it builds on. An engine for tests of the write path needs only [`WriteEngine`] and
 //!    [`WriteSession`].
 //! 3. Put its migrations into `migrations/NAME/`.
@@ -103,9 +103,11 @@ pub(crate) trait WriteSession: Send {
     /// Sends ROLLBACK.
     fn rollback(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Sends a statement that changes nothing, so that the server keeps the idle session, and finds out whether it still works. After
-    /// [`Error::Refused`] it finds out whether the database would take the writes that it refused.
-    fn touch(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Leaves the time in the row of `lane`, unless a young time is in the store or no entry may expire. Also finds out whether the idle
+    /// session still works, so that the server keeps it. May do nothing if another session of the process did so within the last
+    /// second, and this one not long ago. After [`Error::Refused`] it finds out whether the database would take the writes that it
+    /// refused.
+    fn touch(&mut self, lane: u64) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// A database with everything that the store needs.
@@ -179,7 +181,10 @@ pub(crate) trait SweepSession: Send {
     /// Takes the lock of the sweeper until the connection ends. Returns `false` if another process has the lock.
     fn lock(&mut self) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// The clock of the database, in microseconds since 1970.
+    /// The largest time in the store, in microseconds since 1970. 0 if there is none.
+    ///
+    /// Every later revision is larger, even if the clock is set back: a lane begins where the store is. So an entry with an earlier
+    /// revision can be removed.
     fn now(&mut self) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// The first hints up to the instant `ripe`, at most [`HINTS_PER_SWEEP_MAX`](crate::sweeper::hint::HINTS_PER_SWEEP_MAX).

@@ -28,6 +28,10 @@ use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::receiver::{QueueReceiver, ReceiveResult};
 use crate::lane::state::LaneState;
 
+/// An idle lane leaves the time in the store so often, or more often if its engine wants that ([`WriteEngine::IDLE_MAX`]). So the
+/// time in the store is never much older, and what readers see expire stays gone even if the clock is set back.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// How long a fence that was passed ahead waits for its batch. If writes come further apart, no fence is passed ahead.
 const FENCE_HOLD_MAX: Duration = Duration::from_millis(5);
 
@@ -101,7 +105,7 @@ impl<E: WriteEngine> Lane<E> {
         }
         while self.batcher.is_empty() {
             let waited = if self.link.is_open() {
-                WaitEnd::of(timeout(E::IDLE_MAX, self.batcher.receive()).await.ok(), WaitEnd::Idle)
+                WaitEnd::of(timeout(IDLE.min(E::IDLE_MAX), self.batcher.receive()).await.ok(), WaitEnd::Idle)
             } else {
                 self.connect_or_receive().await
             };
@@ -197,7 +201,7 @@ enum WaitEnd {
     Writes,
     /// There is a connection, or it is time for the next attempt to open one.
     Connection,
-    /// Nothing came for [`WriteEngine::IDLE_MAX`].
+    /// Nothing came for [`IDLE`].
     Idle,
     /// Every writer is gone, and the queue is empty.
     Closed,

@@ -1,6 +1,7 @@
 //! `MySQL` and `MariaDB`: the same SQL for both, as prepared statements of few sizes.
 
 mod arguments;
+mod clock;
 pub(crate) mod connect;
 mod error;
 mod migrate;
@@ -17,7 +18,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
-use connect::{Identity, MySql, close};
+use connect::{Identity, MySql, ServerFacts, close};
 use error::classify;
 use reader::MySqlReader;
 use scanner::MySqlScanner;
@@ -32,7 +33,8 @@ impl WriteEngine for MySql {
 
     async fn open_session(&self) -> Result<MySqlSession, Error> {
         let (connection, server) = self.open(true).await?;
-        Ok(MySqlSession::new(connection, server.identity, server.statement_bytes_max))
+        let ServerFacts { identity, statement_bytes_max } = server;
+        Ok(MySqlSession::new(connection, self.clock.clone(), identity, statement_bytes_max))
     }
 
     fn identity(session: &MySqlSession) -> Identity {
@@ -65,11 +67,11 @@ impl Engine for MySql {
     }
 
     async fn open_reader(&self) -> Result<MySqlReader, Error> {
-        Ok(MySqlReader::new(self.open(false).await?.0))
+        Ok(MySqlReader::new(self.open(false).await?.0, self.clock.clone()))
     }
 
     async fn open_scanner(&self) -> Result<MySqlScanner, Error> {
-        MySqlScanner::new(self.open(false).await?.0).await
+        MySqlScanner::new(self.open(false).await?.0, self.clock.clone()).await
     }
 
     async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {

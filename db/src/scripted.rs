@@ -10,6 +10,8 @@
 //! - revisions only grow, a transaction writes each key once, each statement has its rows in key order, and an atomic write is
 //!   applied as a whole or not at all;
 //! - each write is answered at most a second after its deadline;
+//! - a key's revisions grow even if its row was swept and the clock was set back, and no read sees the store at an earlier time than
+//!   an earlier read of the same process;
 //! - once the faults stop, every writer works again within a minute, and ends when it is dropped.
 //!
 //! To run many seeds, or to replay one seed with a log:
@@ -19,13 +21,14 @@
 //! SCRIPTED_SEEDS=17 cargo test -p db --lib every_promise_holds -- --nocapture
 //! ```
 //!
-//! Not simulated: expiry (only that every expiring row has a hint for the sweeper), the sweeper, reads of anything but committed
-//! rows, and more than two processes.
+//! Not simulated: expiry (only that every expiring row has a hint for the sweeper), transactions of the sweeper (dead rows vanish when
+//! the clock steps), reads of anything but committed rows, and more than two processes.
 
 mod client;
 mod events;
 mod journal;
 mod locks;
+mod process;
 mod script;
 mod sent;
 mod server;

@@ -1,6 +1,7 @@
 //! `SQLite`: one file, one writer at a time, any number of readers and processes.
 
 mod arguments;
+mod clock;
 pub(crate) mod connect;
 mod connection;
 mod error;
@@ -38,7 +39,7 @@ impl WriteEngine for Sqlite {
     const IDLE_MAX: Duration = CHECK_INTERVAL;
 
     async fn open_session(&self) -> Result<SqliteSession, Error> {
-        let mut session = SqliteSession::new(self.open().await?);
+        let mut session = SqliteSession::new(self.open().await?, self.clock.clone());
         session.prove().await?;
         Ok(session)
     }
@@ -62,11 +63,11 @@ impl Engine for Sqlite {
     }
 
     async fn open_reader(&self) -> Result<SqliteReader, Error> {
-        Ok(SqliteReader::new(self.open().await?))
+        Ok(SqliteReader::new(self.open().await?, self.clock.clone()))
     }
 
     async fn open_scanner(&self) -> Result<SqliteScanner, Error> {
-        Ok(SqliteScanner::new(self.open().await?))
+        Ok(SqliteScanner::new(self.open().await?, self.clock.clone()))
     }
 
     async fn migrate(&self, _users: &DatabaseUsers) -> Result<(), Error> {

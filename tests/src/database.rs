@@ -106,13 +106,19 @@ impl Database {
 
     /// Brings the schema up to date and grants rights, with `ws-ingest migrate`.
     pub fn migrate(&self) {
+        let output = self.build.run_to_end("ws-ingest", &["migrate"], &self.migration_env());
+        assert!(output.status.success(), "migrate: {output:?}");
+    }
+
+    /// The environment variables of `ws-ingest migrate`.
+    #[must_use]
+    pub fn migration_env(&self) -> Vec<(String, String)> {
         let mut env = self.env(Role::Migration);
         if self.engine != EngineKind::Sqlite {
             env.push(("WRITER_USER".into(), self.user(Role::Writer)));
             env.push(("READER_USER".into(), self.user(Role::Reader)));
         }
-        let output = self.build.run_to_end("ws-ingest", &["migrate"], &env);
-        assert!(output.status.success(), "migrate: {output:?}");
+        env
     }
 
     /// The name of a user on the server.

@@ -1,6 +1,6 @@
 //! Whether the schema of a database fits this program. Both engines have the same rule.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, Migrator};
 
 use crate::error::Error;
 
@@ -18,8 +18,8 @@ pub(crate) struct AppliedMigration {
 
 /// The migrations `own`, for a database that may have newer ones: that is no error here, because the services decide whether a
 /// newer schema fits.
-pub(crate) fn migrator(own: &Migrator) -> Migrator {
-    let mut migrator = Migrator::with_migrations(own.iter().cloned().collect());
+pub(crate) fn migrator(own: impl Iterator<Item = Migration>) -> Migrator {
+    let mut migrator = Migrator::with_migrations(own.collect());
     migrator.set_ignore_missing(true);
     migrator
 }

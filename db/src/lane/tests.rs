@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use super::*;
+use crate::engine::clock::StoreClock;
 use crate::entry::{Outcome, Refusal, Write, WriteOutcome};
 use crate::fence::PARTS_MAX;
 use crate::lane::samples::{config, set, set_and_ask};
@@ -34,7 +35,8 @@ impl Harness {
 
     fn with<const ROUND_TRIPS: bool>(op_timeout: Duration, sabotage: Sabotage) -> Self {
         let server = ScriptedServer::new(Script::new(1, FaultRates::default()), !ROUND_TRIPS, sabotage);
-        let (engine, tracker) = (ScriptedEngine::<ROUND_TRIPS>(server.clone()), TaskTracker::new());
+        let (engine, tracker) =
+            (ScriptedEngine::<ROUND_TRIPS>::new(server.clone(), StoreClock::new()), TaskTracker::new());
         let config = config(1000, 1 << 20, op_timeout);
         let writer = Writer::start_on(&engine, 1, config, &tracker, StdRng::seed_from_u64(1), |_| {});
         Self { server, writer }
@@ -73,8 +75,8 @@ async fn while_writes_keep_coming_the_fence_is_passed_ahead() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(harness.sent().last(), Some(&"rollback"), "nothing comes any more");
     harness.write("e").await;
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(harness.sent(), ["fence", "upsert", "commit"]);
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(harness.sent(), ["sample", "fence", "upsert", "commit"], "the clock is looked at each second");
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,12 +90,14 @@ async fn where_there_are_no_round_trips_no_fence_is_passed_ahead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_lane_keeps_its_connection() {
+async fn an_idle_lane_keeps_its_connection_and_leaves_the_time_in_the_store() {
     let harness = Harness::start::<true>().await;
     sleep(Duration::from_secs(25)).await;
-    assert_eq!(harness.sent(), ["touch", "touch"]);
+    let sent = harness.sent();
+    assert!((40..=50).contains(&sent.len()), "each second: {sent:?}");
+    assert_eq!(sent, ["sample", "store_time"].repeat(sent.len() / 2));
     harness.write("a").await;
-    assert_eq!(harness.sent(), ["fence", "upsert", "commit"], "the same connection, the same id");
+    assert_eq!(harness.sent()[..3], ["fence", "upsert", "commit"], "the same connection, the same id");
 }
 
 #[tokio::test(start_paused = true)]

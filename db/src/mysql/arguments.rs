@@ -43,11 +43,15 @@ pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result
     Ok(arguments)
 }
 
-/// The two arguments of an instant: microseconds from now, or microseconds since 1970.
-pub(super) fn bind_instant(arguments: &mut MySqlArguments, expiry: Expiry) -> Result<(), Error> {
+/// The two arguments of an instant: microseconds from now, and the earliest instant in microseconds since 1970. `floor` is the time of
+/// the store, as far as this process knows it.
+pub(super) fn bind_instant(arguments: &mut MySqlArguments, expiry: Expiry, floor: u64) -> Result<(), Error> {
     let (from_now, at) = match expiry {
         Expiry::Never => (None, None),
-        Expiry::After(seconds) => (Some(micros(seconds)?), None),
+        Expiry::After(seconds) => {
+            let passes = micros(seconds)?;
+            (Some(passes), Some(floor.saturating_add(passes)))
+        }
         Expiry::At(micros) => (None, Some(micros)),
     };
     bind(arguments, from_now)?;

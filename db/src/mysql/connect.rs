@@ -9,7 +9,7 @@ use url::Url;
 
 use super::error::{classify, number};
 use super::{migrate, text};
-use crate::engine::clock;
+use crate::engine::clock::{self, StoreClock};
 use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::error::{BadUrl, Error};
@@ -31,6 +31,8 @@ pub(crate) struct MySql {
     /// the rate of writes.
     is_plain: bool,
     unsafe_durability: bool,
+    /// The time of the store, for all connections.
+    pub(super) clock: StoreClock,
 }
 
 /// A connection of one start of a server.
@@ -73,7 +75,7 @@ impl MySql {
         if is_plain {
             options = options.ssl_mode(MySqlSslMode::Disabled);
         }
-        Ok(Self { options, is_plain, unsafe_durability })
+        Ok(Self { options, is_plain, unsafe_durability, clock: StoreClock::new() })
     }
 
     /// A connection with its settings but without checks, for migrations.
@@ -113,6 +115,7 @@ impl MySql {
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
         let mut connection = self.open_unchecked().await?;
         migrate::check(&mut connection).await?;
+        super::clock::sample(&mut connection, &self.clock).await?;
         let server = self.inspect(&mut connection).await?;
         if writes {
             sqlx::raw_sql(text::WRITER_SETTINGS).execute(&mut connection).await.map_err(classify)?;
@@ -131,8 +134,8 @@ impl MySql {
             })
         };
 
-        let durable = (number(1)?, number(2)?, number(3)?) == (1, 1, 1);
-        self.judge(durable, "it may lose acknowledged writes: log_bin, sync_binlog and innodb_flush_log_at_trx_commit must all be 1")?;
+        let durable = (number(1)?, number(2)?, number(3)?, number(7)?) == (1, 1, 1, 1);
+        self.judge(durable, "it may lose acknowledged writes: log_bin, sync_binlog, innodb_flush_log_at_trx_commit and sql_log_bin must all be 1")?;
         self.judge(number(6)? == 1, "it runs with --sysdate-is-now, which makes expiry inexact")?;
 
         // Saturates where usize has 32 bits: a packet of 4 GiB is as good as a larger one.

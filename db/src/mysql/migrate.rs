@@ -1,8 +1,8 @@
 //! The schema of `MySQL` and `MariaDB`: brings it up to date, gives database users their rights, and checks whether it fits.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migrate as _, Migration, Migrator};
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _, SqlSafeStr as _};
 
 use super::error::classify;
 use super::text;
@@ -12,11 +12,35 @@ use crate::error::{Cause, Error};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
-/// Brings the schema up to date, then users.
+/// Brings the schema up to date, then users. If it is stopped anywhere, it can be run again.
 pub(super) async fn migrate(connection: &mut MySqlConnection, users: &DatabaseUsers) -> Result<(), Error> {
-    migrator(&MIGRATIONS).run(&mut *connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))?;
+    sqlx::raw_sql(text::MIGRATION_SETTINGS).execute(&mut *connection).await.map_err(classify)?;
+    lock(connection).await?;
+    let failed = |e| Error::Unavailable(Cause::Migration(e));
+    connection.ensure_migrations_table(text::MIGRATIONS_TABLE).await.map_err(failed)?;
+    sqlx::query(text::FORGET_UNFINISHED).execute(&mut *connection).await.map_err(classify)?;
+    let mut migrator = migrator(MIGRATIONS.iter().map(repeatable));
+    migrator.set_locking(false);
+    migrator.run(&mut *connection).await.map_err(failed)?;
     grant(connection, &text::WRITER_RIGHTS, users.writer.as_deref()).await?;
     grant(connection, &text::READER_RIGHTS, users.reader.as_deref()).await
+}
+
+/// Waits until no other process migrates this schema. The lock of the client library does nothing on `MariaDB`, which refuses to wait
+/// without a limit.
+async fn lock(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let locked = sqlx::query_scalar::<_, i64>(text::LOCK_MIGRATIONS).fetch_one(connection);
+    if locked.await.map_err(classify)? == 1 {
+        return Ok(());
+    }
+    Err(Error::Unavailable("another process has been migrating the schema for a minute".into()))
+}
+
+/// The same migration, which can also run again after it was stopped half-way: the server commits each statement by itself. A table
+/// that is there is kept. The checksum stays that of the file.
+fn repeatable(migration: &Migration) -> Migration {
+    let sql = migration.sql.as_str().replace("create table ", "create table if not exists ");
+    Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration.clone() }
 }
 
 /// Checks whether this program can work on the schema.
@@ -62,6 +86,20 @@ fn account(name: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_statement_of_a_migration_can_be_run_again() {
+        for migration in MIGRATIONS.iter() {
+            let again = repeatable(migration);
+            assert_eq!(again.checksum, migration.checksum);
+            let lines = again.sql.as_str().lines().filter(|line| !line.starts_with("--"));
+            let sql = lines.collect::<Vec<_>>().join("\n");
+            for statement in sql.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
+                let repeatable = statement.starts_with("create table if not exists ");
+                assert!(repeatable, "teach `repeatable` this statement: {statement}");
+            }
+        }
+    }
 
     #[test]
     fn user_names_cannot_carry_sql() {

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+use tokio::time::Instant;
 
 use super::arguments::{bind, bind_instant, hint_list, key_list};
+use super::clock::{Sample, floor, sample};
 use super::connect::Identity;
 use super::error::classify;
 use super::text;
 use crate::engine::WriteSession;
-use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
+use crate::engine::clock::{QUIET_MAX, STORED_AGE_MAX, StoreClock};
+use crate::engine::shapes::{
+    KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, pad, padded,
+};
 use crate::entry::{KEY_BYTES_MAX, Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
@@ -23,6 +28,9 @@ const ROW_BYTES: usize = 48;
 #[derive(Debug)]
 pub(crate) struct MySqlSession {
     pub(super) connection: MySqlConnection,
+    clock: StoreClock,
+    /// When the session was opened, or last touched while it was idle.
+    touched_at: Instant,
     pub(super) identity: Identity,
     /// The most bytes of a statement with several rows.
     statement_bytes_max: usize,
@@ -34,9 +42,16 @@ pub(crate) struct MySqlSession {
 }
 
 impl MySqlSession {
-    pub(super) fn new(connection: MySqlConnection, identity: Identity, statement_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        connection: MySqlConnection,
+        clock: StoreClock,
+        identity: Identity,
+        statement_bytes_max: usize,
+    ) -> Self {
         Self {
             connection,
+            clock,
+            touched_at: Instant::now(),
             identity,
             statement_bytes_max,
             read_for_update: StatementTexts::new(text::read_for_update),
@@ -62,8 +77,19 @@ impl MySqlSession {
         sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await.map_err(classify)
     }
 
-    async fn write(&mut self, sql: Arc<str>, rows: &[Row<'_>]) -> Result<MySqlQueryResult, Error> {
-        let may_expire = may_expire(rows);
+    async fn has_hints(&mut self) -> Result<bool, Error> {
+        let has_hints = sqlx::query_scalar::<_, i64>(text::HAS_HINTS).fetch_one(&mut self.connection);
+        Ok(has_hints.await.map_err(classify)? != 0)
+    }
+
+    /// Runs an insert or an upsert, whose text is `sql`.
+    async fn write(
+        &mut self,
+        sql: Arc<str>,
+        rows: &[Row<'_>],
+        overwrites: bool,
+    ) -> Result<MySqlQueryResult, Error> {
+        let (may_expire, floor) = (may_expire(rows), self.clock.floor());
         let mut arguments = MySqlArguments::default();
         for row in rows {
             bind(&mut arguments, row.key.as_bytes())?;
@@ -71,8 +97,11 @@ impl MySqlSession {
             bind(&mut arguments, row.rev)?;
             bind(&mut arguments, row.rev)?;
             if may_expire {
-                bind_instant(&mut arguments, row.expiry)?;
+                bind_instant(&mut arguments, row.expiry, floor)?;
             }
+        }
+        if overwrites {
+            bind(&mut arguments, floor)?;
         }
         self.execute(sql, arguments).await
     }
@@ -99,12 +128,20 @@ impl MySqlSession {
 impl WriteSession for MySqlSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
         // The row may exist, if the answer to an earlier attempt was lost.
-        sqlx::query(text::REGISTER).bind(lane).execute(&mut self.connection).await.map_err(classify)?;
+        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.clock.floor());
+        register.execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
-        let fence = sqlx::query(text::FENCE).bind(seq).bind(revs).bind(lane).bind(seq);
+        let floor = floor(&mut self.connection, &self.clock).await?;
+        // The largest revision in the store may be that of a key that was swept, so all reserved revisions are larger.
+        let fence = sqlx::query(text::FENCE)
+            .bind(seq)
+            .bind(revs)
+            .bind(floor.saturating_add(revs))
+            .bind(lane)
+            .bind(seq);
         let done = fence.execute(&mut self.connection).await.map_err(classify)?;
         Ok((done.rows_affected() == 1).then(|| Rev(done.last_insert_id())))
     }
@@ -118,8 +155,12 @@ impl WriteSession for MySqlSession {
         let mut current = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
-            let query =
-                sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
+            let mut arguments = MySqlArguments::default();
+            bind(&mut arguments, self.clock.floor())?;
+            for key in pad(keys.iter()) {
+                bind(&mut arguments, key.as_bytes())?;
+            }
+            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
             let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
             let columns = |row: &sqlx::mysql::MySqlRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
@@ -136,7 +177,7 @@ impl WriteSession for MySqlSession {
         while !rows.is_empty() {
             let part = self.one_statement(rows);
             let sql = self.insert.of(part);
-            self.write(sql, part).await?;
+            self.write(sql, part, false).await?;
             rows = &rows[part.len()..];
         }
         Ok(())
@@ -146,7 +187,7 @@ impl WriteSession for MySqlSession {
         while !rows.is_empty() {
             let part = self.one_statement(rows);
             let sql = self.upsert.of(part);
-            self.write(sql, part).await?;
+            self.write(sql, part, true).await?;
             rows = &rows[part.len()..];
         }
         Ok(())
@@ -157,7 +198,7 @@ impl WriteSession for MySqlSession {
         while !rows.is_empty() {
             let part = self.one_statement(rows);
             let sql = self.upsert.of(part);
-            let done = self.write(sql, part).await?;
+            let done = self.write(sql, part, true).await?;
             // An insert counts 1 and an update 2. A last_insert_id says that a row had expired, or that its stored revision was
             // not lower.
             let as_planned = done.last_insert_id() == 0;
@@ -195,8 +236,16 @@ impl WriteSession for MySqlSession {
         sqlx::query(text::ROLLBACK).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
-    async fn touch(&mut self) -> Result<(), Error> {
-        sqlx::query(text::DO_NOTHING).execute(&mut self.connection).await.map_err(classify)?;
+    async fn touch(&mut self, lane: u64) -> Result<(), Error> {
+        if self.clock.fresh_floor().is_some() && self.touched_at.elapsed() < QUIET_MAX {
+            return Ok(());
+        }
+        self.touched_at = Instant::now();
+        let Sample { floor, stored } = sample(&mut self.connection, &self.clock).await?;
+        if stored.saturating_add(STORED_AGE_MAX) < floor && self.has_hints().await? {
+            let store = sqlx::query(text::STORE_TIME).bind(floor).bind(lane);
+            store.execute(&mut self.connection).await.map_err(classify)?;
+        }
         self.commit().await
     }
 }

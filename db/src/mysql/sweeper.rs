@@ -44,7 +44,7 @@ impl SweepSession for MySqlSweeper {
     }
 
     async fn now(&mut self) -> Result<u64, Error> {
-        sqlx::query_scalar(text::CLOCK).fetch_one(&mut self.connection).await.map_err(classify)
+        sqlx::query_scalar(text::STORED_TIME).fetch_one(&mut self.connection).await.map_err(classify)
     }
 
     async fn read_hints(&mut self, ripe: u64) -> Result<Vec<Hint>, Error> {

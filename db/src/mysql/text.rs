@@ -10,22 +10,35 @@ macro_rules! now {
     };
 }
 
-/// An instant that is given as microseconds from now, as microseconds since 1970, or not at all.
+/// An instant that is not earlier than its second argument; the first one is microseconds from now, or null. Null if the second one is.
 macro_rules! instant {
     () => {
-        concat!("coalesce(", now!(), " + ?, ?)")
+        concat!("greatest(coalesce(", now!(), " + ?, 0), ?)")
+    };
+}
+
+/// Whether an entry is neither deleted nor expired. The argument is the time of the store, as far as this process knows it: the clock
+/// may have been set back.
+macro_rules! is_live {
+    () => {
+        concat!("(expires_at is null or (expires_at > ", now!(), " and expires_at > ?))")
     };
 }
 
 // Sessions.
 
-/// For every connection. Strict, because otherwise the server cuts values that do not fit. The lock wait must end before the query
-/// timeout, or it would look like a lost answer.
-pub(super) const SETTINGS: &str = "set sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-    time_zone = '+00:00', innodb_lock_wait_timeout = 2";
+/// For every connection: every variable of a session that could change an answer, whatever the server has for it. README.md of this
+/// crate says what each of them would do. The comments with `!` are run only by `MySQL` or only by `MariaDB`.
+pub(super) const SETTINGS: &str = "set sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', \
+    autocommit = 1, completion_type = 0, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+    sql_safe_updates = 0, sql_auto_is_null = 0, max_sort_length = 1024, \
+    innodb_lock_wait_timeout = 2, lock_wait_timeout = 2, wait_timeout = 3600, net_read_timeout = 30, net_write_timeout = 60 \
+    /*!80000 , max_execution_time = 0 */ \
+    /*M! , max_statement_time = 0, idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, \
+    idle_write_transaction_timeout = 0, in_predicate_conversion_threshold = 0 */";
 
-/// A statement of its own, because the variable behind it has another name in `MariaDB` 10.11.
-pub(super) const READ_COMMITTED: &str = "set session transaction isolation level read committed";
+/// A statement of its own, because the variables behind it have other names in `MariaDB` 10.11.
+pub(super) const READ_COMMITTED: &str = "set session transaction isolation level read committed, read write";
 
 /// For connections that write. The fence opens the transaction. A host that dies within a transaction holds its locks for 30 s.
 pub(super) const WRITER_SETTINGS: &str = "set autocommit = 0, wait_timeout = 30";
@@ -38,13 +51,23 @@ pub(super) const SCANNER_SETTINGS: [&str; 2] =
 /// The checks of a new connection. `sleep` comes first: before it the two clocks are equal even with `--sysdate-is-now`.
 pub(super) const INSPECT: &str = "select sleep(0.001), @@log_bin + 0, @@sync_binlog + 0, \
     @@innodb_flush_log_at_trx_commit + 0, cast(@@max_allowed_packet as signed), \
-    cast(connection_id() as signed), sysdate(6) > now(6)";
+    cast(connection_id() as signed), sysdate(6) > now(6), @@sql_log_bin + 0";
 
 pub(super) const SERVER_UUID: &str = "show global variables like 'server_uuid'";
 
 pub(super) const UPTIME: &str = "show global status like 'Uptime'";
 
-pub(super) const CLOCK: &str = concat!("select ", now!());
+/// The largest time in the store. Each lane leaves the time in its row at each commit.
+macro_rules! stored_time {
+    () => {
+        "cast(coalesce(max(rev), 0) as unsigned) from writers"
+    };
+}
+
+pub(super) const STORED_TIME: &str = concat!("select ", stored_time!());
+
+/// The clock of the database, and the largest time in the store.
+pub(super) const SAMPLE: &str = concat!("select ", now!(), ", ", stored_time!());
 
 /// Ends a connection of this server.
 pub(super) fn kill(connection: u64) -> String {
@@ -52,6 +75,21 @@ pub(super) fn kill(connection: u64) -> String {
 }
 
 // Schema.
+
+/// For the connection that migrates. It waits for statements of services, but not for ever. If its client vanishes, the server gives
+/// its lock up after 30 s. The list of migrations must survive a restart, so its table needs this engine.
+pub(super) const MIGRATION_SETTINGS: &str =
+    "set lock_wait_timeout = 60, wait_timeout = 30, default_storage_engine = InnoDB";
+
+/// Takes the lock of migrations, which ends with the connection, within a minute.
+pub(super) const LOCK_MIGRATIONS: &str =
+    "select coalesce(get_lock(left(concat('keywire.migrate.', schema()), 64), 60), 0)";
+
+/// Removes the marks of migrations that were begun and not finished.
+pub(super) const FORGET_UNFINISHED: &str = "delete from _sqlx_migrations where not success";
+
+/// The list of migrations, as the client library names it.
+pub(super) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
 pub(super) const MIGRATIONS: &str =
     "select version, description, success from _sqlx_migrations order by version";
@@ -65,7 +103,8 @@ pub(super) const WRITER_RIGHTS: [&str; 4] = [
 ];
 
 /// What the user of `rest-read` may do.
-pub(super) const READER_RIGHTS: [&str; 2] = ["select on entries", "select on _sqlx_migrations"];
+pub(super) const READER_RIGHTS: [&str; 3] =
+    ["select on entries", "select (rev) on writers", "select on _sqlx_migrations"];
 
 pub(super) fn grant(right: &str, account: &str) -> String {
     format!("grant {right} to {account}")
@@ -74,12 +113,22 @@ pub(super) fn grant(right: &str, account: &str) -> String {
 // Transactions of lanes.
 
 /// Adds the fence row of a lane. Its age counts from now on.
-pub(super) const REGISTER: &str =
-    concat!("insert into writers (id, seq, rev) values (?, 0, ", now!(), ") on duplicate key update id = id");
+pub(super) const REGISTER: &str = concat!(
+    "insert into writers (id, seq, rev) values (?, 0, greatest(",
+    now!(),
+    ", ?)) on duplicate key update id = id"
+);
 
-/// Passes the fence of a lane and reserves revisions. The last of them is the `last_insert_id`.
+/// Passes the fence of a lane and reserves revisions. The last of them is the `last_insert_id`, and not lower than the third argument.
 pub(super) const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(rev + ?, \
-    cast(unix_timestamp(now(6)) * 1000000 as unsigned))) where id = ? and seq < ?";
+    cast(unix_timestamp(now(6)) * 1000000 as unsigned), ?)) where id = ? and seq < ?";
+
+/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the time in the store.
+pub(super) const HAS_HINTS: &str = "select exists(select 1 from expiries)";
+
+/// Leaves the time in the row of a lane.
+pub(super) const STORE_TIME: &str =
+    concat!("update writers set rev = greatest(rev, ", now!(), ", ?) where id = ?");
 
 pub(super) const SEQ: &str = "select seq from writers where id = ?";
 
@@ -87,25 +136,20 @@ pub(super) const COMMIT: &str = "commit";
 
 pub(super) const ROLLBACK: &str = "rollback";
 
-pub(super) const DO_NOTHING: &str = "do 0";
-
-/// What an upsert does with a row that exists. The assignments run in this order, and each sees the ones before it.
+/// What an upsert does with a row that exists. The assignments run in this order, and each sees the ones before it. The argument is
+/// the time of the store, as far as this process knows it.
 const OVERWRITE: &str = concat!(
     " on duplicate key update v = values(v), born = if(expires_at <= ",
     now!(),
-    ", last_insert_id(greatest(values(rev), rev + 1)), born), ",
+    " or expires_at <= ?, last_insert_id(greatest(values(rev), rev + 1)), born), ",
     "rev = if(rev >= values(rev), last_insert_id(rev + 1), values(rev)), ",
     "expires_at = values(expires_at)"
 );
 
-/// Keys, their revisions and whether they are live, locked.
+/// Keys, their revisions and whether they are live, locked. The first argument is that of `is_live`.
 pub(super) fn read_for_update(keys: usize) -> String {
     format!(
-        concat!(
-            "select k, rev, coalesce(expires_at > ",
-            now!(),
-            ", 1) from entries where k in ({}) order by k for update"
-        ),
+        concat!("select k, rev, ", is_live!(), " from entries where k in ({}) order by k for update"),
         list("?", keys)
     )
 }
@@ -146,7 +190,7 @@ pub(super) fn add_hints(hints: usize) -> String {
 
 // Reads.
 
-/// The live entries of keys.
+/// The live entries of keys. The last argument is that of `is_live`.
 pub(super) fn get(keys: usize) -> String {
     live("k, v, rev", keys)
 }
@@ -157,27 +201,20 @@ pub(super) fn get_bounded(keys: usize) -> String {
 }
 
 fn live(columns: &str, keys: usize) -> String {
-    format!(
-        concat!(
-            "select {} from entries where k in ({}) and (expires_at is null or expires_at > ",
-            now!(),
-            ")"
-        ),
-        columns,
-        list("?", keys)
-    )
+    format!(concat!("select {} from entries where k in ({}) and ", is_live!()), columns, list("?", keys))
 }
 
 pub(super) const BEGIN_SNAPSHOT: &str = "start transaction with consistent snapshot, read only";
 
-/// Rows without values above a size, and the sizes of all values.
+/// Rows without values above a size, and the sizes of all values. The arguments are that of `is_live`, the size, and that of `is_live`
+/// again.
 macro_rules! records {
     () => {
         concat!(
-            "select k, if(expires_at is null or expires_at > ",
-            now!(),
-            ", if(length(v) <= ?, v, null), null), rev, expires_at, if(expires_at is null or expires_at > ",
-            now!(),
+            "select k, if(",
+            is_live!(),
+            ", if(length(v) <= ?, v, null), null), rev, expires_at, if(",
+            is_live!(),
             ", length(v), null) from entries"
         )
     };

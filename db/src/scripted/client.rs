@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{Span, debug};
 
 use super::journal::Journal;
+use super::process::Process;
 use super::sent::{EXPIRING, GROUP, SentWrite, TOGETHER, WriteKind, key, plain, read, rev_of};
 use super::server::ScriptedServer;
 use crate::entry::{Change, Expiry, Op, Rev, Value, Write};
@@ -19,6 +20,8 @@ use crate::lane::writer::{Submitted, Writer};
 pub(super) struct SimulatedClient {
     writer: Writer,
     server: ScriptedServer,
+    /// The process that reads.
+    process: Process,
     journal: Journal,
     random: SmallRng,
     /// How many keys are written one by one.
@@ -33,13 +36,14 @@ impl SimulatedClient {
     pub(super) fn new(
         writer: Writer,
         server: ScriptedServer,
+        process: Process,
         journal: Journal,
         random: &mut SmallRng,
         keys: u64,
     ) -> Self {
         let pauses = if random.random_bool(0.3) { 100 } else { 0 };
         let random = SmallRng::from_rng(random);
-        Self { writer, server, journal, random, keys, rev: 0, pauses }
+        Self { writer, server, process, journal, random, keys, rev: 0, pauses }
     }
 
     /// Takes `steps` steps, one after another.
@@ -186,7 +190,7 @@ impl SimulatedClient {
     pub(super) fn read(&mut self) {
         let number = self.random.random_range(0..=self.keys);
         let key = if number == self.keys { GROUP } else { number };
-        read(&self.server, &self.journal, key);
+        read(&self.server, &self.process, &self.journal, key);
     }
 }
 

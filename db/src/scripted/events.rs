@@ -26,9 +26,8 @@ pub(super) async fn run_events(server: ScriptedServer, keys: Vec<Key>) {
                 server.restart(down);
             }
             1 => {
-                let mut state = server.state();
-                let step = state.script.random.random_range(-500_000_000..=500_000_000);
-                state.clock_steps += step;
+                let step = server.state().script.random.random_range(-500_000_000..=500_000_000);
+                server.step_clock(step);
             }
             2 => change_a_row(&server),
             3 => {

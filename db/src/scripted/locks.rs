@@ -63,6 +63,10 @@ impl Locks {
         false
     }
 
+    pub(super) fn is_held(&self, lock: &Lock) -> bool {
+        self.holders.contains_key(lock)
+    }
+
     pub(super) fn give_up(&mut self, connection: ConnectionId) {
         self.waits.remove(&connection);
     }

@@ -15,6 +15,8 @@ pub(crate) enum Sabotage {
     HopedForSeq,
     /// An upsert reports one row too few.
     ShortAnswer,
+    /// Statements use the clock of the server, even if it was set back.
+    ClockTrusted,
     /// Clients take an unknown outcome for a refusal. The server does nothing wrong.
     UnknownTakenForRefused,
 }

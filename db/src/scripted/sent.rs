@@ -4,6 +4,7 @@ use history::Did;
 use tokio::task::JoinHandle;
 
 use super::journal::{Journal, reply_outcome};
+use super::process::Process;
 use super::script::Sabotage;
 use super::server::ScriptedServer;
 use crate::entry::{Key, Outcome, Refusal, WriteOutcome};
@@ -121,10 +122,10 @@ fn first_outcome(journal: &Journal, kind: WriteKind, outcome: WriteOutcome, show
 }
 
 /// Reads a key as `rest-read` does, and records the read.
-pub(super) fn read(server: &ScriptedServer, journal: &Journal, number: u64) {
+pub(super) fn read(server: &ScriptedServer, process: &Process, journal: &Journal, number: u64) {
     let names = if number == GROUP { TOGETHER.map(key).to_vec() } else { vec![plain(number)] };
     let called = journal.moment();
-    let found = server.read(&names);
+    let found = server.read(process, &names);
     let answered = journal.moment();
     let value = |found: &Option<(String, u64)>| found.as_ref().map(|(value, _)| value.clone());
     if found.iter().any(|other| value(other) != value(&found[0])) {
@@ -136,8 +137,8 @@ pub(super) fn read(server: &ScriptedServer, journal: &Journal, number: u64) {
 }
 
 /// Reads every key once.
-pub(super) fn read_all(server: &ScriptedServer, journal: &Journal, keys: u64) {
-    (0..keys).chain([GROUP]).for_each(|number| read(server, journal, number));
+pub(super) fn read_all(server: &ScriptedServer, process: &Process, journal: &Journal, keys: u64) {
+    (0..keys).chain([GROUP]).for_each(|number| read(server, process, journal, number));
 }
 
 /// The revision in an outcome.

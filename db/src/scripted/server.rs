@@ -9,9 +9,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::locks::{ConnectionId, Lock, LockResult};
+use super::process::Process;
 use super::script::{Ending, RowFault, Sabotage, Script};
 use super::state::{ServerState, closed};
 use super::statement::{LaneStatement, StatementResult};
+use crate::engine::clock::StoreClock;
 use crate::entry::Key;
 use crate::error::Error;
 
@@ -53,12 +55,33 @@ impl ScriptedServer {
         self.state().sabotage
     }
 
-    /// The value and the revision of each of `keys`; `None` if it is absent.
-    pub(super) fn read(&self, keys: &[Key]) -> Vec<Option<(String, u64)>> {
+    /// Looks at the server's clock and at the time in the store, as a process does that knows `clock`.
+    pub(super) fn sample(&self, clock: &StoreClock) {
         let state = self.state();
-        let now = self.now(&state);
+        clock.sampled(Instant::now(), self.now(&state), state.tables.stored_time());
+    }
+
+    /// The value and the revision of each of `keys`; `None` if it is absent. `process` reads.
+    pub(super) fn read(&self, process: &Process, keys: &[Key]) -> Vec<Option<(String, u64)>> {
+        if process.clock.fresh_floor().is_none() {
+            self.sample(&process.clock);
+            process.knows(process.clock.floor());
+        }
+        let mut state = self.state();
+        let floor = if state.sabotage == Sabotage::ClockTrusted { 0 } else { process.clock.floor() };
+        let now = self.now(&state).max(floor);
+        if process.goes_back_to(now) {
+            state.tables.violations.push("what was seen to expire may be back".into());
+        }
         let live = |key| state.tables.entries.get(key).filter(|record| record.is_live(now));
         keys.iter().map(|key| live(key).map(|record| (record.value.clone(), record.rev))).collect()
+    }
+
+    /// Sets the clock of the server forward or back, then removes what the sweeper would remove.
+    pub(super) fn step_clock(&self, micros: i64) {
+        let mut state = self.state();
+        state.clock_steps += micros;
+        state.sweep();
     }
 
     /// Opens a connection. Returns its number and the number of the server's start.
@@ -80,6 +103,7 @@ impl ScriptedServer {
         self,
         id: ConnectionId,
         statement: LaneStatement,
+        floor: u64,
     ) -> Result<StatementResult, Error> {
         let turn = self.state().turn(id).ok_or_else(closed)?;
         let _turn = turn.lock_owned().await;
@@ -98,8 +122,11 @@ impl ScriptedServer {
         let lane = self.state().lane(id);
         // Only a replay prints it.
         let text = tracing::enabled!(tracing::Level::DEBUG).then(|| format!("{statement:?}"));
-        let result =
-            if fate.takes_effect { self.execute(id, statement).await } else { Ok(StatementResult::Done) };
+        let result = if fate.takes_effect {
+            self.execute(id, statement, floor).await
+        } else {
+            Ok(StatementResult::Done)
+        };
         debug!(id, fate.takes_effect, ?result, after = ?fate.after, ending = ?fate.ending, "{}", text.unwrap_or_default());
         sleep(fate.after).await;
         if let (true, Some(lane)) = (is_commit && fate.ending != Ending::Result, lane) {
@@ -121,12 +148,17 @@ impl ScriptedServer {
         }
     }
 
-    async fn execute(&self, id: ConnectionId, statement: LaneStatement) -> Result<StatementResult, Error> {
+    async fn execute(
+        &self,
+        id: ConnectionId,
+        statement: LaneStatement,
+        floor: u64,
+    ) -> Result<StatementResult, Error> {
         let locks = statement.locks(self.state().is_one_writer);
         for lock in locks {
             self.lock(id, &lock, LOCK_WAIT_MAX).await?;
         }
-        let result = self.apply(id, statement);
+        let result = self.apply(id, statement, floor);
         self.0.released.notify_waiters();
         result
     }
@@ -158,10 +190,15 @@ impl ScriptedServer {
         }
     }
 
-    fn apply(&self, id: ConnectionId, statement: LaneStatement) -> Result<StatementResult, Error> {
+    fn apply(
+        &self,
+        id: ConnectionId,
+        statement: LaneStatement,
+        floor: u64,
+    ) -> Result<StatementResult, Error> {
         let mut state = self.state();
-        let now = self.now(&state);
-        state.apply(id, statement, now)
+        let clock = self.now(&state);
+        state.apply(id, statement, clock, floor)
     }
 
     fn roll_back(&self, id: ConnectionId) {

@@ -1,12 +1,14 @@
 //! The engine that lanes use. Each statement is a task on the server, which goes on when the future of the lane is dropped.
 
 use std::time::Duration;
+use tokio::time::Instant;
 
 use super::locks::ConnectionId;
-use super::script::Ending;
+use super::script::{Ending, Sabotage};
 use super::server::ScriptedServer;
 use super::statement::{LaneStatement, StatementResult};
 use super::tables::OwnedRow;
+use crate::engine::clock::{QUIET_MAX, STORED_AGE_MAX, StoreClock};
 use crate::engine::{WriteEngine, WriteSession};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
@@ -15,12 +17,24 @@ use crate::sweeper::hint::Hint;
 
 /// An engine on a scripted server; `ROUND_TRIPS` as in [`WriteEngine`].
 #[derive(Debug, Clone)]
-pub(crate) struct ScriptedEngine<const ROUND_TRIPS: bool>(pub(crate) ScriptedServer);
+pub(crate) struct ScriptedEngine<const ROUND_TRIPS: bool> {
+    server: ScriptedServer,
+    /// The time of the store, as the process knows it.
+    clock: StoreClock,
+}
+
+impl<const ROUND_TRIPS: bool> ScriptedEngine<ROUND_TRIPS> {
+    pub(crate) fn new(server: ScriptedServer, clock: StoreClock) -> Self {
+        Self { server, clock }
+    }
+}
 
 /// A connection of a lane.
 #[derive(Debug)]
 pub(crate) struct ScriptedSession {
     server: ScriptedServer,
+    clock: StoreClock,
+    touched_at: Instant,
     id: ConnectionId,
     generation: u64,
     /// The lane and seq of its transaction.
@@ -37,7 +51,7 @@ impl<const ROUND_TRIPS: bool> WriteEngine for ScriptedEngine<ROUND_TRIPS> {
     const IDLE_MAX: Duration = Duration::from_secs(10);
 
     async fn open_session(&self) -> Result<ScriptedSession, Error> {
-        let fate = self.0.state().script.connecting();
+        let fate = self.server.state().script.connecting();
         tokio::time::sleep(fate.before + fate.after).await;
         match fate.ending {
             Ending::Result => {}
@@ -45,8 +59,11 @@ impl<const ROUND_TRIPS: bool> WriteEngine for ScriptedEngine<ROUND_TRIPS> {
                 return Err(Error::NotReady("scripted: not now".into()));
             }
         }
-        let (id, generation) = self.0.connect()?;
-        Ok(ScriptedSession { server: self.0.clone(), id, generation, fence: None, spoiled: None })
+        let (id, generation) = self.server.connect()?;
+        self.server.sample(&self.clock);
+        let (server, clock) = (self.server.clone(), self.clock.clone());
+        let touched_at = Instant::now();
+        Ok(ScriptedSession { server, clock, touched_at, id, generation, fence: None, spoiled: None })
     }
 
     fn identity(session: &ScriptedSession) -> (ConnectionId, u64) {
@@ -70,13 +87,38 @@ impl ScriptedSession {
             self.server.state().tables.violations.push(violation);
         }
         self.spoiled = Some(format!("waits for {statement:?}"));
-        let result = tokio::spawn(self.server.clone().run(self.id, statement)).await;
+        let floor = self.floor();
+        let result = tokio::spawn(self.server.clone().run(self.id, statement, floor)).await;
         let result = result.expect("the server does not panic");
         self.spoiled = match &result {
             Ok(_) | Err(Error::Conflict(_)) => None,
             Err(error) => Some(format!("said {error}")),
         };
         result
+    }
+
+    /// The time before which no statement may see the store.
+    fn floor(&self) -> u64 {
+        match self.server.sabotage() {
+            Sabotage::ClockTrusted => 0,
+            Sabotage::None
+            | Sabotage::NoFence
+            | Sabotage::HopedForSeq
+            | Sabotage::ShortAnswer
+            | Sabotage::UnknownTakenForRefused => self.clock.floor(),
+        }
+    }
+
+    /// Looks at the clock of the server and at the time in the store. Returns the largest time in the store.
+    async fn sample(&mut self) -> Result<u64, Error> {
+        let asked = Instant::now();
+        match self.send(LaneStatement::Sample).await? {
+            StatementResult::Sampled(clock, stored) => {
+                self.clock.sampled(asked, clock, stored);
+                Ok(stored)
+            }
+            other => panic!("not the result of a sample: {other:?}"),
+        }
     }
 
     async fn done(&mut self, statement: LaneStatement) -> Result<(), Error> {
@@ -93,8 +135,12 @@ impl WriteSession for ScriptedSession {
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
+        if self.clock.fresh_floor().is_none() {
+            self.sample().await?;
+        }
         self.fence = Some((lane, seq));
-        match self.send(LaneStatement::Fence { lane, seq, revs }).await? {
+        let floor = self.floor();
+        match self.send(LaneStatement::Fence { lane, seq, revs, floor }).await? {
             StatementResult::Fenced(last) => Ok(last),
             other => panic!("not the result of a fence: {other:?}"),
         }
@@ -161,8 +207,15 @@ impl WriteSession for ScriptedSession {
         self.done(LaneStatement::Rollback).await
     }
 
-    async fn touch(&mut self) -> Result<(), Error> {
-        self.done(LaneStatement::Touch).await
+    async fn touch(&mut self, lane: u64) -> Result<(), Error> {
+        if self.clock.fresh_floor().is_some() && self.touched_at.elapsed() < QUIET_MAX {
+            return Ok(());
+        }
+        self.touched_at = Instant::now();
+        if self.sample().await?.saturating_add(STORED_AGE_MAX) < self.floor() {
+            self.done(LaneStatement::StoreTime { lane }).await?;
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use tracing::Span;
 use super::client::SimulatedClient;
 use super::events;
 use super::journal::{Journal, ReplyCounts};
+use super::process::Process;
 use super::script::{FaultRates, Sabotage, Script};
 use super::sent;
 use super::server::ScriptedServer;
@@ -108,13 +109,18 @@ async fn run(seed: u64, sabotage: Sabotage) -> Result<RunStats, String> {
     let server = ScriptedServer::new(script, setup.is_one_writer, sabotage);
     let (journal, tracker) = (Journal::default(), TaskTracker::new());
     let reported = Arc::new([const { AtomicU64::new(0) }; 2]);
-    let writers: Vec<Writer> =
-        (0..setup.processes).map(|_| start(&server, &setup, &tracker, &mut random, &reported)).collect();
+    let processes: Vec<Process> = (0..setup.processes).map(|_| Process::new()).collect();
+    let writers: Vec<Writer> = processes
+        .iter()
+        .map(|process| start(&server, process, &setup, &tracker, &mut random, &reported))
+        .collect();
 
     let mut clients = JoinSet::new();
     for number in 0..setup.clients {
-        let writer = writers[number % writers.len()].clone();
-        let client = SimulatedClient::new(writer, server.clone(), journal.clone(), &mut random, setup.keys);
+        let process = number % writers.len();
+        let (writer, process) = (writers[process].clone(), processes[process].clone());
+        let client =
+            SimulatedClient::new(writer, server.clone(), process, journal.clone(), &mut random, setup.keys);
         clients.spawn(client.work(setup.steps));
     }
     let events = tokio::spawn(events::run_events(server.clone(), sent::keys(setup.keys)));
@@ -127,7 +133,7 @@ async fn run(seed: u64, sabotage: Sabotage) -> Result<RunStats, String> {
     for (number, writer) in writers.iter().enumerate() {
         recover(writer, &journal, &sent::keys(setup.keys), number).await;
     }
-    sent::read_all(&server, &journal, setup.keys);
+    sent::read_all(&server, &processes[0], &journal, setup.keys);
     if let Some(writer) = writers.iter().find(|writer| writer.health().depth() > 0) {
         journal.violation(format!("{} writes still wait", writer.health().depth()));
     }
@@ -157,6 +163,7 @@ async fn run(seed: u64, sabotage: Sabotage) -> Result<RunStats, String> {
 
 fn start(
     server: &ScriptedServer,
+    process: &Process,
     setup: &RunSetup,
     tracker: &TaskTracker,
     random: &mut SmallRng,
@@ -170,10 +177,10 @@ fn start(
     let random = StdRng::seed_from_u64(random.random());
     let (config, lanes) = (setup.config, setup.config.lanes.get());
     if setup.is_one_writer {
-        let engine = ScriptedEngine::<false>(server.clone());
+        let engine = ScriptedEngine::<false>::new(server.clone(), process.clock.clone());
         Writer::start_on(&engine, lanes, config, tracker, random, observe)
     } else {
-        let engine = ScriptedEngine::<true>(server.clone());
+        let engine = ScriptedEngine::<true>::new(server.clone(), process.clock.clone());
         // One more for atomic writes.
         Writer::start_on(&engine, lanes + 1, config, tracker, random, observe)
     }

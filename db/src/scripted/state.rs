@@ -10,9 +10,10 @@ use super::locks::{ConnectionId, Lock, Locks};
 use super::script::{RowFault, Sabotage, Script};
 use super::statement::{LaneStatement, StatementResult};
 use super::tables::{FenceRow, OpenTransaction, Tables};
-use crate::entry::Rev;
+use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::CurrentRow;
+use crate::sweeper::hint::ripe;
 
 /// The state of a server.
 #[derive(Debug)]
@@ -129,6 +130,15 @@ impl ServerState {
         }
     }
 
+    /// Removes the rows that the sweeper would remove, except those that are locked.
+    pub(super) fn sweep(&mut self) {
+        let ripe = ripe(self.tables.stored_time());
+        let (locks, is_one_writer) = (&self.locks, self.is_one_writer);
+        let is_locked =
+            |key: &Key| locks.is_held(&if is_one_writer { Lock::Store } else { Lock::Row(key.clone()) });
+        self.tables.entries.retain(|key, entry| !entry.is_dead_at(ripe) || is_locked(key));
+    }
+
     /// Whether the last COMMIT of a lane was confirmed and the lane has begun no other transaction.
     pub(super) fn is_idle(&self, lane: u64) -> bool {
         let confirmed = self.confirmed.get(&lane);
@@ -136,27 +146,32 @@ impl ServerState {
         row.is_some() && confirmed == row.as_ref() && confirmed == self.tried.get(&lane)
     }
 
-    /// Runs a statement whose locks are taken. `now` is the server's clock.
+    /// Runs a statement whose locks are taken. `clock` is the server's clock, and `floor` the time before which the client sees nothing.
     pub(super) fn apply(
         &mut self,
         id: ConnectionId,
         statement: LaneStatement,
-        now: u64,
+        clock: u64,
+        floor: u64,
     ) -> Result<StatementResult, Error> {
+        let now = clock.max(floor);
         let connection = self.connections.get_mut(&id).ok_or_else(closed)?;
         let (tables, transaction) = (&mut self.tables, &mut connection.transaction);
         Ok(match statement {
+            LaneStatement::Sample => StatementResult::Sampled(clock, tables.stored_time()),
             LaneStatement::Register { lane } => {
                 tables.writers.entry(lane).or_insert(FenceRow { seq: 0, rev: now });
                 self.locks.release_all(id);
                 StatementResult::Done
             }
-            LaneStatement::Fence { lane, seq, revs } => {
+            LaneStatement::Fence { lane, seq, revs, floor } => {
                 self.tried.insert(lane, seq);
                 let row = tables.writers.get(&lane);
                 let no_fence = self.sabotage == Sabotage::NoFence;
                 let matches = |row: &&FenceRow| no_fence || row.seq < seq;
-                let fence = row.filter(matches).map(|row| FenceRow { seq, rev: now.max(row.rev + revs) });
+                let fence = row
+                    .filter(matches)
+                    .map(|row| FenceRow { seq, rev: now.max(row.rev + revs).max(floor + revs) });
                 if fence.is_none() && !self.is_one_writer {
                     self.locks.release(id, &Lock::Fence(lane));
                 }
@@ -168,6 +183,7 @@ impl ServerState {
                 Sabotage::None
                 | Sabotage::NoFence
                 | Sabotage::ShortAnswer
+                | Sabotage::ClockTrusted
                 | Sabotage::UnknownTakenForRefused => tables.writers.get(&lane).map(|row| row.seq),
             }),
             LaneStatement::ReadForUpdate(keys) => {
@@ -199,8 +215,14 @@ impl ServerState {
                 tables.add_hints(transaction, hints);
                 StatementResult::Done
             }
-            // On MySQL, a touch ends with a COMMIT.
-            LaneStatement::Commit | LaneStatement::Touch => {
+            LaneStatement::StoreTime { lane } => {
+                if let Some(row) = tables.writers.get_mut(&lane) {
+                    row.rev = row.rev.max(now);
+                }
+                self.locks.release_all(id);
+                StatementResult::Done
+            }
+            LaneStatement::Commit => {
                 connection.is_committing = false;
                 tables.commit(std::mem::take(transaction));
                 self.locks.release_all(id);

@@ -9,8 +9,9 @@ use crate::sweeper::hint::Hint;
 /// A statement that a lane sends.
 #[derive(Debug, Clone)]
 pub(super) enum LaneStatement {
+    Sample,
     Register { lane: u64 },
-    Fence { lane: u64, seq: u64, revs: u64 },
+    Fence { lane: u64, seq: u64, revs: u64, floor: u64 },
     ReadSeq { lane: u64 },
     ReadForUpdate(Vec<Key>),
     Insert(Vec<OwnedRow>),
@@ -19,7 +20,7 @@ pub(super) enum LaneStatement {
     AddHints(Vec<Hint>),
     Commit,
     Rollback,
-    Touch,
+    StoreTime { lane: u64 },
     Kill(ConnectionId),
 }
 
@@ -27,6 +28,8 @@ pub(super) enum LaneStatement {
 #[derive(Debug, Clone)]
 pub(super) enum StatementResult {
     Done,
+    /// The clock of the server, and the largest time in the store.
+    Sampled(u64, u64),
     Fenced(Option<Rev>),
     Seq(Option<u64>),
     CurrentRows(Vec<CurrentRow>),
@@ -36,6 +39,7 @@ pub(super) enum StatementResult {
 impl LaneStatement {
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Sample => "sample",
             Self::Register { .. } => "register",
             Self::Fence { .. } => "fence",
             Self::ReadSeq { .. } => "read_seq",
@@ -46,7 +50,7 @@ impl LaneStatement {
             Self::AddHints(_) => "add_hints",
             Self::Commit => "commit",
             Self::Rollback => "rollback",
-            Self::Touch => "touch",
+            Self::StoreTime { .. } => "store_time",
             Self::Kill(_) => "kill",
         }
     }
@@ -55,16 +59,20 @@ impl LaneStatement {
     pub(super) fn locks(&self, is_one_writer: bool) -> Vec<Lock> {
         let rows = |rows: &[OwnedRow]| rows.iter().map(|row| Lock::Row(row.key.clone())).collect();
         match self {
-            Self::Register { .. } | Self::Fence { .. } if is_one_writer => vec![Lock::Store],
-            Self::Fence { lane, .. } | Self::Register { lane } => vec![Lock::Fence(*lane)],
+            Self::Register { .. } | Self::Fence { .. } | Self::StoreTime { .. } if is_one_writer => {
+                vec![Lock::Store]
+            }
+            Self::Fence { lane, .. } | Self::Register { lane } | Self::StoreTime { lane } => {
+                vec![Lock::Fence(*lane)]
+            }
             _ if is_one_writer => Vec::new(),
             Self::ReadForUpdate(keys) => keys.iter().cloned().map(Lock::Row).collect(),
             Self::Insert(written) | Self::Overwrite(written) | Self::Upsert(written) => rows(written),
-            Self::ReadSeq { .. }
+            Self::Sample
+            | Self::ReadSeq { .. }
             | Self::AddHints(_)
             | Self::Commit
             | Self::Rollback
-            | Self::Touch
             | Self::Kill(_) => Vec::new(),
         }
     }

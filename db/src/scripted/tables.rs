@@ -44,6 +44,8 @@ pub(super) struct OpenTransaction {
 pub(crate) struct Tables {
     pub(super) entries: BTreeMap<Key, EntryRow>,
     pub(crate) writers: BTreeMap<u64, FenceRow>,
+    /// The last revision of every key that was ever committed, also if its row was swept.
+    revs: BTreeMap<Key, u64>,
     /// All values that were committed, in the order of their commits.
     pub(super) values: Vec<String>,
     pub(crate) commits: u64,
@@ -53,6 +55,11 @@ pub(crate) struct Tables {
 impl EntryRow {
     pub(super) fn is_live(&self, now: u64) -> bool {
         self.expires_at.is_none_or(|at| at > now)
+    }
+
+    /// Whether both the expiry and the revision are not after `ripe`.
+    pub(super) fn is_dead_at(&self, ripe: u64) -> bool {
+        self.expires_at.is_some_and(|at| at.max(self.rev) <= ripe)
     }
 }
 
@@ -80,6 +87,11 @@ impl OwnedRow {
 impl Tables {
     fn violation(&mut self, violation: String) {
         self.violations.push(violation);
+    }
+
+    /// The largest time in the store. 0 if there is none.
+    pub(super) fn stored_time(&self) -> u64 {
+        self.writers.values().map(|row| row.rev).max().unwrap_or(0)
     }
 
     /// The row of `key`, live or dead. A key that the transaction itself has written is a violation.
@@ -183,8 +195,8 @@ impl Tables {
             }
             self.values.push(entry.value.clone());
             let rev = entry.rev;
-            let before = self.entries.insert(key.clone(), entry);
-            if before.is_some_and(|before| before.rev >= rev) {
+            self.entries.insert(key.clone(), entry);
+            if self.revs.insert(key.clone(), rev).is_some_and(|before| before >= rev) {
                 self.violation(format!("the revision of {key:?} does not grow: {rev}"));
             }
         }

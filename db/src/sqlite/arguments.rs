@@ -43,14 +43,13 @@ pub(super) fn hint_list<'h>(hints: impl IntoIterator<Item = &'h Hint>) -> Result
     Ok(arguments)
 }
 
-/// The two arguments of an instant: microseconds from now, or microseconds since 1970.
-pub(super) fn bind_instant(arguments: &mut SqliteArguments, expiry: Expiry) -> Result<(), Error> {
-    let (from_now, at) = match expiry {
-        Expiry::Never => (None, None),
-        Expiry::After(seconds) => (Some(signed(micros(seconds)?)?), None),
-        Expiry::At(micros) => (None, Some(signed(micros)?)),
+/// The argument of an expiry, in microseconds since 1970.
+pub(super) fn bind_expiry(arguments: &mut SqliteArguments, expiry: Expiry, now: u64) -> Result<(), Error> {
+    let at = match expiry {
+        Expiry::Never => None,
+        Expiry::After(seconds) => Some(signed(now.saturating_add(micros(seconds)?))?),
+        Expiry::At(micros) => Some(signed(micros)?),
     };
-    bind(arguments, from_now)?;
     bind(arguments, at)
 }
 

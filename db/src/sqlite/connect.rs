@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use super::connection::{Connection, Connections, LOG_BYTES_MAX};
 use super::error::classify;
 use super::{migrate, text};
+use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
 use crate::error::{BadUrl, Error};
 use crate::timeouts::QUERY_TIMEOUT;
@@ -24,6 +25,8 @@ pub(crate) struct Sqlite {
     options: SqliteConnectOptions,
     /// The connections of this process, except those that migrate.
     connections: Arc<Connections>,
+    /// The time of the store, for all connections.
+    pub(super) clock: StoreClock,
 }
 
 impl Sqlite {
@@ -42,7 +45,7 @@ impl Sqlite {
             .busy_timeout(QUERY_TIMEOUT / 2)
             .statement_cache_capacity(5 * SHAPES + 64)
             .disable_statement_logging();
-        Ok(Self { path, options, connections: Arc::default() })
+        Ok(Self { path, options, connections: Arc::default(), clock: StoreClock::new() })
     }
 
     /// The file.

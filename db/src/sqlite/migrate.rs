@@ -28,7 +28,10 @@ pub(super) async fn check_owner(file: &Path, connection: &mut SqliteConnection) 
 
 /// Brings the schema up to date.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
-    migrator(&MIGRATIONS).run(connection).await.map_err(|e| Error::Unavailable(Cause::Migration(e)))
+    migrator(MIGRATIONS.iter().cloned())
+        .run(connection)
+        .await
+        .map_err(|e| Error::Unavailable(Cause::Migration(e)))
 }
 
 /// Checks whether this program can work on the schema.

@@ -6,11 +6,13 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::arguments::{bind, bind_keys};
+use super::arguments::{bind, bind_keys, signed};
+use super::clock::now;
 use super::connection::Connection;
 use super::error::classify;
 use super::text;
 use crate::engine::ReadSession;
+use crate::engine::clock::StoreClock;
 use crate::engine::columns::{entry, left_out};
 use crate::engine::shapes::{StatementTexts, padded};
 use crate::engine::turn;
@@ -22,14 +24,15 @@ use crate::row::RowError;
 #[derive(Debug)]
 pub(crate) struct SqliteReader {
     connection: Connection,
+    clock: StoreClock,
     get: StatementTexts,
     get_bounded: StatementTexts,
 }
 
 impl SqliteReader {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, clock: StoreClock) -> Self {
         let (get, get_bounded) = (StatementTexts::new(text::get), StatementTexts::new(text::get_bounded));
-        Self { connection, get, get_bounded }
+        Self { connection, clock, get, get_bounded }
     }
 }
 
@@ -51,6 +54,7 @@ impl ReadSession for SqliteReader {
             }
         };
         bind_keys(&mut arguments, keys.iter().map(Key::as_bytes))?;
+        bind(&mut arguments, signed(now(&mut self.connection, &self.clock).await?)?)?;
         let query = sqlx::query_with(AssertSqlSafe(texts.of(padded(keys.len()))), arguments);
         let mut rows = query.fetch(&mut *self.connection);
         while let Some(row) = rows.try_next().await.map_err(classify)? {

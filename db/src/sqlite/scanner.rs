@@ -5,10 +5,13 @@ use std::ops::ControlFlow;
 use futures_util::TryStreamExt;
 use sqlx::Row as _;
 
+use super::arguments::signed;
+use super::clock::now;
 use super::connection::Connection;
 use super::error::classify;
 use super::text;
 use crate::engine::ScanSession;
+use crate::engine::clock::StoreClock;
 use crate::engine::columns::ScannedColumns;
 use crate::engine::turn;
 use crate::entry::{KEY_BYTES_MAX, Record};
@@ -20,11 +23,12 @@ use crate::scanner::range::Range;
 #[derive(Debug)]
 pub(crate) struct SqliteScanner {
     connection: Connection,
+    clock: StoreClock,
 }
 
 impl SqliteScanner {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection }
+    pub(super) fn new(connection: Connection, clock: StoreClock) -> Self {
+        Self { connection, clock }
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
@@ -35,6 +39,8 @@ impl SqliteScanner {
 impl ScanSession for SqliteScanner {
     async fn begin(&mut self) -> Result<(), Error> {
         self.connection.check_read()?;
+        // Not in the transaction, which would see the time in the store as it was at its snapshot.
+        now(&mut self.connection, &self.clock).await?;
         self.run(text::BEGIN_SNAPSHOT).await
     }
 
@@ -51,7 +57,12 @@ impl ScanSession for SqliteScanner {
         let [limit, bytes] = [limit, value_bytes_max].map(|max| i64::try_from(max).unwrap_or(i64::MAX));
         // Longer than any key, so it comes after every key, even after keys that are no UTF-8.
         let end = end.unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1]);
-        let query = sqlx::query(text::RECORDS).bind(bytes).bind(start).bind(end).bind(limit);
+        let query = sqlx::query(text::RECORDS)
+            .bind(signed(self.clock.now()?)?)
+            .bind(bytes)
+            .bind(start)
+            .bind(end)
+            .bind(limit);
         let mut rows = query.fetch(&mut *self.connection);
         let mut count = 0;
         while let Some(row) = rows.try_next().await.map_err(classify)? {

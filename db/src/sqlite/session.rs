@@ -6,12 +6,14 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row as _};
 use tracing::debug;
 
-use super::arguments::{bind, bind_instant, hint_list, key_list, signed, unsigned};
+use super::arguments::{bind, bind_expiry, bind_keys, hint_list, signed, unsigned};
+use super::clock::{now, stored};
 use super::connection::Connection;
 use super::error::classify;
 use super::text;
+use crate::engine::WriteSession;
+use crate::engine::clock::{STORED_AGE_MAX, StoreClock};
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
-use crate::engine::{WriteSession, clock};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
@@ -21,6 +23,7 @@ use crate::sweeper::hint::Hint;
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     connection: Connection,
+    clock: StoreClock,
     /// Whether a transaction was begun and neither committed nor rolled back.
     is_in_transaction: bool,
     /// The bytes of the rows of the transaction.
@@ -34,9 +37,10 @@ pub(crate) struct SqliteSession {
 }
 
 impl SqliteSession {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, clock: StoreClock) -> Self {
         Self {
             connection,
+            clock,
             is_in_transaction: false,
             bytes: 0,
             refused_bytes: None,
@@ -87,9 +91,27 @@ impl SqliteSession {
         filled
     }
 
+    /// Writes the time into the store, unless a young time is there or no entry may expire. Returns whether there is something to
+    /// commit.
+    async fn store_time(&mut self) -> Result<bool, Error> {
+        let now = now(&mut self.connection, &self.clock).await?;
+        let is_young = stored(&mut self.connection).await?.saturating_add(STORED_AGE_MAX) >= now;
+        let has_hints = sqlx::query_scalar::<_, bool>(text::HAS_HINTS).fetch_one(&mut *self.connection);
+        if is_young || !has_hints.await.map_err(classify)? {
+            return Ok(false);
+        }
+        let store = sqlx::query(text::STORE_TIME).bind(signed(now)?).execute(&mut *self.connection).await;
+        store.map(|_| true).map_err(|error| self.failed(error))
+    }
+
     /// Runs an insert or an upsert, whose text is `sql`, and returns its results in key order.
-    async fn write(&mut self, sql: Arc<str>, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
-        let may_expire = may_expire(rows);
+    async fn write(
+        &mut self,
+        sql: Arc<str>,
+        rows: &[Row<'_>],
+        overwrites: bool,
+    ) -> Result<Vec<UpsertResult>, Error> {
+        let (may_expire, now) = (may_expire(rows), self.clock.now()?);
         let mut arguments = SqliteArguments::default();
         for row in rows {
             self.bytes += row.key.as_bytes().len() + row.value.len();
@@ -97,8 +119,11 @@ impl SqliteSession {
             bind(&mut arguments, row.value.as_bytes().to_vec())?;
             bind(&mut arguments, signed(row.rev)?)?;
             if may_expire {
-                bind_instant(&mut arguments, row.expiry)?;
+                bind_expiry(&mut arguments, row.expiry, now)?;
             }
+        }
+        if overwrites {
+            bind(&mut arguments, signed(now)?)?;
         }
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
         let returned = query.fetch_all(&mut *self.connection).await;
@@ -135,7 +160,7 @@ impl WriteSession for SqliteSession {
             return Ok(None);
         }
         let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?);
-        let reserve = reserve.bind(signed(clock::now()?)?);
+        let reserve = reserve.bind(signed(now(&mut self.connection, &self.clock).await?)?);
         let last = reserve.fetch_one(&mut *self.connection).await.map_err(classify)?;
         unsigned(last).map(|last| Some(Rev(last)))
     }
@@ -150,8 +175,10 @@ impl WriteSession for SqliteSession {
         let mut current = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
-            let query =
-                sqlx::query_with(AssertSqlSafe(sql), key_list(keys.iter().map(|key| key.as_bytes()))?);
+            let mut arguments = SqliteArguments::default();
+            bind(&mut arguments, signed(self.clock.now()?)?)?;
+            bind_keys(&mut arguments, keys.iter().map(|key| key.as_bytes()))?;
+            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
             let found = query.fetch_all(&mut *self.connection).await.map_err(classify)?;
             let columns = |row: &sqlx::sqlite::SqliteRow| {
                 let key: Vec<u8> = row.try_get_unchecked(0).map_err(classify)?;
@@ -168,7 +195,7 @@ impl WriteSession for SqliteSession {
         while !rows.is_empty() {
             let part = &rows[..filled(rows.len())];
             let sql = self.insert.of(part);
-            self.write(sql, part).await?;
+            self.write(sql, part, false).await?;
             rows = &rows[part.len()..];
         }
         Ok(())
@@ -183,7 +210,7 @@ impl WriteSession for SqliteSession {
         while !rows.is_empty() {
             let part = &rows[..filled(rows.len())];
             let sql = self.upsert.of(part);
-            all.extend(self.write(sql, part).await?);
+            all.extend(self.write(sql, part, true).await?);
             rows = &rows[part.len()..];
         }
         Ok(all)
@@ -223,17 +250,17 @@ impl WriteSession for SqliteSession {
     }
 
     /// Takes the lock of writers for a moment. After a transaction that found no room, writes as much as that transaction.
-    async fn touch(&mut self) -> Result<(), Error> {
+    async fn touch(&mut self, _lane: u64) -> Result<(), Error> {
         self.connection.check()?;
         self.begin().await?;
-        let filled = match self.refused_bytes {
-            Some(bytes) => self.fill(bytes).await,
-            None => Ok(()),
-        };
-        self.rollback().await?;
-        filled?;
-        self.refused_bytes = None;
-        Ok(())
+        if let Some(bytes) = self.refused_bytes {
+            let filled = self.fill(bytes).await;
+            self.rollback().await?;
+            filled?;
+            self.refused_bytes = None;
+            return Ok(());
+        }
+        if self.store_time().await? { self.commit().await } else { self.rollback().await }
     }
 }
 

@@ -4,6 +4,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::arguments::{hint_list, key_list, signed, unsigned};
+use super::clock::stored;
 use super::connection::Connection;
 use super::error::classify;
 use super::text;
@@ -36,8 +37,7 @@ impl SweepSession for SqliteSweeper {
     }
 
     async fn now(&mut self) -> Result<u64, Error> {
-        let now = sqlx::query_scalar::<_, i64>(text::CLOCK).fetch_one(&mut *self.connection);
-        unsigned(now.await.map_err(classify)?)
+        stored(&mut self.connection).await
     }
 
     /// Reads without the lock that writers need.

@@ -2,16 +2,8 @@
 
 use crate::engine::shapes::{either, list};
 
-/// The clock of the machine, in microseconds since 1970. All processes on a local file share it.
-macro_rules! now {
-    () => {
-        "cast(unixepoch('subsec') * 1000000 as integer)"
-    };
-}
-
-const NOW: &str = now!();
-
-pub(super) const CLOCK: &str = concat!("select ", now!());
+/// The largest time in the store. Each lane leaves the time there at each commit.
+pub(super) const STORED_TIME: &str = "select rev from clock where id = 0";
 
 // Schema.
 
@@ -65,57 +57,61 @@ pub(super) const COMMIT: &str = "commit";
 
 pub(super) const ROLLBACK: &str = "rollback";
 
-/// Keys, their revisions and whether they are live.
+/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the time in the store.
+pub(super) const HAS_HINTS: &str = "select exists(select 1 from expiries)";
+
+/// Leaves the time in the store.
+pub(super) const STORE_TIME: &str = "update clock set rev = ?1 where id = 0 and rev < ?1";
+
+/// Keys, their revisions and whether they are live. The first argument is the time.
 pub(super) fn read_for_update(keys: usize) -> String {
     let keys = list("?", keys);
-    format!("select k, rev, coalesce(expires_at > {NOW}, 1) from entries where k in ({keys}) order by k")
+    format!("select k, rev, coalesce(expires_at > ?, 1) from entries where k in ({keys}) order by k")
 }
 
 /// Adds rows that never expire.
 pub(super) fn insert(rows: usize) -> String {
-    into_entries(rows, false, "")
+    into_entries(rows, false, false)
 }
 
 /// Adds rows that may expire.
 pub(super) fn insert_expiring(rows: usize) -> String {
-    into_entries(rows, true, "")
+    into_entries(rows, true, false)
 }
 
 /// Adds or overwrites rows that never expire.
 pub(super) fn upsert(rows: usize) -> String {
-    into_entries(rows, false, OVERWRITE)
+    into_entries(rows, false, true)
 }
 
 /// Adds or overwrites rows that may expire.
 pub(super) fn upsert_expiring(rows: usize) -> String {
-    into_entries(rows, true, OVERWRITE)
+    into_entries(rows, true, true)
 }
 
-/// The text of an insert of `rows` rows. Each row has these arguments: key, value, revision; if it may expire, also microseconds
-/// from now and microseconds since 1970.
-fn into_entries(rows: usize, may_expire: bool, on_conflict: &str) -> String {
+/// The text of an insert of `rows` rows. Each row has these arguments: key, value, revision; if it may expire, also its expiry. If rows
+/// that exist are overwritten, the last argument is the time.
+fn into_entries(rows: usize, may_expire: bool, overwrites: bool) -> String {
     let (columns, arguments) =
-        if may_expire { ("k, v, rev, born, expires_at", 5) } else { ("k, v, rev, born", 3) };
+        if may_expire { ("k, v, rev, born, expires_at", 4) } else { ("k, v, rev, born", 3) };
     let row = |at| {
         let first = arguments * at + 1;
-        let expires_at = if may_expire {
-            format!(", coalesce({NOW} + ?{}, ?{})", first + 3, first + 4)
-        } else {
-            String::new()
-        };
+        let expires_at = if may_expire { format!(", ?{}", first + 3) } else { String::new() };
         // The revision is also the one that the row is born with.
         format!("(?{first}, ?{}, ?{}, ?{}{expires_at})", first + 1, first + 2, first + 2)
     };
     let values = (0..rows).map(row).collect::<Vec<_>>().join(", ");
+    let on_conflict = if overwrites { overwrite(arguments * rows + 1) } else { String::new() };
     format!("insert into entries ({columns}) values {values}{on_conflict} returning k, rev, born = rev")
 }
 
-/// What an upsert does with a row that exists.
-const OVERWRITE: &str = concat!(
-    " on conflict (k) do update set v = excluded.v, rev = max(excluded.rev, rev + 1), born = iif(expires_at <= ",
-    now!(),
-    ", max(excluded.rev, rev + 1), born), expires_at = excluded.expires_at"
-);
+/// What an upsert does with a row that exists. The argument with the number `now` is the time.
+fn overwrite(now: usize) -> String {
+    format!(
+        " on conflict (k) do update set v = excluded.v, rev = max(excluded.rev, rev + 1), \
+        born = iif(expires_at <= ?{now}, max(excluded.rev, rev + 1), born), expires_at = excluded.expires_at"
+    )
+}
 
 /// Adds hints for the sweeper.
 pub(super) fn add_hints(hints: usize) -> String {
@@ -125,7 +121,7 @@ pub(super) fn add_hints(hints: usize) -> String {
 
 // Reads.
 
-/// The live entries of keys.
+/// The live entries of keys. The last argument is the time.
 pub(super) fn get(keys: usize) -> String {
     live("k, v, rev", keys)
 }
@@ -138,22 +134,17 @@ pub(super) fn get_bounded(keys: usize) -> String {
 
 fn live(columns: &str, keys: usize) -> String {
     let keys = list("?", keys);
-    format!(
-        "select {columns} from entries where k in ({keys}) and (expires_at is null or expires_at > {NOW})"
-    )
+    format!("select {columns} from entries where k in ({keys}) and (expires_at is null or expires_at > ?)")
 }
 
 /// Takes a snapshot: that of the first statement.
 pub(super) const BEGIN_SNAPSHOT: &str = "begin deferred";
 
-/// A range of the primary key, without values above a size, and the sizes of all values.
-pub(super) const RECORDS: &str = concat!(
-    "select k, iif(expires_at is null or expires_at > ",
-    now!(),
-    ", iif(octet_length(v) <= ?, v, null), null), rev, expires_at, iif(expires_at is null or expires_at > ",
-    now!(),
-    ", octet_length(v), null) from entries where k >= ? and k < ? order by k limit ?"
-);
+/// A range of the primary key, without values above a size, and the sizes of all values. The arguments are the time, the size, the
+/// range and the number of rows.
+pub(super) const RECORDS: &str = "select k, iif(expires_at is null or expires_at > ?1, iif(octet_length(v) <= ?2, v, null), null), \
+    rev, expires_at, iif(expires_at is null or expires_at > ?1, octet_length(v), null) \
+    from entries where k >= ?3 and k < ?4 order by k limit ?5";
 
 // Sweeper.
 

@@ -3,10 +3,10 @@
 use crate::entry::Expiry;
 use crate::plan::run::Row;
 
-/// The sweeper removes an entry only if its expiry and its revision are this far behind the clock of the database, in microseconds.
+/// The sweeper removes an entry only if its expiry and its revision are this far behind the time in the store, in microseconds.
 ///
-/// The next revision of a key without a row comes from the clock. So revisions grow only if the removed one is well behind the
-/// clock. No transaction lasts this long, and no clock goes back this far.
+/// The next revision of a key without a row comes from the time of the store. So revisions grow only if the removed one is well behind
+/// the time that a transaction which began earlier has seen. No transaction lasts this long.
 const MARGIN: u64 = 10 * 60 * 1_000_000;
 
 /// The most hints of one transaction. Writers wait for the rows that it locks.

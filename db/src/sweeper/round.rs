@@ -61,6 +61,9 @@ mod tests {
             let hint = sqlx::query("insert into expiries (at, k) values (?, ?)").bind(at);
             hint.bind(key.as_bytes()).execute(&mut connection).await.expect("it is valid");
         }
+        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(0)), "no time is in the store yet");
+        let time = sqlx::query("update clock set rev = unixepoch() * 1000000");
+        time.execute(&mut connection).await.expect("the row is there");
         assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(2)));
         let left = sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries where at > 0")
             .fetch_all(&mut connection);

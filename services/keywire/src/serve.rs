@@ -28,7 +28,8 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     let ingest = Ingest::start(&store, &config.write, telemetry, stop);
     let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
     let reads = Reads::start(&store, &limits, telemetry);
-    Ok(process.serve(BothServices { ingest, reads }).await?)
+    // Boxed: the future of both services together is large.
+    Ok(Box::pin(process.serve(BothServices { ingest, reads })).await?)
 }
 
 /// Prints the first steps for a new user.

@@ -6,7 +6,6 @@ use tracing::info;
 
 use super::{Link, LinkState};
 use crate::engine::{WriteEngine, WriteSession};
-use crate::error::Error;
 use crate::fence::limits::TimeLimits;
 
 /// A lane that wrote nothing for this long takes a new id, long before the sweeper deletes its row (after a day).
@@ -23,7 +22,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Sends a statement on an idle connection, so that the server keeps it open, and finds out whether it still works.
+    /// Leaves the time in the store if the connection is idle, which also finds out whether the connection still works.
     pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
         // The statement may commit, and a fence that is committed without its batch protects nothing.
         self.release_fence(limits).await;
@@ -31,18 +30,20 @@ impl<E: WriteEngine> Link<E> {
             return self.renew_id();
         }
         match std::mem::replace(&mut self.connection, LinkState::Closed) {
-            LinkState::Idle(mut session) => match limits.statement(session.touch()).await {
+            LinkState::Idle(mut session) => match limits.statement(session.touch(self.id)).await {
                 Ok(()) => {
                     self.connection = LinkState::Idle(session);
                     if self.refused.take().is_some() && self.state.set(Ok(())) {
                         info!(lane = self.id, "the database writes again");
                     }
                 }
-                Err(error @ Error::Refused(_)) => {
-                    self.connection = LinkState::Idle(session);
-                    self.note_refusal(&error);
+                Err(error) => {
+                    self.roll_back_session(session, Some(&error), limits).await;
+                    if !self.is_open() {
+                        // The old connection may lock the old row, and its COMMIT may be on its way. No batch needs that row.
+                        self.renew_id();
+                    }
                 }
-                Err(error) => self.give_up(&session, &error),
             },
             other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {
                 self.connection = other;
