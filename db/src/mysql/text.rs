@@ -17,6 +17,14 @@ macro_rules! instant {
     };
 }
 
+/// `entries`, of which only the rows of the named keys are read. Without the hint, a small table is scanned, and a statement that locks
+/// waits for the locks of rows that it does not want. `MySQL` heeds the hint only if a column is read that is not in the key.
+macro_rules! by_key {
+    () => {
+        " from entries force index (primary) "
+    };
+}
+
 // Sessions.
 
 /// For every connection. Strict, because otherwise the server cuts values that do not fit. The lock wait must end before the query
@@ -104,10 +112,27 @@ pub(super) fn read_for_update(keys: usize) -> String {
         concat!(
             "select k, rev, coalesce(expires_at > ",
             now!(),
-            ", 1) from entries where k in ({}) order by k for update"
+            ", 1)",
+            by_key!(),
+            "where k in ({}) order by k for update"
         ),
         list("?", keys)
     )
+}
+
+/// Those of some keys whose rows exist and are not locked by others. Locks them.
+pub(super) fn lock_free(keys: usize) -> String {
+    format!(concat!("select k, rev", by_key!(), "where k in ({}) for update skip locked"), list("?", keys))
+}
+
+/// Those of some keys whose rows exist, by the last commit.
+pub(super) fn exist(keys: usize) -> String {
+    format!("select k from entries where k in ({})", list("?", keys))
+}
+
+/// Locks rows, and fails at once if one of them is locked by others. Finds also rows that are not committed yet.
+pub(super) fn lock_at_once(keys: usize) -> String {
+    format!(concat!("select k, rev", by_key!(), "where k in ({}) for update nowait"), list("?", keys))
 }
 
 /// The revisions of rows that were just upserted, and whether each was created: a created entry still has its first revision.
@@ -188,7 +213,10 @@ pub(super) const RIPE_HINTS: &str = "select at, k from expiries where at <= ? or
 
 /// Entries, locked.
 pub(super) fn lock_entries(keys: usize) -> String {
-    format!("select k, rev, expires_at from entries where k in ({}) order by k for update", list("?", keys))
+    format!(
+        concat!("select k, rev, expires_at", by_key!(), "where k in ({}) order by k for update"),
+        list("?", keys)
+    )
 }
 
 pub(super) fn delete_entries(keys: usize) -> String {

@@ -1,6 +1,6 @@
 //! The state of a server, and the effect of each statement on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::RngExt as _;
@@ -10,7 +10,7 @@ use super::locks::{ConnectionId, Lock, Locks};
 use super::script::{RowFault, Sabotage, Script};
 use super::statement::{LaneStatement, StatementResult};
 use super::tables::{FenceRow, OpenTransaction, Tables};
-use crate::entry::Rev;
+use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::CurrentRow;
 
@@ -34,6 +34,8 @@ pub(crate) struct ServerState {
     pub(super) clock_steps: i64,
     /// For each lane, the last seq whose COMMIT was confirmed.
     pub(super) confirmed: BTreeMap<u64, u64>,
+    /// Keys that no statement can write.
+    pub(crate) unwritable: BTreeSet<Key>,
     /// What reached the server: `connect`, and the names of statements.
     pub(crate) statements: Vec<&'static str>,
     /// For each lane, the last seq that its fence tried.
@@ -65,6 +67,7 @@ impl ServerState {
             stalled_until: now,
             clock_steps: 0,
             confirmed: BTreeMap::new(),
+            unwritable: BTreeSet::new(),
             statements: Vec::new(),
             tried: BTreeMap::new(),
         }
@@ -144,6 +147,9 @@ impl ServerState {
         now: u64,
     ) -> Result<StatementResult, Error> {
         let connection = self.connections.get_mut(&id).ok_or_else(closed)?;
+        if self.unwritable.iter().any(|key| statement.writes(key)) {
+            return Err(Error::Internal("scripted: 1690: out of range".into()));
+        }
         let (tables, transaction) = (&mut self.tables, &mut connection.transaction);
         Ok(match statement {
             LaneStatement::Register { lane } => {
@@ -170,6 +176,18 @@ impl ServerState {
                 | Sabotage::ShortAnswer
                 | Sabotage::UnknownTakenForRefused => tables.writers.get(&lane).map(|row| row.seq),
             }),
+            LaneStatement::FindLocked(_) if self.is_one_writer => StatementResult::LockedKeys(Vec::new()),
+            LaneStatement::FindLocked(mut keys) => {
+                keys.retain(|key| {
+                    let lock = Lock::Row(key.clone());
+                    let is_free = self.locks.take_at_once(id, &lock);
+                    if is_free && !tables.entries.contains_key(key) {
+                        self.locks.release(id, &lock);
+                    }
+                    !is_free
+                });
+                StatementResult::LockedKeys(keys)
+            }
             LaneStatement::ReadForUpdate(keys) => {
                 let current = tables.current(transaction, &keys, now);
                 // An absent row cannot be locked.

@@ -12,6 +12,7 @@ pub(super) enum LaneStatement {
     Register { lane: u64 },
     Fence { lane: u64, seq: u64, revs: u64 },
     ReadSeq { lane: u64 },
+    FindLocked(Vec<Key>),
     ReadForUpdate(Vec<Key>),
     Insert(Vec<OwnedRow>),
     Overwrite(Vec<OwnedRow>),
@@ -31,6 +32,7 @@ pub(super) enum StatementResult {
     Seq(Option<u64>),
     CurrentRows(Vec<CurrentRow>),
     UpsertResults(Vec<UpsertResult>),
+    LockedKeys(Vec<Key>),
 }
 
 impl LaneStatement {
@@ -39,6 +41,7 @@ impl LaneStatement {
             Self::Register { .. } => "register",
             Self::Fence { .. } => "fence",
             Self::ReadSeq { .. } => "read_seq",
+            Self::FindLocked(_) => "find_locked",
             Self::ReadForUpdate(_) => "read_for_update",
             Self::Insert(_) => "insert",
             Self::Overwrite(_) => "overwrite",
@@ -51,6 +54,25 @@ impl LaneStatement {
         }
     }
 
+    /// Whether the statement writes a row of `key`.
+    pub(super) fn writes(&self, key: &Key) -> bool {
+        match self {
+            Self::Insert(rows) | Self::Overwrite(rows) | Self::Upsert(rows) => {
+                rows.iter().any(|row| row.key == *key)
+            }
+            Self::Register { .. }
+            | Self::Fence { .. }
+            | Self::ReadSeq { .. }
+            | Self::FindLocked(_)
+            | Self::ReadForUpdate(_)
+            | Self::AddHints(_)
+            | Self::Commit
+            | Self::Rollback
+            | Self::Touch
+            | Self::Kill(_) => false,
+        }
+    }
+
     /// The locks that the statement takes, in this order.
     pub(super) fn locks(&self, is_one_writer: bool) -> Vec<Lock> {
         let rows = |rows: &[OwnedRow]| rows.iter().map(|row| Lock::Row(row.key.clone())).collect();
@@ -60,7 +82,9 @@ impl LaneStatement {
             _ if is_one_writer => Vec::new(),
             Self::ReadForUpdate(keys) => keys.iter().cloned().map(Lock::Row).collect(),
             Self::Insert(written) | Self::Overwrite(written) | Self::Upsert(written) => rows(written),
-            Self::ReadSeq { .. }
+            // A look for locks waits for none.
+            Self::FindLocked(_)
+            | Self::ReadSeq { .. }
             | Self::AddHints(_)
             | Self::Commit
             | Self::Rollback

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::entry::{Outcome, Rev};
 use crate::lane::pending::Ticket;
-use crate::lane::samples::{atomic, config, due};
+use crate::lane::samples::{atomic, config, due, name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -75,6 +75,53 @@ async fn an_overdue_write_is_unknown_only_after_a_commit_was_sent() {
     }
 }
 
+/// Halves a batch with these writes until nothing can be halved. Returns all parts.
+fn halved(writes: Vec<(PendingWrite, Ticket)>) -> Vec<Vec<String>> {
+    let mut batch = Batch::new();
+    for (pending, _) in writes {
+        batch.add(pending);
+    }
+    let mut parts = vec![batch.take_out(|_| true)];
+    let mut smallest = Vec::new();
+    while let Some(part) = parts.pop() {
+        for pending in part {
+            batch.add(pending);
+        }
+        match batch.take_half() {
+            Some(half) => parts.extend([half, batch.take_out(|_| true)]),
+            None => smallest.push(batch.take_out(|_| true).iter().map(name).collect()),
+        }
+        assert_eq!((batch.bytes, batch.ops), (0, 0));
+    }
+    smallest
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_halved_down_to_single_keys_and_single_atomic_writes() {
+    let singles = ["c", "a", "b", "a", "d", "c"].map(|key| due(key, 1)).into();
+    assert_eq!(halved(singles), [vec!["a", "a"], vec!["b"], vec!["c", "c"], vec!["d"]]);
+    let atomics = vec![atomic(&["a", "b"], 1), atomic(&["a", "c"], 1), due("a", 1), atomic(&["x", "a"], 1)];
+    assert_eq!(halved(atomics), [["ab"], ["ac"], ["a"], ["xa"]]);
+}
+
+#[tokio::test]
+#[should_panic(expected = "carries every write of its batch")]
+async fn a_write_that_leaves_behind_commit_is_a_fault() {
+    let (mut batch, _tickets) = batch(&[1]);
+    batch.record_outcomes(0, absent(1));
+    batch.mark_commit_sent();
+    batch.take_out(|_| true);
+}
+
+#[tokio::test]
+#[should_panic(expected = "only the fence tells")]
+async fn a_write_in_a_commit_that_is_refused_as_not_applied_is_a_fault() {
+    let (mut batch, _tickets) = batch(&[1]);
+    batch.record_outcomes(0, absent(1));
+    batch.mark_commit_sent();
+    batch.refuse_all(Refusal::Internal);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_is_void_leaves_no_outcome_behind() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
@@ -126,7 +173,7 @@ async fn a_report_counts_every_answer() {
 #[tokio::test(start_paused = true)]
 async fn writes_of_a_lost_batch_are_unknown() {
     let (mut batch, mut tickets) = batch(&[1, 1]);
-    batch.refuse_unknown();
+    batch.refuse_all(Refusal::OutcomeUnknown);
     assert_eq!(
         results(&mut tickets),
         [Some(Err(Refusal::OutcomeUnknown)), Some(Err(Refusal::OutcomeUnknown))]
