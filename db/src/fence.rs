@@ -151,6 +151,8 @@ impl<E: WriteEngine> Link<E> {
         let keys = batcher.keys_to_check(batch);
         let sorted: Vec<&Key> = keys.iter().collect();
         let result = transaction.find_locked(&sorted, &mut TimeLimits::for_batch(batch, batcher)).await;
+        // Before the rollback, which takes time.
+        batch.refuse_late(batcher.refusal());
         let end = match &result {
             Ok(locked) => {
                 batcher.note_locks(batch, &keys, locked);

@@ -193,6 +193,8 @@ impl<E: WriteEngine> Lane<E> {
 
     /// Waits before the next attempt, at most until the first deadline in the batch and in the queue.
     async fn pause(&mut self, wait: Duration, batch: &Batch) {
+        // A write whose deadline has passed may be behind those that `deadline` sees.
+        self.batcher.refuse_late();
         let due = batch.deadline().into_iter().chain(self.batcher.deadline()).min();
         let end = Instant::now() + wait;
         sleep_until(due.map_or(end, |due| due.min(end))).await;

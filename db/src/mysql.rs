@@ -1,6 +1,7 @@
 //! `MySQL` and `MariaDB`: the same SQL for both, as prepared statements of few sizes.
 
 mod arguments;
+mod brief;
 pub(crate) mod connect;
 mod error;
 mod migrate;
@@ -29,8 +30,8 @@ impl WriteEngine for MySql {
     const ROUND_TRIPS: bool = true;
 
     async fn open_session(&self) -> Result<MySqlSession, Error> {
-        let (connection, server) = self.open(true).await?;
-        Ok(MySqlSession::new(connection, server.identity, server.statement_bytes_max))
+        let (connection, facts) = self.open(true).await?;
+        Ok(MySqlSession::new(self.clone(), connection, facts))
     }
 
     fn identity(session: &MySqlSession) -> Identity {

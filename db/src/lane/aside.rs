@@ -20,8 +20,8 @@ const CHECK_MIN: Duration = Duration::from_millis(5);
 /// The longest wait until a held key is looked at or tried again.
 const CHECK_MAX: Duration = Duration::from_millis(100);
 
-/// How long a key waits that only a lock wait shows to be locked. Each further try costs the lane another lock wait.
-const LOCK_WAIT_AGAIN: Duration = Duration::from_secs(5);
+/// The first and the longest wait of a key that only a lock wait shows to be locked. Each try costs the lane time.
+const LOCK_WAIT_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
 /// The first wait until a key that cannot be written is tried again. It doubles up to [`CHECK_MAX`].
 const UNWRITABLE_MIN: Duration = Duration::from_millis(50);
@@ -55,7 +55,7 @@ pub(crate) struct SetAside {
 enum Obstacle {
     /// Somebody else had it locked when it was last looked at.
     Locked,
-    /// A statement that wrote it alone failed.
+    /// A statement that wrote it alone failed, or met a lock that no look shows.
     Unwritable,
     /// There is none any more. The writes that still wait go first.
     Gone,
@@ -143,27 +143,32 @@ impl SetAside {
 
     /// Notes that somebody else holds `key` locked.
     pub(crate) fn found_locked(&mut self, key: &Key) {
-        if self.hold(key, Obstacle::Locked, CHECK_MIN) >= LONG {
+        if self.hold(key, Obstacle::Locked, (CHECK_MIN, CHECK_MAX)) >= LONG {
             self.be_careful();
         }
     }
 
     /// Notes that writing `key` ended in a lock wait, although the lock could not be seen before.
     pub(crate) fn waited_for(&mut self, key: &Key) {
-        let _held_for = self.hold(key, Obstacle::Locked, LOCK_WAIT_AGAIN);
+        let _held_for = self.hold(key, Obstacle::Unwritable, LOCK_WAIT_AGAIN);
     }
 
     /// Notes that `key` cannot be written. Returns whether that is news.
     pub(crate) fn found_unwritable(&mut self, key: &Key) -> bool {
         let is_known = self.keys.get(key).is_some_and(|held| held.obstacle == Obstacle::Unwritable);
         if is_known || self.keys.len() < REMEMBERED_MAX {
-            let _held_for = self.hold(key, Obstacle::Unwritable, UNWRITABLE_MIN);
+            let _held_for = self.hold(key, Obstacle::Unwritable, (UNWRITABLE_MIN, CHECK_MAX));
         }
         !is_known
     }
 
     /// Holds `key`. Returns for how long it has had this obstacle.
-    fn hold(&mut self, key: &Key, obstacle: Obstacle, first_wait: Duration) -> Duration {
+    fn hold(
+        &mut self,
+        key: &Key,
+        obstacle: Obstacle,
+        (first_wait, wait_max): (Duration, Duration),
+    ) -> Duration {
         let now = Instant::now();
         let new =
             || HeldKey { obstacle, since: now, next_try: now, wait: first_wait, writes: VecDeque::new() };
@@ -172,9 +177,9 @@ impl SetAside {
             (held.wait, held.since) = (first_wait, now);
         }
         held.obstacle = obstacle;
-        held.wait = held.wait.max(first_wait);
+        held.wait = held.wait.clamp(first_wait, wait_max);
         held.next_try = now + held.wait;
-        held.wait = (held.wait * 2).min(CHECK_MAX.max(first_wait));
+        held.wait = (held.wait * 2).min(wait_max);
         now - held.since
     }
 

@@ -82,9 +82,7 @@ impl Batcher {
     /// A batch of waiting writes, up to its limits. Refuses writes with too little time left, so the batch may be empty.
     pub(crate) fn next_batch(&mut self) -> Batch {
         let mut batch = Batch::new();
-        if !self.aside.is_empty() {
-            self.refuse_late_aside();
-        }
+        self.refuse_late_aside();
         if let Some(part) = self.parts.pop() {
             batch.close();
             for pending in part {
@@ -170,7 +168,11 @@ impl Batcher {
         self.refuse_late_aside();
     }
 
-    fn refuse_late_aside(&mut self) {
+    /// Refuses the writes that wait apart and whose deadline has passed.
+    pub(crate) fn refuse_late_aside(&mut self) {
+        if self.aside.is_empty() {
+            return;
+        }
         for late in self.aside.take_late(Instant::now()) {
             self.refuse(late);
         }

@@ -7,7 +7,8 @@ use sqlx::mysql::{MySqlArguments, MySqlQueryResult};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::arguments::{bind, bind_instant, hint_list, key_list};
-use super::connect::Identity;
+use super::brief::brief;
+use super::connect::{Identity, MySql, ServerFacts};
 use super::error::classify;
 use super::text;
 use crate::engine::WriteSession;
@@ -25,6 +26,10 @@ const ROW_BYTES: usize = 48;
 pub(crate) struct MySqlSession {
     pub(super) connection: MySqlConnection,
     pub(super) identity: Identity,
+    /// For another connection, which ends a statement of this one.
+    server: MySql,
+    /// Whether the transaction has looked for locks, so that its statements should meet none.
+    is_brief: bool,
     /// The most bytes of a statement with several rows.
     statement_bytes_max: usize,
     read_for_update: StatementTexts,
@@ -38,10 +43,13 @@ pub(crate) struct MySqlSession {
 }
 
 impl MySqlSession {
-    pub(super) fn new(connection: MySqlConnection, identity: Identity, statement_bytes_max: usize) -> Self {
+    pub(super) fn new(server: MySql, connection: MySqlConnection, facts: ServerFacts) -> Self {
+        let ServerFacts { identity, statement_bytes_max } = facts;
         Self {
             connection,
             identity,
+            server,
+            is_brief: false,
             statement_bytes_max,
             read_for_update: StatementTexts::new(text::read_for_update),
             read_upserted: StatementTexts::new(text::read_upserted),
@@ -66,7 +74,12 @@ impl MySqlSession {
     }
 
     async fn execute(&mut self, sql: Arc<str>, arguments: MySqlArguments) -> Result<MySqlQueryResult, Error> {
-        sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await.map_err(classify)
+        let run = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection);
+        if self.is_brief {
+            // An added row may still meet the lock of a gap, which no look shows.
+            return brief(&self.server, self.identity.connection, run).await;
+        }
+        run.await.map_err(classify)
     }
 
     async fn write(&mut self, sql: Arc<str>, rows: &[Row<'_>]) -> Result<MySqlQueryResult, Error> {
@@ -151,6 +164,7 @@ impl WriteSession for MySqlSession {
     }
 
     async fn find_locked(&mut self, keys: &[&Key]) -> Result<Vec<Key>, Error> {
+        self.is_brief = true;
         let mut locked = Vec::new();
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let free = self.lock_free.of(padded(keys.len()));
@@ -244,10 +258,12 @@ impl WriteSession for MySqlSession {
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
+        self.is_brief = false;
         sqlx::query(text::COMMIT).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
+        self.is_brief = false;
         sqlx::query(text::ROLLBACK).execute(&mut self.connection).await.map(drop).map_err(classify)
     }
 

@@ -59,6 +59,11 @@ pub(super) fn kill(connection: u64) -> String {
     format!("kill {connection}")
 }
 
+/// Ends the running statement of a connection of this server.
+pub(super) fn kill_statement(connection: u64) -> String {
+    format!("kill query {connection}")
+}
+
 // Schema.
 
 pub(super) const MIGRATIONS: &str =

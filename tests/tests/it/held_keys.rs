@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::{EngineKind, Role, Socket, System, eventually, measured, promises, write};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 
@@ -15,7 +16,8 @@ promises! {
         a_row_that_is_not_committed_costs_writers_of_other_keys_one_lock_wait,
         a_locked_row_costs_other_batches_one_lock_wait,
         a_lock_longer_than_a_write_may_take_does_not_stop_other_keys,
-        a_locked_row_does_not_delay_writes_that_do_not_name_it;
+        a_locked_row_does_not_delay_writes_that_do_not_name_it,
+        a_locked_gap_does_not_stop_other_keys;
 }
 
 /// How long a write may take.
@@ -121,10 +123,10 @@ async fn holder(system: &System, statement: &str) -> MySqlConnection {
 /// While somebody holds what `statement` locks, the writes of `held` are refused and the others go on.
 async fn others_go_on(system: &System, statement: &str, held: String, message: fn(&str) -> String) {
     let mut holder = holder(system, statement).await;
-    let end = Instant::now() + HOLD;
+    let now = Instant::now();
     let (others, replies) = tokio::join!(
-        Others::work(system, end, message),
-        keep_writing(system, end - Duration::from_secs(6), held.clone())
+        Others::work(system, now + HOLD, message),
+        keep_writing(system, now + HOLD / 3, held.clone())
     );
     others.went_on();
     assert!(replies.len() > 3, "{replies:?}");
@@ -176,7 +178,7 @@ async fn a_lock_longer_than_a_write_may_take_does_not_stop_other_keys(engine: En
 /// Gives `key` the last revision that its column holds.
 async fn exhaust(system: &System, key: &str) {
     let last: u64 = if system.database.engine == EngineKind::Sqlite { u64::MAX >> 1 } else { u64::MAX };
-    let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = key.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     system.database.execute(&format!("update entries set rev = {last} where k = x'{hex}'")).await;
 }
 
@@ -234,4 +236,23 @@ async fn a_locked_row_does_not_delay_writes_that_do_not_name_it(engine: EngineKi
     let begun = Instant::now();
     assert_eq!(status(&socket.ask(json!({"op": "batch", "ops": ops}).to_string()).await), 200);
     assert!(begun.elapsed() < SLOW, "{:?}", begun.elapsed());
+}
+
+async fn a_locked_gap_does_not_stop_other_keys(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &SETTINGS).await;
+    let mut socket = system.socket().await;
+    for key in ["gap", "gaq"] {
+        socket.set(key, "before").await;
+    }
+    // The keys of the others exist, so that they are not in the gap.
+    drop(Others::work(&system, Instant::now() + Duration::from_secs(2), single).await);
+    let mut holder =
+        holder(&system, "select * from entries where k between 'gap/a' and 'gap/z' for update").await;
+    let now = Instant::now();
+    let new_rows = ["gap/b", "gap/c", "gap/d"].map(|key| keep_writing(&system, now + HOLD / 2, single(key)));
+    let (others, replies) = tokio::join!(Others::work(&system, now + HOLD, single), join_all(new_rows));
+    assert!(others.refused.is_empty() && others.slow <= 2 && others.written > 100, "{others:?}");
+    assert!(replies.iter().flatten().all(|reply| status(reply) == 503), "{replies:?}");
+    holder.execute("rollback").await.expect("it is open");
+    assert_eq!(status(&socket.ask(single("gap/b")).await), 200);
 }
