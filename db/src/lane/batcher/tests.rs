@@ -105,6 +105,11 @@ async fn writes_of_a_locked_key_leave_the_batch_and_later_ones_wait_behind_them(
     let _more = [("a", 13), ("c", 13)].map(|(name, millis)| put(&sender, name, millis));
     assert_eq!(names(&batcher.next_batch()), ["c"]);
     assert!(batcher.is_empty() && !batcher.is_aside_due(true), "not yet");
+    assert_eq!(
+        batcher.deadline(),
+        Some(Instant::now() + Duration::from_millis(11)),
+        "those that wait apart count"
+    );
     tokio::time::advance(Duration::from_millis(5)).await;
     assert!(
         batcher.is_aside_due(true) && !batcher.is_aside_due(false),
