@@ -60,7 +60,8 @@ pub(crate) trait WriteEngine: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// One connection of one lane. After any error but [`Error::Conflict`] and [`Error::Refused`] it must be dropped.
+/// One connection of one lane. After [`Error::Unavailable`] or [`Error::NotReady`] it must be dropped. After another error, such as
+/// [`Error::Refused`], it may be used again if a rollback succeeds.
 ///
 /// To drop a future of these methods before it is done is allowed only if the session is dropped too.
 pub(crate) trait WriteSession: Send {
@@ -78,6 +79,10 @@ pub(crate) trait WriteSession: Send {
 
     /// The seq in the lane's row; `None` if there is no row. For a fence that did not match.
     fn read_seq(&mut self, lane: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+
+    /// Which of `keys`, in key order, somebody else holds locked. Waits for no lock, and locks the rows that are free. Where it finds
+    /// a locked key, it may have ended the transaction.
+    fn find_locked(&mut self, keys: &[&Key]) -> impl Future<Output = Result<Vec<Key>, Error>> + Send;
 
     /// What the store holds of `keys`, which are in key order. Locks the rows that exist, in key order.
     fn read_for_update(

@@ -154,6 +154,9 @@ pub enum Refusal {
     /// Perhaps applied: a COMMIT with the write was sent, and its outcome could not be found out in time.
     #[error("the outcome of the write is not known")]
     OutcomeUnknown,
+    /// Not applied: the database cannot write this key, because of what it holds or returned. To send the write again does not help.
+    #[error("the key cannot be written")]
+    Internal,
 }
 
 impl Key {
@@ -292,5 +295,6 @@ impl fmt::Display for Rev {
     }
 }
 
+mod logged;
 #[cfg(test)]
 mod tests;

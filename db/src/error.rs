@@ -32,6 +32,9 @@ pub enum Cause {
     /// An error of the database or of its client library.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// Somebody else held a row locked for longer than a statement waits. Only in [`Error::Conflict`].
+    #[error("{0}")]
+    LockWait(Cow<'static, str>),
     /// A migration failed.
     #[error("migration failed: {0}")]
     Migration(sqlx::migrate::MigrateError),

@@ -20,7 +20,8 @@ use link::{BeginError, FenceAnswer};
 use transaction::FencedTransaction;
 
 use crate::engine::WriteEngine;
-use crate::error::Error;
+use crate::entry::Key;
+use crate::error::{Cause, Error};
 use crate::lane::batch::Batch;
 use crate::lane::batcher::Batcher;
 use crate::plan::Plan;
@@ -41,6 +42,8 @@ pub(crate) enum AttemptEnd {
     RetrySoon,
     /// The database refuses to write, and nothing was applied: to wait would not help.
     Refused,
+    /// The database works, and nothing was applied: the batch is now without the writes that kept it from being committed.
+    RetryAtOnce,
     /// A COMMIT was sent, and the fence row does not tell whether it took effect.
     Lost,
 }
@@ -98,7 +101,14 @@ impl<E: WriteEngine> Link<E> {
         };
         // No earlier attempt of this batch took effect or will.
         batch.clear_outcomes();
+        batcher.add_free(batch);
         batcher.add_waiting(batch, 0);
+        let is_careful = batcher.is_careful() || batcher.must_check();
+        if is_careful {
+            transaction = self.check_locks(transaction, batch, batcher).await?;
+        }
+        // A part that joins later would be written without a look at its locks.
+        let parts_max = if is_careful { 1 } else { PARTS_MAX };
         let mut written = 0;
         for part in 1.. {
             let plan = Plan::new(batch.writes_from(written));
@@ -111,17 +121,23 @@ impl<E: WriteEngine> Link<E> {
             match transaction.write(plan, &mut TimeLimits::for_batch(batch, batcher)).await {
                 Ok(outcomes) => batch.record_outcomes(written, outcomes),
                 Err(error) => {
-                    self.roll_back_session(
-                        transaction.session,
-                        Some(&error),
-                        &mut TimeLimits::for_batch(batch, batcher),
-                    )
-                    .await;
-                    return Err(self.failed(batch, &error));
+                    // Rows that cannot be written say nothing against the connection.
+                    let broken = match &error {
+                        Error::Internal(_) => None,
+                        error @ (Error::Conflict(_)
+                        | Error::Unavailable(_)
+                        | Error::Refused(_)
+                        | Error::NotReady(_)) => Some(error),
+                    };
+                    // Before the rollback, which takes time.
+                    batch.refuse_late(batcher.refusal());
+                    let mut limits = TimeLimits::for_batch(batch, batcher);
+                    self.roll_back_session(transaction.session, broken, &mut limits).await;
+                    return Err(self.rows_failed(batch, batcher, &error, is_careful));
                 }
             }
             written = batch.len();
-            if part < PARTS_MAX {
+            if part < parts_max {
                 batcher.add_waiting(batch, written);
             }
             if batch.len() == written {
@@ -129,6 +145,71 @@ impl<E: WriteEngine> Link<E> {
             }
         }
         Ok(PreparedAttempt::Written(transaction))
+    }
+
+    /// Looks, without waiting, which keys somebody else holds locked. If there are some, their writes are set aside and the attempt
+    /// ends, because the look may have ended the transaction. Otherwise every row of the batch that exists is now locked for it.
+    async fn check_locks(
+        &mut self,
+        mut transaction: FencedTransaction<E::Session>,
+        batch: &mut Batch,
+        batcher: &mut Batcher,
+    ) -> Result<FencedTransaction<E::Session>, AttemptEnd> {
+        let keys = batcher.keys_to_check(batch);
+        let sorted: Vec<&Key> = keys.iter().collect();
+        let result = transaction.find_locked(&sorted, &mut TimeLimits::for_batch(batch, batcher)).await;
+        // Before the rollback, which takes time.
+        batch.refuse_late(batcher.refusal());
+        let end = match &result {
+            Ok(locked) => {
+                batcher.note_locks(batch, &keys, locked);
+                if locked.is_empty() {
+                    batcher.add_free(batch);
+                }
+                (!locked.is_empty() || batch.len() == 0).then_some(AttemptEnd::RetryAtOnce)
+            }
+            Err(error) => Some(self.failed(batch, error)),
+        };
+        let Some(end) = end else { return Ok(transaction) };
+        let mut limits = TimeLimits::for_batch(batch, batcher);
+        self.roll_back_session(transaction.session, result.as_ref().err(), &mut limits).await;
+        Err(end)
+    }
+
+    /// The end of an attempt after an `error` while its rows were read or written. `was_careful`: nobody else held a row of it locked.
+    fn rows_failed(
+        &self,
+        batch: &mut Batch,
+        batcher: &mut Batcher,
+        error: &Error,
+        was_careful: bool,
+    ) -> AttemptEnd {
+        match error {
+            Error::Conflict(reason @ Cause::LockWait(_)) => {
+                debug!(lane = self.id(), %reason, was_careful, "a lock wait; the batch goes on without the locked keys");
+                batcher.be_careful();
+                // A lock on a gap between rows, which cannot be seen, keeps others from adding rows there.
+                if was_careful && batch.len() > 0 && !batcher.halve(batch) {
+                    batcher.set_waiting_aside(batch);
+                }
+                AttemptEnd::RetryAtOnce
+            }
+            Error::Internal(reason) => {
+                debug!(lane = self.id(), %reason, "a key of the batch cannot be written; the batch is halved");
+                if batch.len() > 0 && !batcher.halve(batch) {
+                    batcher.refuse_unwritable(batch, error);
+                }
+                AttemptEnd::RetryAtOnce
+            }
+            Error::Unavailable(Cause::Timeout(_)) => {
+                // Where writes have less time than a lock wait takes, this is how a locked row shows.
+                batcher.be_careful();
+                self.failed(batch, error)
+            }
+            Error::Conflict(_) | Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) => {
+                self.failed(batch, error)
+            }
+        }
     }
 
     /// What follows if the fence matched no row. `found` is the seq in the lane's row; `None` if the row is gone.

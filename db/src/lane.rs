@@ -1,5 +1,6 @@
 //! A lane: takes the waiting writes, commits them in one transaction, and gives each its outcome. Contains no SQL.
 
+pub(crate) mod aside;
 pub(crate) mod batch;
 pub(crate) mod batcher;
 pub(crate) mod config;
@@ -90,7 +91,8 @@ impl<E: WriteEngine> Lane<E> {
         }
     }
 
-    /// Waits for a write, then takes all waiting writes, up to the limits of a batch. `None`: every writer is gone.
+    /// Waits for a write, then takes all waiting writes, up to the limits of a batch. `None`: every writer is gone. The batch is empty
+    /// if only writes that wait apart are to be seen to.
     async fn take(&mut self) -> Option<Batch> {
         self.link.next_seq();
         self.link.look_again(&mut TimeLimits::idle()).await;
@@ -103,9 +105,12 @@ impl<E: WriteEngine> Lane<E> {
                 self.link.release_fence(&mut TimeLimits::idle()).await;
             }
         }
-        while self.batcher.is_empty() {
+        while self.batcher.is_empty() && !self.batcher.is_aside_due(self.link.is_open()) {
             let waited = if self.link.is_open() {
-                WaitEnd::of(timeout(IDLE.min(E::IDLE_MAX), self.batcher.receive()).await.ok(), WaitEnd::Idle)
+                WaitEnd::of(
+                    timeout(IDLE.min(E::IDLE_MAX), self.batcher.receive(true)).await.ok(),
+                    WaitEnd::Idle,
+                )
             } else {
                 self.connect_or_receive().await
             };
@@ -123,7 +128,7 @@ impl<E: WriteEngine> Lane<E> {
     async fn receive_fenced(&mut self) {
         let mut limits = TimeLimits::idle();
         self.link.fence_ahead(REVS_RESERVED, &mut limits).await;
-        if timeout(FENCE_HOLD_MAX, self.batcher.receive()).await.is_err() {
+        if timeout(FENCE_HOLD_MAX, self.batcher.receive(true)).await.is_err() {
             self.link.release_fence(&mut limits).await;
         }
     }
@@ -134,14 +139,14 @@ impl<E: WriteEngine> Lane<E> {
         let mut limits = TimeLimits::idle();
         let connected = tokio::select! {
             biased;
-            received = self.batcher.receive() => return WaitEnd::of(Some(received), WaitEnd::Idle),
+            received = self.batcher.receive(false) => return WaitEnd::of(Some(received), WaitEnd::Idle),
             opened = self.link.open(&mut limits) => opened.is_ok(),
         };
         if connected {
             self.backoff = BACKOFF_MIN;
             return WaitEnd::Connection;
         }
-        let received = timeout(self.next_backoff(), self.batcher.receive()).await.ok();
+        let received = timeout(self.next_backoff(), self.batcher.receive(false)).await.ok();
         WaitEnd::of(received, WaitEnd::Connection)
     }
 
@@ -149,7 +154,10 @@ impl<E: WriteEngine> Lane<E> {
     async fn commit(&mut self, mut batch: Batch) {
         loop {
             batch.refuse_late(self.batcher.refusal());
-            if batch.len() == 0 {
+            // Without writes, an attempt only looks at the keys for which writes wait apart.
+            let has_work =
+                batch.len() > 0 || batch.is_untried() && self.link.is_open() && self.batcher.must_check();
+            if !has_work {
                 break;
             }
             let span = batch.begin_attempt();
@@ -157,6 +165,7 @@ impl<E: WriteEngine> Lane<E> {
                 AttemptEnd::Committed => {
                     self.backoff = BACKOFF_MIN;
                     self.batcher.committed(batch.elapsed());
+                    self.batcher.note_committed(&batch);
                     batch.acknowledge();
                     break;
                 }
@@ -168,6 +177,7 @@ impl<E: WriteEngine> Lane<E> {
                     batch.refuse_all(Refusal::OutcomeUnknown);
                     break;
                 }
+                AttemptEnd::RetryAtOnce => {}
                 AttemptEnd::RetryAfterBackoff => {
                     let wait = self.next_backoff();
                     self.pause(wait, &batch).await;
@@ -178,7 +188,10 @@ impl<E: WriteEngine> Lane<E> {
                 }
             }
         }
-        (self.observe)(batch.report(self.batcher.take_refused()));
+        let refused_waiting = self.batcher.take_refused();
+        if batch.has_outcomes() || refused_waiting > 0 {
+            (self.observe)(batch.report(refused_waiting));
+        }
     }
 
     fn next_backoff(&mut self) -> Duration {
@@ -189,6 +202,8 @@ impl<E: WriteEngine> Lane<E> {
 
     /// Waits before the next attempt, at most until the first deadline in the batch and in the queue.
     async fn pause(&mut self, wait: Duration, batch: &Batch) {
+        // A write whose deadline has passed may be behind those that `deadline` sees.
+        self.batcher.refuse_late();
         let due = batch.deadline().into_iter().chain(self.batcher.deadline()).min();
         let end = Instant::now() + wait;
         sleep_until(due.map_or(end, |due| due.min(end))).await;
@@ -198,6 +213,7 @@ impl<E: WriteEngine> Lane<E> {
 
 /// What has ended the wait of a lane without a batch.
 enum WaitEnd {
+    /// There are writes, or something is to be done for those that wait apart.
     Writes,
     /// There is a connection, or it is time for the next attempt to open one.
     Connection,
@@ -211,7 +227,7 @@ impl WaitEnd {
     /// The kind of `received`; `otherwise` if nothing was received.
     fn of(received: Option<ReceiveResult>, otherwise: Self) -> Self {
         match received {
-            Some(ReceiveResult::Writes) => Self::Writes,
+            Some(ReceiveResult::Writes | ReceiveResult::Due) => Self::Writes,
             Some(ReceiveResult::Closed) => Self::Closed,
             None => otherwise,
         }

@@ -1,6 +1,7 @@
 //! `MySQL` and `MariaDB`: the same SQL for both, as prepared statements of few sizes.
 
 mod arguments;
+mod brief;
 mod clock;
 pub(crate) mod connect;
 mod error;
@@ -18,7 +19,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
-use connect::{Identity, MySql, ServerFacts, close};
+use connect::{Identity, MySql, close};
 use error::classify;
 use reader::MySqlReader;
 use scanner::MySqlScanner;
@@ -32,9 +33,8 @@ impl WriteEngine for MySql {
     const IDLE_MAX: Duration = Duration::from_secs(10);
 
     async fn open_session(&self) -> Result<MySqlSession, Error> {
-        let (connection, server) = self.open(true).await?;
-        let ServerFacts { identity, statement_bytes_max } = server;
-        Ok(MySqlSession::new(connection, self.clock.clone(), identity, statement_bytes_max))
+        let (connection, facts) = self.open(true).await?;
+        Ok(MySqlSession::new(self.clone(), connection, facts))
     }
 
     fn identity(session: &MySqlSession) -> Identity {

@@ -7,7 +7,11 @@ pub mod model;
 pub(crate) mod run;
 
 use crate::entry::{Change, Key, Op, Outcome, Rev, Write, WriteOutcome};
+use crate::error::Error;
 use crate::plan::run::{CurrentRow, KeyState, Row, Run, UpsertResult};
+
+/// The largest revision: what a signed column of 64 bits holds.
+pub(crate) const REV_MAX: u64 = (1 << 63) - 1;
 
 /// The rows that a batch writes, by the statement that writes them. Each list is in key order.
 #[derive(Debug, Default)]
@@ -81,6 +85,24 @@ impl<'a> Plan<'a> {
     /// end in a deadlock.
     pub(crate) fn keys_to_read(&self) -> Vec<&'a Key> {
         if self.needs_read { self.runs.iter().map(Run::key).collect() } else { Vec::new() }
+    }
+
+    /// Checks that `current` leaves every key a higher revision.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] names a key whose stored revision is so high that there is none above it.
+    pub(crate) fn check(&self, current: &[CurrentRow]) -> Result<(), Error> {
+        let is_last = |(run, row): &(&Run<'_>, &CurrentRow)| match row {
+            CurrentRow::Absent => false,
+            CurrentRow::Present { rev, .. } => *rev > REV_MAX - run.ops(),
+        };
+        match self.runs.iter().zip(current).find(is_last) {
+            None => Ok(()),
+            Some((run, _)) => {
+                let reason = format!("the revision of {} cannot grow any more", run.key().for_log());
+                Err(Error::Internal(reason.into()))
+            }
+        }
     }
 
     /// Applies the writes one by one. Returns the rows to write.

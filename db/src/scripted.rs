@@ -3,7 +3,7 @@
 //! A run has one thread, a paused clock, and draws every random choice from one seed: the seed repeats the run exactly.
 //! [`simulate`] starts one or two writers on a [`server::ScriptedServer`], and clients write and read. Meanwhile connections
 //! break, results are lost or late, commits hang, locks are held, the clock steps, fence rows vanish and the server
-//! restarts. Then the run is judged:
+//! restarts. In some runs, rows are held locked for long and keys cannot be written. Then the run is judged:
 //!
 //! - an acknowledged write is applied once: each key is linearizable, with its revisions and conditions;
 //! - a write that was refused as not applied has no effect;
@@ -12,7 +12,8 @@
 //! - each write is answered at most a second after its deadline;
 //! - a key's revisions grow even if its row was swept and the clock was set back, and no read sees the store at an earlier time than
 //!   an earlier read of the same process;
-//! - once the faults stop, every writer works again within a minute, and ends when it is dropped.
+//! - once the faults stop, every writer works again within a minute: then every lane acknowledges each write and is ready; and a
+//!   writer ends when it is dropped.
 //!
 //! To run many seeds, or to replay one seed with a log:
 //!
@@ -39,6 +40,7 @@ mod statement;
 mod tables;
 mod tests;
 
+pub(crate) use locks::Lock;
 pub(crate) use script::{FaultRates, Sabotage, Script};
 pub(crate) use server::ScriptedServer;
 pub(crate) use session::ScriptedEngine;

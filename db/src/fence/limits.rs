@@ -59,6 +59,10 @@ impl<'b> TimeLimits<'b> {
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let begun = Instant::now();
+        if let Some(batcher) = &mut self.batcher {
+            // They are older than the batch, so its deadlines do not bound their wait.
+            batcher.refuse_late_aside();
+        }
         pin!(work);
         loop {
             if let Ok(done) = timeout_at(until.min(Instant::now() + CHECK_INTERVAL), &mut work).await {

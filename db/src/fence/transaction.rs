@@ -2,7 +2,7 @@
 
 use super::limits::TimeLimits;
 use crate::engine::WriteSession;
-use crate::entry::{Rev, WriteOutcome};
+use crate::entry::{Key, Rev, WriteOutcome};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::sweeper::hint::Hint;
@@ -38,6 +38,15 @@ impl<S: WriteSession> FencedTransaction<S> {
     ) -> Result<Vec<WriteOutcome>, Error> {
         limits.statement(write(&mut self.session, plan, self.last)).await
     }
+
+    /// Which of `keys` somebody else holds locked, see [`WriteSession::find_locked`].
+    pub(super) async fn find_locked(
+        &mut self,
+        keys: &[&Key],
+        limits: &mut TimeLimits<'_>,
+    ) -> Result<Vec<Key>, Error> {
+        limits.statement(self.session.find_locked(keys)).await
+    }
 }
 
 async fn write<S: WriteSession>(
@@ -46,6 +55,7 @@ async fn write<S: WriteSession>(
     last: Rev,
 ) -> Result<Vec<WriteOutcome>, Error> {
     let current = session.read_for_update(&plan.keys_to_read()).await?;
+    plan.check(&current)?;
     let rows = plan.decide(last, &current);
     session.insert(&rows.insert).await?;
     session.overwrite(&rows.overwrite).await?;

@@ -1,11 +1,12 @@
 //! A batch: the writes of one transaction, and their outcomes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{Span, info_span};
 
-use crate::entry::{Refusal, Write, WriteOutcome};
+use crate::entry::{Key, Refusal, Write, WriteOutcome};
 use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::pending::PendingWrite;
 
@@ -22,6 +23,8 @@ pub(crate) struct Batch {
     pending: Vec<PendingWrite>,
     /// Whether a COMMIT with every write of the batch was sent and its outcome is unknown.
     commit_sent: bool,
+    /// Whether no waiting write may join, see [`Batch::close`].
+    is_closed: bool,
     /// Attempts, including those that got no connection.
     attempts: u32,
     /// Revisions that the fence reserves.
@@ -48,6 +51,7 @@ impl Batch {
         Self {
             pending: Vec::new(),
             commit_sent: false,
+            is_closed: false,
             attempts: 0,
             revs: REVS_RESERVED,
             begun: Instant::now(),
@@ -73,6 +77,53 @@ impl Batch {
         self.pending[written..].iter().map(|pending| &pending.write)
     }
 
+    /// Lets no waiting write join any more: the batch is to show which of its writes cannot be committed.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Whether no waiting write may join.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// The keys of all writes, in order, each once.
+    pub(crate) fn keys(&self) -> BTreeSet<&Key> {
+        self.writes_from(0).flat_map(Write::ops).map(|op| &op.key).collect()
+    }
+
+    /// Takes out the writes that `leaves` names. They are not committed, and no COMMIT with them is under way.
+    pub(crate) fn take_out(&mut self, mut leaves: impl FnMut(&Write) -> bool) -> Vec<PendingWrite> {
+        assert!(!self.commit_sent, "a COMMIT that was sent carries every write of its batch");
+        let taken: Vec<PendingWrite> =
+            self.pending.extract_if(.., |pending| leaves(&pending.write)).collect();
+        for pending in &taken {
+            self.bytes -= pending.write.bytes();
+            self.ops -= pending.write.ops().len();
+        }
+        taken
+    }
+
+    /// Takes out about half of the writes: whole keys, so that the writes of a key keep their order. `None` if the batch has only one
+    /// key or only one write.
+    pub(crate) fn take_half(&mut self) -> Option<Vec<PendingWrite>> {
+        let firsts: BTreeSet<&Key> = self.pending.iter().map(|pending| first_key(&pending.write)).collect();
+        if let Some(middle) = firsts.iter().nth(firsts.len() / 2).filter(|_| firsts.len() > 1) {
+            let middle = (*middle).clone();
+            return Some(self.take_out(|write| *first_key(write) >= middle));
+        }
+        // Atomic writes of several keys are taken apart, because only one of them may be at fault.
+        let mut index = 0;
+        let half = self.pending.len() / 2;
+        let has_atomic = self.pending.iter().any(|pending| pending.write.is_atomic());
+        (has_atomic && half > 0).then(|| {
+            self.take_out(|_| {
+                index += 1;
+                index > half
+            })
+        })
+    }
+
     /// Whether the batch is full.
     pub(crate) fn is_full(&self, config: &WriterConfig) -> bool {
         self.ops >= config.batch_ops_max.get() || self.bytes >= config.batch_bytes_max
@@ -80,9 +131,13 @@ impl Batch {
 
     /// Whether `write` fits. The first write always does.
     pub(crate) fn has_room(&self, write: &Write, config: &WriterConfig) -> bool {
-        let ops = self.ops + write.ops().len();
-        self.pending.is_empty()
-            || ops <= config.batch_ops_max.get() && self.bytes + write.bytes() <= config.batch_bytes_max
+        self.pending.is_empty() || self.has_room_for(write.ops().len(), write.bytes(), config)
+    }
+
+    /// Whether writes of `ops` ops and `bytes` bytes fit.
+    pub(crate) fn has_room_for(&self, ops: usize, bytes: usize, config: &WriterConfig) -> bool {
+        let (ops, bytes) = (self.ops + ops, self.bytes + bytes);
+        ops <= config.batch_ops_max.get() && bytes <= config.batch_bytes_max
     }
 
     pub(crate) fn add(&mut self, pending: PendingWrite) {
@@ -97,6 +152,11 @@ impl Batch {
     pub(crate) fn begin_attempt(&mut self) -> Span {
         self.attempts += 1;
         self.span.clone()
+    }
+
+    /// Whether there was no attempt yet.
+    pub(crate) fn is_untried(&self) -> bool {
+        self.attempts == 0
     }
 
     /// Whether the present attempt is the first one.
@@ -156,6 +216,10 @@ impl Batch {
 
     /// Refuses all writes with `refusal`.
     pub(crate) fn refuse_all(&mut self, refusal: Refusal) {
+        assert!(
+            !self.commit_sent || refusal == Refusal::OutcomeUnknown,
+            "after COMMIT was sent, only the fence tells that a write is not applied"
+        );
         self.refused += self.pending.len();
         for pending in self.pending.drain(..) {
             pending.finish(Err(refusal));
@@ -165,6 +229,11 @@ impl Batch {
     /// The time since the batch was taken out of the queue.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// Whether a write of the batch got its outcome as a part of it.
+    pub(crate) fn has_outcomes(&self) -> bool {
+        self.committed + self.refused > 0
     }
 
     /// The report of the batch. Counts `refused_waiting` more refusals, of writes that were still in the queue.
@@ -186,6 +255,10 @@ impl Batch {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.deadline).min()
     }
+}
+
+fn first_key(write: &Write) -> &Key {
+    &write.ops().first().expect("a write has an op").key
 }
 
 #[cfg(test)]

@@ -1,19 +1,38 @@
-//! Builds batches from the queue of a lane, and refuses writes that have too little time left.
+//! Builds batches from the queue of a lane, and refuses writes that have too little time left. Writes that would fail or delay the
+//! others of their batch wait apart.
 
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, error};
 
-use crate::entry::Refusal;
+use crate::entry::{Key, Refusal, Write};
+use crate::error::Error;
+use crate::lane::aside::SetAside;
 use crate::lane::batch::{Batch, GRACE};
 use crate::lane::config::WriterConfig;
+use crate::lane::pending::PendingWrite;
 use crate::lane::receiver::{QueueReceiver, ReceiveResult};
 use crate::lane::state::LaneState;
+
+/// The most keys of an atomic write in a log line.
+const LOGGED_KEYS: usize = 3;
+
+/// The most keys of an atomic write that fails by itself and whose keys are remembered. Only one of them is at fault.
+const UNWRITABLE_KEYS_MAX: usize = 16;
+
+/// The share of `queue_bytes_max` that the writes may have that one lane has set aside.
+const ASIDE_SHARE: u32 = 4;
 
 /// The queue of a lane and the limits of a batch.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     receiver: QueueReceiver,
+    /// Writes that would fail or delay the others of their batch.
+    aside: SetAside,
+    /// Parts of a batch that failed, the next one last. Each is tried by itself, before anything else.
+    parts: Vec<Vec<PendingWrite>>,
     config: WriterConfig,
     state: LaneState,
     /// The expected time of a commit: the time of the last committed batch, but at most [`GRACE`] and at most half of
@@ -25,52 +44,137 @@ pub(crate) struct Batcher {
 
 impl Batcher {
     pub(crate) fn new(receiver: QueueReceiver, config: WriterConfig, state: LaneState) -> Self {
-        Self { receiver, config, state, commit_time: Duration::ZERO, refused: 0 }
+        let aside =
+            SetAside::new(config.queue_ops_max.get(), (config.queue_bytes_max / ASIDE_SHARE) as usize);
+        Self { receiver, aside, parts: Vec::new(), config, state, commit_time: Duration::ZERO, refused: 0 }
     }
 
-    /// Whether the queue is empty.
+    /// Whether nothing is to be committed now. Writes may wait apart.
     pub(crate) fn is_empty(&mut self) -> bool {
-        self.receiver.is_empty()
+        self.parts.is_empty() && self.receiver.is_empty()
     }
 
-    /// Waits for a write. Cancel-safe. Only while the queue is empty.
-    pub(crate) async fn receive(&mut self) -> ReceiveResult {
-        self.receiver.receive().await
+    /// Waits for a write. Cancel-safe. Only while the queue is empty. `is_open`: the lane has a connection, so it can look at the
+    /// keys for which writes wait apart.
+    pub(crate) async fn receive(&mut self, is_open: bool) -> ReceiveResult {
+        let Some(due) = self.aside_due(is_open) else { return self.receiver.receive().await };
+        let received = async {
+            match self.receiver.receive().await {
+                ReceiveResult::Closed => std::future::pending().await,
+                received @ (ReceiveResult::Writes | ReceiveResult::Due) => received,
+            }
+        };
+        timeout_at(due, received).await.unwrap_or(ReceiveResult::Due)
+    }
+
+    /// Whether something is to be done now for the writes that wait apart: look at their keys, or refuse them.
+    pub(crate) fn is_aside_due(&self, is_open: bool) -> bool {
+        self.aside_due(is_open).is_some_and(|due| due <= Instant::now())
+    }
+
+    fn aside_due(&self, is_open: bool) -> Option<Instant> {
+        if self.aside.has_no_writes() {
+            return None;
+        }
+        self.aside.deadline().into_iter().chain(self.aside.next_try().filter(|_| is_open)).min()
     }
 
     /// A batch of waiting writes, up to its limits. Refuses writes with too little time left, so the batch may be empty.
     pub(crate) fn next_batch(&mut self) -> Batch {
         let mut batch = Batch::new();
+        self.refuse_late_aside();
+        if let Some(part) = self.parts.pop() {
+            batch.close();
+            for pending in part {
+                self.add_or_set_aside(&mut batch, pending);
+            }
+            return batch;
+        }
+        let unwritable = self.aside.take_unwritable(self.config.batch_ops_max.get());
+        if !unwritable.is_empty() {
+            batch.close();
+            for pending in unwritable {
+                batch.add(pending);
+            }
+            return batch;
+        }
+        self.add_free(&mut batch);
         self.receiver.begin_batch();
         self.fill(&mut batch, usize::MAX);
         batch
     }
 
-    /// Moves up to `most` waiting writes into `batch`, within its limits. Refuses those with too little time left.
+    /// Moves up to `most` waiting writes into `batch`, within its limits. Refuses those with too little time left, and sets aside
+    /// those whose key is held.
     fn fill(&mut self, batch: &mut Batch, most: usize) {
         let late = Instant::now() + self.commit_time;
         for _ in 0..most {
             let Some(next) = self.receiver.peek() else { return };
-            let is_late = next.deadline <= late;
-            if !is_late && !batch.has_room(&next.write, &self.config) {
+            let stays_out = next.deadline <= late || self.aside.holds(&next.write);
+            if !stays_out && !batch.has_room(&next.write, &self.config) {
                 return;
             }
             let next = self.receiver.next().expect("the queue was just seen to have a write");
-            if is_late {
-                self.refused += 1;
-                next.finish(Err(self.refusal()));
+            if next.deadline <= late {
+                self.refuse(next);
             } else {
-                batch.add(next);
+                self.add_or_set_aside(batch, next);
             }
         }
     }
 
-    /// Refuses the waiting writes whose deadline has passed.
+    fn add_or_set_aside(&mut self, batch: &mut Batch, pending: PendingWrite) {
+        if !self.aside.holds(&pending.write) {
+            batch.add(pending);
+        } else if self.aside.has_room(&pending.write) {
+            self.aside.push(pending);
+        } else {
+            // Writes that wait apart must not use up the room of all others.
+            self.refuse(pending);
+        }
+    }
+
+    /// Adds the writes that waited apart and whose keys are free again.
+    pub(crate) fn add_free(&mut self, batch: &mut Batch) {
+        if self.aside.is_empty() || batch.is_closed() {
+            return;
+        }
+        let late = Instant::now() + self.commit_time;
+        let (mut ops, mut bytes) = (0, 0);
+        let free = self.aside.take_free(|pending| {
+            let is_first = batch.len() == 0 && ops == 0;
+            (ops, bytes) = (ops + pending.write.ops().len(), bytes + pending.write.bytes());
+            is_first || batch.has_room_for(ops, bytes, &self.config)
+        });
+        for pending in free {
+            if pending.deadline <= late { self.refuse(pending) } else { batch.add(pending) }
+        }
+    }
+
+    fn refuse(&mut self, pending: PendingWrite) {
+        self.refused += 1;
+        pending.finish(Err(self.refusal()));
+    }
+
+    /// Refuses the writes that wait, here or apart, and whose deadline has passed.
     pub(crate) fn refuse_late(&mut self) {
-        let refusal = self.refusal();
-        for late in self.receiver.take_late(Instant::now()) {
-            self.refused += 1;
-            late.finish(Err(refusal));
+        let now = Instant::now();
+        let late = self.receiver.take_late(now).into_iter();
+        let parts =
+            self.parts.iter_mut().flat_map(|part| part.extract_if(.., |pending| pending.deadline <= now));
+        for late in late.chain(parts).collect::<Vec<_>>() {
+            self.refuse(late);
+        }
+        self.refuse_late_aside();
+    }
+
+    /// Refuses the writes that wait apart and whose deadline has passed.
+    pub(crate) fn refuse_late_aside(&mut self) {
+        if self.aside.is_empty() {
+            return;
+        }
+        for late in self.aside.take_late(Instant::now()) {
+            self.refuse(late);
         }
     }
 
@@ -81,15 +185,93 @@ impl Batcher {
 
     /// The first deadline of the waiting writes in the buffers.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
-        self.receiver.deadline()
+        let parts = self.parts.iter().flatten().map(|pending| pending.deadline);
+        parts.chain(self.aside.deadline()).chain(self.receiver.deadline()).min()
     }
 
     /// Adds waiting writes to a batch in its first attempt, before its COMMIT is sent. Stops at the first write that shares a key
     /// with the first `written` writes of the batch, because a plan cannot build on rows of its own transaction.
     pub(crate) fn add_waiting(&mut self, batch: &mut Batch, written: usize) {
-        if batch.is_first_attempt() && !batch.is_full(&self.config) && !self.receiver.is_empty() {
+        if batch.is_first_attempt()
+            && !batch.is_closed()
+            && !batch.is_full(&self.config)
+            && !self.receiver.is_empty()
+        {
             let most = self.receiver.count_before_keys_of(&batch.pending()[..written]);
             self.fill(batch, most);
+        }
+    }
+
+    /// Whether an attempt must look for locks of somebody else before it writes.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.aside.is_careful()
+    }
+
+    /// Notes that an attempt met a lock of somebody else.
+    pub(crate) fn be_careful(&mut self) {
+        self.aside.be_careful();
+    }
+
+    /// The keys whose locks an attempt must look for, in order: those of `batch`, and in a first attempt those for which writes wait
+    /// apart. (Looks at these in later attempts, too, could keep a batch from ever being committed.)
+    pub(crate) fn keys_to_check(&self, batch: &Batch) -> Vec<Key> {
+        let is_open = batch.is_first_attempt() && !batch.is_closed();
+        let due = if is_open { self.aside.keys_to_check() } else { Vec::new() };
+        batch.keys().into_iter().chain(&due).collect::<BTreeSet<_>>().into_iter().cloned().collect()
+    }
+
+    /// Whether an attempt without writes makes sense, to look at the keys for which writes wait apart.
+    pub(crate) fn must_check(&self) -> bool {
+        !self.aside.is_empty() && !self.aside.keys_to_check().is_empty()
+    }
+
+    /// Notes which of the `checked` keys somebody else has locked. Sets the writes of `batch` aside that name one of those.
+    pub(crate) fn note_locks(&mut self, batch: &mut Batch, checked: &[Key], locked: &[Key]) {
+        let locked: HashSet<&Key> = locked.iter().collect();
+        for key in checked {
+            if locked.contains(key) { self.aside.found_locked(key) } else { self.aside.found_unlocked(key) }
+        }
+        let names_one = |write: &Write| write.ops().iter().any(|op| locked.contains(&op.key));
+        self.aside.put_back(batch.take_out(names_one));
+    }
+
+    /// Leaves only a half of the keys of `batch` in it, because one of them keeps all from being committed. The other half is tried
+    /// by itself. Returns whether there was more than one key.
+    pub(crate) fn halve(&mut self, batch: &mut Batch) -> bool {
+        batch.close();
+        let half = batch.take_half();
+        let is_halved = half.is_some();
+        self.parts.extend(half);
+        is_halved
+    }
+
+    /// The only key or the only write of `batch` waits for a lock that no look at the keys shows: sets it aside.
+    pub(crate) fn set_waiting_aside(&mut self, batch: &mut Batch) {
+        let first = batch.writes_from(0).next().expect("a batch without writes waits for no lock");
+        self.aside.waited_for(&first.ops()[0].key);
+        self.aside.put_back(batch.take_out(|_| true));
+    }
+
+    /// The only key or the only write of `batch` cannot be written: refuses it, and keeps later writes of the key apart for a while.
+    pub(crate) fn refuse_unwritable(&mut self, batch: &mut Batch, reason: &Error) {
+        let keys = batch.keys();
+        let logged = keys.iter().take(LOGGED_KEYS).map(|key| key.for_log()).collect::<Vec<_>>().join(", ");
+        let remembered = if keys.len() > UNWRITABLE_KEYS_MAX { 0 } else { keys.len() };
+        let is_news = keys.iter().take(remembered).filter(|key| self.aside.found_unwritable(key)).count() > 0;
+        if is_news || remembered == 0 {
+            error!(error = %reason, keys = logged, "this write fails by itself; it is refused");
+        } else {
+            debug!(error = %reason, keys = logged, "this write fails again; it is refused");
+        }
+        batch.refuse_all(Refusal::Internal);
+    }
+
+    /// Notes that nothing keeps the keys of `batch` from being written.
+    pub(crate) fn note_committed(&mut self, batch: &Batch) {
+        if !self.aside.is_empty() {
+            for key in batch.keys() {
+                self.aside.found_free(key);
+            }
         }
     }
 

@@ -9,10 +9,13 @@ use super::*;
 use crate::engine::clock::StoreClock;
 use crate::entry::{Outcome, Refusal, Write, WriteOutcome};
 use crate::fence::PARTS_MAX;
+use crate::lane::pending::Ticket;
 use crate::lane::samples::{config, set, set_and_ask};
 use crate::lane::sender::Priority;
 use crate::lane::writer::{Submitted, Writer};
 use crate::scripted::{FaultRates, Sabotage, Script, ScriptedEngine, ScriptedServer};
+
+mod held_keys;
 
 /// A server without faults, and a writer with one lane.
 struct Harness {
@@ -48,9 +51,14 @@ impl Harness {
     }
 
     async fn try_write(&self, name: &str) -> Result<WriteOutcome, Refusal> {
-        let (deadline, write) = (self.writer.deadline(), set(name));
-        let ticket = self.writer.submit(write, Priority::High, Span::none(), deadline).await;
-        ticket.expect("there is room").await
+        self.submit(set(name)).await.await
+    }
+
+    /// Queues a write.
+    async fn submit(&self, write: Write) -> Ticket {
+        let deadline = self.writer.deadline();
+        let ticket = self.writer.submit(write, Priority::Normal, Span::none(), deadline).await;
+        ticket.expect("there is room")
     }
 
     /// The statements that the lane has sent since the last call.

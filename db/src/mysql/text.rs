@@ -25,6 +25,14 @@ macro_rules! is_live {
     };
 }
 
+/// `entries`, of which only the rows of the named keys are read. Without the hint, a small table is scanned, and a statement that locks
+/// waits for the locks of rows that it does not want. `MySQL` heeds the hint only if a column is read that is not in the key.
+macro_rules! by_key {
+    () => {
+        " from entries force index (primary) "
+    };
+}
+
 // Sessions.
 
 /// For every connection: every variable of a session that could change an answer, whatever the server has for it. README.md of this
@@ -72,6 +80,11 @@ pub(super) const SAMPLE: &str = concat!("select ", now!(), ", ", stored_time!())
 /// Ends a connection of this server.
 pub(super) fn kill(connection: u64) -> String {
     format!("kill {connection}")
+}
+
+/// Ends the running statement of a connection of this server.
+pub(super) fn kill_statement(connection: u64) -> String {
+    format!("kill query {connection}")
 }
 
 // Schema.
@@ -149,9 +162,24 @@ const OVERWRITE: &str = concat!(
 /// Keys, their revisions and whether they are live, locked. The first argument is that of `is_live`.
 pub(super) fn read_for_update(keys: usize) -> String {
     format!(
-        concat!("select k, rev, ", is_live!(), " from entries where k in ({}) order by k for update"),
+        concat!("select k, rev, ", is_live!(), by_key!(), "where k in ({}) order by k for update"),
         list("?", keys)
     )
+}
+
+/// Those of some keys whose rows exist and are not locked by others. Locks them.
+pub(super) fn lock_free(keys: usize) -> String {
+    format!(concat!("select k, rev", by_key!(), "where k in ({}) for update skip locked"), list("?", keys))
+}
+
+/// Those of some keys whose rows exist, by the last commit.
+pub(super) fn exist(keys: usize) -> String {
+    format!("select k from entries where k in ({})", list("?", keys))
+}
+
+/// Locks rows, and fails at once if one of them is locked by others. Finds also rows that are not committed yet.
+pub(super) fn lock_at_once(keys: usize) -> String {
+    format!(concat!("select k, rev", by_key!(), "where k in ({}) for update nowait"), list("?", keys))
 }
 
 /// The revisions of rows that were just upserted, and whether each was created: a created entry still has its first revision.
@@ -238,7 +266,10 @@ pub(super) const RIPE_HINTS: &str = "select at, k from expiries where at <= ? or
 
 /// Entries, locked.
 pub(super) fn lock_entries(keys: usize) -> String {
-    format!("select k, rev, expires_at from entries where k in ({}) order by k for update", list("?", keys))
+    format!(
+        concat!("select k, rev, expires_at", by_key!(), "where k in ({}) order by k for update"),
+        list("?", keys)
+    )
 }
 
 pub(super) fn delete_entries(keys: usize) -> String {

@@ -167,6 +167,23 @@ fn a_batch_reserves_one_revision_or_those_of_its_longest_run() {
     assert_eq!(revs(&longest), 3);
 }
 
+#[test]
+fn a_key_whose_revision_cannot_grow_is_named() {
+    let writes = [set(1, "a"), Write::One(delete(2)), Write::One(delete(2))];
+    let plan = Plan::new(writes.iter());
+    let row = |rev| CurrentRow::Present { rev, is_live: true };
+    assert!(plan.check(&[row(REV_MAX - 1), row(REV_MAX - 2)]).is_ok());
+    assert!(plan.check(&[CurrentRow::Absent, CurrentRow::Absent]).is_ok());
+    for (rows, named) in [
+        ([row(REV_MAX), row(1)], "k1"),
+        ([row(1), row(REV_MAX - 1)], "k2"),
+        ([CurrentRow::Absent, row(u64::MAX)], "k2"),
+    ] {
+        let error = plan.check(&rows).expect_err("there is no higher revision").to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
 const CURRENT: CurrentRow = CurrentRow::Present { rev: 1, is_live: true };
 const UPSERTED: UpsertResult = UpsertResult { rev: 1, created: false };
 

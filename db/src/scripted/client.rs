@@ -65,6 +65,25 @@ impl SimulatedClient {
         }
     }
 
+    /// Writes every key once. There are no faults any more, so each write must be acknowledged.
+    pub(super) async fn write_all(mut self) {
+        for number in 0..=self.keys {
+            let value = self.journal.value();
+            let op = |key| Op { key, change: set(value, Expiry::Never), if_rev: None, asks_rev: true };
+            let (kind, write) = if number == self.keys {
+                let ops = TOGETHER.map(|name| op(key(name))).into();
+                (WriteKind::SetGroup { value }, Write::Atomic(ops))
+            } else {
+                (WriteKind::Set { key: number, value }, Write::One(op(plain(number))))
+            };
+            let deadline = self.writer.deadline();
+            let sent = self.send(kind, write, Priority::Normal, deadline).await;
+            if self.await_outcome(sent).await.is_none() {
+                self.journal.violation(format!("long after the faults, {kind:?} is not acknowledged"));
+            }
+        }
+    }
+
     async fn rest(&mut self) {
         let millis = if self.random.random_ratio(self.pauses, 1000) {
             self.random.random_range(1000..25_000)

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
+use rand::rngs::SmallRng;
 use tokio::time::{Instant, sleep};
 
 use super::locks::Lock;
 use super::script::RowFault;
 use super::server::ScriptedServer;
 use crate::entry::Key;
+
+/// How long somebody waits for a row that is to be held for long.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Causes events until the future is dropped. `keys` are the keys that clients write.
 pub(super) async fn run_events(server: ScriptedServer, keys: Vec<Key>) {
@@ -41,19 +45,39 @@ pub(super) async fn run_events(server: ScriptedServer, keys: Vec<Key>) {
                 let hold = state.script.millis(100..=8000);
                 let lock = if state.is_one_writer { Lock::Store } else { Lock::Row(key) };
                 drop(state);
-                tokio::spawn(hold_a_lock(server.clone(), lock, hold));
+                tokio::spawn(hold_a_lock(server.clone(), lock, hold, hold));
             }
         }
     }
 }
 
-/// A session of somebody else locks a row for a while.
-async fn hold_a_lock(server: ScriptedServer, lock: Lock, hold: Duration) {
+/// A session of somebody else waits at most `wait` for a row, and locks it for `hold`.
+async fn hold_a_lock(server: ScriptedServer, lock: Lock, wait: Duration, hold: Duration) {
     let Ok((id, _)) = server.connect() else { return };
-    if server.lock(id, &lock, hold).await.is_ok() {
+    if server.lock(id, &lock, wait).await.is_ok() {
         sleep(hold).await;
     }
     server.hang_up(id).await;
+}
+
+/// Holds rows locked, and keeps keys from being written, for up to 35 s, until the future is dropped. Draws from `random`, so that other
+/// choices of the script stay the same.
+pub(super) async fn hold_keys(server: ScriptedServer, keys: Vec<Key>, mut random: SmallRng) {
+    loop {
+        sleep(Duration::from_millis(random.random_range(0..=4000))).await;
+        let key = keys[random.random_range(0..keys.len())].clone();
+        let hold = Duration::from_millis(random.random_range(100..=35_000));
+        if random.random_bool(0.3) {
+            server.state().unwritable.insert(key.clone());
+            let server = server.clone();
+            drop(tokio::spawn(async move {
+                sleep(hold).await;
+                server.state().unwritable.remove(&key);
+            }));
+        } else if !server.state().is_one_writer {
+            drop(tokio::spawn(hold_a_lock(server.clone(), Lock::Row(key), LOCK_WAIT, hold)));
+        }
+    }
 }
 
 fn change_a_row(server: &ScriptedServer) {

@@ -6,7 +6,7 @@ use crate::entry::Key;
 
 /// What can be locked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lock {
+pub(crate) enum Lock {
     /// The whole store, as in an engine with one writer at a time.
     Store,
     /// The row of a lane.
@@ -16,7 +16,7 @@ pub(super) enum Lock {
 }
 
 /// The number of a connection.
-pub(super) type ConnectionId = u64;
+pub(crate) type ConnectionId = u64;
 
 /// All locks that are held or waited for.
 #[derive(Debug, Default)]
@@ -50,6 +50,11 @@ impl Locks {
         }
         self.waits.remove(&connection);
         LockResult::Taken
+    }
+
+    /// Takes a lock if nobody else has it. Returns whether it did.
+    pub(super) fn take_at_once(&mut self, connection: ConnectionId, lock: &Lock) -> bool {
+        *self.holders.entry(lock.clone()).or_insert(connection) == connection
     }
 
     /// Whether `waiting` waits for `holder`, directly or through other connections.

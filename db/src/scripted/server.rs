@@ -15,7 +15,7 @@ use super::state::{ServerState, closed};
 use super::statement::{LaneStatement, StatementResult};
 use crate::engine::clock::StoreClock;
 use crate::entry::Key;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 
 /// `innodb_lock_wait_timeout` of a writer's session.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ impl ScriptedServer {
     ///
     /// # Errors
     /// The server is down.
-    pub(super) fn connect(&self) -> Result<(ConnectionId, u64), Error> {
+    pub(crate) fn connect(&self) -> Result<(ConnectionId, u64), Error> {
         let mut state = self.state();
         state.statements.push("connect");
         if state.down_until > Instant::now() {
@@ -164,7 +164,7 @@ impl ScriptedServer {
     }
 
     /// Waits for a lock, at most for `limit`.
-    pub(super) async fn lock(&self, id: ConnectionId, lock: &Lock, limit: Duration) -> Result<(), Error> {
+    pub(crate) async fn lock(&self, id: ConnectionId, lock: &Lock, limit: Duration) -> Result<(), Error> {
         let until = Instant::now() + limit;
         loop {
             let released = self.0.released.notified();
@@ -185,7 +185,7 @@ impl ScriptedServer {
             }
             if tokio::time::timeout_at(until, released).await.is_err() {
                 self.state().locks.give_up(id);
-                return Err(Error::Conflict("1205: lock wait".into()));
+                return Err(Error::Conflict(Cause::LockWait("1205: lock wait".into())));
             }
         }
     }
@@ -207,7 +207,7 @@ impl ScriptedServer {
     }
 
     /// The client is gone. The server notices it after a while, and not before the running statement has ended.
-    pub(super) async fn hang_up(self, id: ConnectionId) {
+    pub(crate) async fn hang_up(self, id: ConnectionId) {
         let (turn, noticed_after) = {
             let mut state = self.state();
             let Some(turn) = state.turn(id) else { return };

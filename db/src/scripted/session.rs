@@ -91,7 +91,7 @@ impl ScriptedSession {
         let result = tokio::spawn(self.server.clone().run(self.id, statement, floor)).await;
         let result = result.expect("the server does not panic");
         self.spoiled = match &result {
-            Ok(_) | Err(Error::Conflict(_)) => None,
+            Ok(_) | Err(Error::Conflict(_) | Error::Internal(_)) => None,
             Err(error) => Some(format!("said {error}")),
         };
         result
@@ -150,6 +150,13 @@ impl WriteSession for ScriptedSession {
         match self.send(LaneStatement::ReadSeq { lane }).await? {
             StatementResult::Seq(seq) => Ok(seq),
             other => panic!("not the result of a read of the seq: {other:?}"),
+        }
+    }
+
+    async fn find_locked(&mut self, keys: &[&Key]) -> Result<Vec<Key>, Error> {
+        match self.send(LaneStatement::FindLocked(keys.iter().copied().cloned().collect())).await? {
+            StatementResult::LockedKeys(keys) => Ok(keys),
+            other => panic!("not the result of a look for locks: {other:?}"),
         }
     }
 

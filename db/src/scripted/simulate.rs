@@ -61,6 +61,8 @@ struct RunSetup {
     keys: u64,
     config: WriterConfig,
     rates: FaultRates,
+    /// Whether somebody else holds keys locked for long, and keys cannot be written.
+    holds_keys: bool,
 }
 
 impl RunSetup {
@@ -85,6 +87,8 @@ impl RunSetup {
             keys: random.random_range(2..=4),
             config,
             rates: FaultRates::draw(random),
+            // No seed of `FAILED_ONCE` ends in these digits.
+            holds_keys: [0, 1, 7, 8].contains(&(seed % 10)),
         }
     }
 }
@@ -124,14 +128,27 @@ async fn run(seed: u64, sabotage: Sabotage) -> Result<RunStats, String> {
         clients.spawn(client.work(setup.steps));
     }
     let events = tokio::spawn(events::run_events(server.clone(), sent::keys(setup.keys)));
+    let held = setup.holds_keys.then(|| {
+        let random = SmallRng::seed_from_u64(!seed);
+        tokio::spawn(events::hold_keys(server.clone(), sent::keys(setup.keys), random))
+    });
     while let Some(done) = clients.join_next().await {
         done.map_err(|panic| panic.to_string())?;
     }
     events.abort();
+    held.iter().for_each(tokio::task::JoinHandle::abort);
     server.state().script.calm();
 
     for (number, writer) in writers.iter().enumerate() {
         recover(writer, &journal, &sent::keys(setup.keys), number).await;
+    }
+    for (writer, process) in writers.iter().zip(&processes) {
+        sleep(RECOVERY_MAX).await;
+        works(writer, &journal).await;
+        let (writer, process) = (writer.clone(), process.clone());
+        let client =
+            SimulatedClient::new(writer, server.clone(), process, journal.clone(), &mut random, setup.keys);
+        client.write_all().await;
     }
     sent::read_all(&server, &processes[0], &journal, setup.keys);
     if let Some(writer) = writers.iter().find(|writer| writer.health().depth() > 0) {
@@ -218,6 +235,22 @@ async fn recover(writer: &Writer, journal: &Journal, keys: &[Key], number: usize
                 return journal.violation(format!("{name}: still {refusal:?}"));
             }
             sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// A minute without faults is over: every lane acknowledges each write at once, and the writer is ready.
+async fn works(writer: &Writer, journal: &Journal) {
+    if let Err(why) = writer.health().ready() {
+        journal.violation(format!("a minute after the faults, a writer is not ready: {why}"));
+    }
+    // So many keys belong to all lanes.
+    for number in 0..12 {
+        let deadline = writer.deadline();
+        let write = samples::set(&format!("works/{number}"));
+        let ticket = writer.submit(write, Priority::Normal, Span::none(), deadline).await;
+        if let Err(refusal) = journal.outcome(ticket, deadline, "a write a minute after the faults").await {
+            journal.violation(format!("a minute after the faults, works/{number} is refused: {refusal:?}"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The state of a server, and the effect of each statement on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::RngExt as _;
@@ -35,6 +35,8 @@ pub(crate) struct ServerState {
     pub(super) clock_steps: i64,
     /// For each lane, the last seq whose COMMIT was confirmed.
     pub(super) confirmed: BTreeMap<u64, u64>,
+    /// Keys that no statement can write.
+    pub(crate) unwritable: BTreeSet<Key>,
     /// What reached the server: `connect`, and the names of statements.
     pub(crate) statements: Vec<&'static str>,
     /// For each lane, the last seq that its fence tried.
@@ -66,6 +68,7 @@ impl ServerState {
             stalled_until: now,
             clock_steps: 0,
             confirmed: BTreeMap::new(),
+            unwritable: BTreeSet::new(),
             statements: Vec::new(),
             tried: BTreeMap::new(),
         }
@@ -156,6 +159,9 @@ impl ServerState {
     ) -> Result<StatementResult, Error> {
         let now = clock.max(floor);
         let connection = self.connections.get_mut(&id).ok_or_else(closed)?;
+        if self.unwritable.iter().any(|key| statement.writes(key)) {
+            return Err(Error::Internal("scripted: 1690: out of range".into()));
+        }
         let (tables, transaction) = (&mut self.tables, &mut connection.transaction);
         Ok(match statement {
             LaneStatement::Sample => StatementResult::Sampled(clock, tables.stored_time()),
@@ -186,6 +192,11 @@ impl ServerState {
                 | Sabotage::ClockTrusted
                 | Sabotage::UnknownTakenForRefused => tables.writers.get(&lane).map(|row| row.seq),
             }),
+            LaneStatement::FindLocked(_) if self.is_one_writer => StatementResult::LockedKeys(Vec::new()),
+            LaneStatement::FindLocked(mut keys) => {
+                keys.retain(|key| !lock_at_once(&mut self.locks, tables, id, key));
+                StatementResult::LockedKeys(keys)
+            }
             LaneStatement::ReadForUpdate(keys) => {
                 let current = tables.current(transaction, &keys, now);
                 // An absent row cannot be locked.
@@ -246,4 +257,14 @@ impl ServerState {
 
 pub(super) fn closed() -> Error {
     Error::Unavailable("scripted: the connection is closed".into())
+}
+
+/// Locks the row of `key` for `connection` without waiting, if it is there. False: somebody else holds it locked.
+fn lock_at_once(locks: &mut Locks, tables: &Tables, connection: ConnectionId, key: &Key) -> bool {
+    let lock = Lock::Row(key.clone());
+    let is_free = locks.take_at_once(connection, &lock);
+    if is_free && !tables.entries.contains_key(key) {
+        locks.release(connection, &lock);
+    }
+    is_free
 }

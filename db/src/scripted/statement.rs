@@ -13,6 +13,7 @@ pub(super) enum LaneStatement {
     Register { lane: u64 },
     Fence { lane: u64, seq: u64, revs: u64, floor: u64 },
     ReadSeq { lane: u64 },
+    FindLocked(Vec<Key>),
     ReadForUpdate(Vec<Key>),
     Insert(Vec<OwnedRow>),
     Overwrite(Vec<OwnedRow>),
@@ -34,6 +35,7 @@ pub(super) enum StatementResult {
     Seq(Option<u64>),
     CurrentRows(Vec<CurrentRow>),
     UpsertResults(Vec<UpsertResult>),
+    LockedKeys(Vec<Key>),
 }
 
 impl LaneStatement {
@@ -43,6 +45,7 @@ impl LaneStatement {
             Self::Register { .. } => "register",
             Self::Fence { .. } => "fence",
             Self::ReadSeq { .. } => "read_seq",
+            Self::FindLocked(_) => "find_locked",
             Self::ReadForUpdate(_) => "read_for_update",
             Self::Insert(_) => "insert",
             Self::Overwrite(_) => "overwrite",
@@ -52,6 +55,26 @@ impl LaneStatement {
             Self::Rollback => "rollback",
             Self::StoreTime { .. } => "store_time",
             Self::Kill(_) => "kill",
+        }
+    }
+
+    /// Whether the statement writes a row of `key`.
+    pub(super) fn writes(&self, key: &Key) -> bool {
+        match self {
+            Self::Insert(rows) | Self::Overwrite(rows) | Self::Upsert(rows) => {
+                rows.iter().any(|row| row.key == *key)
+            }
+            Self::Sample
+            | Self::Register { .. }
+            | Self::Fence { .. }
+            | Self::ReadSeq { .. }
+            | Self::FindLocked(_)
+            | Self::ReadForUpdate(_)
+            | Self::AddHints(_)
+            | Self::Commit
+            | Self::Rollback
+            | Self::StoreTime { .. }
+            | Self::Kill(_) => false,
         }
     }
 
@@ -68,7 +91,9 @@ impl LaneStatement {
             _ if is_one_writer => Vec::new(),
             Self::ReadForUpdate(keys) => keys.iter().cloned().map(Lock::Row).collect(),
             Self::Insert(written) | Self::Overwrite(written) | Self::Upsert(written) => rows(written),
-            Self::Sample
+            // A look for locks waits for none.
+            Self::FindLocked(_)
+            | Self::Sample
             | Self::ReadSeq { .. }
             | Self::AddHints(_)
             | Self::Commit

@@ -9,19 +9,21 @@ const IOERR_WRITE: i32 = 0x30a;
 
 /// What an error of the client library means for the caller.
 pub(super) fn classify(error: sqlx::Error) -> Error {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    let extended = code.and_then(|code| code.parse::<i32>().ok());
-    let class: fn(Cause) -> Error = match extended.map(|extended| extended & 0xff) {
-        // Busy or locked by another process; a row that was absent and has appeared.
-        Some(5 | 6 | 19) => Error::Conflict,
-        Some(1) => Error::Internal,
+    let database = error.as_database_error();
+    let code = database.and_then(DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
+    let lacks_schema = database.is_some_and(|error| error.message().starts_with("no such "));
+    let class: fn(Cause) -> Error = match (code, code.map(|extended| extended & 0xff)) {
+        // A row that was absent and has appeared; busy or locked by another process.
+        (Some(1555 | 2067), _) | (_, Some(5 | 6)) => Error::Conflict,
+        (_, Some(1)) if lacks_schema => Error::NotReady,
+        // A sum out of range, a value too large, a check or a trigger that refuses, a value of the wrong type.
+        (_, Some(1 | 18 | 19 | 20)) => Error::Internal,
         // The disk, the quota or the largest size of a file is reached. Until COMMIT has written its last page, the log holds no
         // part of the transaction that counts, so even a COMMIT that fails so was not carried out.
-        Some(13) => Error::Refused,
-        // The system refused a write: some quotas and limits have no code of their own. A failed sync has another code.
-        Some(10) if extended == Some(IOERR_WRITE) => Error::Refused,
+        // Some quotas and limits have no code of their own: the system just refuses a write. A failed sync has another code.
+        (_, Some(13)) | (Some(IOERR_WRITE), _) => Error::Refused,
         // Any other code, or an error outside of the database, which has no code.
-        Some(_) | None => Error::Unavailable,
+        (_, Some(_) | None) => Error::Unavailable,
     };
     class(error.into())
 }

@@ -16,6 +16,7 @@ use crate::engine::clock::{STORED_AGE_MAX, StoreClock};
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
+use crate::plan::REV_MAX;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
 
@@ -135,6 +136,10 @@ impl SqliteSession {
                 rev: unsigned(row.try_get_unchecked(1).map_err(classify)?)?,
                 created: row.try_get_unchecked(2).map_err(classify)?,
             };
+            if stored.rev >= REV_MAX {
+                // A sum that is too large becomes a floating-point number, which reads as the largest integer.
+                return Err(Error::Internal("the revision of a row cannot grow any more".into()));
+            }
             found.push((row.try_get_unchecked(0).map_err(classify)?, stored));
         }
         found.sort_unstable_by_key(|(key, _)| *key);
@@ -162,13 +167,22 @@ impl WriteSession for SqliteSession {
         let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?);
         let reserve = reserve.bind(signed(now(&mut self.connection, &self.clock).await?)?);
         let last = reserve.fetch_one(&mut *self.connection).await.map_err(classify)?;
-        unsigned(last).map(|last| Some(Rev(last)))
+        let last = unsigned(last)?;
+        if last >= REV_MAX {
+            return Err(Error::NotReady("the clock of the store has reached the last revision".into()));
+        }
+        Ok(Some(Rev(last)))
     }
 
     async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
         let read = sqlx::query_scalar::<_, i64>(text::SEQ);
         let read = read.bind(signed(lane)?).fetch_optional(&mut *self.connection);
         read.await.map_err(classify)?.map(unsigned).transpose()
+    }
+
+    /// There are no locks of rows. Who else writes to the file is met by the fence.
+    async fn find_locked(&mut self, _keys: &[&Key]) -> Result<Vec<Key>, Error> {
+        Ok(Vec::new())
     }
 
     async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {

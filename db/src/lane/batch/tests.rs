@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::entry::{Outcome, Rev};
 use crate::lane::pending::Ticket;
-use crate::lane::samples::{atomic, config, due};
+use crate::lane::samples::{atomic, config, due, name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -73,6 +73,53 @@ async fn an_overdue_write_is_unknown_only_after_a_commit_was_sent() {
         assert_eq!(results(&mut tickets), [Some(Err(expected)), Some(Err(expected)), None]);
         assert_eq!((batch.len(), batch.is_late()), (1, false));
     }
+}
+
+/// Halves a batch with these writes until nothing can be halved. Returns all parts.
+fn halved(writes: Vec<(PendingWrite, Ticket)>) -> Vec<Vec<String>> {
+    let mut batch = Batch::new();
+    for (pending, _) in writes {
+        batch.add(pending);
+    }
+    let mut parts = vec![batch.take_out(|_| true)];
+    let mut smallest = Vec::new();
+    while let Some(part) = parts.pop() {
+        for pending in part {
+            batch.add(pending);
+        }
+        match batch.take_half() {
+            Some(half) => parts.extend([half, batch.take_out(|_| true)]),
+            None => smallest.push(batch.take_out(|_| true).iter().map(name).collect()),
+        }
+        assert_eq!((batch.bytes, batch.ops), (0, 0));
+    }
+    smallest
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_halved_down_to_single_keys_and_single_atomic_writes() {
+    let singles = ["c", "a", "b", "a", "d", "c"].map(|key| due(key, 1)).into();
+    assert_eq!(halved(singles), [vec!["a", "a"], vec!["b"], vec!["c", "c"], vec!["d"]]);
+    let atomics = vec![atomic(&["a", "b"], 1), atomic(&["a", "c"], 1), due("a", 1), atomic(&["x", "a"], 1)];
+    assert_eq!(halved(atomics), [["ab"], ["ac"], ["a"], ["xa"]]);
+}
+
+#[tokio::test]
+#[should_panic(expected = "carries every write of its batch")]
+async fn a_write_that_leaves_behind_commit_is_a_fault() {
+    let (mut batch, _tickets) = batch(&[1]);
+    batch.record_outcomes(0, absent(1));
+    batch.mark_commit_sent();
+    batch.take_out(|_| true);
+}
+
+#[tokio::test]
+#[should_panic(expected = "only the fence tells")]
+async fn a_write_in_a_commit_that_is_refused_as_not_applied_is_a_fault() {
+    let (mut batch, _tickets) = batch(&[1]);
+    batch.record_outcomes(0, absent(1));
+    batch.mark_commit_sent();
+    batch.refuse_all(Refusal::Internal);
 }
 
 #[tokio::test(start_paused = true)]

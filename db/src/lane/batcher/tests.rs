@@ -90,3 +90,68 @@ async fn an_overdue_write_is_refused_while_it_waits() {
     assert_eq!(batcher.take_refused(), 2);
     assert_eq!(names(&batcher.next_batch()), ["c"]);
 }
+
+fn key(name: &str) -> Key {
+    Key::new(name.to_owned(), 512).expect("a short key")
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_of_a_locked_key_leave_the_batch_and_later_ones_wait_behind_them() {
+    let (sender, mut batcher) = feed();
+    let _tickets = [("a", 11), ("b", 11), ("a", 12)].map(|(name, millis)| put(&sender, name, millis));
+    let mut batch = batcher.next_batch();
+    batcher.note_locks(&mut batch, &[key("a"), key("b")], &[key("a")]);
+    assert_eq!(names(&batch), ["b"]);
+    let _more = [("a", 13), ("c", 13)].map(|(name, millis)| put(&sender, name, millis));
+    assert_eq!(names(&batcher.next_batch()), ["c"]);
+    assert!(batcher.is_empty() && !batcher.is_aside_due(true), "not yet");
+    assert_eq!(
+        batcher.deadline(),
+        Some(Instant::now() + Duration::from_millis(11)),
+        "those that wait apart count"
+    );
+    tokio::time::advance(Duration::from_millis(5)).await;
+    assert!(
+        batcher.is_aside_due(true) && !batcher.is_aside_due(false),
+        "without a connection there is no look"
+    );
+    let (mut batch, _new) = (batcher.next_batch(), put(&sender, "a", 14));
+    batch.begin_attempt();
+    assert_eq!((batch.len(), batcher.keys_to_check(&batch)), (0, vec![key("a")]));
+    batcher.note_locks(&mut batch, &[key("a")], &[]);
+    batcher.add_free(&mut batch);
+    batcher.add_waiting(&mut batch, 0);
+    let deadlines: Vec<Instant> = batch.pending().iter().map(|pending| pending.deadline).collect();
+    assert_eq!(
+        (names(&batch), deadlines.is_sorted()),
+        (vec!["a".into(); 3], true),
+        "as many as fit, in order"
+    );
+    assert_eq!(names(&batcher.next_batch()), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_halves_of_a_batch_are_tried_by_themselves_before_anything_else() {
+    let (sender, mut batcher) = feed();
+    let mut tickets = ["a", "b", "c"].map(|name| put(&sender, name, 1000));
+    let mut batch = batcher.next_batch();
+    batch.begin_attempt();
+    let _new = put(&sender, "d", 2000);
+    assert!(batcher.halve(&mut batch));
+    batcher.add_waiting(&mut batch, 0);
+    assert_eq!(names(&batch), ["a"], "nothing joins");
+    assert!(!batcher.halve(&mut batch), "there is one key");
+    assert_eq!(batcher.deadline(), Some(Instant::now() + Duration::from_secs(1)));
+    batcher.refuse_unwritable(&mut batch, &Error::Internal("a test".into()));
+    assert_eq!((&mut tickets[0]).now_or_never(), Some(Err(Refusal::Internal)));
+    assert_eq!(names(&batcher.next_batch()), ["b", "c"]);
+    let mut again = [put(&sender, "a", 3000), put(&sender, "a", 3000)];
+    assert_eq!(names(&batcher.next_batch()), ["d"], "what failed waits apart");
+    tokio::time::advance(Duration::from_millis(50)).await;
+    let mut alone = batcher.next_batch();
+    assert_eq!(names(&alone), ["a", "a"]);
+    batcher.refuse_unwritable(&mut alone, &Error::Internal("a test".into()));
+    let refused = Some(Err(Refusal::Internal));
+    assert_eq!(again.each_mut().map(FutureExt::now_or_never), [refused.clone(), refused]);
+    assert_eq!(batcher.take_refused(), 0, "the batch counts them");
+}

@@ -48,6 +48,7 @@ pub fn not_written(envelope: Envelope, refusal: Refusal) -> RefusedRequest {
         Refusal::OutcomeUnknown => {
             (Code::OutcomeUnknown, "the database did not answer; the write may or may not be stored")
         }
+        Refusal::Internal => (Code::Internal, "internal error"),
     };
     RefusedRequest { problem: Problem::new(code, message), id: envelope.id, op: None }
 }
