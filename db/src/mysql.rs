@@ -5,6 +5,7 @@ mod brief;
 mod clock;
 pub(crate) mod connect;
 mod error;
+mod locks;
 mod migrate;
 mod reader;
 mod scanner;

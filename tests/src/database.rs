@@ -1,5 +1,7 @@
 //! The database of one test: a file, or a schema on a server with a database user for each service.
 
+mod role;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,19 +11,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row a
 use tempfile::TempDir;
 use url::Url;
 
+pub use self::role::Role;
 use crate::binary::Build;
 use crate::engine::EngineKind;
-
-/// A user of a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Changes the schema, and grants rights.
-    Migration,
-    /// `ws-ingest`.
-    Writer,
-    /// `rest-read`.
-    Reader,
-}
 
 /// A database that no other test uses. Dropping it removes it.
 #[derive(Debug)]
@@ -262,18 +254,6 @@ impl Database {
         run(root, &format!("drop database if exists {}", self.name)).await;
         for user in Role::ALL.map(|role| self.user(role)) {
             run(root, &format!("drop user if exists '{user}'@'%'")).await;
-        }
-    }
-}
-
-impl Role {
-    const ALL: [Self; 3] = [Self::Migration, Self::Writer, Self::Reader];
-
-    fn letter(self) -> char {
-        match self {
-            Self::Migration => 'm',
-            Self::Writer => 'w',
-            Self::Reader => 'r',
         }
     }
 }

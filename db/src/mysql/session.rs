@@ -1,6 +1,5 @@
 //! The connection of a lane to `MySQL` or `MariaDB`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult};
@@ -12,6 +11,7 @@ use super::brief::brief;
 use super::clock::{Sample, floor, sample};
 use super::connect::{Identity, MySql, ServerFacts};
 use super::error::classify;
+use super::locks::LockFinder;
 use super::text;
 use crate::engine::WriteSession;
 use crate::engine::clock::{QUIET_MAX, STORED_AGE_MAX, StoreClock};
@@ -19,7 +19,7 @@ use crate::engine::shapes::{
     KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, pad, padded,
 };
 use crate::entry::{KEY_BYTES_MAX, Key, Rev};
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
 
@@ -42,9 +42,7 @@ pub(crate) struct MySqlSession {
     statement_bytes_max: usize,
     read_for_update: StatementTexts,
     read_upserted: StatementTexts,
-    lock_free: StatementTexts,
-    exist: StatementTexts,
-    lock_at_once: StatementTexts,
+    locks: LockFinder,
     insert: RowStatement,
     upsert: RowStatement,
     add_hints: StatementTexts,
@@ -63,9 +61,7 @@ impl MySqlSession {
             statement_bytes_max,
             read_for_update: StatementTexts::new(text::read_for_update),
             read_upserted: StatementTexts::new(text::read_upserted),
-            lock_free: StatementTexts::new(text::lock_free),
-            exist: StatementTexts::new(text::exist),
-            lock_at_once: StatementTexts::new(text::lock_at_once),
+            locks: LockFinder::new(),
             insert: RowStatement::new(text::insert, text::insert_expiring),
             upsert: RowStatement::new(text::upsert, text::upsert_expiring),
             add_hints: StatementTexts::new(text::add_hints),
@@ -121,35 +117,6 @@ impl MySqlSession {
         self.execute(sql, arguments).await
     }
 
-    /// The keys in the rows that `sql` returns for `keys`.
-    async fn fetch_keys(&mut self, sql: Arc<str>, keys: &[&Key]) -> Result<Vec<Vec<u8>>, Error> {
-        let keys = key_list(keys.iter().map(|key| key.as_bytes()))?;
-        let found = sqlx::query_with(AssertSqlSafe(sql), keys).fetch_all(&mut self.connection).await;
-        found.map_err(classify)?.iter().map(|row| row.try_get_unchecked(0).map_err(classify)).collect()
-    }
-
-    /// Adds to `locked` those of `keys`, of which no row is committed, that somebody else has added and locked. A statement only says
-    /// whether there is one, so the keys are halved until each is known.
-    async fn find_unseen(&mut self, keys: &[&Key], locked: &mut Vec<Key>) -> Result<(), Error> {
-        let mut parts = vec![keys];
-        while let Some(part) = parts.pop() {
-            if part.is_empty() {
-                continue;
-            }
-            let sql = self.lock_at_once.of(padded(part.len()));
-            match self.fetch_keys(sql, part).await {
-                Ok(_) => {}
-                Err(Error::Conflict(Cause::LockWait(_))) if part.len() == 1 => locked.push(part[0].clone()),
-                Err(Error::Conflict(Cause::LockWait(_))) => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// The results of an upsert after which some rows are new and some are not.
     async fn read_upserted(&mut self, rows: &[Row<'_>]) -> Result<Vec<UpsertResult>, Error> {
         let sql = self.read_upserted.of(padded(rows.len()));
@@ -197,23 +164,7 @@ impl WriteSession for MySqlSession {
 
     async fn find_locked(&mut self, keys: &[&Key]) -> Result<Vec<Key>, Error> {
         self.is_brief = true;
-        let mut locked = Vec::new();
-        for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
-            let free = self.lock_free.of(padded(keys.len()));
-            let free: HashSet<Vec<u8>> = self.fetch_keys(free, keys).await?.into_iter().collect();
-            let taken: Vec<&Key> =
-                keys.iter().copied().filter(|key| !free.contains(key.as_bytes())).collect();
-            if taken.is_empty() {
-                continue;
-            }
-            let exist = self.exist.of(padded(taken.len()));
-            let exist: HashSet<Vec<u8>> = self.fetch_keys(exist, &taken).await?.into_iter().collect();
-            let (exist, unseen): (Vec<&Key>, Vec<&Key>) =
-                taken.into_iter().partition(|key| exist.contains(key.as_bytes()));
-            locked.extend(exist.into_iter().cloned());
-            self.find_unseen(&unseen, &mut locked).await?;
-        }
-        Ok(locked)
+        self.locks.find(&mut self.connection, keys).await
     }
 
     async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {

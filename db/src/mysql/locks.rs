@@ -1,0 +1,95 @@
+//! Finds the keys that somebody else holds locked, without waiting for a lock.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+
+use super::arguments::key_list;
+use super::error::classify;
+use super::text;
+use crate::engine::shapes::{KEYS_PER_SELECT_MAX, StatementTexts, padded};
+use crate::entry::Key;
+use crate::error::{Cause, Error};
+
+/// The statements that look for locks.
+#[derive(Debug)]
+pub(super) struct LockFinder {
+    lock_free: StatementTexts,
+    exist: StatementTexts,
+    lock_at_once: StatementTexts,
+}
+
+impl LockFinder {
+    pub(super) fn new() -> Self {
+        Self {
+            lock_free: StatementTexts::new(text::lock_free),
+            exist: StatementTexts::new(text::exist),
+            lock_at_once: StatementTexts::new(text::lock_at_once),
+        }
+    }
+
+    /// Those of `keys` that somebody else holds locked. The rows of the others that exist are then locked by the transaction of
+    /// `connection`.
+    pub(super) async fn find(
+        &mut self,
+        connection: &mut MySqlConnection,
+        keys: &[&Key],
+    ) -> Result<Vec<Key>, Error> {
+        let mut locked = Vec::new();
+        for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
+            let free = self.lock_free.of(padded(keys.len()));
+            let free: HashSet<Vec<u8>> = fetch_keys(connection, free, keys).await?.into_iter().collect();
+            let taken: Vec<&Key> =
+                keys.iter().copied().filter(|key| !free.contains(key.as_bytes())).collect();
+            if taken.is_empty() {
+                continue;
+            }
+            let exist = self.exist.of(padded(taken.len()));
+            let exist: HashSet<Vec<u8>> = fetch_keys(connection, exist, &taken).await?.into_iter().collect();
+            let (exist, unseen): (Vec<&Key>, Vec<&Key>) =
+                taken.into_iter().partition(|key| exist.contains(key.as_bytes()));
+            locked.extend(exist.into_iter().cloned());
+            self.find_unseen(connection, &unseen, &mut locked).await?;
+        }
+        Ok(locked)
+    }
+
+    /// Adds to `locked` those of `keys`, of which no row is committed, that somebody else has added and locked. A statement only says
+    /// whether there is one, so the keys are halved until each is known.
+    async fn find_unseen(
+        &mut self,
+        connection: &mut MySqlConnection,
+        keys: &[&Key],
+        locked: &mut Vec<Key>,
+    ) -> Result<(), Error> {
+        let mut parts = vec![keys];
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let sql = self.lock_at_once.of(padded(part.len()));
+            match fetch_keys(connection, sql, part).await {
+                Ok(_) => {}
+                Err(Error::Conflict(Cause::LockWait(_))) if part.len() == 1 => locked.push(part[0].clone()),
+                Err(Error::Conflict(Cause::LockWait(_))) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The keys in the rows that `sql` returns for `keys`.
+async fn fetch_keys(
+    connection: &mut MySqlConnection,
+    sql: Arc<str>,
+    keys: &[&Key],
+) -> Result<Vec<Vec<u8>>, Error> {
+    let keys = key_list(keys.iter().map(|key| key.as_bytes()))?;
+    let found = sqlx::query_with(AssertSqlSafe(sql), keys).fetch_all(connection).await;
+    found.map_err(classify)?.iter().map(|row| row.try_get_unchecked(0).map_err(classify)).collect()
+}
