@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::limits::TimeLimits;
 use super::transaction::FencedTransaction;
 use crate::engine::{WriteEngine, WriteSession};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::lane::state::LaneState;
 use crate::timeouts::{CONNECT_TIMEOUT, within};
 
@@ -38,6 +38,9 @@ pub(crate) struct Link<E: WriteEngine> {
     lock_holder: Option<E::Identity>,
     /// When the database last refused to write, until it is known to write again.
     refused: Option<Instant>,
+    /// Whether the last fence met a lock of somebody else: of the whole table, or of all tables during a backup. Nobody else
+    /// knows the lane's own row.
+    is_locked_out: bool,
 }
 
 /// The state of a lane's connection. While a transaction uses the connection, it is not here.
@@ -80,6 +83,7 @@ impl<E: WriteEngine> Link<E> {
             connection: LinkState::Closed,
             lock_holder: None,
             refused: None,
+            is_locked_out: false,
         }
     }
 
@@ -186,7 +190,12 @@ impl<E: WriteEngine> Link<E> {
         }
         let passed = limits.statement(session.fence(self.id, self.seq, revs)).await;
         match passed {
-            Ok(Some(last)) => Ok(FenceAnswer::Passed(FencedTransaction::new(session, last, revs))),
+            Ok(Some(last)) => {
+                if std::mem::take(&mut self.is_locked_out) && self.state.set(Ok(())) {
+                    info!(lane = self.id, "the database writes again");
+                }
+                Ok(FenceAnswer::Passed(FencedTransaction::new(session, last, revs)))
+            }
             Ok(None) => {
                 let found = limits.statement(session.read_seq(self.id)).await;
                 self.roll_back_session(session, found.as_ref().err(), limits).await;
@@ -194,6 +203,12 @@ impl<E: WriteEngine> Link<E> {
             }
             Err(error) => {
                 self.roll_back_session(session, Some(&error), limits).await;
+                if let Error::Conflict(Cause::LockWait(_)) = error {
+                    self.is_locked_out = true;
+                    if self.state.set(Err(format!("the database is locked against writes: {error}"))) {
+                        warn!(%error, lane = self.id, "the database is locked against writes");
+                    }
+                }
                 Err(BeginError(error))
             }
         }
@@ -243,14 +258,6 @@ impl<E: WriteEngine> Link<E> {
             Some(error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_))) => {
                 self.give_up(&session, error);
             }
-        }
-    }
-
-    /// Notes that the database refused to write. Until it writes again, the lane is not ready.
-    fn note_refusal(&mut self, error: &Error) {
-        self.refused = Some(Instant::now());
-        if self.state.set(Err(error.to_string())) {
-            warn!(%error, lane = self.id, "the database refuses to write");
         }
     }
 

@@ -5,7 +5,7 @@ mod refusals;
 pub mod tls;
 
 use std::convert::Infallible;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,7 @@ use crate::edge::{Edge, HEADER_BYTES_MAX, URI_BYTES_MAX};
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::process::stop::Stop;
+use crate::process::terminal::greet;
 use crate::running::{self, RunningTimer};
 use crate::telemetry::LogLimit;
 
@@ -94,10 +95,9 @@ pub(crate) fn announce(
     is_tls: bool,
 ) -> io::Result<()> {
     let (public, admin) = (public.local_addr()?, admin.local_addr()?);
-    let mut stdout = io::stdout();
     let (version, scheme) = (env!("CARGO_PKG_VERSION"), if is_tls { "https" } else { "http" });
-    writeln!(stdout, "{name} {version} · public {scheme}://{public} · admin http://{admin}")?;
-    stdout.flush()
+    greet(format!("{name} {version} · public {scheme}://{public} · admin http://{admin}\n"));
+    Ok(())
 }
 
 /// Serves `app` until `stop` begins, over TLS if there is a certificate. Then closes the port, lets each connection finish its

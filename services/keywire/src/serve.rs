@@ -1,12 +1,12 @@
 //! Serving: both services in one process, on one port.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::Public;
 use chassis::edge::fast_path::FastPath;
+use chassis::process::terminal::greet;
 use chassis::process::{Process, Service};
 use db::{DatabaseUsers, Store};
 use poem::{Endpoint, Request, Response};
@@ -23,7 +23,7 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     // Before the ports open: a client that can connect can write.
     store.migrate(&DatabaseUsers::default()).await.context("cannot prepare the database")?;
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
-    greet(config, process.local_addr()?, is_tls)?;
+    greet(first_steps(config, process.local_addr()?, is_tls));
     let (telemetry, stop) = (process.telemetry(), process.stop());
     let ingest = Ingest::start(&store, &config.write, telemetry, stop);
     let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
@@ -32,19 +32,24 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     Ok(Box::pin(process.serve(BothServices { ingest, reads })).await?)
 }
 
-/// Prints the first steps for a new user.
-fn greet(config: &Config, addr: SocketAddr, is_tls: bool) -> anyhow::Result<()> {
+/// The first steps for a new user.
+fn first_steps(config: &Config, addr: SocketAddr, is_tls: bool) -> String {
     let data = config.database_url.rsplit_once('@').map_or(config.database_url.as_str(), |(_, host)| host);
     let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
-    let mut out = std::io::stdout();
-    writeln!(out, "\n  Keywire: write over WebSocket, read over HTTP.\n")?;
-    writeln!(out, "    console  {http}://{addr}/")?;
-    writeln!(out, "    write    {ws}://{addr}/ws/storage/   {{\"key\":\"hello\",\"value\":\"world\"}}")?;
-    writeln!(out, "    read     curl {http}://{addr}/storage/hello")?;
-    writeln!(out, "    docs     {http}://{addr}/docs")?;
-    writeln!(out, "    data     {data}")?;
-    writeln!(out, "\n  Ctrl-C stops Keywire. No acknowledged write is lost.\n")?;
-    Ok(())
+    format!(
+        r#"
+  Keywire: write over WebSocket, read over HTTP.
+
+    console  {http}://{addr}/
+    write    {ws}://{addr}/ws/storage/   {{"key":"hello","value":"world"}}
+    read     curl {http}://{addr}/storage/hello
+    docs     {http}://{addr}/docs
+    data     {data}
+
+  Ctrl-C stops Keywire. No acknowledged write is lost.
+
+"#
+    )
 }
 
 /// Both services in one process, on one port.

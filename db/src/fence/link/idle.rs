@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use tracing::info;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use super::{Link, LinkState};
 use crate::engine::{WriteEngine, WriteSession};
+use crate::error::Error;
 use crate::fence::limits::TimeLimits;
 
 /// A lane that wrote nothing for this long takes a new id, long before the sweeper deletes its row (after a day).
@@ -48,6 +50,14 @@ impl<E: WriteEngine> Link<E> {
             other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {
                 self.connection = other;
             }
+        }
+    }
+
+    /// Notes that the database refused to write. Until it writes again, the lane is not ready.
+    pub(super) fn note_refusal(&mut self, error: &Error) {
+        self.refused = Some(Instant::now());
+        if self.state.set(Err(error.to_string())) {
+            warn!(%error, lane = self.id, "the database refuses to write");
         }
     }
 

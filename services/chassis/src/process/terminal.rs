@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long the last line of a process may wait for somebody to read it.
-const LAST_LINE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a process waits for somebody to read its first or its last lines.
+const READER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Prints a line on stderr. That stderr is closed is no reason to stop working.
 pub fn say(line: impl Display) {
@@ -17,13 +17,26 @@ pub fn say(line: impl Display) {
 /// Prints the last line of a process on stderr. If nobody reads stderr, the process ends after a second all the same.
 pub fn say_last(line: impl Display) {
     let line = line.to_string();
-    let (said, done) = mpsc::channel();
-    let speaker = thread::Builder::new().spawn(move || {
-        say(line);
-        // Nobody waits any more if it took too long.
-        let _ = said.send(());
+    without_waiting(move || say(line));
+}
+
+/// Prints `text` on stdout when a service starts. That stdout is full, closed or not read is no reason not to start.
+pub fn greet(text: String) {
+    without_waiting(move || {
+        let mut out = io::stdout();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     });
-    if speaker.is_ok() {
-        let _ = done.recv_timeout(LAST_LINE_TIMEOUT);
+}
+
+/// Runs `print` on a thread of its own, and waits for its end, but not for long.
+fn without_waiting(print: impl FnOnce() + Send + 'static) {
+    let (printed, done) = mpsc::channel();
+    let thread = thread::Builder::new().spawn(move || {
+        print();
+        // Nobody waits any more if it took too long.
+        let _ = printed.send(());
+    });
+    if thread.is_ok() {
+        let _ = done.recv_timeout(READER_TIMEOUT);
     }
 }

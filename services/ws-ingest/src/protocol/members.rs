@@ -70,7 +70,8 @@ impl Member {
 }
 
 impl<'a> Members<'a> {
-    /// Parses `text`, which must be one JSON object. Ends at the first fault, and reads nothing behind it.
+    /// Parses `text`, which must be one JSON object. Ends at the first fault. Behind an unknown member that is one too many, only
+    /// the known members are read, for the refusal.
     pub(super) fn of(text: &'a str) -> Result<Self, BadMembers<'a>> {
         let mut reading = Reading::default();
         let mut json = serde_json::Deserializer::from_str(text);
@@ -177,7 +178,7 @@ impl<'a> Members<'a> {
 }
 
 impl<'a> BadMembers<'a> {
-    /// The `id`, if too many members are not known, and the `id` was read before them.
+    /// The `id`, if the fault is that too many members are not known.
     pub(super) fn id(&self) -> Option<&'a RawValue> {
         match self.code {
             Code::BadMember => self.read.id().ok().flatten(),

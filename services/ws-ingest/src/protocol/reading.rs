@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::escapes::lone_surrogate;
@@ -17,6 +17,25 @@ pub(super) struct Reading<'a> {
     pub(super) members: Members<'a>,
     /// The name of the unknown member that is one too many. It ends the reading.
     pub(super) surplus: Option<String>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads on behind the unknown member that is one too many, only for the members that the refusal names. Always an error.
+    fn read_known<'de: 'a, M: MapAccess<'de>>(&mut self, mut map: M) -> Result<(), M::Error> {
+        map.next_value::<IgnoredAny>()?;
+        while let Some(known) = map.next_key_seed(KnownName)? {
+            match known {
+                Some(member) => {
+                    let raw = map.next_value()?;
+                    self.members.known[member as usize].get_or_insert(raw);
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Err(M::Error::custom("too many members are not known"))
+    }
 }
 
 impl<'de: 'a, 'a> DeserializeSeed<'de> for &mut Reading<'a> {
@@ -42,7 +61,7 @@ impl<'de: 'a, 'a> Visitor<'de> for &mut Reading<'a> {
                 && !unknown.contains(name)
             {
                 self.surplus = Some(name.clone());
-                return Err(M::Error::custom("too many members are not known"));
+                return self.read_known(map);
             }
             let raw: &RawValue = map.next_value()?;
             // The ops of a batch are checked one by one, later.
@@ -125,10 +144,36 @@ impl<'de> Deserialize<'de> for MemberName {
             }
 
             fn visit_str<E>(self, name: &str) -> Result<MemberName, E> {
-                let known = Member::ALL.into_iter().find(|known| known.name() == name);
-                Ok(known.map_or_else(|| MemberName::Unknown(name.to_owned()), MemberName::Known))
+                Ok(known(name).map_or_else(|| MemberName::Unknown(name.to_owned()), MemberName::Known))
             }
         }
         deserializer.deserialize_str(NameVisitor)
     }
+}
+
+/// Reads the name of a member without an allocation: `None` if it is not known.
+struct KnownName;
+
+impl<'de> DeserializeSeed<'de> for KnownName {
+    type Value = Option<Member>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KnownName {
+    type Value = Option<Member>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(known(name))
+    }
+}
+
+fn known(name: &str) -> Option<Member> {
+    Member::ALL.into_iter().find(|known| known.name() == name)
 }

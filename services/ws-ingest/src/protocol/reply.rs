@@ -42,9 +42,10 @@ pub fn not_written(envelope: Envelope, refusal: Refusal) -> RefusedRequest {
         Refusal::Unavailable => {
             (Code::Unavailable, "the database is not available; nothing was written, send it again")
         }
-        Refusal::Overloaded => {
-            (Code::Overloaded, "too many writes are waiting; nothing was written, send it again")
-        }
+        Refusal::Overloaded => (
+            Code::Overloaded,
+            "the write waited too long: too many writes wait, or its key is locked; nothing was written, send it again",
+        ),
         Refusal::OutcomeUnknown => {
             (Code::OutcomeUnknown, "the database did not answer; the write may or may not be stored")
         }

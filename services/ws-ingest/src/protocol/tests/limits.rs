@@ -10,13 +10,17 @@ fn unknown(count: usize) -> String {
 #[test]
 fn unknown_members_are_ignored_up_to_a_limit() {
     accepted(&format!(r#"{{{}"key":"a","value":""}}"#, unknown(64)));
-    // Nothing behind the one that is too many is read, so an error behind it does not matter.
+    // Behind the one that is too many, only known members are looked for: an error behind it does not matter.
     for end in [r#""key":"a","value":""}"#, "nonsense"] {
         assert_eq!(
             refused(&format!(r#"{{"id":7,{}{end}"#, unknown(65))).2,
             r#"{"message":"member x64 is not known; at most 64 such members are ignored","status":422,"code":"bad_member","id":7}"#
         );
     }
+    let id_last = format!(r#"{{{}"key":"a","value":"","id":[1],"id":8}}"#, unknown(65));
+    assert!(refused(&id_last).2.ends_with(r#""code":"bad_member"}"#), "an id that is not valid");
+    let id_last = format!(r#"{{{}"key":"a","value":"","id":8}}"#, unknown(65));
+    assert!(refused(&id_last).2.ends_with(r#""code":"bad_member","id":8}"#), "{}", refused(&id_last).2);
     let twice = format!(r#"{{{}"x3":0,"key":"a","value":""}}"#, unknown(64));
     assert_eq!(refused(&twice).1, "bad_json", "a member that is there twice is not one more");
     let ops = format!(
