@@ -1,6 +1,12 @@
 //! Logs never hold up work, whatever happens to stderr.
 
-use e2e::{Database, EngineKind, PATIENCE, Role, ServiceProcess, Socket, eventually, get, promises, within};
+use std::panic::AssertUnwindSafe;
+
+use e2e::{
+    Database, EngineKind, HttpConnection, PATIENCE, Role, ServiceProcess, Socket, binary, eventually,
+    free_port, get, promises, within,
+};
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -8,7 +14,8 @@ use tokio::net::TcpStream;
 promises! {
     sqlite:
         a_stderr_that_nobody_reads_holds_nothing_up,
-        lines_that_were_left_out_are_counted_and_reported_when_stderr_is_read_again;
+        lines_that_were_left_out_are_counted_and_reported_when_stderr_is_read_again,
+        a_stdout_that_is_full_holds_nothing_up;
 }
 
 /// Lines left out so far, by the metric.
@@ -68,4 +75,31 @@ async fn lines_that_were_left_out_are_counted_and_reported_when_stderr_is_read_a
     .await;
     process.stop().await;
     assert!(process.log().contains("stopping"), "the last lines are written before the end");
+}
+
+async fn a_stdout_that_is_full_holds_nothing_up(engine: EngineKind) {
+    let database = Database::planned(engine, None);
+    let (public, admin) = (free_port(), free_port());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+    let mut process = std::process::Command::new(binary("keywire"))
+        .envs(database.env(Role::Writer))
+        .env("LISTEN_ADDR", public.to_string())
+        .env("ADMIN_ADDR", admin.to_string())
+        .stdout(full)
+        .spawn()
+        .expect("it can be started");
+    // Caught, so that the process is ended in any case.
+    let works = AssertUnwindSafe(async {
+        eventually("its port is open", PATIENCE, async || match HttpConnection::try_open(public).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        })
+        .await;
+        Socket::open(public).await.set("k", "v").await.contains("created")
+    })
+    .catch_unwind()
+    .await;
+    process.kill().expect("it runs");
+    process.wait().expect("it ends");
+    assert!(works.expect("a write is answered"));
 }
