@@ -252,6 +252,7 @@ impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
                     if let Some(left_out) = unfinished.admit() {
                         tracing::warn!(left_out, "a client did not finish its request during the drain");
                     }
+                    peer.reset();
                     return;
                 };
                 end
@@ -259,6 +260,11 @@ impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
         };
         let Err(error) = end else { return };
         tracing::debug!(%error, "a connection broke");
+        if peer.stalled().is_some() {
+            // The response is incomplete. After an ordinary close its client would see an end, and over HTTP/1.0 an end is the only sign
+            // that a body is complete.
+            peer.reset();
+        }
         // A part of a head arrived, and not the rest: answer 408. An idle connection is closed without a response.
         if error.is_timeout()
             && let Some(parts) = connection.into_parts()

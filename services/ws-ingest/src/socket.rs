@@ -15,6 +15,7 @@ mod intake;
 mod large;
 pub(crate) mod parsing;
 mod replies;
+mod transport;
 
 use std::sync::Arc;
 

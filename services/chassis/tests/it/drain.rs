@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chassis::process::stop::{Signals, Stop, run_until_stopped};
 use chassis::server::ConnectionLimits;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use crate::net::{TestServer, soon};
@@ -61,6 +62,12 @@ async fn a_request_that_never_ends_is_dropped_at_the_drain_timeout() {
     assert_eq!(client.reply().await.body, "a");
     server.stop.begin();
     soon("the end", server.task).await.expect("serve returned");
+    let end = soon("the end", client.0.read_u8()).await.expect_err("nothing follows");
+    assert_eq!(
+        end.kind(),
+        std::io::ErrorKind::ConnectionReset,
+        "a part of a response cannot be taken for all of it"
+    );
 }
 
 #[tokio::test]

@@ -108,4 +108,7 @@ async fn a_client_that_does_not_read_its_response_is_closed() {
     // The response has begun, so the connection counts. The response is far larger than all buffers on the way.
     assert_eq!(soon("the answer", deaf.0.read_u8()).await.expect("an answer"), b'H');
     served(&server).await;
+    let end =
+        soon("the end", deaf.0.read_to_end(&mut Vec::new())).await.expect_err("a part is not all of it");
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
 }

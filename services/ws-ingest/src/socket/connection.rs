@@ -6,22 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::access::Caller;
-use chassis::running::{Countdown, timeout};
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use chassis::running::Countdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::closing::Closing;
-use super::codec;
 use super::context::SocketContext;
-use super::frames::SMALL_BYTES_MAX;
-use super::inbound::WatchedStream;
 use super::intake::{Intake, authorize};
 use super::parsing::Parsing;
 use super::replies::{COMMITTED, Replies};
+use super::transport::{Event, Transport, open_after};
 use crate::protocol::{self, RefusedRequest, WriteRequest};
 
 /// The most messages that are read before replies are sent.
@@ -30,12 +26,10 @@ const MESSAGES_PER_TURN: usize = 128;
 /// The time between two pings, and the time limit of the pong.
 const PING: Duration = Duration::from_secs(20);
 
-/// How long a client may leave its replies unread.
-const UNREAD_MAX: Duration = Duration::from_secs(10);
 const UNREAD: &str = "replies were not read for 10 s";
 
 struct SocketConnection<S> {
-    socket: WebSocketStream<WatchedStream<S>>,
+    transport: Transport<S>,
     context: Arc<SocketContext>,
     caller: Caller,
     replies: Replies,
@@ -44,10 +38,6 @@ struct SocketConnection<S> {
     ping: Interval,
     /// The time limit of the pong, if we sent a ping and nothing has arrived since.
     pong: Option<Pin<Box<Countdown>>>,
-    /// The library has prepared a pong. It goes out with the next flush.
-    owes_pong: bool,
-    /// A large message has arrived, and the library would keep its buffer.
-    must_replace_buffer: bool,
     /// Set when reading has ended: the Close that is sent behind the last reply.
     closing: Option<Closing>,
 }
@@ -58,13 +48,13 @@ pub(crate) async fn serve<S>(io: S, caller: Caller, context: Arc<SocketContext>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let socket = codec::open(io, &context).await;
+    let transport = Transport::open(io, &context).await;
     context.metrics.sockets.add(1, &[]);
     let mut ping = interval_at(Instant::now() + PING, PING);
     // After a pause of the process one ping is sent, not all that were missed.
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut connection = SocketConnection {
-        socket,
+        transport,
         context: Arc::clone(&context),
         caller,
         replies: Replies::default(),
@@ -72,8 +62,6 @@ where
         parsing: Parsing::default(),
         ping,
         pong: None,
-        owes_pong: false,
-        must_replace_buffer: false,
         closing: None,
     };
     connection.run().await;
@@ -84,37 +72,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     async fn run(&mut self) {
         let stop = self.context.stop.token();
         loop {
-            if self.send_ready().await.is_break() {
-                return;
-            }
-            if std::mem::take(&mut self.must_replace_buffer) && self.replace_buffer().await.is_break() {
+            if self.transport.replace_buffer().await.is_break() || self.send_ready().is_break() {
                 return;
             }
             self.intake.proceed(&mut self.replies);
-            let owes_nothing = self.replies.is_empty() && self.intake.is_open() && !self.parsing.is_busy();
-            if self.closing.is_some() && owes_nothing {
+            if !self.parsing.is_busy() && !self.intake.has_a_write() {
+                // The queue of a lane has limits of its own.
+                self.transport.release_memory();
+            }
+            if self.closing.is_some() && self.owes_nothing() {
                 return self.close().await;
             }
             if !self.may_read() {
-                self.socket.get_mut().stop_clock();
+                self.transport.stop_clock();
             }
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if self.closing.is_none() => {
                     self.stop_reading(Closing::ours(CloseCode::Away, "the service is stopping"));
                 }
-                () = self.replies.first(), if !self.replies.is_empty() => {}
+                () = self.replies.next(), if !self.replies.are_known() => {}
                 submitted = self.intake.unblock(), if self.intake.is_blocked() => {
                     self.intake.unblocked(submitted, &mut self.replies);
                 }
-                request = self.parsing.done(), if self.parsing.is_busy() => self.request(request),
-                message = self.socket.next(), if self.may_read() => {
-                    if self.read_waiting(message).is_break() {
+                (request, deadline) = self.parsing.done(), if self.parsing.is_busy() => {
+                    self.request(request, deadline);
+                }
+                event = self.transport.event(), if self.transport.is_unread() || self.may_read() => {
+                    if self.event(event).await.is_break() {
                         return;
                     }
                 }
-                _ = self.ping.tick(), if self.closing.is_none() => {
-                    if self.keep_alive().await.is_break() {
+                _ = self.ping.tick(), if self.closing.is_none() && !self.transport.is_unread() => {
+                    if self.keep_alive().is_break() {
                         return;
                     }
                 }
@@ -130,23 +120,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     }
 
     fn may_read(&self) -> bool {
-        self.closing.is_none() && self.intake.is_open() && self.replies.have_room() && !self.parsing.is_busy()
+        self.closing.is_none()
+            && !self.transport.is_unread()
+            && self.intake.is_open()
+            && self.replies.have_room()
+            && !self.parsing.is_busy()
+    }
+
+    fn owes_nothing(&self) -> bool {
+        self.replies.is_empty()
+            && !self.transport.is_unread()
+            && self.intake.is_open()
+            && !self.parsing.is_busy()
     }
 
     /// Whether we read what the client sends, so that we would see its pong.
     fn may_hear(&self) -> bool {
-        self.may_read() && !self.socket.get_ref().waits_for_memory()
+        self.may_read() && !self.transport.waits_for_memory()
     }
 
-    /// Processes `first` and every message that has arrived already.
-    fn read_waiting(&mut self, first: Option<Result<Message, Error>>) -> ControlFlow<()> {
-        self.message(first)?;
-        for _ in 1..MESSAGES_PER_TURN {
-            if self.must_replace_buffer || !self.may_read() {
+    /// Processes `event` and every message that has arrived already.
+    async fn event(&mut self, mut event: Event) -> ControlFlow<()> {
+        for _ in 0..MESSAGES_PER_TURN {
+            match event {
+                Event::Read(message) => self.message(message)?,
+                Event::Sent(sent) => return open_after(sent),
+                Event::Unread => return self.give_up(UNREAD).await,
+            }
+            if self.transport.must_replace_buffer() || !self.may_read() {
                 break;
             }
-            let Some(message) = self.socket.next().now_or_never() else { break };
-            self.message(message)?;
+            let Some(next) = self.transport.event_at_once() else { break };
+            event = next;
         }
         ControlFlow::Continue(())
     }
@@ -155,24 +160,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
         // Any bytes from the client count as an answer to the ping.
         self.pong = None;
         if let Some(Ok(message)) = &message {
-            self.must_replace_buffer = message.len() as u64 > SMALL_BYTES_MAX;
+            self.transport.has_read(message);
         }
         match message {
             Some(Ok(Message::Text(text))) => {
-                let SocketContext { limits, parsers, .. } = &*self.context;
-                if let Some(request) = self.parsing.parse(text, *limits, parsers) {
-                    self.request(request);
+                let SocketContext { limits, parsers, writer, .. } = &*self.context;
+                let deadline = writer.deadline();
+                if let Some(request) = self.parsing.parse(text, deadline, *limits, parsers) {
+                    self.request(request, deadline);
                 }
             }
-            Some(Ok(Message::Binary(_))) => self.request(Err(protocol::binary())),
-            Some(Ok(Message::Ping(_))) => self.owes_pong = true,
-            Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Binary(_))) => {
+                self.request(Err(protocol::binary()), self.context.writer.deadline());
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(_))) => {
                 // The writes that were read before it are finished.
                 self.stop_reading(Closing::Theirs);
             }
             Some(Err(error)) => {
-                let fault = self.socket.get_ref().fault();
+                let fault = self.transport.fault();
                 let Some(closing) = Closing::of(&error, fault, self.context.limits) else {
                     tracing::debug!(%error, "the connection of a socket broke");
                     return ControlFlow::Break(());
@@ -184,76 +191,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
         ControlFlow::Continue(())
     }
 
-    fn request(&mut self, request: Result<WriteRequest, RefusedRequest>) {
+    fn request(&mut self, request: Result<WriteRequest, RefusedRequest>, deadline: Instant) {
         match authorize(&self.caller, request) {
-            Ok(WriteRequest { write, envelope }) => self.intake.put(write, envelope, &mut self.replies),
+            Ok(WriteRequest { write, envelope }) => {
+                self.intake.put(write, envelope, deadline, &mut self.replies);
+            }
             Err(refused) => self.replies.refuse(&refused),
         }
     }
 
     /// Sends the replies at the front of the queue that are known, and a pong if one is owed, with one flush.
-    async fn send_ready(&mut self) -> ControlFlow<()> {
-        let mut committed = 0;
-        let mut sent = std::mem::take(&mut self.owes_pong);
-        while let Some((text, outcome)) = self.replies.pop_known() {
+    fn send_ready(&mut self) -> ControlFlow<()> {
+        let (mut committed, mut is_fed) = (0, false);
+        while !self.transport.is_unread() {
+            let Some((text, outcome)) = self.replies.pop_known() else { break };
             match outcome {
                 COMMITTED => committed += 1,
                 refused => self.context.metrics.replied(refused, 1),
             }
             // After the client's Close no reply may be sent.
             if self.closing.as_ref().is_none_or(Closing::allows_replies) {
-                sent = true;
-                self.feed(Message::text(text)).await?;
+                is_fed = true;
+                self.transport.feed(Message::text(text))?;
             }
         }
         if committed > 0 {
             self.context.metrics.replied(COMMITTED, committed);
         }
-        if sent { self.flush().await } else { ControlFlow::Continue(()) }
+        self.transport.flush(is_fed)
     }
 
-    /// Adds a message to the write buffer. Waits while the buffer is full.
-    async fn feed(&mut self, message: Message) -> ControlFlow<()> {
-        match timeout(UNREAD_MAX, self.socket.feed(message)).await {
-            Ok(fed) => open_after(fed),
-            Err(_) => self.give_up(UNREAD).await,
-        }
-    }
-
-    /// Sends the write buffer.
-    async fn flush(&mut self) -> ControlFlow<()> {
-        match timeout(UNREAD_MAX, self.socket.flush()).await {
-            Ok(flushed) => open_after(flushed),
-            Err(_) => self.give_up(UNREAD).await,
-        }
-    }
-
-    /// Replaces the object of the WebSocket library by a new one on the same stream. The old one would keep the buffer of a large
-    /// message as long as the socket exists.
-    async fn replace_buffer(&mut self) -> ControlFlow<()> {
-        self.flush().await?;
-        let io = self.socket.get_mut().hand_over();
-        self.socket = codec::open_watched(io, self.context.limits).await;
-        ControlFlow::Continue(())
-    }
-
-    async fn keep_alive(&mut self) -> ControlFlow<()> {
+    /// Sends a ping. Nothing may be unread.
+    fn keep_alive(&mut self) -> ControlFlow<()> {
         if self.pong.is_some() {
             return ControlFlow::Continue(());
         }
-        self.feed(Message::Ping(Vec::new().into())).await?;
-        self.flush().await?;
         self.pong = Some(Box::pin(Countdown::new(PING)));
-        ControlFlow::Continue(())
+        self.transport.feed(Message::Ping(Vec::new().into()))?;
+        self.transport.flush(true)
     }
 
     fn stop_reading(&mut self, closing: Closing) {
         self.closing.get_or_insert(closing);
     }
 
-    /// Drops the replies and closes the socket with code 1008 and `reason`.
+    /// Drops the replies and what is not in a lane, and closes the socket with code 1008 and `reason`.
     async fn give_up(&mut self, reason: &str) -> ControlFlow<()> {
         self.replies.clear();
+        self.intake.clear();
         self.stop_reading(Closing::ours(CloseCode::Policy, reason));
         self.close().await;
         ControlFlow::Break(())
@@ -261,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
 
     async fn close(&mut self) {
         if let Some(closing) = self.closing.take() {
-            closing.close(&mut self.socket).await;
+            self.transport.close(closing).await;
         }
     }
 }
@@ -271,17 +256,6 @@ async fn overdue(pong: &mut Option<Pin<Box<Countdown>>>) {
     match pong {
         Some(limit) => limit.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Whether the socket is still open after a write with this result.
-fn open_after(written: Result<(), Error>) -> ControlFlow<()> {
-    match written {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            tracing::debug!(%error, "the connection of a socket broke");
-            ControlFlow::Break(())
-        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! [`WatchedStream`] enforces the limits. It lies between the connection and the WebSocket library, because the library does not show
 //! that a message is incomplete, or how many frames a message has, and reserves memory for what a header announces.
 
+mod write;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -12,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use chassis::running::Countdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::budget::MessageBudgets;
 use super::frames::{Fault, FrameEvent, FrameTracker};
@@ -28,8 +30,8 @@ pub(crate) struct WatchedStream<S> {
     /// `None` after [`WatchedStream::hand_over`].
     io: Option<S>,
     frames: FrameTracker,
-    /// The large message that comes. Kept until the read after the library has taken all of it: before that, the connection still
-    /// processes the message.
+    /// The large message that comes. Kept until [`WatchedStream::release`], or until the read after the library has taken all of
+    /// it: before that, the connection still processes the message.
     large: Option<LargeMessage>,
     /// Control frames that came within the large message. The library gets them first.
     control: Vec<u8>,
@@ -74,6 +76,13 @@ impl<S> WatchedStream<S> {
     /// Whether reading has stopped because there is no memory for the current message.
     pub(crate) fn waits_for_memory(&self) -> bool {
         self.large.as_ref().is_some_and(LargeMessage::waits_for_memory)
+    }
+
+    /// Gives the memory of a large message back. The connection has processed what it has read.
+    pub(crate) fn release(&mut self) {
+        if self.large.as_ref().is_some_and(LargeMessage::is_taken) {
+            self.large = None;
+        }
     }
 
     /// The fault that ended reading, if there was one.
@@ -262,20 +271,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self.io()?).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.io()?).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.io()?).poll_shutdown(cx)
     }
 }
 

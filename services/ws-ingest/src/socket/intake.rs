@@ -69,13 +69,22 @@ impl Intake {
         self.blocked.is_some()
     }
 
-    /// Takes a write. `replies` are the replies that the socket still owes for the writes before it.
+    /// Whether it has a write that is not in a lane.
+    pub(crate) fn has_a_write(&self) -> bool {
+        self.is_blocked() || matches!(self.atomic, AtomicState::Waiting(..))
+    }
+
+    /// Drops the write that is not in a lane, if there is one. It is not applied.
+    pub(crate) fn clear(&mut self) {
+        (self.blocked, self.atomic) = (None, AtomicState::None);
+    }
+
+    /// Takes a write with this deadline. `replies` are the replies that the socket still owes for the writes before it.
     ///
     /// # Panics
     /// If it is closed: the write that waits in it would be lost, and its reply with it.
-    pub(crate) fn put(&mut self, write: Write, envelope: Envelope, replies: &mut Replies) {
+    pub(crate) fn put(&mut self, write: Write, envelope: Envelope, deadline: Instant, replies: &mut Replies) {
         assert!(self.is_open(), "a write was put in while another one waits");
-        let deadline = self.writer.deadline();
         match write {
             Write::One(_) => self.submit(write, envelope, deadline, replies),
             Write::Atomic(_) => {
@@ -85,10 +94,10 @@ impl Intake {
         }
     }
 
-    /// Does nothing while the socket owes a reply. Otherwise submits the atomic write that waits. If an atomic write was under way
+    /// Does nothing while the outcome of a write of the socket is not known. Otherwise submits the atomic write that waits. If an atomic write was under way
     /// instead, it has ended, and the intake is open again.
     pub(crate) fn proceed(&mut self, replies: &mut Replies) {
-        if !replies.is_empty() || self.is_blocked() {
+        if !replies.are_known() || self.is_blocked() {
             return;
         }
         match std::mem::replace(&mut self.atomic, AtomicState::None) {
@@ -120,7 +129,7 @@ impl Intake {
 
     fn submit(&mut self, write: Write, envelope: Envelope, deadline: Instant, replies: &mut Replies) {
         let bytes = write.bytes();
-        let priority = if replies.is_empty() { Priority::High } else { Priority::Normal };
+        let priority = if replies.are_known() { Priority::High } else { Priority::Normal };
         let span = if self.exports_spans {
             info_span!("message", otel.kind = "server", bytes, ops = write.ops().len())
         } else {
@@ -158,7 +167,8 @@ mod tests {
     async fn a_write_that_waits_is_not_replaced() {
         let (mut intake, mut replies) = (intake(), Replies::default());
         for WriteRequest { write, envelope } in [batch(), batch()] {
-            intake.put(write, envelope, &mut replies);
+            let deadline = intake.writer.deadline();
+            intake.put(write, envelope, deadline, &mut replies);
         }
     }
 

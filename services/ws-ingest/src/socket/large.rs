@@ -100,6 +100,15 @@ impl LargeMessage {
         true
     }
 
+    /// Whether the library has all of it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_complete && self.parts.is_empty()
+    }
+
+    pub(super) fn stop_waiting(&mut self) {
+        self.share.stop_waiting();
+    }
+
     pub(super) fn waits_for_memory(&self) -> bool {
         self.share.waits()
     }

@@ -1,13 +1,14 @@
 //! Parses the messages of a socket: a short one at once, a long one in a thread of its own, so that it does not hold up the sockets
 //! that share a worker of the runtime.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::protocol::{self, MessageLimits, RefusedRequest, WriteRequest};
 
@@ -22,7 +23,13 @@ type Parsed = Result<WriteRequest, RefusedRequest>;
 
 /// The message that is being parsed, if there is one. While there is one, the socket is not read.
 #[derive(Default)]
-pub(super) struct Parsing(Option<Pin<Box<dyn Future<Output = Parsed> + Send>>>);
+pub(super) struct Parsing(Option<LongMessage>);
+
+struct LongMessage {
+    deadline: Instant,
+    /// A task of its own. The task of the socket may be busy, and would then keep a parser that it does not use.
+    task: AbortOnDropHandle<Parsed>,
+}
 
 impl Parsers {
     /// Parsers for half of the processors, at least one. The other processors are for everything else.
@@ -30,16 +37,23 @@ impl Parsers {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Semaphore::new((processors / 2).max(1))))
     }
+
+    /// As many parsers as `permits` has.
+    #[cfg(test)]
+    pub(super) fn of(permits: &Arc<Semaphore>) -> Self {
+        Self(Arc::clone(permits))
+    }
 }
 
 impl Parsing {
-    /// Parses `text`. Returns the request if that is done at once.
+    /// Parses `text`, whose write has this deadline. Returns the request if that is done at once.
     ///
     /// # Panics
     /// If another message is being parsed: its request would be lost.
     pub(super) fn parse(
         &mut self,
         text: Utf8Bytes,
+        deadline: Instant,
         limits: MessageLimits,
         parsers: &Parsers,
     ) -> Option<Parsed> {
@@ -48,16 +62,15 @@ impl Parsing {
             return Some(protocol::parse(&text, limits, now));
         }
         let Parsers(permits) = parsers.clone();
-        self.0 = Some(Box::pin(async move {
-            let _permit = permits.acquire_owned().await.expect("nobody closes the semaphore");
-            let parsed = spawn_blocking(move || protocol::parse(&text, limits, now)).await;
-            match parsed.map_err(tokio::task::JoinError::try_into_panic) {
-                Ok(parsed) => parsed,
-                Err(Ok(panic)) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this task with it.
-                Err(Err(_cancelled)) => std::future::pending().await,
-            }
-        }));
+        let task = tokio::spawn(async move {
+            let permit = permits.acquire_owned().await.expect("nobody closes the semaphore");
+            let parse = spawn_blocking(move || {
+                let _permit = permit;
+                protocol::parse(&text, limits, now)
+            });
+            output(parse.await).await
+        });
+        self.0 = Some(LongMessage { deadline, task: AbortOnDropHandle::new(task) });
         None
     }
 
@@ -65,12 +78,22 @@ impl Parsing {
         self.0.is_some()
     }
 
-    /// Waits until the message is parsed; without a message it waits forever. Cancel-safe.
-    pub(super) async fn done(&mut self) -> Parsed {
-        let Some(parsing) = &mut self.0 else { return std::future::pending().await };
-        let parsed = parsing.await;
+    /// Waits until the message is parsed; without a message it waits forever. Returns also the deadline of its write. Cancel-safe.
+    pub(super) async fn done(&mut self) -> (Parsed, Instant) {
+        let Some(LongMessage { deadline, task }) = &mut self.0 else { return std::future::pending().await };
+        let (joined, deadline) = (task.await, *deadline);
         self.0 = None;
-        parsed
+        (output(joined).await, deadline)
+    }
+}
+
+/// The output of a task that has ended. Its panic goes on in the present task.
+async fn output<T>(joined: Result<T, JoinError>) -> T {
+    match joined.map_err(JoinError::try_into_panic) {
+        Ok(output) => output,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and the present task with it.
+        Err(Err(_cancelled)) => std::future::pending().await,
     }
 }
 
@@ -79,4 +102,31 @@ impl Parsing {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_is_busy_keeps_no_parser() {
+        let parsers = Parsers::of(&Arc::new(Semaphore::new(1)));
+        let long = || {
+            let limits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1 << 20 };
+            let (mut parsing, text) = (Parsing::default(), "[".repeat(PARSED_AT_ONCE_MAX + 1));
+            assert!(parsing.parse(text.into(), Instant::now(), limits, &parsers).is_none());
+            assert!(parsing.done().now_or_never().is_none(), "it is long");
+            parsing
+        };
+        let (mut first, _busy, mut last) = (long(), long(), long());
+        for parsing in [&mut first, &mut last] {
+            let (parsed, _) = timeout(Duration::from_secs(5), parsing.done()).await.expect("it is its turn");
+            assert!(parsed.is_err(), "it is no message");
+        }
+    }
 }

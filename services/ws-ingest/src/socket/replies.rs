@@ -18,6 +18,8 @@ pub(crate) const COMMITTED: &str = "committed";
 /// The replies that a socket owes its client.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
+    /// Those that are known and wait until the client reads. They come before those of `queue`.
+    known: VecDeque<KnownReply>,
     queue: VecDeque<OwedReply>,
     /// The bytes of the writes whose replies are not known.
     bytes: usize,
@@ -25,8 +27,21 @@ pub(crate) struct Replies {
 
 #[derive(Debug)]
 enum OwedReply {
-    Known { text: String, outcome: &'static str },
+    Known(KnownReply),
     Waiting { ticket: Ticket, envelope: Envelope, bytes: usize },
+}
+
+#[derive(Debug)]
+enum KnownReply {
+    Refused {
+        text: String,
+        outcome: &'static str,
+    },
+    /// The outcome of a write. Its text may be much longer, and is made when it is sent.
+    Outcome {
+        envelope: Envelope,
+        outcome: Result<WriteOutcome, Refusal>,
+    },
 }
 
 impl Replies {
@@ -39,70 +54,90 @@ impl Replies {
     /// Adds a refusal.
     pub(crate) fn refuse(&mut self, refused: &protocol::RefusedRequest) {
         let outcome = refused.problem.code.as_str();
-        self.queue.push_back(OwedReply::Known { text: refused.reply(), outcome });
+        self.queue.push_back(OwedReply::Known(KnownReply::Refused { text: refused.reply(), outcome }));
     }
 
     /// Whether another message may be read.
     pub(crate) fn have_room(&self) -> bool {
-        self.queue.len() < OPS_IN_FLIGHT_MAX && self.bytes < BYTES_IN_FLIGHT_MAX
+        self.known.len() + self.queue.len() < OPS_IN_FLIGHT_MAX && self.bytes < BYTES_IN_FLIGHT_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.are_known()
+    }
+
+    /// Whether no outcome is missing, be its reply sent or not.
+    pub(crate) fn are_known(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Drops all replies. Their writes are finished all the same.
     pub(crate) fn clear(&mut self) {
+        self.known.clear();
         self.queue.clear();
         self.bytes = 0;
     }
 
-    /// Waits until the first reply is known. Cancel-safe.
-    pub(crate) async fn first(&mut self) {
-        match self.queue.front_mut() {
+    /// Waits until one more reply is known. Cancel-safe.
+    pub(crate) async fn next(&mut self) {
+        let reply = match self.queue.front_mut() {
             Some(OwedReply::Waiting { ticket, .. }) => {
                 let outcome = ticket.await;
-                self.resolve(outcome);
+                self.resolve(outcome)
             }
-            Some(OwedReply::Known { .. }) | None => {}
-        }
+            Some(OwedReply::Known(_)) => self.take_known(),
+            None => return,
+        };
+        self.known.push_back(reply);
     }
 
     /// Removes the first reply if it is known. Returns its text and its outcome.
     pub(crate) fn pop_known(&mut self) -> Option<(String, &'static str)> {
-        match self.queue.front_mut()? {
+        if let Some(reply) = self.known.pop_front() {
+            return Some(reply.render());
+        }
+        let reply = match self.queue.front_mut()? {
             OwedReply::Waiting { ticket, .. } => {
                 let outcome = ticket.now_or_never()?;
-                self.resolve(outcome);
+                self.resolve(outcome)
             }
-            OwedReply::Known { .. } => {}
-        }
-        match self.queue.pop_front()? {
-            OwedReply::Known { text, outcome } => Some((text, outcome)),
-            OwedReply::Waiting { .. } => unreachable!("the first reply has just become known"),
-        }
+            OwedReply::Known(_) => self.take_known(),
+        };
+        Some(reply.render())
     }
 
-    /// Makes the first reply known by the outcome of its write.
-    fn resolve(&mut self, outcome: Result<WriteOutcome, Refusal>) {
+    /// Removes the first reply of the queue, to whose write this outcome belongs.
+    fn resolve(&mut self, outcome: Result<WriteOutcome, Refusal>) -> KnownReply {
         match self.queue.pop_front() {
             Some(OwedReply::Waiting { envelope, bytes, .. }) => {
                 self.bytes -= bytes;
-                self.queue.push_front(known(envelope, outcome));
+                KnownReply::Outcome { envelope, outcome }
             }
-            Some(OwedReply::Known { .. }) | None => panic!("an outcome came for a reply that is known"),
+            Some(OwedReply::Known(_)) | None => panic!("an outcome came for a reply that is known"),
+        }
+    }
+
+    /// Removes the first reply of the queue, which is known.
+    fn take_known(&mut self) -> KnownReply {
+        match self.queue.pop_front() {
+            Some(OwedReply::Known(reply)) => reply,
+            Some(OwedReply::Waiting { .. }) | None => panic!("a reply is taken that is not known"),
         }
     }
 }
 
-fn known(envelope: Envelope, outcome: Result<WriteOutcome, Refusal>) -> OwedReply {
-    match outcome {
-        Ok(outcome) => {
-            OwedReply::Known { text: protocol::written(&envelope, &outcome), outcome: label(&outcome) }
-        }
-        Err(refusal) => {
-            let refused = protocol::not_written(envelope, refusal);
-            OwedReply::Known { text: refused.reply(), outcome: refused.problem.code.as_str() }
+impl KnownReply {
+    /// The text of the reply, and its outcome.
+    fn render(self) -> (String, &'static str) {
+        match self {
+            Self::Refused { text, outcome } => (text, outcome),
+            Self::Outcome { envelope, outcome: Ok(outcome) } => {
+                (protocol::written(&envelope, &outcome), label(&outcome))
+            }
+            Self::Outcome { envelope, outcome: Err(refusal) } => {
+                let refused = protocol::not_written(envelope, refusal);
+                (refused.reply(), refused.problem.code.as_str())
+            }
         }
     }
 }

@@ -73,6 +73,19 @@ impl Share {
         Poll::Ready(())
     }
 
+    /// Gives up the place of a message that waits for memory. Who does not poll its wait must not keep what it is given.
+    pub(crate) fn stop_waiting(&mut self) {
+        if self.growth.take().is_none() {
+            return;
+        }
+        self.note(|entry| {
+            entry.wanted = 0;
+            if entry.state == State::Waiting {
+                (entry.state, entry.idle) = (State::Receiving, 0);
+            }
+        });
+    }
+
     /// Whether the message waits for memory.
     pub(crate) fn waits(&self) -> bool {
         self.growth.is_some()

@@ -5,10 +5,12 @@ use chassis::process::stop::Stop;
 use chassis::telemetry::Telemetry;
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::Semaphore;
 
 use super::super::budget::MessageBudgets;
 use super::super::fixture::{frame, writer};
 use super::super::parsing::Parsers;
+use super::super::transport::UNREAD_MAX;
 use super::*;
 use crate::metrics::Metrics;
 use crate::protocol::MessageLimits;
@@ -28,9 +30,14 @@ fn context() -> Arc<SocketContext> {
 
 /// The client of a socket that is served over a stream with a buffer of `bytes`.
 fn client(bytes: usize) -> DuplexStream {
+    client_of(&context(), bytes)
+}
+
+/// Like [`client`], in this context.
+fn client_of(context: &Arc<SocketContext>, bytes: usize) -> DuplexStream {
     let (server, client) = tokio::io::duplex(bytes);
     let caller = Access::default().caller(&HeaderMap::new(), None).expect("everyone is served");
-    tokio::spawn(serve(server, caller, context()));
+    tokio::spawn(serve(server, caller, Arc::clone(context)));
     client
 }
 
@@ -84,4 +91,55 @@ async fn a_pause_of_the_process_does_not_count_as_a_slow_message() {
         client.read_exact(&mut reply).await.expect("a reply");
     }
     assert_eq!(reply[0], 0x81, "the message is complete, and it is refused");
+}
+
+/// A context whose sockets have `bytes` bytes for large messages, and `parser` for long ones.
+fn context_with(bytes: usize, parser: &Arc<Semaphore>) -> Arc<SocketContext> {
+    let mut context = Arc::into_inner(context()).expect("nobody else has it");
+    context.limits.value_bytes_max = 50_000;
+    context.message_budgets = Arc::new(MessageBudgets::of(bytes, bytes));
+    context.parsers = Parsers::of(parser);
+    Arc::new(context)
+}
+
+/// Waits for the next reply, for 5 s at most.
+async fn reply(client: &mut DuplexStream) {
+    let read = tokio::time::timeout(Duration::from_secs(5), client.read_u8()).await;
+    assert_eq!(read.expect("a reply in time").expect("the socket is open"), 0x81);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_reply_is_not_read_keeps_no_memory() {
+    let context = context_with(60_000, &Arc::new(Semaphore::new(1)));
+    // No reply fits into the buffer between the two.
+    let (mut unread, mut other) = (client_of(&context, 16), client_of(&context, 100_000));
+    let large = frame(0x81, 40_000);
+    unread.write_all(&large).await.expect("it is read");
+    other.write_all(&large).await.expect("it fits");
+    reply(&mut other).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_a_client_that_does_not_read_gives_way() {
+    let context = context_with(60_000, &Arc::new(Semaphore::new(1)));
+    let (mut unread, mut other) = (client_of(&context, 16), client_of(&context, 100_000));
+    let (begin, ping, end) = (frame(0x01, 40_000), frame(0x89, 100), frame(0x80, 10));
+    unread.write_all(&[&begin[..], &ping].concat()).await.expect("it is read");
+    other.write_all(&[begin, end].concat()).await.expect("it fits");
+    reply(&mut other).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_a_write_begins_before_it_is_parsed() {
+    let parser = Arc::new(Semaphore::new(1));
+    let mut client = client_of(&context_with(60_000, &parser), 100_000);
+    let busy = parser.acquire().await.expect("it is open");
+    let text = format!(r#"{{"key":"a","value":"{}"}}"#, "v".repeat(40_000));
+    let mut message = frame(0x81, text.len());
+    let payload = message.len() - text.len();
+    message[payload..].copy_from_slice(text.as_bytes());
+    client.write_all(&message).await.expect("it fits");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    drop(busy);
+    reply(&mut client).await;
 }

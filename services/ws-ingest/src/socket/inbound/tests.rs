@@ -1,7 +1,7 @@
 //! How much memory messages need while they come, and what the library gets.
 
 use futures_util::FutureExt as _;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::fixture::frame;
 use super::*;
@@ -61,6 +61,21 @@ async fn a_message_that_waits_goes_on_when_there_is_memory_and_small_ones_never_
     }
     assert!(got.iter().all(|got| *got == large));
     assert_eq!(budget.bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_message_keeps_no_place_in_the_queue_for_memory_while_a_write_waits_for_its_client() {
+    let budget = budgets(40_000, 40_000);
+    let large = frame(0x81, 40_000);
+    let (mut first, mut last) = (socket(&budget, 40_000), socket(&budget, 40_000));
+    assert!(read(&mut first, &large[..30_000]).is_empty());
+    let (io, mut client) = tokio::io::duplex(32_000);
+    let mut unread = WatchedStream::new(io, 40_000, Arc::clone(&budget));
+    client.write_all(&large[..32_000]).await.expect("it fits");
+    assert!(unread.read(&mut [0; 1000]).now_or_never().is_none() && unread.waits_for_memory());
+    assert!(unread.write_all(&vec![0; 32_001]).now_or_never().is_none(), "nobody reads it");
+    drop(first);
+    assert!(read(&mut last, &large) == large, "the memory is for the one that is read");
 }
 
 #[test]
