@@ -12,6 +12,7 @@ mod scanner;
 mod session;
 mod sweeper;
 mod text;
+mod watch;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -34,8 +35,9 @@ impl WriteEngine for MySql {
     const IDLE_MAX: Duration = Duration::from_secs(10);
 
     async fn open_session(&self) -> Result<MySqlSession, Error> {
-        let (connection, facts) = self.open(true).await?;
-        Ok(MySqlSession::new(self.clone(), connection, facts))
+        let (mut connection, facts) = self.open(true).await?;
+        let identity = Identity::read(&mut connection).await?;
+        Ok(MySqlSession::new(self.clone(), connection, identity, facts))
     }
 
     fn identity(session: &MySqlSession) -> Identity {
@@ -68,11 +70,13 @@ impl Engine for MySql {
     }
 
     async fn open_reader(&self) -> Result<MySqlReader, Error> {
-        Ok(MySqlReader::new(self.open(false).await?.0, self.clock.clone()))
+        let (connection, facts) = self.open(false).await?;
+        Ok(MySqlReader::new(connection, facts.watch))
     }
 
     async fn open_scanner(&self) -> Result<MySqlScanner, Error> {
-        MySqlScanner::new(self.open(false).await?.0, self.clock.clone()).await
+        let (connection, facts) = self.open(false).await?;
+        MySqlScanner::new(connection, facts.watch).await
     }
 
     async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {

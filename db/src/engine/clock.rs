@@ -15,7 +15,7 @@ const SAMPLE_AGE_MAX: Duration = Duration::from_secs(1);
 /// second at which an idle lane looks.
 pub(crate) const STORED_AGE_MAX: u64 = 900_000;
 
-/// How long an idle connection is left alone while another connection of the process samples the clocks. The server closes it after
+/// How long a connection to a server is left alone while another connection of the process samples the clocks. The server closes it after
 /// 30 s (`wait_timeout`).
 pub(crate) const QUIET_MAX: Duration = Duration::from_secs(10);
 

@@ -1,35 +1,28 @@
-//! The time of a store in `MySQL` or `MariaDB`.
+//! The clock of `MySQL` or `MariaDB`, the time in the store, and what else is looked at each second.
 
 use sqlx::{MySqlConnection, Row as _};
-use tokio::time::Instant;
 
 use super::error::{classify, number};
 use super::text;
-use crate::engine::clock::StoreClock;
 use crate::error::Error;
 
 /// The database user may not read a table, or a column.
 const ACCESS_DENIED: [u16; 2] = [1142, 1143];
 
-/// What a look at the clock of the database and at the time in the store found.
+/// What a look at a server found.
 pub(super) struct Sample {
-    /// The time before which no statement may see the store.
-    pub(super) floor: u64,
+    /// The clock of the database.
+    pub(super) clock: u64,
     /// The largest time in the store.
     pub(super) stored: u64,
+    /// Whether the variables of the server make each commit durable.
+    pub(super) is_durable: bool,
+    /// Whether the server accepts writes. One that does not may be a former primary, whose data is of the past.
+    pub(super) is_primary: bool,
 }
 
-/// The time before which no statement may see the store. Asks the database if this process has not asked it for a second.
-pub(super) async fn floor(connection: &mut MySqlConnection, clock: &StoreClock) -> Result<u64, Error> {
-    match clock.fresh_floor() {
-        Some(floor) => Ok(floor),
-        None => Ok(sample(connection, clock).await?.floor),
-    }
-}
-
-/// Looks at the clock of the database and at the time in the store.
-pub(super) async fn sample(connection: &mut MySqlConnection, clock: &StoreClock) -> Result<Sample, Error> {
-    let asked = Instant::now();
+/// Looks at the server once.
+pub(super) async fn sample(connection: &mut MySqlConnection) -> Result<Sample, Error> {
     let row = sqlx::query(text::SAMPLE).fetch_one(connection).await.map_err(|error| {
         if number(&error).is_some_and(|number| ACCESS_DENIED.contains(&number)) {
             return Error::NotReady(
@@ -38,7 +31,11 @@ pub(super) async fn sample(connection: &mut MySqlConnection, clock: &StoreClock)
         }
         classify(error)
     })?;
-    let stored = row.try_get_unchecked(1).map_err(classify)?;
-    let floor = clock.sampled(asked, row.try_get_unchecked(0).map_err(classify)?, stored);
-    Ok(Sample { floor, stored })
+    let is_true = |at: usize| Ok::<_, Error>(row.try_get_unchecked::<i64, _>(at).map_err(classify)? != 0);
+    Ok(Sample {
+        clock: row.try_get_unchecked(0).map_err(classify)?,
+        stored: row.try_get_unchecked(1).map_err(classify)?,
+        is_durable: is_true(2)?,
+        is_primary: is_true(3)?,
+    })
 }

@@ -1,5 +1,6 @@
 //! Connections to `MySQL` and `MariaDB`: session settings, and the checks on each new one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -8,8 +9,9 @@ use sqlx::{ConnectOptions, Connection, MySqlConnection, Row as _};
 use url::Url;
 
 use super::error::{classify, number};
-use super::{migrate, text};
-use crate::engine::clock::{self, StoreClock};
+use super::text;
+use super::watch::{FailedLooks, Watch};
+use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::error::{BadUrl, Error};
@@ -23,6 +25,10 @@ const TLS_RECORD_BYTES: usize = 15 * 1024;
 
 const ACCESS_DENIED: u16 = 1045;
 
+/// Why a server is refused whose commits may not last.
+pub(super) const NOT_DURABLE: &str = "it may lose acknowledged writes: log_bin, sync_binlog, innodb_flush_log_at_trx_commit and \
+    sql_log_bin must all be 1";
+
 /// A server, by its URL.
 #[derive(Debug, Clone)]
 pub(crate) struct MySql {
@@ -32,7 +38,9 @@ pub(crate) struct MySql {
     is_plain: bool,
     unsafe_durability: bool,
     /// The time of the store, for all connections.
-    pub(super) clock: StoreClock,
+    clock: StoreClock,
+    /// For all connections, too.
+    failed_looks: FailedLooks,
 }
 
 /// A connection of one start of a server.
@@ -40,13 +48,13 @@ pub(crate) struct MySql {
 pub(crate) struct Identity {
     pub(crate) connection: u64,
     server_uuid: Option<String>,
-    /// When the server started, in seconds since 1970, exact to one second.
-    server_started: i64,
+    /// When the server started by its own clock, in seconds since 1970, exact to one second. `None`: unknown.
+    server_started: Option<i64>,
 }
 
 /// What the checks of a new connection found.
 pub(crate) struct ServerFacts {
-    pub(crate) identity: Identity,
+    pub(super) watch: Watch,
     pub(crate) statement_bytes_max: usize,
 }
 
@@ -75,7 +83,8 @@ impl MySql {
         if is_plain {
             options = options.ssl_mode(MySqlSslMode::Disabled);
         }
-        Ok(Self { options, is_plain, unsafe_durability, clock: StoreClock::new() })
+        let (clock, failed_looks) = (StoreClock::new(), FailedLooks::default());
+        Ok(Self { options, is_plain, unsafe_durability, clock, failed_looks })
     }
 
     /// A connection with its settings but without checks, for migrations.
@@ -111,44 +120,45 @@ impl MySql {
         }
     }
 
-    /// A connection to a server that is durable and whose schema fits.
+    /// A connection to a primary that is durable and whose schema fits.
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
         let mut connection = self.open_unchecked().await?;
-        migrate::check(&mut connection).await?;
-        super::clock::sample(&mut connection, &self.clock).await?;
-        let server = self.inspect(&mut connection).await?;
+        let mut watch =
+            Watch::new(self.clock.clone(), Arc::clone(&self.failed_looks), self.unsafe_durability);
+        let look = watch.look(&mut connection).await?;
+        self.judge(look.is_durable, NOT_DURABLE)?;
+        let statement_bytes_max = self.inspect(&mut connection).await?;
         if writes {
             sqlx::raw_sql(text::WRITER_SETTINGS).execute(&mut connection).await.map_err(classify)?;
         }
-        Ok((connection, server))
+        Ok((connection, ServerFacts { watch, statement_bytes_max }))
     }
 
-    async fn inspect(&self, connection: &mut MySqlConnection) -> Result<ServerFacts, Error> {
+    /// Checks what cannot change while the server runs, or what nobody changes by mistake. Returns the most bytes of a statement.
+    async fn inspect(&self, connection: &mut MySqlConnection) -> Result<usize, Error> {
         let row = sqlx::query(text::INSPECT).fetch_one(&mut *connection).await.map_err(classify)?;
-        let number = |at: usize| {
-            let number: i64 = row.try_get_unchecked(at).map_err(classify)?;
-            u64::try_from(number).map_err(|_| {
-                Error::Internal(
-                    format!("the server returned {number} for a number that cannot be negative").into(),
-                )
-            })
-        };
-
-        let durable = (number(1)?, number(2)?, number(3)?, number(7)?) == (1, 1, 1, 1);
-        self.judge(durable, "it may lose acknowledged writes: log_bin, sync_binlog, innodb_flush_log_at_trx_commit and sql_log_bin must all be 1")?;
-        self.judge(number(6)? == 1, "it runs with --sysdate-is-now, which makes expiry inexact")?;
+        let number = |at: usize| row.try_get_unchecked::<i64, _>(at).map_err(classify);
+        self.judge(number(2)? == 1, "it runs with --sysdate-is-now, which makes expiry inexact")?;
+        self.judge(number(3)? == 1, "it may lose acknowledged writes: innodb_flush_method syncs nothing")?;
+        let redo_log =
+            sqlx::query(text::REDO_LOG).fetch_optional(&mut *connection).await.map_err(classify)?;
+        let redo_log: Option<String> =
+            redo_log.map(|row| row.try_get_unchecked(1)).transpose().map_err(classify)?;
+        let is_logged = redo_log.is_none_or(|is_enabled| is_enabled == "ON");
+        self.judge(
+            is_logged,
+            "it may lose acknowledged writes: the redo log is disabled (Innodb_redo_log_enabled)",
+        )?;
 
         // Saturates where usize has 32 bits: a packet of 4 GiB is as good as a larger one.
-        let packet = usize::try_from(number(4)?).unwrap_or(usize::MAX);
+        let packet = usize::try_from(number(1)?).unwrap_or(usize::MAX);
         if packet / 4 < KEY_BYTES_MAX + VALUE_BYTES_MAX + 4096 {
             let reason = format!("max_allowed_packet is {packet} bytes; at least 8 MiB are needed");
             return Err(Error::NotReady(reason.into()));
         }
         // A statement of one row may be longer: `max_allowed_packet` has room for the largest row.
         let over_tcp = self.options.get_socket().is_none();
-        let statement_bytes_max = if over_tcp { TLS_RECORD_BYTES } else { packet / 4 };
-        let identity = Identity::read(connection, number(5)?).await?;
-        Ok(ServerFacts { identity, statement_bytes_max })
+        Ok(if over_tcp { TLS_RECORD_BYTES } else { packet / 4 })
     }
 
     /// An error with the text `otherwise` unless `is_fine`; only a warning if unsafe durability is allowed.
@@ -167,28 +177,31 @@ impl MySql {
 }
 
 impl Identity {
-    async fn read(connection: &mut MySqlConnection, id: u64) -> Result<Self, Error> {
+    pub(super) async fn read(connection: &mut MySqlConnection) -> Result<Self, Error> {
+        let row = sqlx::query(text::IDENTITY).fetch_one(&mut *connection).await.map_err(classify)?;
         let uuid = sqlx::query(text::SERVER_UUID).fetch_optional(&mut *connection).await.map_err(classify)?;
         let uptime = sqlx::query(text::UPTIME).fetch_one(&mut *connection).await.map_err(classify)?;
-        let uptime: u32 = uptime
-            .try_get_unchecked::<String, _>(1)
-            .map_err(classify)?
-            .parse()
-            .map_err(|_| Error::Internal("the uptime of the server is not a number".into()))?;
-        let now = i64::try_from(clock::now()? / 1_000_000).expect("a millionth of 64 bits fits 63");
+        let uptime: String = uptime.try_get_unchecked(1).map_err(classify)?;
         Ok(Self {
-            connection: id,
+            connection: row.try_get_unchecked(0).map_err(classify)?,
             server_uuid: uuid.map(|row| row.try_get_unchecked(1)).transpose().map_err(classify)?,
-            server_started: now - i64::from(uptime),
+            server_started: started(row.try_get_unchecked(1).map_err(classify)?, &uptime),
         })
     }
 
-    /// Whether `previous` was another connection of the same start of the same server.
+    /// Whether `previous` was another connection of the same start of the same server. False if a start is not known.
     pub(crate) fn is_successor_of(&self, previous: &Self) -> bool {
+        let starts = self.server_started.zip(previous.server_started);
         self.connection != previous.connection
             && self.server_uuid == previous.server_uuid
-            && self.server_started.abs_diff(previous.server_started) <= 1
+            && starts.is_some_and(|(own, previous)| own.abs_diff(previous) <= 1)
     }
+}
+
+/// When a server started whose clock shows `now`. Both come from the same clock, so the start stays the same if that clock is set.
+/// `None` if `uptime` is no number, or if the clock is behind the start: then a server reports 2^64 less the difference.
+fn started(now: i64, uptime: &str) -> Option<i64> {
+    now.checked_sub_unsigned(uptime.parse().ok()?)
 }
 
 /// Closes a connection and tells the server. A failure does not matter, because the server notices the end by itself.
@@ -196,5 +209,28 @@ pub(crate) async fn close(connection: MySqlConnection) {
     let closed = tokio::time::timeout(Duration::from_secs(1), connection.close()).await;
     if !matches!(closed, Ok(Ok(()))) {
         tracing::debug!("the connection could not be closed properly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(connection: u64, server_started: Option<i64>) -> Identity {
+        Identity { connection, server_uuid: None, server_started }
+    }
+
+    #[test]
+    fn a_connection_is_killed_only_on_the_server_start_that_it_was_made_on() {
+        let (before, after) =
+            (started(1_800_000_000, "3600"), started(1_700_000_100, "18446744073609555216"));
+        assert_eq!(before, Some(1_799_996_400));
+        assert_eq!(after, None, "the clock was set back to before the start");
+        assert_eq!(started(1_800_000_000, "soon"), None);
+        assert!(identity(2, before).is_successor_of(&identity(1, before)));
+        assert!(identity(2, before).is_successor_of(&identity(1, started(1_900_000_001, "100003600"))));
+        assert!(!identity(1, before).is_successor_of(&identity(1, before)), "it would kill itself");
+        assert!(!identity(2, before).is_successor_of(&identity(1, started(1_800_000_000, "3000"))));
+        assert!(!identity(2, after).is_successor_of(&identity(1, after)), "both are unknown");
     }
 }

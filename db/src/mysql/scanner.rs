@@ -5,12 +5,11 @@ use std::ops::ControlFlow;
 use futures_util::TryStreamExt;
 use sqlx::{MySqlConnection, Row as _};
 
-use super::clock::floor;
 use super::connect::close;
 use super::error::classify;
 use super::text;
+use super::watch::Watch;
 use crate::engine::ScanSession;
-use crate::engine::clock::StoreClock;
 use crate::engine::columns::ScannedColumns;
 use crate::engine::turn;
 use crate::entry::Record;
@@ -22,22 +21,22 @@ use crate::scanner::range::Range;
 #[derive(Debug)]
 pub(crate) struct MySqlScanner {
     connection: MySqlConnection,
-    clock: StoreClock,
+    watch: Watch,
 }
 
 impl MySqlScanner {
-    pub(super) async fn new(mut connection: MySqlConnection, clock: StoreClock) -> Result<Self, Error> {
+    pub(super) async fn new(mut connection: MySqlConnection, watch: Watch) -> Result<Self, Error> {
         for setting in text::SCANNER_SETTINGS {
             sqlx::raw_sql(setting).execute(&mut connection).await.map_err(classify)?;
         }
-        Ok(Self { connection, clock })
+        Ok(Self { connection, watch })
     }
 }
 
 impl ScanSession for MySqlScanner {
     async fn begin(&mut self) -> Result<(), Error> {
         // Not in the transaction, which would see the time in the store as it was at its snapshot.
-        floor(&mut self.connection, &self.clock).await?;
+        self.watch.floor(&mut self.connection).await?;
         // This statement cannot be prepared.
         let begin = sqlx::raw_sql(text::BEGIN_SNAPSHOT);
         begin.execute(&mut self.connection).await.map(drop).map_err(classify)
@@ -52,7 +51,7 @@ impl ScanSession for MySqlScanner {
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
         let query = sqlx::query(if end.is_some() { text::RECORDS } else { text::ALL_RECORDS });
-        let floor = self.clock.floor();
+        let floor = self.watch.known_floor();
         let query = query.bind(floor).bind(value_bytes_max as u64).bind(floor).bind(start);
         let query = match end {
             Some(end) => query.bind(end),

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
-use tokio::time::Instant;
 
 use super::arguments::{bind, bind_instant, hint_list, key_list};
 use super::brief::brief;
-use super::clock::{Sample, floor, sample};
 use super::connect::{Identity, MySql, ServerFacts};
 use super::error::classify;
 use super::locks::LockFinder;
 use super::text;
+use super::watch::{Look, Watch};
 use crate::engine::WriteSession;
-use crate::engine::clock::{QUIET_MAX, STORED_AGE_MAX, StoreClock};
+use crate::engine::clock::STORED_AGE_MAX;
 use crate::engine::shapes::{
     KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, pad, padded,
 };
@@ -30,9 +29,7 @@ const ROW_BYTES: usize = 48;
 #[derive(Debug)]
 pub(crate) struct MySqlSession {
     pub(super) connection: MySqlConnection,
-    clock: StoreClock,
-    /// When the session was opened, or last touched while it was idle.
-    touched_at: Instant,
+    watch: Watch,
     pub(super) identity: Identity,
     /// For another connection, which ends a statement of this one.
     server: MySql,
@@ -49,12 +46,16 @@ pub(crate) struct MySqlSession {
 }
 
 impl MySqlSession {
-    pub(super) fn new(server: MySql, connection: MySqlConnection, facts: ServerFacts) -> Self {
-        let ServerFacts { identity, statement_bytes_max } = facts;
+    pub(super) fn new(
+        server: MySql,
+        connection: MySqlConnection,
+        identity: Identity,
+        facts: ServerFacts,
+    ) -> Self {
+        let ServerFacts { watch, statement_bytes_max } = facts;
         Self {
-            clock: server.clock.clone(),
             connection,
-            touched_at: Instant::now(),
+            watch,
             identity,
             server,
             is_brief: false,
@@ -100,7 +101,7 @@ impl MySqlSession {
         rows: &[Row<'_>],
         overwrites: bool,
     ) -> Result<MySqlQueryResult, Error> {
-        let (may_expire, floor) = (may_expire(rows), self.clock.floor());
+        let (may_expire, floor) = (may_expire(rows), self.watch.known_floor());
         let mut arguments = MySqlArguments::default();
         for row in rows {
             bind(&mut arguments, row.key.as_bytes())?;
@@ -139,13 +140,13 @@ impl MySqlSession {
 impl WriteSession for MySqlSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
         // The row may exist, if the answer to an earlier attempt was lost.
-        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.clock.floor());
+        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.watch.known_floor());
         register.execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
-        let floor = floor(&mut self.connection, &self.clock).await?;
+        let floor = self.watch.floor(&mut self.connection).await?;
         // The largest revision in the store may be that of a key that was swept, so all reserved revisions are larger.
         let fence = sqlx::query(text::FENCE)
             .bind(seq)
@@ -172,7 +173,7 @@ impl WriteSession for MySqlSession {
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
             let mut arguments = MySqlArguments::default();
-            bind(&mut arguments, self.clock.floor())?;
+            bind(&mut arguments, self.watch.known_floor())?;
             for key in pad(keys.iter()) {
                 bind(&mut arguments, key.as_bytes())?;
             }
@@ -255,11 +256,10 @@ impl WriteSession for MySqlSession {
     }
 
     async fn touch(&mut self, lane: u64) -> Result<(), Error> {
-        if self.clock.fresh_floor().is_some() && self.touched_at.elapsed() < QUIET_MAX {
+        if self.watch.fresh_floor().is_some() {
             return Ok(());
         }
-        self.touched_at = Instant::now();
-        let Sample { floor, stored } = sample(&mut self.connection, &self.clock).await?;
+        let Look { floor, stored, is_durable: _ } = self.watch.look(&mut self.connection).await?;
         if stored.saturating_add(STORED_AGE_MAX) < floor && self.has_hints().await? {
             let store = sqlx::query(text::STORE_TIME).bind(floor).bind(lane);
             store.execute(&mut self.connection).await.map_err(classify)?;

@@ -56,26 +56,38 @@ pub(super) const WRITER_SETTINGS: &str = "set autocommit = 0, wait_timeout = 30"
 pub(super) const SCANNER_SETTINGS: [&str; 2] =
     ["set session transaction isolation level repeatable read", "set wait_timeout = 30"];
 
-/// The checks of a new connection. `sleep` comes first: before it the two clocks are equal even with `--sysdate-is-now`.
-pub(super) const INSPECT: &str = "select sleep(0.001), @@log_bin + 0, @@sync_binlog + 0, \
-    @@innodb_flush_log_at_trx_commit + 0, cast(@@max_allowed_packet as signed), \
-    cast(connection_id() as signed), sysdate(6) > now(6), @@sql_log_bin + 0";
+/// The checks of a new connection, for what cannot change while the server runs. `sleep` comes first: before it the two clocks are equal
+/// even with `--sysdate-is-now`.
+pub(super) const INSPECT: &str = "select sleep(0.001), cast(@@max_allowed_packet as signed), sysdate(6) > now(6), \
+    coalesce(@@innodb_flush_method, '') not in ('nosync', 'littlesync')";
+
+/// Whether `MySQL` writes its redo log. `MariaDB` always does, and has no such variable.
+pub(super) const REDO_LOG: &str = "show global status like 'Innodb_redo_log_enabled'";
+
+/// The connection and the time of the server, in seconds since 1970, by the same clock as [`UPTIME`].
+pub(super) const IDENTITY: &str = "select cast(connection_id() as signed), cast(unix_timestamp() as signed)";
 
 pub(super) const SERVER_UUID: &str = "show global variables like 'server_uuid'";
 
 pub(super) const UPTIME: &str = "show global status like 'Uptime'";
 
+/// A table of the store that is not of the engine `InnoDB`.
+pub(super) const TABLE_OF_OTHER_ENGINE: &str = "select table_name from information_schema.tables \
+    where table_schema = schema() and table_name in ('entries', 'writers', 'expiries') and engine <> 'InnoDB' \
+    order by table_name limit 1";
+
 /// The largest time in the store. Each lane leaves the time in its row at each commit.
-macro_rules! stored_time {
-    () => {
-        "cast(coalesce(max(rev), 0) as unsigned) from writers"
-    };
-}
+pub(super) const STORED_TIME: &str = "select cast(coalesce(max(rev), 0) as unsigned) from writers";
 
-pub(super) const STORED_TIME: &str = concat!("select ", stored_time!());
-
-/// The clock of the database, and the largest time in the store.
-pub(super) const SAMPLE: &str = concat!("select ", now!(), ", ", stored_time!());
+/// The clock of the database, the largest time in the store, whether commits are durable, and whether the server accepts writes.
+/// `read_only` is a number, and a text in newer versions of `MariaDB`. `super_read_only` sets `read_only`, too.
+pub(super) const SAMPLE: &str = concat!(
+    "select ",
+    now!(),
+    ", cast(coalesce(max(rev), 0) as unsigned), ",
+    "(@@log_bin + 0, @@sync_binlog + 0, @@innodb_flush_log_at_trx_commit + 0, @@sql_log_bin + 0) = (1, 1, 1, 1), ",
+    "cast(@@read_only as char) in ('0', 'OFF') from writers"
+);
 
 /// Ends a connection of this server.
 pub(super) fn kill(connection: u64) -> String {

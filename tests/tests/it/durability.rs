@@ -1,12 +1,32 @@
 //! A database that may lose committed writes is not used, unless the operator allows it.
 
-use e2e::{Database, DatabaseServer, EngineKind, PATIENCE, System, eventually, promises};
+use e2e::{
+    Database, DatabaseServer, EngineKind, Load, PATIENCE, ServiceProcess, System, eventually, promises,
+};
 use sqlx::{AssertSqlSafe, Executor as _};
 
 promises! {
     sql:
         a_database_that_is_not_durable_is_not_used_unless_told_so,
+        a_database_that_ceases_to_be_durable_is_no_longer_used,
+        a_server_that_syncs_nothing_is_not_used,
+        tables_without_transactions_are_not_used,
         an_acknowledged_write_was_synced_to_the_disk;
+}
+
+/// Waits until both processes are not ready, for a reason that contains `why`.
+async fn not_ready(system: &System, why: &str) {
+    for process in [&system.writer, system.reads()] {
+        is_not_ready(process, why).await;
+    }
+}
+
+async fn is_not_ready(process: &ServiceProcess, why: &str) {
+    eventually("it says why it is not ready", PATIENCE, async || match process.readiness().await {
+        Err(reason) if reason.contains(why) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
 }
 
 async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: EngineKind) {
@@ -20,13 +40,7 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
         let weaken = format!("set global {name} = 0");
         root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
         let system = System::start_processes(database.again(), &[("OP_TIMEOUT_MS", "1000")]);
-        for process in [&system.writer, system.reader.as_ref().expect("a pair")] {
-            eventually("it says why it is not ready", PATIENCE, async || match process.readiness().await {
-                Err(why) if why.contains(name) => Ok(()),
-                other => Err(format!("{other:?}")),
-            })
-            .await;
-        }
+        not_ready(&system, name).await;
         let mut socket = system.socket().await;
         socket.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;
         system.read("k").await.refused(503, "unavailable");
@@ -46,8 +60,62 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
     }
 }
 
+async fn a_database_that_ceases_to_be_durable_is_no_longer_used(engine: EngineKind) {
+    let (_server, system) = System::start_on_own_server(engine, &[("OP_TIMEOUT_MS", "1000")]).await;
+    let mut root = system.database.root().await;
+    for name in ["sync_binlog", "innodb_flush_log_at_trx_commit"] {
+        // No lane is ever idle.
+        let load = Load::start(system.ws(), name, 3, 32);
+        load.acked(1000, PATIENCE).await;
+        let weaken = format!("set global {name} = 0");
+        root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
+        not_ready(&system, name).await;
+        let tally = load.stop().await;
+        assert!(!tally.refused.is_empty(), "nothing was refused");
+        system.socket().await.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;
+        system.read("k").await.refused(503, "unavailable");
+        let strengthen = format!("set global {name} = 1");
+        root.execute(AssertSqlSafe(strengthen)).await.expect("root may set it");
+        system.ready().await;
+        tally.check(system.http()).await;
+    }
+}
+
+async fn a_server_that_syncs_nothing_is_not_used(engine: EngineKind) {
+    let (args, why): (&[&str], _) = match engine {
+        EngineKind::Sqlite => return,
+        EngineKind::MariaDb => (&["--innodb-flush-method=nosync"], "innodb_flush_method"),
+        EngineKind::MySql => (&[], "Innodb_redo_log_enabled"),
+    };
+    let mut server = DatabaseServer::new(engine, args);
+    server.start().await;
+    let database = Database::planned(engine, Some(server.url()));
+    database.create().await;
+    database.migrate();
+    if engine == EngineKind::MySql {
+        let disable = "alter instance disable innodb redo_log";
+        database.root().await.execute(disable).await.expect("root may disable it");
+    }
+    let system = System::start_processes(database.again(), &[]);
+    not_ready(&system, why).await;
+}
+
+async fn tables_without_transactions_are_not_used(engine: EngineKind) {
+    let system = System::start(engine).await;
+    for table in ["entries", "writers", "expiries"] {
+        system.database.execute(&format!("alter table {table} engine = MyISAM")).await;
+        is_not_ready(&system.writer, table).await;
+        // The user of the reader may not see the hints of the sweeper.
+        if table != "expiries" {
+            is_not_ready(system.reads(), table).await;
+        }
+        system.database.execute(&format!("alter table {table} engine = InnoDB")).await;
+        system.ready().await;
+    }
+}
+
 async fn an_acknowledged_write_was_synced_to_the_disk(engine: EngineKind) {
-    let (_server, system) = System::start_on_own_server(engine, &[]).await;
+    let (_server, system) = System::start_on_own_server(engine, &[("ALLOW_UNSAFE_DURABILITY", "true")]).await;
     let mut root = system.database.root().await;
     let mut socket = system.socket().await;
     // MariaDB 10.11 counts all syncs together.

@@ -15,6 +15,7 @@ mod core;
 mod crash;
 mod damaged;
 mod deletes;
+mod demotion;
 mod descriptors;
 mod disk_full;
 mod drain;

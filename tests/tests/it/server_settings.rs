@@ -23,7 +23,8 @@ const HOSTILE: [(&str, &str); 15] = [
     ("max_sort_length", "8"),
     ("time_zone", "'-11:00'"),
     ("autocommit", "0"),
-    ("init_connect", "'set sql_select_limit = 1, autocommit = 0'"),
+    // For such a session the uptime of the server is negative, as after a clock that was set back to before the start.
+    ("init_connect", "'set sql_select_limit = 1, autocommit = 0, timestamp = 1000000000'"),
     ("innodb_lock_wait_timeout", "1000"),
     ("lock_wait_timeout", "1"),
     ("wait_timeout", "1"),
