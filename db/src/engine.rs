@@ -174,6 +174,10 @@ pub(crate) trait ScanSession: Send {
         on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> impl Future<Output = Result<usize, Error>> + Send;
 
+    /// Ends with an error when the database needs this connection to be closed, however slowly the snapshot is read. The future does
+    /// not borrow the session.
+    fn displaced(&self) -> impl Future<Output = Error> + Send + use<Self>;
+
     /// Gives the snapshot up.
     fn end(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 

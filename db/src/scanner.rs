@@ -4,6 +4,8 @@ pub(crate) mod range;
 
 use std::ops::ControlFlow;
 
+use futures_util::future::Either;
+
 use crate::engine::ScanSession as _;
 use crate::engine::any::{AnyScanner, dispatch};
 use crate::entry::Record;
@@ -42,6 +44,15 @@ impl Scanner {
     pub async fn snapshot(&mut self) -> Result<Snapshot<'_>, Error> {
         dispatch!(&mut self.0, scanner => within(QUERY_TIMEOUT, scanner.begin()).await?);
         Ok(Snapshot(&mut self.0))
+    }
+
+    /// Ends with an error when the database needs this connection to be closed at once: on `SQLite`, when its files were moved. Drop
+    /// the scanner then. The future does not borrow the scanner, so that it can be awaited beside a snapshot.
+    pub fn displaced(&self) -> impl Future<Output = Error> + Send + use<> {
+        match &self.0 {
+            AnyScanner::MySql(scanner) => Either::Left(scanner.displaced()),
+            AnyScanner::Sqlite(scanner) => Either::Right(scanner.displaced()),
+        }
     }
 
     /// Closes the connection and tells the server, which would otherwise log a client that vanished.

@@ -6,6 +6,7 @@ pub(crate) mod connect;
 mod connection;
 mod error;
 mod files;
+mod log;
 mod migrate;
 mod place;
 mod reader;

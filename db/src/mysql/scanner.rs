@@ -1,5 +1,6 @@
 //! Reads from `MySQL` and `MariaDB` in key order.
 
+use std::future::pending;
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt;
@@ -75,6 +76,11 @@ impl ScanSession for MySqlScanner {
             }
         }
         Ok(count)
+    }
+
+    /// A server needs no connection to be closed.
+    fn displaced(&self) -> impl Future<Output = Error> + Send + use<> {
+        pending()
     }
 
     async fn end(&mut self) -> Result<(), Error> {

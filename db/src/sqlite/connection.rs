@@ -6,12 +6,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
+use super::error::classify;
 use super::files::StoreFiles;
+use super::log::LogState;
 use super::text;
 use crate::error::Error;
 
@@ -32,6 +35,8 @@ pub(super) struct Connections {
     closing: tokio::sync::Mutex<()>,
     /// A connection was closed, or an attempt has ended.
     closed: Notify,
+    /// A connection could not be opened, because those that are open have files that were moved.
+    moved: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +46,7 @@ struct State {
     /// Attempts to open one, those included that wait for their turn.
     attempts: usize,
     /// The files of the last connection that was opened.
-    files: Option<StoreFiles>,
+    files: Option<Arc<StoreFiles>>,
 }
 
 /// Counts an attempt to open a connection.
@@ -60,7 +65,7 @@ pub(super) struct Connection(Option<Open>);
 struct Open {
     connection: SqliteConnection,
     /// `None` until the schema is checked: before, there may be no log yet.
-    files: Option<StoreFiles>,
+    files: Option<Arc<StoreFiles>>,
     /// When a read last looked at all of them.
     checked: Instant,
     lease: Lease,
@@ -78,7 +83,12 @@ impl Connections {
     pub(super) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
         let mut state = self.state();
         match (&state.files, state.open) {
-            (Some(files), 1..) => files.check()?,
+            (Some(files), 1..) => {
+                if let Err(error) = files.check() {
+                    self.moved.notify_waiters();
+                    return Err(error);
+                }
+            }
             (Some(files), 0) => files.clear_for_another()?,
             (None, _) => {}
         }
@@ -133,21 +143,38 @@ impl Connection {
     /// Remembers the files of the store at `database`, which this connection has just read. An error if other connections have
     /// other files open.
     pub(super) fn bind(&mut self, database: &Path) -> Result<(), Error> {
-        let files = StoreFiles::look(database)?;
+        let files = Arc::new(StoreFiles::look(database)?);
         let open = self.open_mut();
         let mut state = open.lease.0.state();
-        if state.open > 1 && state.files.as_ref().is_some_and(|others| *others != files) {
-            return Err(Error::Unavailable("the database was replaced while it was opened".into()));
-        }
-        state.files = Some(files.clone());
+        let files = match &state.files {
+            Some(others) if state.open > 1 && others.is_same(&files) => Arc::clone(others),
+            Some(_) if state.open > 1 => {
+                return Err(Error::Unavailable("the database was replaced while it was opened".into()));
+            }
+            Some(_) | None => files,
+        };
+        state.files = Some(Arc::clone(&files));
         drop(state);
         open.files = Some(files);
         Ok(())
     }
 
-    /// An error unless every file of the store is at its path.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        self.open().files.as_ref().map_or(Ok(()), StoreFiles::check)
+    /// Before a write: an error unless every file of the store is at its path, and the log is whole.
+    pub(super) async fn check_write(&mut self) -> Result<(), Error> {
+        let Some(files) = &self.open().files else { return Ok(()) };
+        match files.check()? {
+            LogState::Whole => Ok(()),
+            LogState::Cut => {
+                let files = Arc::clone(files);
+                let frames = sqlx::query(text::WRITE_BACK_LOG).fetch_one(&mut **self).await;
+                files.log.check_cut(frames.and_then(|row| row.try_get(1)).map_err(classify))
+            }
+        }
+    }
+
+    /// After a commit: the same, and the log must hold the commit.
+    pub(super) fn check_committed(&self) -> Result<(), Error> {
+        self.open().files.as_ref().map_or(Ok(()), |files| files.check_committed())
     }
 
     /// The same for a read, at a third of its cost: the log and its index are looked at every [`CHECK_INTERVAL`], because no other
@@ -159,7 +186,12 @@ impl Connection {
             return files.check_database();
         }
         open.checked = Instant::now();
-        files.check()
+        files.check().map(drop)
+    }
+
+    /// Ends when this connection has to be closed at once: the files were moved, and no other connection can be opened before.
+    pub(super) fn moved(&self) -> OwnedNotified {
+        Arc::clone(&self.open().lease.0.moved).notified_owned()
     }
 
     /// Closes the connection. The last one on the file writes the log into the database and removes the log.

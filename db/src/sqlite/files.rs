@@ -7,20 +7,21 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::log::{LogState, OpenLog};
 use crate::error::Error;
 
 /// The database, its write-ahead log and the index of the log, as they were when a connection was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct StoreFiles {
     database: OpenFile,
-    log: OpenFile,
+    pub(super) log: OpenLog,
     index: OpenFile,
 }
 
 /// A file by its path and by its inode, which no other file has while this one is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct OpenFile {
-    path: PathBuf,
+pub(super) struct OpenFile {
+    pub(super) path: PathBuf,
     device: u64,
     inode: u64,
 }
@@ -39,17 +40,28 @@ impl StoreFiles {
         let real = canonicalize(database).map_err(|error| moved(database, &error.to_string()))?;
         Ok(Self {
             database: OpenFile::look(database.into())?,
-            log: OpenFile::look(beside(&real, "-wal"))?,
+            log: OpenLog::look(beside(&real, "-wal"))?,
             index: OpenFile::look(beside(&real, "-shm"))?,
         })
     }
 
-    /// An error unless every file is at its path: what is committed otherwise is lost with the last connection.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// Whether both are the same files.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.database, &self.log.file, &self.index) == (&other.database, &other.log.file, &other.index)
+    }
+
+    /// An error unless every file is at its path, and the log is whole: what is committed otherwise is lost with the last connection.
+    pub(super) fn check(&self) -> Result<LogState, Error> {
         self.check_database()?;
-        self.log.check()?;
         self.index.check()?;
-        Ok(())
+        self.log.check()
+    }
+
+    /// The same after a commit, which the log must hold.
+    pub(super) fn check_committed(&self) -> Result<(), Error> {
+        self.check_database()?;
+        self.index.check()?;
+        self.log.check_committed()
     }
 
     /// An error unless the database is at its path. A read that begins afterwards sees what was acknowledged before.
@@ -61,7 +73,7 @@ impl StoreFiles {
 
     /// The bytes of the log; 0 if it is not at its path.
     pub(super) fn log_bytes(&self) -> u64 {
-        self.log.check().map_or(0, |found| found.len())
+        self.log.file.check().map_or(0, |found| found.len())
     }
 
     /// Once no connection is open: makes room for another database at the path. The log of the one before would be taken for
@@ -74,9 +86,9 @@ impl StoreFiles {
         }
         if self.log_bytes() > 0 {
             let why = "it belongs to the database that was replaced; stop every process that has it open, and move it away";
-            return Err(moved(&self.log.path, why));
+            return Err(moved(&self.log.file.path, why));
         }
-        for file in [&self.log, &self.index] {
+        for file in [&self.log.file, &self.index] {
             if file.check().is_ok() {
                 remove_file(&file.path).map_err(|error| moved(&file.path, &error.to_string()))?;
             }
@@ -88,9 +100,13 @@ impl StoreFiles {
 impl OpenFile {
     fn look(path: PathBuf) -> Result<Self, Error> {
         match metadata(&path) {
-            Ok(found) => Ok(Self { device: found.dev(), inode: found.ino(), path }),
+            Ok(found) => Ok(Self::new(path, &found)),
             Err(error) => Err(moved(&path, &error.to_string())),
         }
+    }
+
+    pub(super) fn new(path: PathBuf, found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino(), path }
     }
 
     fn is(&self, found: &Metadata) -> bool {
@@ -98,7 +114,7 @@ impl OpenFile {
     }
 
     /// What is at the path, if it is this file.
-    fn check(&self) -> Result<Metadata, Error> {
+    pub(super) fn check(&self) -> Result<Metadata, Error> {
         match metadata(&self.path) {
             Ok(found) if self.is(&found) => Ok(found),
             Ok(_) => Err(moved(&self.path, "another file is in its place")),
@@ -111,6 +127,6 @@ impl OpenFile {
 }
 
 /// A file of the store cannot be used at `path`.
-fn moved(path: &Path, why: &str) -> Error {
+pub(super) fn moved(path: &Path, why: &str) -> Error {
     Error::Unavailable(format!("{}: {why}", path.display()).into())
 }

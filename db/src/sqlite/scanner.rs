@@ -84,6 +84,14 @@ impl ScanSession for SqliteScanner {
         Ok(count)
     }
 
+    fn displaced(&self) -> impl Future<Output = Error> + Send + use<> {
+        let moved = self.connection.moved();
+        async move {
+            moved.await;
+            Error::Unavailable("the files of the database were moved or replaced".into())
+        }
+    }
+
     async fn end(&mut self) -> Result<(), Error> {
         self.run(text::COMMIT).await
     }

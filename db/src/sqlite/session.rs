@@ -157,7 +157,7 @@ impl WriteSession for SqliteSession {
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
-        self.connection.check()?;
+        self.connection.check_write().await?;
         self.begin().await?;
         let pass = sqlx::query(text::FENCE);
         let pass = pass.bind(signed(seq)?).bind(signed(lane)?);
@@ -245,7 +245,7 @@ impl WriteSession for SqliteSession {
         self.run(text::COMMIT).await?;
         self.is_in_transaction = false;
         // What went into a file that is not the store any more is not acknowledged.
-        self.connection.check()
+        self.connection.check_committed()
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
@@ -265,7 +265,7 @@ impl WriteSession for SqliteSession {
 
     /// Takes the lock of writers for a moment. After a transaction that found no room, writes as much as that transaction.
     async fn touch(&mut self, _lane: u64) -> Result<(), Error> {
-        self.connection.check()?;
+        self.connection.check_write().await?;
         self.begin().await?;
         if let Some(bytes) = self.refused_bytes {
             let filled = self.fill(bytes).await;

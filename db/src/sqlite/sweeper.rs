@@ -52,7 +52,7 @@ impl SweepSession for SqliteSweeper {
     }
 
     async fn lock_entries(&mut self, keys: &[&[u8]]) -> Result<Vec<HintedEntry>, Error> {
-        self.connection.check()?;
+        self.connection.check_write().await?;
         self.execute(text::BEGIN_WRITE.into(), SqliteArguments::default()).await?;
         let sql = AssertSqlSafe(text::read_entries(padded(keys.len())));
         let query = sqlx::query_with(sql, key_list(keys.iter().copied())?);

@@ -205,8 +205,13 @@ impl ExportTask {
     /// Hands over all lines of `range`, then ends the snapshot and closes the connection.
     async fn export(&self, range: Range) -> Result<(), ExportError> {
         let mut scanner = self.store.scanner().await?;
+        let displaced = scanner.displaced();
         let mut snapshot = scanner.snapshot().await?;
-        let read = self.read(&mut snapshot, range).await;
+        let read = tokio::select! {
+            biased;
+            error = displaced => Err(ExportError::Database(error)),
+            read = self.read(&mut snapshot, range) => read,
+        };
         if matches!(read, Ok(()) | Err(ExportError::Damaged(_))) {
             snapshot.end().await?;
         }

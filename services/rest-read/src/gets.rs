@@ -50,11 +50,12 @@ impl Gets {
     /// Gets whose readers run on `tasks`. The database may be unreachable: gets wait for it until their deadline.
     pub(crate) fn start(store: &Store, limits: &ReadLimits, tasks: &TaskTracker, metrics: &Metrics) -> Self {
         let (gets, queue, closed) = Self::new(limits);
-        let queue = Arc::new(tokio::sync::Mutex::new(queue));
+        let (returner, queue) = (queue.returner(), Arc::new(tokio::sync::Mutex::new(queue)));
         for _ in 0..limits.readers {
             let (store, queue, metrics) = (store.clone(), Arc::clone(&queue), metrics.clone());
-            let health = Arc::clone(&gets.health);
-            tasks.spawn(ReaderTask { store, queue, health, metrics, closed: closed.clone() }.run());
+            let (returner, health) = (returner.clone(), Arc::clone(&gets.health));
+            let closed = closed.clone();
+            tasks.spawn(ReaderTask { store, queue, returner, health, metrics, closed }.run());
         }
         gets
     }

@@ -1,6 +1,6 @@
 //! The health of the read side. Readiness, the reason of a refusal and the gauges are derived from it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +23,10 @@ pub(crate) struct Health {
     multi: GetShare,
     /// Readers that have a connection.
     connected: AtomicUsize,
-    /// SELECTs that succeeded, those of lists included.
+    /// SELECTs of gets that succeeded.
     selects: AtomicU64,
+    /// The connections of lists, which may be refused while those of gets work, and the other way round.
+    pub(crate) lists: ListHealth,
     /// Damaged rows that gets met.
     pub(crate) damage: DamageLog,
     /// The last error of a reader.
@@ -48,6 +50,15 @@ pub(crate) struct GetShare {
     pub(crate) backlog: Arc<Backlog>,
 }
 
+/// Whether the database answers lists.
+#[derive(Debug, Default)]
+pub(crate) struct ListHealth {
+    /// SELECTs that succeeded.
+    selects: AtomicU64,
+    /// Whether the last attempt failed.
+    is_failing: AtomicBool,
+}
+
 /// Failures in a row on one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(u32);
@@ -59,6 +70,7 @@ impl Health {
             multi: GetShare::new(backlog_bytes_max),
             connected: AtomicUsize::new(0),
             selects: AtomicU64::new(0),
+            lists: ListHealth::default(),
             damage: DamageLog::new("get"),
             last_error: Mutex::new("not tried yet".into()),
         }
@@ -111,7 +123,7 @@ impl Health {
         Err(format!("no connection to the database: {last_error}"))
     }
 
-    /// SELECTs that succeeded so far.
+    /// SELECTs of gets that succeeded so far.
     pub(crate) fn selects(&self) -> u64 {
         self.selects.load(Ordering::Relaxed)
     }
@@ -121,14 +133,26 @@ impl Health {
         if self.is_connected() { overloaded } else { ReadError::Unavailable }
     }
 
-    /// Why a request missed its deadline: `overloaded`, or the database is unreachable. `selects` is the count of SELECTs when
-    /// the request arrived.
+    /// Why a get missed its deadline: `overloaded`, or the database is unreachable. `selects` is the count of SELECTs when
+    /// the get arrived.
     pub(crate) fn late(&self, selects: u64, overloaded: ReadError) -> ReadError {
         let works = self.selects() != selects;
         if works { self.full(overloaded) } else { ReadError::Unavailable }
     }
 
-    /// Counts a SELECT that succeeded.
+    /// Why the queue of lists is full: `overloaded`, or the database is unreachable or refuses lists.
+    pub(crate) fn full_of_lists(&self) -> ReadError {
+        let is_failing = self.lists.is_failing.load(Ordering::Relaxed);
+        if is_failing { ReadError::Unavailable } else { self.full(ReadError::TooManyLists) }
+    }
+
+    /// Why a list missed its deadline. `selects` is the count of SELECTs of lists when the list arrived.
+    pub(crate) fn late_list(&self, selects: u64) -> ReadError {
+        let works = self.lists.selects() != selects;
+        if works { self.full_of_lists() } else { ReadError::Unavailable }
+    }
+
+    /// Counts a SELECT of gets that succeeded.
     pub(crate) fn selected(&self) {
         self.selects.fetch_add(1, Ordering::Relaxed);
     }
@@ -163,9 +187,32 @@ impl GetShare {
         Self { waiting: AtomicUsize::new(0), backlog: Backlog::new(backlog_bytes_max) }
     }
 
+    /// Counts `keys` that are given back to the queue. They were let in before, so no limit applies.
+    pub(crate) fn requeue(&self, keys: usize) {
+        self.waiting.fetch_add(keys, Ordering::Relaxed);
+    }
+
     /// Counts `keys` that leave the queue.
     pub(crate) fn dequeue(&self, keys: usize) {
         self.waiting.fetch_sub(keys, Ordering::Relaxed);
+    }
+}
+
+impl ListHealth {
+    /// SELECTs that succeeded so far.
+    pub(crate) fn selects(&self) -> u64 {
+        self.selects.load(Ordering::Relaxed)
+    }
+
+    /// Counts a SELECT that succeeded.
+    pub(crate) fn selected(&self) {
+        self.selects.fetch_add(1, Ordering::Relaxed);
+        self.is_failing.store(false, Ordering::Relaxed);
+    }
+
+    /// An attempt to read a page failed.
+    pub(crate) fn failed(&self) {
+        self.is_failing.store(true, Ordering::Relaxed);
     }
 }
 

@@ -90,17 +90,17 @@ impl Lists {
     }
 
     async fn read(&self, range: Range, items_max: usize, deadline: Instant) -> Result<Vec<u8>, ReadError> {
-        let selects = self.health.selects();
+        let selects = self.health.lists.selects();
         let (reply, body) = oneshot::channel();
         match self.queue.try_send(PageRequest { range, items_max, deadline, reply }) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(self.health.full(ReadError::TooManyLists)),
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(self.health.full_of_lists()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(ReadError::Internal),
         }
         match timeout_at(deadline, body).await {
             Ok(Ok(body)) => body,
             // A lister that reaches the deadline first drops the request.
-            Ok(Err(_)) | Err(_) => Err(self.health.late(selects, ReadError::TooManyLists)),
+            Ok(Err(_)) | Err(_) => Err(self.health.late_list(selects)),
         }
     }
 }

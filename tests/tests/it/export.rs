@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::{EngineKind, HttpConnection, PATIENCE, Role, System, eventually, get, promises, write};
+use e2e::{EngineKind, HttpConnection, PATIENCE, Role, System, eventually, get, promises, within, write};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,7 +20,8 @@ promises! {
         a_slow_export_does_not_hold_up_the_stop;
     sqlite:
         a_client_that_reads_slowly_gets_all_of_it,
-        an_export_without_chunks_that_is_given_up_is_reset;
+        an_export_without_chunks_that_is_given_up_is_reset,
+        a_slow_export_does_not_keep_a_new_file_from_being_opened;
     sql:
         an_export_whose_connection_is_killed_is_visibly_incomplete;
 }
@@ -244,6 +245,21 @@ async fn a_slow_export_does_not_hold_up_the_stop(engine: EngineKind) {
     let status = reader.ended(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "{}", reader.log());
     incomplete(connection).await;
+}
+
+async fn a_slow_export_does_not_keep_a_new_file_from_being_opened(engine: EngineKind) {
+    let mut other = System::start(engine).await;
+    other.socket().await.set("other", "here").await;
+    other.writer.stop().await;
+    let system = System::start(engine).await;
+    heavy(&system).await;
+    let export = stalled(&system).await;
+    std::fs::rename(other.database.file(), system.database.file()).expect("both are on one disk");
+    // The export would be given up after 10 s.
+    let found = within("a get from the new file", Duration::from_secs(6), system.read("other")).await;
+    assert_eq!(found.json()["value"], "here", "{found:?}");
+    assert!(system.socket().await.set("new", "1").await.contains("new created"));
+    incomplete(export).await;
 }
 
 async fn an_export_whose_connection_is_killed_is_visibly_incomplete(engine: EngineKind) {

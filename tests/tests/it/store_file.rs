@@ -1,6 +1,6 @@
 //! The file of a store: nothing else is changed, nothing is acknowledged into a file that is gone, and only its owner may read it.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,8 @@ promises! {
         a_folder_renamed_under_load_holds_all_that_was_acknowledged,
         a_file_that_takes_the_place_of_the_store_is_opened,
         a_removed_log_costs_nothing_that_was_acknowledged,
+        nothing_is_acknowledged_into_a_log_that_was_emptied,
+        a_log_that_a_checkpoint_cuts_is_no_alarm,
         only_the_owner_may_read_a_new_store;
 }
 
@@ -140,6 +142,51 @@ async fn a_removed_log_costs_nothing_that_was_acknowledged(engine: EngineKind) {
             assert_eq!(system.read(key).await.status, 200, "{key} of {}", acked.len());
         }
     }
+}
+
+async fn nothing_is_acknowledged_into_a_log_that_was_emptied(engine: EngineKind) {
+    let mut system = System::start_with_settings(engine, &SETTINGS).await;
+    let log = companion(&system.database.file(), "-wal");
+    // The last one cuts it to a part, which cannot be used either.
+    for (round, left) in [0, 0, 5_000].into_iter().enumerate() {
+        let mut socket = system.socket().await;
+        for number in 0..20 {
+            socket.set(&format!("{round}.{number}"), "v").await;
+        }
+        let log = File::options().write(true).open(&log).expect("it is there");
+        log.set_len(left).expect("it can be cut");
+        let mut acked = Vec::new();
+        eventually("it writes again", PATIENCE, async || {
+            let key = format!("{round}.after.{}", acked.len());
+            let reply = system.socket().await.set(&key, "v").await;
+            if reply.contains("200") {
+                acked.push(key);
+            }
+            if acked.len() == 20 { Ok(()) } else { Err(reply) }
+        })
+        .await;
+        let said = system.writer.log();
+        system.writer.kill();
+        system.restart_writer().await;
+        for key in &acked {
+            assert_eq!(system.read(key).await.status, 200, "{key} after a crash");
+        }
+        assert!(said.contains("acknowledged writes that were only in it are lost"), "{said}");
+        let is_sound = "select integrity_check = 'ok' from pragma_integrity_check";
+        assert_eq!(system.database.number(is_sound).await, 1, "the database is whole");
+    }
+}
+
+async fn a_log_that_a_checkpoint_cuts_is_no_alarm(engine: EngineKind) {
+    let system = System::start(engine).await;
+    let load = Load::start(system.ws(), "load", 2, 16);
+    for _ in 0..50 {
+        load.acked(20, PATIENCE).await;
+        system.database.execute("pragma wal_checkpoint(truncate)").await;
+    }
+    let tally = load.stop().await;
+    assert_eq!((tally.refused.len(), tally.unknown.len()), (0, 0), "{}", system.writer.log());
+    tally.check(system.http()).await;
 }
 
 async fn only_the_owner_may_read_a_new_store(engine: EngineKind) {

@@ -1,5 +1,6 @@
 //! The queue of gets: chooses the gets of the next SELECT.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -14,6 +15,14 @@ pub(crate) struct GetSender {
     multi: mpsc::UnboundedSender<Get>,
 }
 
+/// Gives gets back to the queue.
+#[derive(Debug, Clone)]
+pub(crate) struct GetReturner {
+    single: mpsc::UnboundedSender<Get>,
+    multi: mpsc::UnboundedSender<Get>,
+    health: Arc<Health>,
+}
+
 /// The receiving end of the queue. A SELECT has gets of one kind. While gets of both kinds wait, the kinds take turns.
 #[derive(Debug)]
 pub(crate) struct GetQueue {
@@ -24,6 +33,7 @@ pub(crate) struct GetQueue {
     /// One permit for each SELECT of multi-gets that may be under way: one fewer than there are readers, so that a reader is left
     /// for single gets, however long the SELECTs of multi-gets take. A lone reader takes both kinds.
     multi_permits: Arc<Semaphore>,
+    returner: GetReturner,
     health: Arc<Health>,
     lookup_keys_max: usize,
 }
@@ -31,8 +41,10 @@ pub(crate) struct GetQueue {
 /// The gets of one kind that wait, in the order in which they came.
 #[derive(Debug)]
 struct Waiting {
+    /// Given back by a reader whose SELECT failed. They came before all others.
+    returned: mpsc::UnboundedReceiver<Get>,
     /// Received, and still waiting.
-    first: Option<Get>,
+    first: VecDeque<Get>,
     rest: mpsc::UnboundedReceiver<Get>,
 }
 
@@ -49,13 +61,16 @@ pub(crate) type SharedGetQueue = Arc<tokio::sync::Mutex<GetQueue>>;
 
 /// Both ends of a queue of gets that are counted in `health`. A SELECT has at most `lookup_keys_max` keys.
 pub(crate) fn queue(lookup_keys_max: usize, readers: usize, health: &Arc<Health>) -> (GetSender, GetQueue) {
-    let ((single, singles), (multi, multis)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let (single, single_returner, singles) = Waiting::new();
+    let (multi, multi_returner, multis) = Waiting::new();
+    let health = Arc::clone(health);
     let queue = GetQueue {
-        single: Waiting { first: None, rest: singles },
-        multi: Waiting { first: None, rest: multis },
+        single: singles,
+        multi: multis,
         last: GetKind::Multi,
         multi_permits: Arc::new(Semaphore::new(readers.saturating_sub(1).max(1))),
-        health: Arc::clone(health),
+        returner: GetReturner { single: single_returner, multi: multi_returner, health: Arc::clone(&health) },
+        health,
         lookup_keys_max,
     };
     (GetSender { single, multi }, queue)
@@ -72,7 +87,28 @@ impl GetSender {
     }
 }
 
+impl GetReturner {
+    /// Puts `gets`, which were in the queue before, in front of it. Any reader may take them.
+    pub(crate) fn give_back(&self, gets: Vec<Get>) {
+        for get in gets {
+            let kind = get.kind();
+            let channel = match kind {
+                GetKind::Single => &self.single,
+                GetKind::Multi => &self.multi,
+            };
+            self.health.of(kind).requeue(get.len());
+            // Without a queue there is nobody left who waits for a reply.
+            let _ = channel.send(get);
+        }
+    }
+}
+
 impl GetQueue {
+    /// The end that gives gets back.
+    pub(crate) fn returner(&self) -> GetReturner {
+        self.returner.clone()
+    }
+
     /// Waits for a get that may be sent, and takes with it as many waiting gets of its kind as fit one SELECT. `None` once all senders
     /// are dropped.
     ///
@@ -121,7 +157,7 @@ impl GetQueue {
         while let Some(get) = waiting.pop() {
             let is_alone = get.is_alone();
             if keys > 0 && (is_alone || keys + get.len() > keys_max) {
-                waiting.first = Some(get);
+                waiting.first.push_front(get);
                 break;
             }
             share.dequeue(get.len());
@@ -139,20 +175,32 @@ impl GetQueue {
 }
 
 impl Waiting {
+    /// The senders of new gets and of gets that are given back, and the gets that wait.
+    fn new() -> (mpsc::UnboundedSender<Get>, mpsc::UnboundedSender<Get>, Self) {
+        let ((sender, rest), (give_back, returned)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        (sender, give_back, Self { returned, first: VecDeque::new(), rest })
+    }
+
     /// Waits for a get. False once all senders are dropped and no get is left. Dropping the future loses no get.
     async fn wait(&mut self) -> bool {
-        if self.first.is_none() {
-            self.first = self.rest.recv().await;
+        if self.first.is_empty() {
+            let get = tokio::select! {
+                biased;
+                Some(get) = self.returned.recv() => Some(get),
+                get = self.rest.recv() => get,
+            };
+            self.first.extend(get);
         }
-        self.first.is_some()
+        !self.first.is_empty()
     }
 
     /// Whether a get waits.
     fn is_any(&self) -> bool {
-        self.first.is_some() || !self.rest.is_empty()
+        !(self.returned.is_empty() && self.first.is_empty() && self.rest.is_empty())
     }
 
     fn pop(&mut self) -> Option<Get> {
-        self.first.take().or_else(|| self.rest.try_recv().ok())
+        let returned = self.returned.try_recv().ok();
+        returned.or_else(|| self.first.pop_front()).or_else(|| self.rest.try_recv().ok())
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gets::queue::{GetQueue, SharedGetQueue, Taken};
+use crate::gets::queue::{GetQueue, GetReturner, SharedGetQueue, Taken};
 use crate::gets::select::{Get, Select};
 use crate::health::{Failures, GetKind, Health};
 use crate::metrics::Metrics;
@@ -29,6 +29,8 @@ const QUICK_PER_KEY: Duration = Duration::from_micros(40);
 pub(crate) struct ReaderTask {
     pub(crate) store: Store,
     pub(crate) queue: SharedGetQueue,
+    /// Gives the gets of a failed SELECT to the readers that have a connection.
+    pub(crate) returner: GetReturner,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
     /// Cancelled when no more gets can come.
@@ -48,20 +50,20 @@ struct QueueLock<'a> {
 enum ConnectionEnd {
     /// The queue of gets is closed.
     Closed,
-    /// The connection failed. These gets still wait for a reply.
-    Failed(Vec<Get>),
+    /// The connection failed.
+    Failed,
 }
 
 impl ReaderTask {
     pub(crate) async fn run(self) {
-        let (mut gets, mut failures) = (Vec::new(), Failures::default());
+        let mut failures = Failures::default();
         let closed = self.closed.clone();
         // Connecting is the bulk of this future: boxed, it takes no memory afterwards.
         while let Some(reader) = closed.run_until_cancelled(Box::pin(self.connect(&mut failures))).await {
             let connected = self.health.connection();
-            match self.read(reader, gets, &mut failures).await {
+            match self.read(reader, &mut failures).await {
                 ConnectionEnd::Closed => return,
-                ConnectionEnd::Failed(unanswered) => gets = unanswered,
+                ConnectionEnd::Failed => {}
             }
             drop(connected);
         }
@@ -81,27 +83,24 @@ impl ReaderTask {
         }
     }
 
-    /// Reads on one connection until it fails or the queue is closed; `gets` first.
-    async fn read(&self, mut reader: Reader, mut gets: Vec<Get>, failures: &mut Failures) -> ConnectionEnd {
+    /// Reads on one connection until it fails or the queue is closed.
+    async fn read(&self, mut reader: Reader, failures: &mut Failures) -> ConnectionEnd {
         let mut lock = QueueLock::default();
         let idle = IDLE.min(self.store.idle_max());
         loop {
-            gets.retain(|get| !get.is_abandoned());
-            // Gets that a lost connection left unanswered are sent without a permit, once for each new connection.
-            let mut permit = None;
-            if gets.is_empty() {
-                match timeout(idle, self.take(&mut lock)).await {
-                    Ok(Some(taken)) if taken.gets.is_empty() => continue,
-                    Ok(Some(taken)) => (gets, permit) = (taken.gets, taken.permit),
-                    Ok(None) => return ConnectionEnd::Closed,
-                    Err(_) => {}
-                }
-            }
-            let sent = std::mem::take(&mut gets);
-            if let Err(unanswered) = self.select(&mut reader, sent, &mut lock, failures).await {
-                return ConnectionEnd::Failed(unanswered);
-            }
+            let (gets, permit) = match timeout(idle, self.take(&mut lock)).await {
+                Ok(Some(taken)) if taken.gets.is_empty() => continue,
+                Ok(Some(taken)) => (taken.gets, taken.permit),
+                Ok(None) => return ConnectionEnd::Closed,
+                Err(_) => (Vec::new(), None),
+            };
+            let selected = self.select(&mut reader, gets, &mut lock, failures).await;
+            // First the permit: the next reader may need it for these very gets.
             drop(permit);
+            if let Err(unanswered) = selected {
+                self.returner.give_back(unanswered);
+                return ConnectionEnd::Failed;
+            }
         }
     }
 

@@ -149,6 +149,26 @@ async fn multi_gets_leave_a_reader_to_single_gets() {
 }
 
 #[tokio::test]
+async fn gets_of_a_failed_select_go_first_and_as_multi_gets_need_a_permit() {
+    let (gets, mut queue, _) = Gets::new(&ReadLimits { lookup_keys_max: 2, readers: 2, ..limits() });
+    let _waiting = [ask(&gets, &["a"]).await, ask(&gets, &["b"]).await, ask(&gets, &["c"]).await];
+    let (_, failed) = begin(&mut queue).await;
+    let later = queue.take().await.expect("one is left").gets;
+    queue.returner().give_back(later);
+    queue.returner().give_back(failed.gets);
+    assert_eq!(gets.health.waiting(), 3, "they count as before");
+    assert_eq!([take(&mut queue).await, take(&mut queue).await], [vec![1, 1], vec![1]]);
+    let _waiting = [ask(&gets, &["a", "b"]).await, ask(&gets, &["a", "b", "c"]).await];
+    let (_, failed) = begin(&mut queue).await;
+    drop(failed.permit);
+    queue.returner().give_back(failed.gets);
+    let (first, second) = (begin(&mut queue).await, nothing_may_be_sent(&mut queue).await);
+    assert_eq!((first.0, second), (vec![2], true), "the one that was given back goes first, with the permit");
+    drop(first.1);
+    assert_eq!(take(&mut queue).await, [3]);
+}
+
+#[tokio::test]
 async fn a_multi_get_of_large_values_is_measured_before_it_is_read() {
     let large = "v".repeat(600_000);
     let texts: Vec<String> = (10..40).map(|number| number.to_string()).collect();
@@ -206,9 +226,9 @@ async fn a_crowd_shares_few_selects_and_each_gets_its_own() {
     let waiting: Vec<_> = (0..5_000).map(asked).collect();
     eventually("all wait", || gets.health.waiting() == 5_000).await;
     let tasks = TaskTracker::new();
-    let queue = Arc::new(tokio::sync::Mutex::new(queue));
+    let (returner, queue) = (queue.returner(), Arc::new(tokio::sync::Mutex::new(queue)));
     let (store, health) = (database.store.clone(), Arc::clone(&gets.health));
-    tasks.spawn(ReaderTask { store, queue, health, metrics: Metrics::noop(), closed }.run());
+    tasks.spawn(ReaderTask { store, queue, returner, health, metrics: Metrics::noop(), closed }.run());
     for (n, get) in waiting.into_iter().enumerate() {
         let n = n % 250;
         let expected = (n < 200).then(|| format!("v{n}"));

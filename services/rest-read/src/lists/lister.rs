@@ -105,6 +105,7 @@ impl ListerTask {
                 Ok(page) => return page,
                 Err(error) => {
                     failures.add("list", &error);
+                    self.health.lists.failed();
                     if matches!(error, Error::Internal(_)) {
                         return Err(ReadError::Internal);
                     }
@@ -119,8 +120,13 @@ impl ListerTask {
             Some(scanner) => scanner,
             None => self.store.scanner().await?,
         };
+        let displaced = scanner.displaced();
         let mut snapshot = scanner.snapshot().await?;
-        let rows = self.fill(&mut snapshot, range.clone(), items_max).await?;
+        let rows = tokio::select! {
+            biased;
+            error = displaced => return Err(error),
+            rows = self.fill(&mut snapshot, range.clone(), items_max) => rows?,
+        };
         snapshot.end().await?;
         self.scanner = Some(scanner);
         let cursor = |key: &[u8]| cursor::encode(range.prefix(), key);
@@ -169,7 +175,7 @@ impl ListerTask {
             let read = read.await;
             self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
             let rows = read?;
-            self.health.selected();
+            self.health.lists.selected();
             self.pace.grow();
             if let Some(row) = damaged.filter(|_| page.is_empty()) {
                 self.damage.add(&row);

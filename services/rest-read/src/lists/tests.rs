@@ -71,6 +71,11 @@ async fn a_full_queue_of_lists_refuses_with_the_reason() {
     assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::Unavailable));
     let _connected = health.connection();
     assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::TooManyLists));
+    health.lists.failed();
+    let why = lists.page(all(), 1, None).await.err();
+    assert_eq!(why, Some(ReadError::Unavailable), "the database answers gets, but refuses lists");
+    health.lists.selected();
+    assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::TooManyLists));
 }
 
 #[tokio::test]
@@ -81,6 +86,8 @@ async fn a_list_past_its_deadline_says_whether_the_database_works() {
     assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::Unavailable));
     let _connected = health.connection();
     let (asked, answers) = (lists.page(all(), 1, None), async { health.selected() });
+    assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::Unavailable), "it answers only gets");
+    let (asked, answers) = (lists.page(all(), 1, None), async { health.lists.selected() });
     assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::TooManyLists), "it answers others");
     // A lister that cannot connect meets the same deadline.
     let (lists, _) = start(&TestDatabase::new(), &limits);

@@ -1,0 +1,132 @@
+//! The write-ahead log of an open store, and whether somebody else emptied or shortened it: commits after that are lost in a crash.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use super::files::{OpenFile, moved};
+use crate::error::Error;
+
+/// Every log with content begins with these bytes. The fourth byte tells the order of the bytes in checksums.
+const MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
+/// The bytes before the first page.
+const HEAD_BYTES: usize = 32;
+/// Where the two random numbers are that change whenever the log begins anew.
+const SALTS: std::ops::Range<usize> = 16..24;
+const LOST: &str =
+    "somebody else emptied or shortened it, and acknowledged writes that were only in it are lost";
+
+/// The log of an open store.
+#[derive(Debug)]
+pub(super) struct OpenLog {
+    pub(super) file: OpenFile,
+    descriptor: File,
+    seen: Mutex<SeenLog>,
+}
+
+/// The log after the last commit of this process.
+#[derive(Debug, Default)]
+struct SeenLog {
+    salts: [u8; 8],
+    bytes: u64,
+    /// Stays true until every connection to the log is closed.
+    is_lost: bool,
+}
+
+/// What the size of the log tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogState {
+    Whole,
+    /// It was cut to nothing: by a checkpoint, or by somebody else.
+    Cut,
+}
+
+impl OpenLog {
+    pub(super) fn look(path: PathBuf) -> Result<Self, Error> {
+        let open = |error: std::io::Error| moved(&path, &error.to_string());
+        // `SQLite` holds no POSIX lock on the log: closing this descriptor releases none.
+        let descriptor = File::options().read(true).write(true).open(&path).map_err(open)?;
+        let found = descriptor.metadata().map_err(open)?;
+        Ok(Self { file: OpenFile::new(path, &found), descriptor, seen: Mutex::default() })
+    }
+
+    /// An error unless the log is at its path, and as long as this process knows it. One file system call, unless it is shorter.
+    pub(super) fn check(&self) -> Result<LogState, Error> {
+        self.judge(|seen, bytes| {
+            if bytes >= seen.bytes {
+                Ok(LogState::Whole)
+            } else if bytes == 0 {
+                Ok(LogState::Cut)
+            } else {
+                self.compare(seen, bytes)
+            }
+        })
+    }
+
+    /// The same after a commit: from now on the log must hold it.
+    pub(super) fn check_committed(&self) -> Result<(), Error> {
+        self.judge(|seen, bytes| match bytes {
+            // Another process has just written all of the log into the database.
+            0 => Ok(()),
+            bytes => self.compare(seen, bytes).map(drop),
+        })
+    }
+
+    /// Takes note of what the index of the log says: the log, which was cut, should have `frames` pages.
+    pub(super) fn check_cut(&self, frames: Result<i64, Error>) -> Result<(), Error> {
+        self.judge(|seen, bytes| match (bytes, frames) {
+            (0, Ok(1..) | Err(_)) => Err(self.lose(seen)),
+            (_, frames) => {
+                frames?;
+                seen.bytes = 0;
+                Ok(())
+            }
+        })
+    }
+
+    /// Looks at the size of the log while no other connection of this process does.
+    fn judge<T>(&self, verdict: impl FnOnce(&mut SeenLog, u64) -> Result<T, Error>) -> Result<T, Error> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_lost {
+            return Err(moved(&self.file.path, LOST));
+        }
+        let bytes = self.file.check()?.len();
+        verdict(&mut seen, bytes)
+    }
+
+    /// Compares the log, which had `bytes` bytes before its head is read here, with the last look. A log that a checkpoint has cut
+    /// begins anew, with a head and with other salts.
+    fn compare(&self, seen: &mut SeenLog, bytes: u64) -> Result<LogState, Error> {
+        let mut head = [0; HEAD_BYTES];
+        match self.descriptor.read_exact_at(&mut head, 0) {
+            Ok(()) => {}
+            // Cut to nothing after its size was looked at.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && bytes >= HEAD_BYTES as u64 => {
+                return Ok(LogState::Cut);
+            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(self.lose(seen)),
+            Err(error) => return Err(moved(&self.file.path, &error.to_string())),
+        }
+        let mut salts = [0; 8];
+        salts.copy_from_slice(&head[SALTS]);
+        if !head.starts_with(&MAGIC) || salts == seen.salts && bytes < seen.bytes {
+            return Err(self.lose(seen));
+        }
+        *seen = SeenLog { salts, bytes, is_lost: false };
+        Ok(LogState::Whole)
+    }
+
+    fn lose(&self, seen: &mut SeenLog) -> Error {
+        seen.is_lost = true;
+        let path = self.file.path.display();
+        tracing::error!(%path, "{LOST}");
+        // The connection that is closed last copies the pages of the log into the database, and would copy zeros where pages are
+        // missing. From an empty log it can copy nothing, and the database stays as the last checkpoint left it.
+        if let Err(error) = self.descriptor.set_len(0) {
+            tracing::error!(%path, %error, "the rest of the log cannot be removed");
+        }
+        moved(&self.file.path, LOST)
+    }
+}
