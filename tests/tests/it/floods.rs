@@ -189,7 +189,8 @@ async fn endless_pings_do_not_block_other_clients(engine: EngineKind) {
         }
     };
     let _sockets = tokio::join!(within("they are let go", PATIENCE * 2, flood), others).0;
-    let more = system.writer.memory() - before;
+    // What the start needed may have gone back to the system meanwhile.
+    let more = system.writer.memory().saturating_sub(before);
     assert!(more < 12 * 1024, "{more} KiB for 20 clients");
     answered_soon(&system).await;
 }

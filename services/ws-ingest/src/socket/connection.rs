@@ -141,13 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
 
     /// Processes `event` and every message that has arrived already.
     async fn event(&mut self, mut event: Event) -> ControlFlow<()> {
-        for _ in 0..MESSAGES_PER_TURN {
+        for messages in 1.. {
             match event {
                 Event::Read(message) => self.message(message)?,
                 Event::Sent(sent) => return open_after(sent),
                 Event::Unread => return self.give_up(UNREAD).await,
             }
-            if self.transport.must_replace_buffer() || !self.may_read() {
+            let may_go_on = messages < MESSAGES_PER_TURN && !self.transport.must_replace_buffer();
+            if !may_go_on || !self.may_read() {
                 break;
             }
             let Some(next) = self.transport.event_at_once() else { break };

@@ -94,8 +94,8 @@ impl Intake {
         }
     }
 
-    /// Does nothing while the outcome of a write of the socket is not known. Otherwise submits the atomic write that waits. If an atomic write was under way
-    /// instead, it has ended, and the intake is open again.
+    /// Does nothing while the outcome of a write of the socket is not known. Otherwise submits the atomic write that waits. If an
+    /// atomic write was under way instead, it has ended, and the intake is open again.
     pub(crate) fn proceed(&mut self, replies: &mut Replies) {
         if !replies.are_known() || self.is_blocked() {
             return;
