@@ -170,17 +170,22 @@ async fn gets_of_a_failed_select_go_first_and_as_multi_gets_need_a_permit() {
 
 #[tokio::test]
 async fn a_multi_get_of_large_values_is_measured_before_it_is_read() {
-    let large = "v".repeat(600_000);
+    let (large, larger) = ("v".repeat(600_000), "v".repeat(1_000_000));
     let texts: Vec<String> = (10..40).map(|number| number.to_string()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let entries: Vec<_> = texts.iter().map(|text| (*text, large.as_str())).collect();
+    let mut entries: Vec<_> = texts.iter().map(|text| (*text, large.as_str())).collect();
+    entries.push(("larger", &larger));
     let database = TestDatabase::holding(&entries).await;
     let (gets, tasks) = start(&database, &limits());
     let refused = gets.get(keys(&texts)).await.err();
     assert_eq!(refused, Some(ReadError::TooLarge { bytes: 28 * 600_000 }));
     eventually("their sizes were enough to refuse them", || gets.health.selects() == 1).await;
-    assert!(values(&gets, &texts[..20]).await.iter().all(|value| value.as_ref() == Some(&large)));
-    eventually("those that fit were read when they had room", || gets.health.selects() == 3).await;
+    let found = values(&gets, &[&texts[..19], &["larger"]].concat()).await;
+    assert!(found.iter().take(19).all(|value| value.as_ref() == Some(&large)) && found[19] == Some(larger));
+    eventually("one value is more than an even share, so all were read when they had room", || {
+        gets.health.selects() == 3
+    })
+    .await;
     assert!(values(&gets, &texts[..16]).await.iter().all(|value| value.as_ref() == Some(&large)));
     eventually("so few cannot be too many", || gets.health.selects() == 4).await;
     assert_eq!(gets.health.unread(), 0);
