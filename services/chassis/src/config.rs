@@ -2,6 +2,7 @@
 
 pub mod file;
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::ErrorKind;
 use secrecy::SecretString;
 use url::Url;
@@ -208,12 +209,15 @@ fn is_host(text: &str) -> bool {
     parsed.is_ok_and(|authority| authority.host() == text)
 }
 
-/// Reads the command line and the environment.
+/// Reads the command line and the environment. An empty variable counts as not set: compose passes an unset variable so.
 ///
 /// # Errors
 /// The exit code with which the process must end: 0 after `--help` and `--version`, 64 after one line on stderr.
 pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
-    C::try_parse().map_err(|error| match error.kind() {
+    let mut command = without_empty_variables(C::command());
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let parsed = parsed.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A closed stdout is no reason to fail.
             let _ = error.print();
@@ -221,6 +225,14 @@ pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
         }
         _ => usage_error(one_line(&error.to_string())),
     })
+}
+
+/// `command` without the variables that are empty.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Prints on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).

@@ -27,6 +27,27 @@ fn every_binary_says_its_version_and_its_help() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_not_set() {
+    let empty = [
+        "TOKENS_FILE",
+        "TLS_CERT_FILE",
+        "DATABASE_PASSWORD_FILE",
+        "LANES",
+        "READERS",
+        "CONNECTIONS_MAX",
+        "ADMIN_ADDR",
+    ];
+    let env = env(&empty.map(|name| (name, "")));
+    let specification = run_to_end("rest-read", &["openapi"], &env);
+    assert!(specification.status.success(), "{specification:?}");
+    for name in BINARIES {
+        // Nothing listens there: the command reached that point.
+        let check = run_to_end(name, &["check", "--admin-addr", "127.0.0.1:9"], &env);
+        assert_ne!(check.status.code(), Some(64), "{check:?}");
+    }
+}
+
+#[test]
 fn bad_configuration_is_one_line_and_exit_code_64() {
     let database = ("DATABASE_URL", "mysql://nobody@127.0.0.1:1/none");
     let bad: [(&str, &str); 26] = [
