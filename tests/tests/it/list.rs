@@ -226,10 +226,15 @@ async fn a_late_page_costs_what_the_first_does(engine: EngineKind) {
     system.database.put((0..20_000).map(|n| format!("{n:05}")), "v", "null").await;
     let mut connection = system.connection().await;
     let mut root = system.database.root().await;
+    // Each second the services look at the clock of the store, which is also counted: the least of three counts is without it.
     let mut cost = async |target: &str| {
-        let before = Database::counted(&mut root, STEPS).await;
-        let page = connection.get(target).await.json();
-        (Database::counted(&mut root, STEPS).await - before, page)
+        let (mut least, mut page) = (u64::MAX, Value::Null);
+        for _ in 0..3 {
+            let before = Database::counted(&mut root, STEPS).await;
+            page = connection.get(target).await.json();
+            least = least.min(Database::counted(&mut root, STEPS).await - before);
+        }
+        (least, page)
     };
     let (first, page) = cost("/storage").await;
     assert!((99..=101).contains(&first), "a page of 100 is {first} steps");

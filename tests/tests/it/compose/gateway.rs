@@ -27,7 +27,7 @@ pub(super) async fn a_request_body_is_short_and_quick(compose: &Compose) {
     let waited = started.elapsed();
     assert!((BODY_MAX..BODY_MAX * 2).contains(&waited), "refused after {waited:?}");
 
-    let long = "Transfer-Encoding: chunked\r\n\r\n4000\r\n".to_owned() + &"x".repeat(0x4000);
+    let long = format!("Transfer-Encoding: chunked\r\n\r\n4000\r\n{}\r\n0\r\n\r\n", "x".repeat(0x4000));
     for rest in ["Content-Length: 8193\r\n\r\n".to_owned() + &"x".repeat(8193), long] {
         let refused =
             answer(compose, &format!("POST /storage/a HTTP/1.1\r\nHost: localhost\r\n{rest}")).await;
