@@ -143,14 +143,12 @@ impl PublicArgs {
     /// # Errors
     /// The first argument that is invalid.
     pub fn validate(&self, listen: SocketAddr) -> Result<Public, ConfigError> {
-        // Compose passes an unset variable as an empty one.
-        let given = |file: &'_ Option<PathBuf>| file.clone().filter(|path| !path.as_os_str().is_empty());
-        let tls = match (given(&self.tls_cert_file), given(&self.tls_key_file)) {
-            (Some(certificates), Some(key)) => Some(Tls::read(&certificates, &key)?),
+        let tls = match (&self.tls_cert_file, &self.tls_key_file) {
+            (Some(certificates), Some(key)) => Some(Tls::read(certificates, key)?),
             (None, None) => None,
             _ => return Err(ConfigError::HalfTls),
         };
-        let tokens = given(&self.tokens_file);
+        let tokens = self.tokens_file.clone();
         let access = tokens.map_or(Ok(Access::default()), |path| {
             Access::read(&path).map_err(|reason| ConfigError::BadTokens { path, reason })
         })?;
@@ -263,13 +261,11 @@ pub fn read_secret(path: &Path) -> Result<SecretString, ConfigError> {
     Ok(SecretString::from(secret))
 }
 
-/// The password in `DATABASE_PASSWORD_FILE`, if the variable is set and not empty: compose passes an unset variable as an empty
-/// one.
+/// The password in `DATABASE_PASSWORD_FILE`, if it is given.
 ///
 /// # Errors
 /// One line with the variable, the file and what is wrong with it.
 pub fn database_password(file: Option<&Path>) -> Result<Option<SecretString>, String> {
-    let file = file.filter(|path| !path.as_os_str().is_empty());
     file.map(read_secret).transpose().map_err(|error| format!("DATABASE_PASSWORD_FILE: {error}"))
 }
 
