@@ -10,7 +10,8 @@ macro_rules! now {
     };
 }
 
-/// An instant that is not earlier than its second argument; the first one is microseconds from now, or null. Null if the second one is.
+/// An instant, from two arguments. The first is a number of microseconds from now, or null. The second is the earliest result
+/// allowed; if it is null, the result is null.
 macro_rules! instant {
     () => {
         concat!("greatest(coalesce(", now!(), " + ?, 0), ?)")

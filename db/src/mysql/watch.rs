@@ -18,9 +18,10 @@ pub(super) type FailedLooks = Arc<AtomicU64>;
 
 /// The looks of one connection at its server.
 ///
-/// A process looks once a second, by whichever connection needs the time next. Each connection looks by itself after a look of another
-/// connection has failed, because both may be connected to the same server, and otherwise each [`QUIET_MAX`]: after a failover, not all
-/// connections of a process have the same server.
+/// A process looks once a second. The connection that needs the time next does it for all. In two cases a connection looks for itself:
+///
+/// - A look of another connection has failed. Both may be connected to the same server.
+/// - Its own last look is [`QUIET_MAX`] ago. After a failover, the connections of a process may have different servers.
 #[derive(Debug)]
 pub(super) struct Watch {
     clock: StoreClock,

@@ -36,8 +36,9 @@ use crate::process::terminal::greet;
 use crate::running::{self, RunningTimer};
 use crate::telemetry::LogLimit;
 
-/// The largest head of a request that hyper takes, with 4 KiB for what separates its parts. Over it hyper answers 431 without a body;
-/// the edge has smaller limits and answers with a problem. A connection whose head is incomplete keeps so much in memory.
+/// The largest head of a request that hyper reads; 4 KiB of it are for separators and line ends. hyper answers a larger head with
+/// 431 and no body. The limits of the edge are smaller, and the edge answers with a problem. While a head is incomplete, its connection
+/// may keep this many bytes in memory.
 const HEAD_BYTES_MAX: usize = URI_BYTES_MAX + HEADER_BYTES_MAX + 4 * 1024;
 
 /// Limits of the connections of one port.
