@@ -15,6 +15,7 @@ pub(crate) mod schema;
 pub(crate) mod shapes;
 pub(crate) mod turn;
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -60,6 +61,15 @@ pub(crate) trait WriteEngine: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
+/// What a look for locks has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FoundLocks {
+    /// The keys that somebody else holds locked.
+    pub(crate) locked: Vec<Key>,
+    /// The other keys that have no row. To add one may still meet the lock of a gap between rows, which no look shows.
+    pub(crate) absent: HashSet<Key>,
+}
+
 /// One connection of one lane. After [`Error::Unavailable`] or [`Error::NotReady`] it must be dropped. After another error, such as
 /// [`Error::Refused`], it may be used again if a rollback succeeds.
 ///
@@ -80,9 +90,9 @@ pub(crate) trait WriteSession: Send {
     /// The seq in the lane's row; `None` if there is no row. For a fence that did not match.
     fn read_seq(&mut self, lane: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
-    /// Which of `keys`, in key order, somebody else holds locked. Waits for no lock, and locks the rows that are free. Where it finds
-    /// a locked key, it may have ended the transaction.
-    fn find_locked(&mut self, keys: &[&Key]) -> impl Future<Output = Result<Vec<Key>, Error>> + Send;
+    /// Looks which of `keys`, in key order, somebody else holds locked. Waits for no lock, and locks the rows that are free. Where it
+    /// finds a locked key, it may have ended the transaction.
+    fn find_locked(&mut self, keys: &[&Key]) -> impl Future<Output = Result<FoundLocks, Error>> + Send;
 
     /// What the store holds of `keys`, which are in key order. Locks the rows that exist, in key order.
     fn read_for_update(

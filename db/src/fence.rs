@@ -12,6 +12,8 @@ mod limits;
 mod link;
 mod transaction;
 
+use std::collections::HashSet;
+
 use tracing::{debug, warn};
 
 pub(crate) use limits::TimeLimits;
@@ -19,7 +21,7 @@ pub(crate) use link::Link;
 use link::{BeginError, FenceAnswer};
 use transaction::FencedTransaction;
 
-use crate::engine::WriteEngine;
+use crate::engine::{FoundLocks, WriteEngine};
 use crate::entry::Key;
 use crate::error::{Cause, Error};
 use crate::lane::batch::Batch;
@@ -104,8 +106,10 @@ impl<E: WriteEngine> Link<E> {
         batcher.add_free(batch);
         batcher.add_waiting(batch, 0);
         let is_careful = batcher.is_careful() || batcher.must_check();
+        let mut absent = None;
         if is_careful {
-            transaction = self.check_locks(transaction, batch, batcher).await?;
+            let checked = self.check_locks(transaction, batch, batcher).await?;
+            (transaction, absent) = (checked.0, Some(checked.1));
         }
         // A part that joins later would be written without a look at its locks.
         let parts_max = if is_careful { 1 } else { PARTS_MAX };
@@ -133,7 +137,7 @@ impl<E: WriteEngine> Link<E> {
                     batch.refuse_late(batcher.refusal());
                     let mut limits = TimeLimits::for_batch(batch, batcher);
                     self.roll_back_session(transaction.session, broken, &mut limits).await;
-                    return Err(self.rows_failed(batch, batcher, &error, is_careful));
+                    return Err(self.rows_failed(batch, batcher, &error, absent.as_ref()));
                 }
             }
             written = batch.len();
@@ -148,55 +152,65 @@ impl<E: WriteEngine> Link<E> {
     }
 
     /// Looks, without waiting, which keys somebody else holds locked. If there are some, their writes are set aside and the attempt
-    /// ends, because the look may have ended the transaction. Otherwise every row of the batch that exists is now locked for it.
+    /// ends, because the look may have ended the transaction. Otherwise every row of the batch that exists is now locked for it; also
+    /// returns the keys that have no row.
     async fn check_locks(
         &mut self,
         mut transaction: FencedTransaction<E::Session>,
         batch: &mut Batch,
         batcher: &mut Batcher,
-    ) -> Result<FencedTransaction<E::Session>, AttemptEnd> {
+    ) -> Result<(FencedTransaction<E::Session>, HashSet<Key>), AttemptEnd> {
         let keys = batcher.keys_to_check(batch);
         let sorted: Vec<&Key> = keys.iter().collect();
         let result = transaction.find_locked(&sorted, &mut TimeLimits::for_batch(batch, batcher)).await;
         // Before the rollback, which takes time.
         batch.refuse_late(batcher.refusal());
-        let end = match &result {
-            Ok(locked) => {
-                batcher.note_locks(batch, &keys, locked);
+        let (error, end) = match result {
+            Ok(FoundLocks { locked, absent }) => {
+                batcher.note_locks(batch, &keys, &locked);
                 if locked.is_empty() {
                     batcher.add_free(batch);
+                    if batch.len() > 0 {
+                        return Ok((transaction, absent));
+                    }
                 }
-                (!locked.is_empty() || batch.len() == 0).then_some(AttemptEnd::RetryAtOnce)
+                (None, AttemptEnd::RetryAtOnce)
             }
-            Err(error) => Some(self.failed(batch, error)),
+            Err(error) => {
+                let end = self.failed(batch, &error);
+                (Some(error), end)
+            }
         };
-        let Some(end) = end else { return Ok(transaction) };
         let mut limits = TimeLimits::for_batch(batch, batcher);
-        self.roll_back_session(transaction.session, result.as_ref().err(), &mut limits).await;
+        self.roll_back_session(transaction.session, error.as_ref(), &mut limits).await;
         Err(end)
     }
 
-    /// The end of an attempt after an `error` while its rows were read or written. `was_careful`: nobody else held a row of it locked.
+    /// The end of an attempt after an `error` while its rows were read or written. `absent`: a look has found no row of the batch locked,
+    /// and no rows of these keys.
     fn rows_failed(
         &self,
         batch: &mut Batch,
         batcher: &mut Batcher,
         error: &Error,
-        was_careful: bool,
+        absent: Option<&HashSet<Key>>,
     ) -> AttemptEnd {
         match error {
             Error::Conflict(reason @ Cause::LockWait(_)) => {
-                debug!(lane = self.id(), %reason, was_careful, "a lock wait; the batch goes on without the locked keys");
+                debug!(lane = self.id(), %reason, was_careful = absent.is_some(), "a lock wait; the batch goes on without the locked keys");
                 batcher.be_careful();
                 // A lock on a gap between rows, which cannot be seen, keeps others from adding rows there.
-                if was_careful && batch.len() > 0 && !batcher.halve(batch) {
+                if let Some(absent) = absent
+                    && batch.len() > 0
+                    && !batcher.take_apart(batch, absent)
+                {
                     batcher.set_waiting_aside(batch);
                 }
                 AttemptEnd::RetryAtOnce
             }
             Error::Internal(reason) => {
-                debug!(lane = self.id(), %reason, "a key of the batch cannot be written; the batch is halved");
-                if batch.len() > 0 && !batcher.halve(batch) {
+                debug!(lane = self.id(), %reason, "a key of the batch cannot be written; its keys are tried in smaller parts");
+                if batch.len() > 0 && !batcher.take_apart(batch, &HashSet::new()) {
                     batcher.refuse_unwritable(batch, error);
                 }
                 AttemptEnd::RetryAtOnce

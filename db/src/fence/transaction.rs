@@ -1,7 +1,7 @@
 //! An open transaction of a lane, between its fence and its COMMIT.
 
 use super::limits::TimeLimits;
-use crate::engine::WriteSession;
+use crate::engine::{FoundLocks, WriteSession};
 use crate::entry::{Key, Rev, WriteOutcome};
 use crate::error::Error;
 use crate::plan::Plan;
@@ -44,7 +44,7 @@ impl<S: WriteSession> FencedTransaction<S> {
         &mut self,
         keys: &[&Key],
         limits: &mut TimeLimits<'_>,
-    ) -> Result<Vec<Key>, Error> {
+    ) -> Result<FoundLocks, Error> {
         limits.statement(self.session.find_locked(keys)).await
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! The writes of a key keep their order: while one of them waits here, the later ones join it.
 
+mod held_key;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::held_key::{HeldKey, Obstacle};
 use crate::entry::{Key, Write};
+use crate::lane::batch::first_key;
 use crate::lane::pending::PendingWrite;
 
 /// How long after the last sign of a foreign lock each attempt still looks for locks before it writes. To look costs round trips, but
@@ -48,36 +52,21 @@ pub(crate) struct SetAside {
     max: (usize, usize),
     /// Until then, each attempt looks for locks before it writes.
     careful_until: Option<Instant>,
-}
-
-/// Why a key is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Obstacle {
-    /// Somebody else had it locked when it was last looked at.
-    Locked,
-    /// A statement that wrote it alone failed, or met a lock that no look shows.
-    Unwritable,
-    /// There is none any more. The writes that still wait go first.
-    Gone,
-}
-
-#[derive(Debug)]
-struct HeldKey {
-    obstacle: Obstacle,
-    /// Since when it has this obstacle.
-    since: Instant,
-    /// When the key is looked at or tried again.
-    next_try: Instant,
-    /// The wait after that.
-    wait: Duration,
-    /// In order of receipt.
-    writes: VecDeque<PendingWrite>,
+    /// How many of the suspected units are tried next, see [`SetAside::take_trial`].
+    trial: usize,
 }
 
 impl SetAside {
     /// With room for `writes` writes of `bytes` bytes. Writes that were already in a batch need no room.
     pub(crate) fn new(writes: usize, bytes: usize) -> Self {
-        Self { keys: BTreeMap::new(), writes: 0, bytes: 0, max: (writes, bytes), careful_until: None }
+        Self {
+            keys: BTreeMap::new(),
+            writes: 0,
+            bytes: 0,
+            max: (writes, bytes),
+            careful_until: None,
+            trial: 1,
+        }
     }
 
     /// Whether no key is held.
@@ -162,25 +151,20 @@ impl SetAside {
         !is_known
     }
 
-    /// Holds `key`. Returns for how long it has had this obstacle.
-    fn hold(
-        &mut self,
-        key: &Key,
-        obstacle: Obstacle,
-        (first_wait, wait_max): (Duration, Duration),
-    ) -> Duration {
-        let now = Instant::now();
-        let new =
-            || HeldKey { obstacle, since: now, next_try: now, wait: first_wait, writes: VecDeque::new() };
-        let held = self.keys.entry(key.clone()).or_insert_with(new);
-        if held.obstacle != obstacle {
-            (held.wait, held.since) = (first_wait, now);
+    /// Holds `key`, see [`HeldKey::found`].
+    fn hold(&mut self, key: &Key, obstacle: Obstacle, waits: (Duration, Duration)) -> Duration {
+        let held = self.keys.entry(key.clone()).or_insert_with(|| HeldKey::new(obstacle));
+        held.found(obstacle, waits)
+    }
+
+    /// One of `batch` keeps all from being written: each is a suspect, and `trial` units are tried next.
+    pub(crate) fn suspect(&mut self, batch: Vec<PendingWrite>, trial: usize) {
+        for pending in &batch {
+            let _held_for =
+                self.hold(first_key(&pending.write), Obstacle::Suspected, (Duration::ZERO, Duration::ZERO));
         }
-        held.obstacle = obstacle;
-        held.wait = held.wait.clamp(first_wait, wait_max);
-        held.next_try = now + held.wait;
-        held.wait = (held.wait * 2).min(wait_max);
-        now - held.since
+        self.put_back(batch);
+        self.trial = trial;
     }
 
     /// Notes that nobody else holds `key` locked.
@@ -202,10 +186,7 @@ impl SetAside {
 
     /// The locked keys that are to be looked at now.
     pub(crate) fn keys_to_check(&self) -> Vec<Key> {
-        let now = Instant::now();
-        let is_due = |held: &HeldKey| {
-            held.obstacle == Obstacle::Locked && held.next_try <= now && !held.writes.is_empty()
-        };
+        let is_due = |held: &HeldKey| held.obstacle == Obstacle::Locked && held.is_due();
         self.keys.iter().filter(|(_, held)| is_due(held)).map(|(key, _)| key.clone()).collect()
     }
 
@@ -236,17 +217,33 @@ impl SetAside {
         taken
     }
 
-    /// The writes of one key that cannot be written and is to be tried again: its single writes, or one atomic write.
-    pub(crate) fn take_unwritable(&mut self, most: usize) -> Vec<PendingWrite> {
-        let now = Instant::now();
-        let is_due = |held: &HeldKey| {
-            held.obstacle == Obstacle::Unwritable && held.next_try <= now && !held.writes.is_empty()
-        };
-        let Some((_, held)) = self.keys.iter_mut().find(|(_, held)| is_due(held)) else { return Vec::new() };
-        let singles = held.writes.iter().take_while(|pending| !pending.write.is_atomic()).count();
-        let taken: Vec<PendingWrite> = held.writes.drain(..singles.min(most).max(1)).collect();
+    /// Takes out the writes that are to be tried by themselves now, as long as `fits` says so: a unit of the key that has waited
+    /// longest, or several units if that key is only suspected. A unit is the single writes of a key, or one atomic write.
+    pub(crate) fn take_trial(&mut self, mut fits: impl FnMut(&PendingWrite) -> bool) -> Vec<PendingWrite> {
+        let is_tried = |obstacle| matches!(obstacle, Obstacle::Suspected | Obstacle::Unwritable);
+        let due = self.keys.values_mut().filter(|held| is_tried(held.obstacle) && held.is_due());
+        let mut due: Vec<&mut HeldKey> = due.collect();
+        // Those that failed together come last, so that the others are written first.
+        due.sort_by_key(|held| held.next_try());
+        let Some(obstacle) = due.first().map(|held| held.obstacle) else { return Vec::new() };
+        due.retain(|held| held.obstacle == obstacle);
+        let mut units = if obstacle == Obstacle::Suspected { self.trial } else { 1 };
+        let mut taken = Vec::new();
+        for held in due {
+            while units > 0 && !held.writes.is_empty() {
+                let unit = held.take_unit(&mut fits);
+                // Without room for the next one, the trial is complete.
+                units = if unit.is_empty() { 0 } else { units - 1 };
+                taken.extend(unit);
+            }
+        }
         self.uncount(&taken);
         taken
+    }
+
+    /// Notes that the writes of [`SetAside::take_trial`] were written: more can be tried at a time.
+    pub(crate) fn trial_passed(&mut self) {
+        self.trial = self.trial.saturating_mul(2);
     }
 
     /// Takes out the writes whose deadline has passed.
@@ -269,9 +266,8 @@ impl SetAside {
 
     /// Forgets the keys for which no write waits, after a while.
     fn forget_unneeded(&mut self) {
-        let (now, has_room) = (Instant::now(), self.keys.len() <= REMEMBERED_MAX);
-        let is_remembered = |held: &HeldKey| has_room && now < held.next_try + REMEMBERED;
-        self.keys.retain(|_, held| !held.writes.is_empty() || is_remembered(held));
+        let has_room = self.keys.len() <= REMEMBERED_MAX;
+        self.keys.retain(|_, held| !held.writes.is_empty() || has_room && held.is_remembered(REMEMBERED));
     }
 
     /// Whether no write waits.
@@ -281,10 +277,7 @@ impl SetAside {
 
     /// When the next key is to be looked at or tried. `None` if no write waits.
     pub(crate) fn next_try(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let waited_for = self.keys.values().filter(|held| !held.writes.is_empty());
-        let next_try = |held: &HeldKey| if held.obstacle == Obstacle::Gone { now } else { held.next_try };
-        waited_for.map(next_try).min()
+        self.keys.values().filter_map(HeldKey::next_try).min()
     }
 
     /// The first deadline of the writes that wait.

@@ -104,24 +104,11 @@ impl Batch {
         taken
     }
 
-    /// Takes out about half of the writes: whole keys, so that the writes of a key keep their order. `None` if the batch has only one
-    /// key or only one write.
-    pub(crate) fn take_half(&mut self) -> Option<Vec<PendingWrite>> {
-        let firsts: BTreeSet<&Key> = self.pending.iter().map(|pending| first_key(&pending.write)).collect();
-        if let Some(middle) = firsts.iter().nth(firsts.len() / 2).filter(|_| firsts.len() > 1) {
-            let middle = (*middle).clone();
-            return Some(self.take_out(|write| *first_key(write) >= middle));
-        }
-        // Atomic writes of several keys are taken apart, because only one of them may be at fault.
-        let mut index = 0;
-        let half = self.pending.len() / 2;
-        let has_atomic = self.pending.iter().any(|pending| pending.write.is_atomic());
-        (has_atomic && half > 0).then(|| {
-            self.take_out(|_| {
-                index += 1;
-                index > half
-            })
-        })
+    /// Into how many units its writes can be taken apart: the single writes of each key, and each atomic write.
+    pub(crate) fn units(&self) -> usize {
+        let (atomic, single): (Vec<&Write>, Vec<&Write>) =
+            self.writes_from(0).partition(|write| write.is_atomic());
+        atomic.len() + single.into_iter().map(first_key).collect::<BTreeSet<_>>().len()
     }
 
     /// Whether the batch is full.
@@ -134,8 +121,17 @@ impl Batch {
         self.pending.is_empty() || self.has_room_for(write.ops().len(), write.bytes(), config)
     }
 
+    /// Says of one write after the other whether it fits, too. The first one always does.
+    pub(crate) fn room(&self, config: &WriterConfig) -> impl FnMut(&PendingWrite) -> bool {
+        let (mut is_first, mut ops, mut bytes) = (self.pending.is_empty(), 0, 0);
+        move |pending| {
+            (ops, bytes) = (ops + pending.write.ops().len(), bytes + pending.write.bytes());
+            std::mem::take(&mut is_first) || self.has_room_for(ops, bytes, config)
+        }
+    }
+
     /// Whether writes of `ops` ops and `bytes` bytes fit.
-    pub(crate) fn has_room_for(&self, ops: usize, bytes: usize, config: &WriterConfig) -> bool {
+    fn has_room_for(&self, ops: usize, bytes: usize, config: &WriterConfig) -> bool {
         let (ops, bytes) = (self.ops + ops, self.bytes + bytes);
         ops <= config.batch_ops_max.get() && bytes <= config.batch_bytes_max
     }
@@ -257,7 +253,8 @@ impl Batch {
     }
 }
 
-fn first_key(write: &Write) -> &Key {
+/// The key of a single write; the first one of an atomic write.
+pub(crate) fn first_key(write: &Write) -> &Key {
     &write.ops().first().expect("a write has an op").key
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Batcher {
     receiver: QueueReceiver,
     /// Writes that would fail or delay the others of their batch.
     aside: SetAside,
-    /// Parts of a batch that failed, the next one last. Each is tried by itself, before anything else.
-    parts: Vec<Vec<PendingWrite>>,
+    /// Whether the last batch was a trial. Then the others have a turn: writes that fail must not keep them waiting.
+    was_trial: bool,
     config: WriterConfig,
     state: LaneState,
     /// The expected time of a commit: the time of the last committed batch, but at most [`GRACE`] and at most half of
@@ -46,12 +46,12 @@ impl Batcher {
     pub(crate) fn new(receiver: QueueReceiver, config: WriterConfig, state: LaneState) -> Self {
         let aside =
             SetAside::new(config.queue_ops_max.get(), (config.queue_bytes_max / ASIDE_SHARE) as usize);
-        Self { receiver, aside, parts: Vec::new(), config, state, commit_time: Duration::ZERO, refused: 0 }
+        Self { receiver, aside, was_trial: false, config, state, commit_time: Duration::ZERO, refused: 0 }
     }
 
-    /// Whether nothing is to be committed now. Writes may wait apart.
+    /// Whether the queue is empty. Writes may wait apart.
     pub(crate) fn is_empty(&mut self) -> bool {
-        self.parts.is_empty() && self.receiver.is_empty()
+        self.receiver.is_empty()
     }
 
     /// Waits for a write. Cancel-safe. Only while the queue is empty. `is_open`: the lane has a connection, so it can look at the
@@ -79,28 +79,38 @@ impl Batcher {
         self.aside.deadline().into_iter().chain(self.aside.next_try().filter(|_| is_open)).min()
     }
 
-    /// A batch of waiting writes, up to its limits. Refuses writes with too little time left, so the batch may be empty.
+    /// A batch of waiting writes, up to its limits: in turn from the queue, and a trial of writes that failed. Refuses writes with too
+    /// little time left, so the batch may be empty.
     pub(crate) fn next_batch(&mut self) -> Batch {
-        let mut batch = Batch::new();
         self.refuse_late_aside();
-        if let Some(part) = self.parts.pop() {
-            batch.close();
-            for pending in part {
-                self.add_or_set_aside(&mut batch, pending);
+        if std::mem::take(&mut self.was_trial) {
+            let batch = self.queued_batch();
+            if batch.len() > 0 || self.must_check() {
+                return batch;
             }
-            return batch;
         }
-        let unwritable = self.aside.take_unwritable(self.config.batch_ops_max.get());
-        if !unwritable.is_empty() {
-            batch.close();
-            for pending in unwritable {
-                batch.add(pending);
-            }
-            return batch;
-        }
+        let trial = self.trial();
+        self.was_trial = trial.len() > 0;
+        if self.was_trial { trial } else { self.queued_batch() }
+    }
+
+    fn queued_batch(&mut self) -> Batch {
+        let mut batch = Batch::new();
         self.add_free(&mut batch);
         self.receiver.begin_batch();
         self.fill(&mut batch, usize::MAX);
+        batch
+    }
+
+    /// A batch of writes that are to be tried by themselves, which nothing joins.
+    fn trial(&mut self) -> Batch {
+        let mut batch = Batch::new();
+        if !self.aside.has_no_writes() {
+            batch.close();
+            for pending in self.aside.take_trial(batch.room(&self.config)) {
+                batch.add(pending);
+            }
+        }
         batch
     }
 
@@ -140,13 +150,7 @@ impl Batcher {
             return;
         }
         let late = Instant::now() + self.commit_time;
-        let (mut ops, mut bytes) = (0, 0);
-        let free = self.aside.take_free(|pending| {
-            let is_first = batch.len() == 0 && ops == 0;
-            (ops, bytes) = (ops + pending.write.ops().len(), bytes + pending.write.bytes());
-            is_first || batch.has_room_for(ops, bytes, &self.config)
-        });
-        for pending in free {
+        for pending in self.aside.take_free(batch.room(&self.config)) {
             if pending.deadline <= late { self.refuse(pending) } else { batch.add(pending) }
         }
     }
@@ -158,11 +162,7 @@ impl Batcher {
 
     /// Refuses the writes that wait, here or apart, and whose deadline has passed.
     pub(crate) fn refuse_late(&mut self) {
-        let now = Instant::now();
-        let late = self.receiver.take_late(now).into_iter();
-        let parts =
-            self.parts.iter_mut().flat_map(|part| part.extract_if(.., |pending| pending.deadline <= now));
-        for late in late.chain(parts).collect::<Vec<_>>() {
+        for late in self.receiver.take_late(Instant::now()) {
             self.refuse(late);
         }
         self.refuse_late_aside();
@@ -185,8 +185,7 @@ impl Batcher {
 
     /// The first deadline of the waiting writes in the buffers.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
-        let parts = self.parts.iter().flatten().map(|pending| pending.deadline);
-        parts.chain(self.aside.deadline()).chain(self.receiver.deadline()).min()
+        self.aside.deadline().into_iter().chain(self.receiver.deadline()).min()
     }
 
     /// Adds waiting writes to a batch in its first attempt, before its COMMIT is sent. Stops at the first write that shares a key
@@ -225,7 +224,7 @@ impl Batcher {
         !self.aside.is_empty() && !self.aside.keys_to_check().is_empty()
     }
 
-    /// Notes which of the `checked` keys somebody else has locked. Sets the writes of `batch` aside that name one of those.
+    /// Notes which of the `checked` keys somebody else has `locked`. Sets the writes of `batch` aside that name one of those.
     pub(crate) fn note_locks(&mut self, batch: &mut Batch, checked: &[Key], locked: &[Key]) {
         let locked: HashSet<&Key> = locked.iter().collect();
         for key in checked {
@@ -235,14 +234,20 @@ impl Batcher {
         self.aside.put_back(batch.take_out(names_one));
     }
 
-    /// Leaves only a half of the keys of `batch` in it, because one of them keeps all from being committed. The other half is tried
-    /// by itself. Returns whether there was more than one key.
-    pub(crate) fn halve(&mut self, batch: &mut Batch) -> bool {
-        batch.close();
-        let half = batch.take_half();
-        let is_halved = half.is_some();
-        self.parts.extend(half);
-        is_halved
+    /// A key of `batch` keeps all from being committed, one of `suspects` if it has some of those: sets their writes aside, otherwise
+    /// all writes, to be tried in smaller parts. Returns whether there was more than one unit, see [`Batch::units`].
+    pub(crate) fn take_apart(&mut self, batch: &mut Batch, suspects: &HashSet<Key>) -> bool {
+        let units = batch.units();
+        if units < 2 {
+            return false;
+        }
+        let mut taken = batch.take_out(|write| write.ops().iter().any(|op| suspects.contains(&op.key)));
+        if taken.is_empty() {
+            taken = batch.take_out(|_| true);
+        }
+        let trial = ((units - batch.units()) / 2).max(1);
+        self.aside.suspect(taken, trial);
+        true
     }
 
     /// The only key or the only write of `batch` waits for a lock that no look at the keys shows: sets it aside.
@@ -268,6 +273,9 @@ impl Batcher {
 
     /// Notes that nothing keeps the keys of `batch` from being written.
     pub(crate) fn note_committed(&mut self, batch: &Batch) {
+        if batch.is_closed() {
+            self.aside.trial_passed();
+        }
         if !self.aside.is_empty() {
             for key in batch.keys() {
                 self.aside.found_free(key);

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use super::arguments::key_list;
 use super::error::classify;
 use super::text;
+use crate::engine::FoundLocks;
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, StatementTexts, padded};
 use crate::entry::Key;
 use crate::error::{Cause, Error};
@@ -29,14 +30,14 @@ impl LockFinder {
         }
     }
 
-    /// Those of `keys` that somebody else holds locked. The rows of the others that exist are then locked by the transaction of
+    /// Looks which of `keys` somebody else holds locked. The rows of the others that exist are then locked by the transaction of
     /// `connection`.
     pub(super) async fn find(
         &mut self,
         connection: &mut MySqlConnection,
         keys: &[&Key],
-    ) -> Result<Vec<Key>, Error> {
-        let mut locked = Vec::new();
+    ) -> Result<FoundLocks, Error> {
+        let mut found = FoundLocks::default();
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let free = self.lock_free.of(padded(keys.len()));
             let free: HashSet<Vec<u8>> = fetch_keys(connection, free, keys).await?.into_iter().collect();
@@ -49,19 +50,19 @@ impl LockFinder {
             let exist: HashSet<Vec<u8>> = fetch_keys(connection, exist, &taken).await?.into_iter().collect();
             let (exist, unseen): (Vec<&Key>, Vec<&Key>) =
                 taken.into_iter().partition(|key| exist.contains(key.as_bytes()));
-            locked.extend(exist.into_iter().cloned());
-            self.find_unseen(connection, &unseen, &mut locked).await?;
+            found.locked.extend(exist.into_iter().cloned());
+            self.find_unseen(connection, &unseen, &mut found).await?;
         }
-        Ok(locked)
+        Ok(found)
     }
 
-    /// Adds to `locked` those of `keys`, of which no row is committed, that somebody else has added and locked. A statement only says
-    /// whether there is one, so the keys are halved until each is known.
+    /// Adds `keys`, of which no row is committed, to what was found: somebody else may have added and locked some. A statement only
+    /// says whether there is one, so the keys are halved until each is known.
     async fn find_unseen(
         &mut self,
         connection: &mut MySqlConnection,
         keys: &[&Key],
-        locked: &mut Vec<Key>,
+        found: &mut FoundLocks,
     ) -> Result<(), Error> {
         let mut parts = vec![keys];
         while let Some(part) = parts.pop() {
@@ -70,8 +71,10 @@ impl LockFinder {
             }
             let sql = self.lock_at_once.of(padded(part.len()));
             match fetch_keys(connection, sql, part).await {
-                Ok(_) => {}
-                Err(Error::Conflict(Cause::LockWait(_))) if part.len() == 1 => locked.push(part[0].clone()),
+                Ok(_) => found.absent.extend(part.iter().copied().cloned()),
+                Err(Error::Conflict(Cause::LockWait(_))) if part.len() == 1 => {
+                    found.locked.push(part[0].clone());
+                }
                 Err(Error::Conflict(Cause::LockWait(_))) => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);

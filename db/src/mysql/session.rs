@@ -12,11 +12,11 @@ use super::error::classify;
 use super::locks::LockFinder;
 use super::text;
 use super::watch::{Look, Watch};
-use crate::engine::WriteSession;
 use crate::engine::clock::STORED_AGE_MAX;
 use crate::engine::shapes::{
     KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, pad, padded,
 };
+use crate::engine::{FoundLocks, WriteSession};
 use crate::entry::{KEY_BYTES_MAX, Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
@@ -163,7 +163,7 @@ impl WriteSession for MySqlSession {
         read.fetch_optional(&mut self.connection).await.map_err(classify)
     }
 
-    async fn find_locked(&mut self, keys: &[&Key]) -> Result<Vec<Key>, Error> {
+    async fn find_locked(&mut self, keys: &[&Key]) -> Result<FoundLocks, Error> {
         self.is_brief = true;
         self.locks.find(&mut self.connection, keys).await
     }

@@ -9,7 +9,7 @@ use super::server::ScriptedServer;
 use super::statement::{LaneStatement, StatementResult};
 use super::tables::OwnedRow;
 use crate::engine::clock::{QUIET_MAX, STORED_AGE_MAX, StoreClock};
-use crate::engine::{WriteEngine, WriteSession};
+use crate::engine::{FoundLocks, WriteEngine, WriteSession};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
@@ -153,9 +153,9 @@ impl WriteSession for ScriptedSession {
         }
     }
 
-    async fn find_locked(&mut self, keys: &[&Key]) -> Result<Vec<Key>, Error> {
+    async fn find_locked(&mut self, keys: &[&Key]) -> Result<FoundLocks, Error> {
         match self.send(LaneStatement::FindLocked(keys.iter().copied().cloned().collect())).await? {
-            StatementResult::LockedKeys(keys) => Ok(keys),
+            StatementResult::FoundLocks(found) => Ok(found),
             other => panic!("not the result of a look for locks: {other:?}"),
         }
     }

@@ -10,6 +10,7 @@ use super::locks::{ConnectionId, Lock, Locks};
 use super::script::{RowFault, Sabotage, Script};
 use super::statement::{LaneStatement, StatementResult};
 use super::tables::{FenceRow, OpenTransaction, Tables};
+use crate::engine::FoundLocks;
 use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::run::CurrentRow;
@@ -192,10 +193,14 @@ impl ServerState {
                 | Sabotage::ClockTrusted
                 | Sabotage::UnknownTakenForRefused => tables.writers.get(&lane).map(|row| row.seq),
             }),
-            LaneStatement::FindLocked(_) if self.is_one_writer => StatementResult::LockedKeys(Vec::new()),
-            LaneStatement::FindLocked(mut keys) => {
-                keys.retain(|key| !lock_at_once(&mut self.locks, tables, id, key));
-                StatementResult::LockedKeys(keys)
+            LaneStatement::FindLocked(_) if self.is_one_writer => {
+                StatementResult::FoundLocks(FoundLocks::default())
+            }
+            LaneStatement::FindLocked(keys) => {
+                let is_locked = |key: &Key| !lock_at_once(&mut self.locks, tables, id, key);
+                let (locked, free): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(is_locked);
+                let absent = free.into_iter().filter(|key| !tables.entries.contains_key(key)).collect();
+                StatementResult::FoundLocks(FoundLocks { locked, absent })
             }
             LaneStatement::ReadForUpdate(keys) => {
                 let current = tables.current(transaction, &keys, now);

@@ -2,6 +2,7 @@
 
 use super::locks::{ConnectionId, Lock};
 use super::tables::OwnedRow;
+use crate::engine::FoundLocks;
 use crate::entry::{Key, Rev};
 use crate::plan::run::{CurrentRow, UpsertResult};
 use crate::sweeper::hint::Hint;
@@ -35,7 +36,7 @@ pub(super) enum StatementResult {
     Seq(Option<u64>),
     CurrentRows(Vec<CurrentRow>),
     UpsertResults(Vec<UpsertResult>),
-    LockedKeys(Vec<Key>),
+    FoundLocks(FoundLocks),
 }
 
 impl LaneStatement {

@@ -11,9 +11,9 @@ use super::clock::{now, stored};
 use super::connection::Connection;
 use super::error::classify;
 use super::text;
-use crate::engine::WriteSession;
 use crate::engine::clock::{STORED_AGE_MAX, StoreClock};
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
+use crate::engine::{FoundLocks, WriteSession};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
 use crate::plan::REV_MAX;
@@ -181,8 +181,8 @@ impl WriteSession for SqliteSession {
     }
 
     /// There are no locks of rows. Who else writes to the file is met by the fence.
-    async fn find_locked(&mut self, _keys: &[&Key]) -> Result<Vec<Key>, Error> {
-        Ok(Vec::new())
+    async fn find_locked(&mut self, _keys: &[&Key]) -> Result<FoundLocks, Error> {
+        Ok(FoundLocks::default())
     }
 
     async fn read_for_update(&mut self, keys: &[&Key]) -> Result<Vec<CurrentRow>, Error> {

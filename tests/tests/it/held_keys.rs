@@ -17,7 +17,8 @@ promises! {
         a_locked_row_costs_other_batches_one_lock_wait,
         a_lock_longer_than_a_write_may_take_does_not_stop_other_keys,
         a_locked_row_does_not_delay_writes_that_do_not_name_it,
-        a_locked_gap_does_not_stop_other_keys;
+        a_locked_gap_does_not_stop_other_keys,
+        many_new_keys_in_a_locked_gap_do_not_stop_other_keys;
 }
 
 /// How long a write may take.
@@ -238,21 +239,38 @@ async fn a_locked_row_does_not_delay_writes_that_do_not_name_it(engine: EngineKi
     assert!(begun.elapsed() < SLOW, "{:?}", begun.elapsed());
 }
 
-async fn a_locked_gap_does_not_stop_other_keys(engine: EngineKind) {
-    let system = System::start_with_settings(engine, &SETTINGS).await;
+/// Somebody who holds the gap locked in which new keys that begin with `gap/` would be. The keys of [`Others`] exist, so they are not in the
+/// gap.
+async fn gap_holder(system: &System) -> MySqlConnection {
     let mut socket = system.socket().await;
     for key in ["gap", "gaq"] {
         socket.set(key, "before").await;
     }
-    // The keys of the others exist, so that they are not in the gap.
-    drop(Others::work(&system, Instant::now() + Duration::from_secs(2), single).await);
-    let mut holder =
-        holder(&system, "select * from entries where k between 'gap/a' and 'gap/z' for update").await;
+    drop(Others::work(system, Instant::now() + Duration::from_secs(2), single).await);
+    holder(system, "select * from entries where k between 'gap/a' and 'gap/z' for update").await
+}
+
+async fn a_locked_gap_does_not_stop_other_keys(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &SETTINGS).await;
+    let mut holder = gap_holder(&system).await;
     let now = Instant::now();
     let new_rows = ["gap/b", "gap/c", "gap/d"].map(|key| keep_writing(&system, now + HOLD / 2, single(key)));
     let (others, replies) = tokio::join!(Others::work(&system, now + HOLD, single), join_all(new_rows));
     assert!(others.refused.is_empty() && others.slow <= 2 && others.written > 100, "{others:?}");
     assert!(replies.iter().flatten().all(|reply| status(reply) == 503), "{replies:?}");
     holder.execute("rollback").await.expect("it is open");
-    assert_eq!(status(&socket.ask(single("gap/b")).await), 200);
+    assert_eq!(status(&system.socket().await.ask(single("gap/b")).await), 200);
+}
+
+async fn many_new_keys_in_a_locked_gap_do_not_stop_other_keys(engine: EngineKind) {
+    let system = System::start_with_settings(engine, &SETTINGS).await;
+    let mut holder = gap_holder(&system).await;
+    let now = Instant::now();
+    let new_rows =
+        (0..100).map(|number| keep_writing(&system, now + HOLD / 9, single(&format!("gap/b{number}"))));
+    let (others, replies) = tokio::join!(Others::work(&system, now + HOLD, single), join_all(new_rows));
+    assert!(others.refused.is_empty() && others.slow <= 2 && others.written > 100, "{others:?}");
+    assert!(replies.iter().flatten().all(|reply| status(reply) == 503), "{replies:?}");
+    holder.execute("rollback").await.expect("it is open");
+    assert_eq!(status(&system.socket().await.ask(single("gap/b1")).await), 200);
 }

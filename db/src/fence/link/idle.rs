@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Link, LinkState};
+use super::{BeginError, FenceAnswer, Link, LinkState};
 use crate::engine::{WriteEngine, WriteSession};
 use crate::error::Error;
 use crate::fence::limits::TimeLimits;
@@ -31,6 +31,9 @@ impl<E: WriteEngine> Link<E> {
         if self.last_fence.elapsed() > ROW_AGE_MAX {
             return self.renew_id();
         }
+        if self.is_locked_out {
+            return self.try_fence(limits).await;
+        }
         match std::mem::replace(&mut self.connection, LinkState::Closed) {
             LinkState::Idle(mut session) => match limits.statement(session.touch(self.id)).await {
                 Ok(()) => {
@@ -50,6 +53,18 @@ impl<E: WriteEngine> Link<E> {
             other @ (LinkState::Closed | LinkState::Opening(_) | LinkState::Fenced(_)) => {
                 self.connection = other;
             }
+        }
+    }
+
+    /// After a fence that met a lock of somebody else: only a fence that is passed shows that the lock is gone.
+    async fn try_fence(&mut self, limits: &mut TimeLimits<'_>) {
+        match self.fence(0, limits).await {
+            Ok(FenceAnswer::Passed(transaction)) => {
+                self.roll_back_session(transaction.session, None, limits).await;
+            }
+            Ok(FenceAnswer::Missed(_)) => self.renew_id(),
+            // `fence` has noted the reason.
+            Err(BeginError(_)) => {}
         }
     }
 

@@ -131,11 +131,11 @@ async fn a_key_that_cannot_be_written_is_tried_by_itself() {
     for write in [due("a", 9000), due("a", 9000), atomic(&["a", "b"], 9000), due("a", 9000)] {
         push(&mut aside, &mut tickets, write);
     }
-    assert_eq!(names(&aside.take_unwritable(10)), [""; 0], "not yet");
+    assert_eq!(names(&aside.take_trial(|_| true)), [""; 0], "not yet");
     tokio::time::advance(2 * UNWRITABLE_MIN).await;
-    assert_eq!(names(&aside.take_unwritable(10)), ["a", "a"]);
-    assert_eq!(names(&aside.take_unwritable(10)), ["ab"]);
-    assert_eq!(names(&aside.take_unwritable(10)), ["a"]);
+    assert_eq!(names(&aside.take_trial(|_| true)), ["a", "a"]);
+    assert_eq!(names(&aside.take_trial(|_| true)), ["ab"]);
+    assert_eq!(names(&aside.take_trial(|_| true)), ["a"]);
     tokio::time::advance(REMEMBERED).await;
     aside.take_late(Instant::now());
     assert!(aside.is_empty(), "after a while it is forgotten");
@@ -165,4 +165,64 @@ async fn a_locked_key_is_remembered_after_its_writes_are_refused() {
     assert!(aside.holds(&due("a", 1).0.write));
     push(&mut aside, &mut tickets, due("a", 1));
     assert_eq!(aside.keys_to_check(), [key("a")], "the next write of it is looked at without a wait");
+}
+
+/// The next trial of `aside`.
+fn trial(aside: &mut SetAside) -> Vec<String> {
+    names(&aside.take_trial(|_| true))
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_are_tried_in_parts_whose_size_follows_the_results() {
+    let (mut aside, mut tickets) = aside(10);
+    let mut suspects = Vec::new();
+    for (pending, ticket) in ["c", "a", "b", "a", "d", "e"].map(|key| due(key, 1)) {
+        tickets.push(ticket);
+        suspects.push(pending);
+    }
+    aside.suspect(suspects, 2);
+    assert!(aside.holds(&due("d", 2).0.write), "a later write stays behind");
+    let two = aside.take_trial(|_| true);
+    assert_eq!(names(&two), ["a", "a", "b"], "single writes of a key belong together");
+    aside.suspect(two, 1);
+    assert_eq!(trial(&mut aside), ["a", "a"]);
+    assert!(aside.found_unwritable(&key("a")));
+    assert_eq!(trial(&mut aside), ["b"], "after a failure the size stays");
+    aside.trial_passed();
+    aside.found_free(&key("b"));
+    assert_eq!(trial(&mut aside), ["c", "d"], "after a success it doubles");
+    aside.trial_passed();
+    for name in ["c", "d"] {
+        aside.found_free(&key(name));
+    }
+    assert_eq!(trial(&mut aside), ["e"]);
+    aside.found_free(&key("e"));
+    assert!(
+        aside.has_no_writes() && aside.holds(&due("a", 1).0.write),
+        "only what failed alone is remembered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_gets_no_trial_is_forgotten_with_its_last_write() {
+    let (mut aside, _tickets) = aside(10);
+    let (pending, _ticket) = due("a", 1);
+    aside.suspect(vec![pending], 1);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(aside.take_late(Instant::now()).len(), 1);
+    assert!(aside.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_suspected_atomic_write_is_tried_by_itself() {
+    let (mut aside, mut tickets) = aside(10);
+    let mut suspects = Vec::new();
+    for (pending, ticket) in [atomic(&["a", "b"], 1), due("a", 1), due("a", 1), atomic(&["x", "a"], 1)] {
+        tickets.push(ticket);
+        suspects.push(pending);
+    }
+    aside.suspect(suspects, 1);
+    for expected in [&["ab"][..], &["a", "a"], &["xa"], &[]] {
+        assert_eq!(trial(&mut aside), expected);
+    }
 }

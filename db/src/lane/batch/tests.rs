@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::entry::{Outcome, Rev};
 use crate::lane::pending::Ticket;
-use crate::lane::samples::{atomic, config, due, name};
+use crate::lane::samples::{atomic, config, due};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -75,33 +75,16 @@ async fn an_overdue_write_is_unknown_only_after_a_commit_was_sent() {
     }
 }
 
-/// Halves a batch with these writes until nothing can be halved. Returns all parts.
-fn halved(writes: Vec<(PendingWrite, Ticket)>) -> Vec<Vec<String>> {
-    let mut batch = Batch::new();
-    for (pending, _) in writes {
-        batch.add(pending);
-    }
-    let mut parts = vec![batch.take_out(|_| true)];
-    let mut smallest = Vec::new();
-    while let Some(part) = parts.pop() {
-        for pending in part {
-            batch.add(pending);
-        }
-        match batch.take_half() {
-            Some(half) => parts.extend([half, batch.take_out(|_| true)]),
-            None => smallest.push(batch.take_out(|_| true).iter().map(name).collect()),
-        }
-        assert_eq!((batch.bytes, batch.ops), (0, 0));
-    }
-    smallest
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_halved_down_to_single_keys_and_single_atomic_writes() {
-    let singles = ["c", "a", "b", "a", "d", "c"].map(|key| due(key, 1)).into();
-    assert_eq!(halved(singles), [vec!["a", "a"], vec!["b"], vec!["c", "c"], vec!["d"]]);
-    let atomics = vec![atomic(&["a", "b"], 1), atomic(&["a", "c"], 1), due("a", 1), atomic(&["x", "a"], 1)];
-    assert_eq!(halved(atomics), [["ab"], ["ac"], ["a"], ["xa"]]);
+async fn the_units_of_a_batch_are_single_keys_and_atomic_writes() {
+    let units = |writes: Vec<(PendingWrite, Ticket)>| {
+        let mut batch = Batch::new();
+        writes.into_iter().for_each(|(pending, _)| batch.add(pending));
+        batch.units()
+    };
+    assert_eq!(units(["c", "a", "b", "a", "d", "c"].map(|key| due(key, 1)).into()), 4);
+    assert_eq!(units(vec![atomic(&["a", "b"], 1), atomic(&["a", "c"], 1), due("a", 1), due("a", 1)]), 3);
+    assert_eq!(units(Vec::new()), 0);
 }
 
 #[tokio::test]

@@ -131,22 +131,30 @@ async fn writes_of_a_locked_key_leave_the_batch_and_later_ones_wait_behind_them(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_halves_of_a_batch_are_tried_by_themselves_before_anything_else() {
+async fn the_parts_of_a_batch_that_failed_are_tried_in_turn_with_the_queue() {
     let (sender, mut batcher) = feed();
     let mut tickets = ["a", "b", "c"].map(|name| put(&sender, name, 1000));
     let mut batch = batcher.next_batch();
     batch.begin_attempt();
-    let _new = put(&sender, "d", 2000);
-    assert!(batcher.halve(&mut batch));
-    batcher.add_waiting(&mut batch, 0);
-    assert_eq!(names(&batch), ["a"], "nothing joins");
-    assert!(!batcher.halve(&mut batch), "there is one key");
+    assert!(batcher.take_apart(&mut batch, &HashSet::new()));
+    assert_eq!((batch.len(), batcher.is_aside_due(true)), (0, true));
     assert_eq!(batcher.deadline(), Some(Instant::now() + Duration::from_secs(1)));
-    batcher.refuse_unwritable(&mut batch, &Error::Internal("a test".into()));
+    let _new = ["d", "b", "e", "f", "g"].map(|name| put(&sender, name, 2000));
+    let mut trial = batcher.next_batch();
+    trial.begin_attempt();
+    batcher.add_waiting(&mut trial, 0);
+    assert_eq!(names(&trial), ["a"], "nothing joins");
+    assert!(!batcher.take_apart(&mut trial, &HashSet::new()), "there is one key");
+    batcher.refuse_unwritable(&mut trial, &Error::Internal("a test".into()));
     assert_eq!((&mut tickets[0]).now_or_never(), Some(Err(Refusal::Internal)));
-    assert_eq!(names(&batcher.next_batch()), ["b", "c"]);
+    assert_eq!(names(&batcher.next_batch()), ["d", "e", "f"], "the queue has its turn");
+    let trial = batcher.next_batch();
+    assert_eq!(names(&trial), ["b", "b"], "a later write of the key has joined");
+    batcher.note_committed(&trial);
+    assert_eq!(names(&batcher.next_batch()), ["g"]);
+    assert_eq!(names(&batcher.next_batch()), ["c"]);
     let mut again = [put(&sender, "a", 3000), put(&sender, "a", 3000)];
-    assert_eq!(names(&batcher.next_batch()), ["d"], "what failed waits apart");
+    assert_eq!(batcher.next_batch().len(), 0, "what failed waits apart");
     tokio::time::advance(Duration::from_millis(50)).await;
     let mut alone = batcher.next_batch();
     assert_eq!(names(&alone), ["a", "a"]);
@@ -154,4 +162,14 @@ async fn the_halves_of_a_batch_are_tried_by_themselves_before_anything_else() {
     let refused = Some(Err(Refusal::Internal));
     assert_eq!(again.each_mut().map(FutureExt::now_or_never), [refused.clone(), refused]);
     assert_eq!(batcher.take_refused(), 0, "the batch counts them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_suspects_of_a_batch_are_set_aside_if_some_are_known() {
+    let (sender, mut batcher) = feed();
+    let _tickets = ["a", "b", "c"].map(|name| put(&sender, name, 1000));
+    let mut batch = batcher.next_batch();
+    assert!(batcher.take_apart(&mut batch, &HashSet::from([key("c"), key("d")])));
+    assert_eq!(names(&batch), ["a", "b"]);
+    assert_eq!(names(&batcher.next_batch()), ["c"]);
 }

@@ -238,3 +238,22 @@ async fn a_client_that_repeats_a_write_that_fails_hardly_disturbs_the_others() {
     harness.write("poison").await;
     assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_that_cannot_be_written_do_not_keep_the_others_waiting() {
+    let harness = Harness::start::<true>().await;
+    let poison: Vec<String> = (0..200).map(|number| format!("poison/{number}")).collect();
+    harness.server.state().unwritable.extend(poison.iter().map(|name| key(name)));
+    let end = Instant::now() + Duration::from_secs(20);
+    let repeat = poison.iter().map(|name| async {
+        let mut refused = 0;
+        while Instant::now() < end {
+            assert!(harness.try_write(name).await.is_err());
+            refused += 1;
+        }
+        refused
+    });
+    let (others, refused) = tokio::join!(Others::work(&harness, end, |name| set(&name)), join_all(repeat));
+    assert!(others.refused == 0 && others.slow == 0 && others.written > 5000, "{others:?}");
+    assert!(refused.iter().all(|refused| *refused > 1), "each is tried again and again: {refused:?}");
+}

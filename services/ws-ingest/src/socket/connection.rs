@@ -8,6 +8,7 @@ use std::time::Duration;
 use chassis::access::Caller;
 use chassis::running::Countdown;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -20,7 +21,7 @@ use super::replies::{COMMITTED, Replies};
 use super::transport::{Event, Transport, open_after};
 use crate::protocol::{self, RefusedRequest, WriteRequest};
 
-/// The most messages that are read before replies are sent.
+/// The most messages that are read before replies are sent, and before other sockets have a turn.
 const MESSAGES_PER_TURN: usize = 128;
 
 /// The time between two pings, and the time limit of the pong.
@@ -40,6 +41,8 @@ struct SocketConnection<S> {
     pong: Option<Pin<Box<Countdown>>>,
     /// Set when reading has ended: the Close that is sent behind the last reply.
     closing: Option<Closing>,
+    /// Whether as many messages were read as one turn may have.
+    was_full_turn: bool,
 }
 
 /// Serves one socket until either side closes it. Every write that was read is finished; its reply is sent if the client is
@@ -63,6 +66,7 @@ where
         ping,
         pong: None,
         closing: None,
+        was_full_turn: false,
     };
     connection.run().await;
     context.metrics.sockets.add(-1, &[]);
@@ -74,6 +78,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
         loop {
             if self.transport.replace_buffer().await.is_break() || self.send_ready().is_break() {
                 return;
+            }
+            if std::mem::take(&mut self.was_full_turn) {
+                // Messages that are in a buffer already cost the task nothing of what the runtime allows it until it must wait.
+                yield_now().await;
             }
             self.intake.proceed(&mut self.replies);
             if !self.parsing.is_busy() && !self.intake.has_a_write() {
@@ -147,8 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
                 Event::Sent(sent) => return open_after(sent),
                 Event::Unread => return self.give_up(UNREAD).await,
             }
-            let may_go_on = messages < MESSAGES_PER_TURN && !self.transport.must_replace_buffer();
-            if !may_go_on || !self.may_read() {
+            self.was_full_turn = messages == MESSAGES_PER_TURN;
+            if self.was_full_turn || self.transport.must_replace_buffer() || !self.may_read() {
                 break;
             }
             let Some(next) = self.transport.event_at_once() else { break };

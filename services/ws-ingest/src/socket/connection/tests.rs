@@ -3,6 +3,7 @@
 use chassis::access::Access;
 use chassis::process::stop::Stop;
 use chassis::telemetry::Telemetry;
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::Semaphore;
@@ -142,4 +143,23 @@ async fn the_deadline_of_a_write_begins_before_it_is_parsed() {
     tokio::time::sleep(Duration::from_secs(8)).await;
     drop(busy);
     reply(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_many_messages_at_once_leaves_turns_to_others() {
+    let mut client = client(1 << 20);
+    let messages = 20 * MESSAGES_PER_TURN;
+    client.write_all(&frame(0x81, 2).repeat(messages)).await.expect("they fit");
+    let (mut replies, mut turns) = (0, 0);
+    while replies < messages {
+        yield_now().await;
+        turns += 1;
+        let mut part = [0; 16 * 1024];
+        if let Some(read) = client.read(&mut part).now_or_never() {
+            let count = read.expect("the socket is open");
+            assert_ne!(count, 0, "the socket is open");
+            replies += part[..count].iter().filter(|byte| **byte == 0x81).count();
+        }
+    }
+    assert!(turns >= 20, "{turns} turns of others");
 }
