@@ -154,9 +154,10 @@ pub enum Refusal {
     /// Perhaps applied: a COMMIT with the write was sent, and its outcome could not be found out in time.
     #[error("the outcome of the write is not known")]
     OutcomeUnknown,
-    /// Not applied: the database cannot write this key, because of what it holds or returned. To send the write again does not help.
-    #[error("the key cannot be written")]
-    Internal,
+    /// Not applied: the database cannot store this write, for example because the revision of its key cannot grow. Sending it again
+    /// does not help.
+    #[error("the database cannot write this key")]
+    Unwritable,
 }
 
 impl Key {

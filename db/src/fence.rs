@@ -105,14 +105,14 @@ impl<E: WriteEngine> Link<E> {
         batch.clear_outcomes();
         batcher.add_free(batch);
         batcher.add_waiting(batch, 0);
-        let is_careful = batcher.is_careful() || batcher.must_check();
+        let checks_locks = batcher.checks_locks() || batcher.must_check();
         let mut absent = None;
-        if is_careful {
+        if checks_locks {
             let checked = self.check_locks(transaction, batch, batcher).await?;
             (transaction, absent) = (checked.0, Some(checked.1));
         }
         // A part that joins later would be written without a look at its locks.
-        let parts_max = if is_careful { 1 } else { PARTS_MAX };
+        let parts_max = if checks_locks { 1 } else { PARTS_MAX };
         let mut written = 0;
         for part in 1.. {
             let plan = Plan::new(batch.writes_from(written));
@@ -197,8 +197,8 @@ impl<E: WriteEngine> Link<E> {
     ) -> AttemptEnd {
         match error {
             Error::Conflict(reason @ Cause::LockWait(_)) => {
-                debug!(lane = self.id(), %reason, was_careful = absent.is_some(), "a lock wait; the batch goes on without the locked keys");
-                batcher.be_careful();
+                debug!(lane = self.id(), %reason, locks_were_checked = absent.is_some(), "a lock wait; the batch goes on without the locked keys");
+                batcher.check_locks_for_a_while();
                 // A lock on a gap between rows, which cannot be seen, keeps others from adding rows there.
                 if let Some(absent) = absent
                     && batch.len() > 0
@@ -217,7 +217,7 @@ impl<E: WriteEngine> Link<E> {
             }
             Error::Unavailable(Cause::Timeout(_)) => {
                 // Where writes have less time than a lock wait takes, this is how a locked row shows.
-                batcher.be_careful();
+                batcher.check_locks_for_a_while();
                 self.failed(batch, error)
             }
             Error::Conflict(_) | Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) => {

@@ -92,7 +92,7 @@ impl<E: WriteEngine> Lane<E> {
     }
 
     /// Waits for a write, then takes all waiting writes, up to the limits of a batch. `None`: every writer is gone. The batch is empty
-    /// if only writes that wait apart are to be seen to.
+    /// if the lane must only look at the keys of writes that are set aside.
     async fn take(&mut self) -> Option<Batch> {
         self.link.next_seq();
         self.link.look_again(&mut TimeLimits::idle()).await;
@@ -154,7 +154,7 @@ impl<E: WriteEngine> Lane<E> {
     async fn commit(&mut self, mut batch: Batch) {
         loop {
             batch.refuse_late(self.batcher.refusal());
-            // Without writes, an attempt only looks at the keys for which writes wait apart.
+            // Without writes, an attempt only looks at the keys for which writes are set aside.
             let has_work =
                 batch.len() > 0 || batch.is_untried() && self.link.is_open() && self.batcher.must_check();
             if !has_work {
@@ -213,7 +213,7 @@ impl<E: WriteEngine> Lane<E> {
 
 /// What has ended the wait of a lane without a batch.
 enum WaitEnd {
-    /// There are writes, or something is to be done for those that wait apart.
+    /// There are writes, or something is to be done for those that are set aside.
     Writes,
     /// There is a connection, or it is time for the next attempt to open one.
     Connection,

@@ -1,4 +1,4 @@
-//! Writes that wait apart, so that they delay nobody else: somebody holds their key locked, or no statement can write their key.
+//! Writes that are set aside, so that they delay nobody else: somebody holds their key locked, or no statement can write their key.
 //!
 //! The writes of a key keep their order: while one of them waits here, the later ones join it.
 
@@ -16,7 +16,7 @@ use crate::lane::pending::PendingWrite;
 
 /// How long after the last sign of a foreign lock each attempt still looks for locks before it writes. To look costs round trips, but
 /// a lock that is not seen before it is met costs a lock wait.
-const CAREFUL: Duration = Duration::from_secs(10);
+const LOCK_CHECKS_FOR: Duration = Duration::from_secs(10);
 
 /// The first wait until a locked key is looked at again. It doubles up to [`CHECK_MAX`].
 const CHECK_MIN: Duration = Duration::from_millis(5);
@@ -31,15 +31,15 @@ const LOCK_WAIT_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration:
 const UNWRITABLE_MIN: Duration = Duration::from_millis(50);
 
 /// From when on a lock counts as one of somebody who holds it for long. The transactions of other lanes are shorter.
-const LONG: Duration = Duration::from_secs(1);
+const LONG_LOCK_MIN: Duration = Duration::from_secs(1);
 
 /// How long a held key for which no write waits is remembered after its last try, so that the next write of it delays nobody.
-const REMEMBERED: Duration = Duration::from_mins(1);
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
-/// The most keys that are held or remembered, except those of writes that wait.
+/// With more held keys than this, those for which no write waits are forgotten at once.
 const REMEMBERED_MAX: usize = 1024;
 
-/// The writes of a lane that wait apart, by the key that they wait for.
+/// The writes that a lane has set aside, by the key that they wait for.
 #[derive(Debug)]
 pub(crate) struct SetAside {
     /// A key is here while a write waits for it, and for a while after it had an obstacle.
@@ -51,7 +51,7 @@ pub(crate) struct SetAside {
     /// The most writes and bytes, see [`SetAside::has_room`].
     max: (usize, usize),
     /// Until then, each attempt looks for locks before it writes.
-    careful_until: Option<Instant>,
+    checks_locks_until: Option<Instant>,
     /// How many of the suspected units are tried next, see [`SetAside::take_trial`].
     trial: usize,
 }
@@ -64,7 +64,7 @@ impl SetAside {
             writes: 0,
             bytes: 0,
             max: (writes, bytes),
-            careful_until: None,
+            checks_locks_until: None,
             trial: 1,
         }
     }
@@ -75,17 +75,17 @@ impl SetAside {
     }
 
     /// Whether attempts must look for locks before they write.
-    pub(crate) fn is_careful(&self) -> bool {
-        self.careful_until.is_some_and(|until| Instant::now() < until)
+    pub(crate) fn checks_locks(&self) -> bool {
+        self.checks_locks_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Notes that a lock of somebody else was met.
-    pub(crate) fn be_careful(&mut self) {
-        self.careful_until = Some(Instant::now() + CAREFUL);
+    pub(crate) fn check_locks_for_a_while(&mut self) {
+        self.checks_locks_until = Some(Instant::now() + LOCK_CHECKS_FOR);
     }
 
     /// The key that `write` must wait for.
-    fn holder<'w>(&self, write: &'w Write) -> Option<&'w Key> {
+    fn held_key_of<'w>(&self, write: &'w Write) -> Option<&'w Key> {
         if self.keys.is_empty() {
             return None;
         }
@@ -94,7 +94,7 @@ impl SetAside {
 
     /// Whether `write` must wait.
     pub(crate) fn holds(&self, write: &Write) -> bool {
-        self.holder(write).is_some()
+        self.held_key_of(write).is_some()
     }
 
     /// Whether there is room for one more write.
@@ -102,13 +102,13 @@ impl SetAside {
         self.writes < self.max.0 && self.bytes + write.bytes() <= self.max.1
     }
 
-    /// Sets a write aside that [`SetAside::holds`] names, behind those that wait for the same key.
+    /// Sets aside a write for which [`SetAside::holds`] is true, after those that wait for the same key.
     pub(crate) fn push(&mut self, pending: PendingWrite) {
         self.count(&pending);
         self.queue_of(&pending).push_back(pending);
     }
 
-    /// Sets writes aside that were in a batch, and are therefore older than those that wait for the same key.
+    /// Sets aside writes that were in a batch. They are older than those that wait for the same key.
     pub(crate) fn put_back(&mut self, batch: Vec<PendingWrite>) {
         for pending in batch.into_iter().rev() {
             self.count(&pending);
@@ -122,7 +122,7 @@ impl SetAside {
     }
 
     fn queue_of(&mut self, pending: &PendingWrite) -> &mut VecDeque<PendingWrite> {
-        let key = self.holder(&pending.write).expect("only a write of a held key is set aside").clone();
+        let key = self.held_key_of(&pending.write).expect("only a write of a held key is set aside").clone();
         &mut self.held(&key).writes
     }
 
@@ -132,21 +132,21 @@ impl SetAside {
 
     /// Notes that somebody else holds `key` locked.
     pub(crate) fn found_locked(&mut self, key: &Key) {
-        if self.hold(key, Obstacle::Locked, (CHECK_MIN, CHECK_MAX)) >= LONG {
-            self.be_careful();
+        if self.hold(key, Obstacle::Locked, (CHECK_MIN, CHECK_MAX)) >= LONG_LOCK_MIN {
+            self.check_locks_for_a_while();
         }
     }
 
     /// Notes that writing `key` ended in a lock wait, although the lock could not be seen before.
-    pub(crate) fn waited_for(&mut self, key: &Key) {
-        let _held_for = self.hold(key, Obstacle::Unwritable, LOCK_WAIT_AGAIN);
+    pub(crate) fn met_lock_wait(&mut self, key: &Key) {
+        let _held_for = self.hold(key, Obstacle::FailsAlone, LOCK_WAIT_AGAIN);
     }
 
     /// Notes that `key` cannot be written. Returns whether that is news.
     pub(crate) fn found_unwritable(&mut self, key: &Key) -> bool {
-        let is_known = self.keys.get(key).is_some_and(|held| held.obstacle == Obstacle::Unwritable);
+        let is_known = self.keys.get(key).is_some_and(|held| held.obstacle == Obstacle::FailsAlone);
         if is_known || self.keys.len() < REMEMBERED_MAX {
-            let _held_for = self.hold(key, Obstacle::Unwritable, (UNWRITABLE_MIN, CHECK_MAX));
+            let _held_for = self.hold(key, Obstacle::FailsAlone, (UNWRITABLE_MIN, CHECK_MAX));
         }
         !is_known
     }
@@ -220,7 +220,7 @@ impl SetAside {
     /// Takes out the writes that are to be tried by themselves now, as long as `fits` says so: a unit of the key that has waited
     /// longest, or several units if that key is only suspected. A unit is the single writes of a key, or one atomic write.
     pub(crate) fn take_trial(&mut self, mut fits: impl FnMut(&PendingWrite) -> bool) -> Vec<PendingWrite> {
-        let is_tried = |obstacle| matches!(obstacle, Obstacle::Suspected | Obstacle::Unwritable);
+        let is_tried = |obstacle| matches!(obstacle, Obstacle::Suspected | Obstacle::FailsAlone);
         let due = self.keys.values_mut().filter(|held| is_tried(held.obstacle) && held.is_due());
         let mut due: Vec<&mut HeldKey> = due.collect();
         // Those that failed together come last, so that the others are written first.
@@ -267,7 +267,7 @@ impl SetAside {
     /// Forgets the keys for which no write waits, after a while.
     fn forget_unneeded(&mut self) {
         let has_room = self.keys.len() <= REMEMBERED_MAX;
-        self.keys.retain(|_, held| !held.writes.is_empty() || has_room && held.is_remembered(REMEMBERED));
+        self.keys.retain(|_, held| !held.writes.is_empty() || has_room && held.is_remembered(REMEMBERED_FOR));
     }
 
     /// Whether no write waits.

@@ -1,5 +1,5 @@
 //! Builds batches from the queue of a lane, and refuses writes that have too little time left. Writes that would fail or delay the
-//! others of their batch wait apart.
+//! others of their batch are set aside.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::lane::state::LaneState;
 /// The most keys of an atomic write in a log line.
 const LOGGED_KEYS: usize = 3;
 
-/// The most keys of an atomic write that fails by itself and whose keys are remembered. Only one of them is at fault.
+/// If an atomic write cannot be written, its keys are remembered, unless it has more keys than this: only one of them is at fault.
 const UNWRITABLE_KEYS_MAX: usize = 16;
 
-/// The share of `queue_bytes_max` that the writes may have that one lane has set aside.
-const ASIDE_SHARE: u32 = 4;
+/// Writes that one lane has set aside may have `queue_bytes_max` divided by this.
+const ASIDE_DIVISOR: u32 = 4;
 
 /// The queue of a lane and the limits of a batch.
 #[derive(Debug)]
@@ -45,19 +45,19 @@ pub(crate) struct Batcher {
 impl Batcher {
     pub(crate) fn new(receiver: QueueReceiver, config: WriterConfig, state: LaneState) -> Self {
         let aside =
-            SetAside::new(config.queue_ops_max.get(), (config.queue_bytes_max / ASIDE_SHARE) as usize);
+            SetAside::new(config.queue_ops_max.get(), (config.queue_bytes_max / ASIDE_DIVISOR) as usize);
         Self { receiver, aside, was_trial: false, config, state, commit_time: Duration::ZERO, refused: 0 }
     }
 
-    /// Whether the queue is empty. Writes may wait apart.
+    /// Whether the queue is empty. Writes may be set aside.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.receiver.is_empty()
     }
 
-    /// Waits for a write. Cancel-safe. Only while the queue is empty. `is_open`: the lane has a connection, so it can look at the
-    /// keys for which writes wait apart.
-    pub(crate) async fn receive(&mut self, is_open: bool) -> ReceiveResult {
-        let Some(due) = self.aside_due(is_open) else { return self.receiver.receive().await };
+    /// Waits for a write. Cancel-safe. Only while the queue is empty. `is_connected`: the lane has a connection, so it can look at the
+    /// keys for which writes are set aside.
+    pub(crate) async fn receive(&mut self, is_connected: bool) -> ReceiveResult {
+        let Some(due) = self.aside_due(is_connected) else { return self.receiver.receive().await };
         let received = async {
             match self.receiver.receive().await {
                 ReceiveResult::Closed => std::future::pending().await,
@@ -67,16 +67,16 @@ impl Batcher {
         timeout_at(due, received).await.unwrap_or(ReceiveResult::Due)
     }
 
-    /// Whether something is to be done now for the writes that wait apart: look at their keys, or refuse them.
-    pub(crate) fn is_aside_due(&self, is_open: bool) -> bool {
-        self.aside_due(is_open).is_some_and(|due| due <= Instant::now())
+    /// Whether something is to be done now for the writes that are set aside: look at their keys, or refuse them.
+    pub(crate) fn is_aside_due(&self, is_connected: bool) -> bool {
+        self.aside_due(is_connected).is_some_and(|due| due <= Instant::now())
     }
 
-    fn aside_due(&self, is_open: bool) -> Option<Instant> {
+    fn aside_due(&self, is_connected: bool) -> Option<Instant> {
         if self.aside.has_no_writes() {
             return None;
         }
-        self.aside.deadline().into_iter().chain(self.aside.next_try().filter(|_| is_open)).min()
+        self.aside.deadline().into_iter().chain(self.aside.next_try().filter(|_| is_connected)).min()
     }
 
     /// A batch of waiting writes, up to its limits: in turn from the queue, and a trial of writes that failed. Refuses writes with too
@@ -139,12 +139,12 @@ impl Batcher {
         } else if self.aside.has_room(&pending.write) {
             self.aside.push(pending);
         } else {
-            // Writes that wait apart must not use up the room of all others.
+            // Writes that are set aside must not use up the room of all others.
             self.refuse(pending);
         }
     }
 
-    /// Adds the writes that waited apart and whose keys are free again.
+    /// Adds the writes that were set aside and whose keys are free again.
     pub(crate) fn add_free(&mut self, batch: &mut Batch) {
         if self.aside.is_empty() || batch.is_closed() {
             return;
@@ -160,7 +160,7 @@ impl Batcher {
         pending.finish(Err(self.refusal()));
     }
 
-    /// Refuses the writes that wait, here or apart, and whose deadline has passed.
+    /// Refuses the writes that wait, here or set aside, and whose deadline has passed.
     pub(crate) fn refuse_late(&mut self) {
         for late in self.receiver.take_late(Instant::now()) {
             self.refuse(late);
@@ -168,7 +168,7 @@ impl Batcher {
         self.refuse_late_aside();
     }
 
-    /// Refuses the writes that wait apart and whose deadline has passed.
+    /// Refuses the writes that are set aside and whose deadline has passed.
     pub(crate) fn refuse_late_aside(&mut self) {
         if self.aside.is_empty() {
             return;
@@ -202,24 +202,24 @@ impl Batcher {
     }
 
     /// Whether an attempt must look for locks of somebody else before it writes.
-    pub(crate) fn is_careful(&self) -> bool {
-        self.aside.is_careful()
+    pub(crate) fn checks_locks(&self) -> bool {
+        self.aside.checks_locks()
     }
 
     /// Notes that an attempt met a lock of somebody else.
-    pub(crate) fn be_careful(&mut self) {
-        self.aside.be_careful();
+    pub(crate) fn check_locks_for_a_while(&mut self) {
+        self.aside.check_locks_for_a_while();
     }
 
-    /// The keys whose locks an attempt must look for, in order: those of `batch`, and in a first attempt those for which writes wait
-    /// apart. (Looks at these in later attempts, too, could keep a batch from ever being committed.)
+    /// The keys whose locks an attempt must look for, in order: those of `batch`, and in a first attempt those for which writes are
+    /// set aside. (To look at these in later attempts, too, could keep a batch from ever being committed.)
     pub(crate) fn keys_to_check(&self, batch: &Batch) -> Vec<Key> {
-        let is_open = batch.is_first_attempt() && !batch.is_closed();
-        let due = if is_open { self.aside.keys_to_check() } else { Vec::new() };
+        let may_join = batch.is_first_attempt() && !batch.is_closed();
+        let due = if may_join { self.aside.keys_to_check() } else { Vec::new() };
         batch.keys().into_iter().chain(&due).collect::<BTreeSet<_>>().into_iter().cloned().collect()
     }
 
-    /// Whether an attempt without writes makes sense, to look at the keys for which writes wait apart.
+    /// Whether an attempt without writes makes sense, to look at the keys for which writes are set aside.
     pub(crate) fn must_check(&self) -> bool {
         !self.aside.is_empty() && !self.aside.keys_to_check().is_empty()
     }
@@ -253,22 +253,22 @@ impl Batcher {
     /// The only key or the only write of `batch` waits for a lock that no look at the keys shows: sets it aside.
     pub(crate) fn set_waiting_aside(&mut self, batch: &mut Batch) {
         let first = batch.writes_from(0).next().expect("a batch without writes waits for no lock");
-        self.aside.waited_for(&first.ops()[0].key);
+        self.aside.met_lock_wait(&first.ops()[0].key);
         self.aside.put_back(batch.take_out(|_| true));
     }
 
-    /// The only key or the only write of `batch` cannot be written: refuses it, and keeps later writes of the key apart for a while.
+    /// The only key or the only write of `batch` cannot be written: refuses it, and sets later writes of the key aside for a while.
     pub(crate) fn refuse_unwritable(&mut self, batch: &mut Batch, reason: &Error) {
         let keys = batch.keys();
         let logged = keys.iter().take(LOGGED_KEYS).map(|key| key.for_log()).collect::<Vec<_>>().join(", ");
         let remembered = if keys.len() > UNWRITABLE_KEYS_MAX { 0 } else { keys.len() };
         let is_news = keys.iter().take(remembered).filter(|key| self.aside.found_unwritable(key)).count() > 0;
         if is_news || remembered == 0 {
-            error!(error = %reason, keys = logged, "this write fails by itself; it is refused");
+            error!(error = %reason, keys = logged, "the database cannot write these keys; the write is refused with 500");
         } else {
-            debug!(error = %reason, keys = logged, "this write fails again; it is refused");
+            debug!(error = %reason, keys = logged, "the database still cannot write these keys; the write is refused with 500");
         }
-        batch.refuse_all(Refusal::Internal);
+        batch.refuse_all(Refusal::Unwritable);
     }
 
     /// Notes that nothing keeps the keys of `batch` from being written.

@@ -36,7 +36,7 @@ pub(crate) enum ReceiveResult {
     Writes,
     /// There will be no more writes: every sender is gone, and the queue is empty.
     Closed,
-    /// No write came, but something is to be done for writes that wait apart.
+    /// No write came, but something is to be done for writes that are set aside.
     Due,
 }
 

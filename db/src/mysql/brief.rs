@@ -12,7 +12,7 @@ use super::text;
 use crate::error::{Cause, Error};
 
 /// How long a statement may take that should meet no lock. The shortest lock wait of the server is a second.
-const BRIEF: Duration = Duration::from_millis(150);
+const BRIEF_MAX: Duration = Duration::from_millis(150);
 
 /// The number of the error of a statement that was ended.
 const INTERRUPTED: u16 = 1317;
@@ -25,7 +25,7 @@ pub(super) async fn brief<T>(
     statement: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T, Error> {
     let mut statement = pin!(statement);
-    if let Ok(done) = timeout(BRIEF, &mut statement).await {
+    if let Ok(done) = timeout(BRIEF_MAX, &mut statement).await {
         return done.map_err(classify);
     }
     let mut other = server.open_unchecked().await?;

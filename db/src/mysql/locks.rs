@@ -16,17 +16,17 @@ use crate::error::{Cause, Error};
 /// The statements that look for locks.
 #[derive(Debug)]
 pub(super) struct LockFinder {
-    lock_free: StatementTexts,
-    exist: StatementTexts,
-    lock_at_once: StatementTexts,
+    lock_unlocked: StatementTexts,
+    committed_keys: StatementTexts,
+    lock_nowait: StatementTexts,
 }
 
 impl LockFinder {
     pub(super) fn new() -> Self {
         Self {
-            lock_free: StatementTexts::new(text::lock_free),
-            exist: StatementTexts::new(text::exist),
-            lock_at_once: StatementTexts::new(text::lock_at_once),
+            lock_unlocked: StatementTexts::new(text::lock_unlocked),
+            committed_keys: StatementTexts::new(text::committed_keys),
+            lock_nowait: StatementTexts::new(text::lock_nowait),
         }
     }
 
@@ -39,14 +39,14 @@ impl LockFinder {
     ) -> Result<FoundLocks, Error> {
         let mut found = FoundLocks::default();
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
-            let free = self.lock_free.of(padded(keys.len()));
+            let free = self.lock_unlocked.of(padded(keys.len()));
             let free: HashSet<Vec<u8>> = fetch_keys(connection, free, keys).await?.into_iter().collect();
             let taken: Vec<&Key> =
                 keys.iter().copied().filter(|key| !free.contains(key.as_bytes())).collect();
             if taken.is_empty() {
                 continue;
             }
-            let exist = self.exist.of(padded(taken.len()));
+            let exist = self.committed_keys.of(padded(taken.len()));
             let exist: HashSet<Vec<u8>> = fetch_keys(connection, exist, &taken).await?.into_iter().collect();
             let (exist, unseen): (Vec<&Key>, Vec<&Key>) =
                 taken.into_iter().partition(|key| exist.contains(key.as_bytes()));
@@ -56,8 +56,8 @@ impl LockFinder {
         Ok(found)
     }
 
-    /// Adds `keys`, of which no row is committed, to what was found: somebody else may have added and locked some. A statement only
-    /// says whether there is one, so the keys are halved until each is known.
+    /// `keys` have no committed row. Adds each to `found`: as locked if another transaction has inserted its row, otherwise as absent. A
+    /// statement only says whether one of them is locked, so the keys are halved until each is known.
     async fn find_unseen(
         &mut self,
         connection: &mut MySqlConnection,
@@ -69,7 +69,7 @@ impl LockFinder {
             if part.is_empty() {
                 continue;
             }
-            let sql = self.lock_at_once.of(padded(part.len()));
+            let sql = self.lock_nowait.of(padded(part.len()));
             match fetch_keys(connection, sql, part).await {
                 Ok(_) => found.absent.extend(part.iter().copied().cloned()),
                 Err(Error::Conflict(Cause::LockWait(_))) if part.len() == 1 => {

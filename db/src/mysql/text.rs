@@ -181,17 +181,17 @@ pub(super) fn read_for_update(keys: usize) -> String {
 }
 
 /// Those of some keys whose rows exist and are not locked by others. Locks them.
-pub(super) fn lock_free(keys: usize) -> String {
+pub(super) fn lock_unlocked(keys: usize) -> String {
     format!(concat!("select k, rev", by_key!(), "where k in ({}) for update skip locked"), list("?", keys))
 }
 
 /// Those of some keys whose rows exist, by the last commit.
-pub(super) fn exist(keys: usize) -> String {
+pub(super) fn committed_keys(keys: usize) -> String {
     format!("select k from entries where k in ({})", list("?", keys))
 }
 
 /// Locks rows, and fails at once if one of them is locked by others. Finds also rows that are not committed yet.
-pub(super) fn lock_at_once(keys: usize) -> String {
+pub(super) fn lock_nowait(keys: usize) -> String {
     format!(concat!("select k, rev", by_key!(), "where k in ({}) for update nowait"), list("?", keys))
 }
 

@@ -93,10 +93,10 @@ impl Journal {
         match outcome {
             Ok(_) => counts.acknowledged += 1,
             Err(Refusal::OutcomeUnknown) => counts.unknown += 1,
-            Err(Refusal::Overloaded | Refusal::Unavailable | Refusal::Internal) if is_queued => {
+            Err(Refusal::Overloaded | Refusal::Unavailable | Refusal::Unwritable) if is_queued => {
                 counts.refused += 1;
             }
-            Err(Refusal::Overloaded | Refusal::Unavailable | Refusal::Internal) => counts.turned_away += 1,
+            Err(Refusal::Overloaded | Refusal::Unavailable | Refusal::Unwritable) => counts.turned_away += 1,
         }
         outcome
     }

@@ -63,7 +63,7 @@ impl SentWrite {
         }
         let outcome = match result {
             Ok(outcome) => Some(first_outcome(journal, kind, outcome, shows_rev)),
-            Err(Refusal::Unavailable | Refusal::Overloaded | Refusal::Internal) => {
+            Err(Refusal::Unavailable | Refusal::Overloaded | Refusal::Unwritable) => {
                 journal.refused(kind.value());
                 return None;
             }

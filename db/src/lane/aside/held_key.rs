@@ -14,8 +14,8 @@ pub(super) enum Obstacle {
     Locked,
     /// A statement that wrote it together with others failed. Any of them may be at fault.
     Suspected,
-    /// A statement that wrote it alone failed, or met a lock that no look shows.
-    Unwritable,
+    /// A statement that wrote it alone failed, or ended in a lock wait although no lock was seen.
+    FailsAlone,
     /// There is none any more. The writes that still wait go first.
     Gone,
 }
@@ -64,7 +64,7 @@ impl HeldKey {
         }
         Some(match self.obstacle {
             Obstacle::Gone => Instant::now(),
-            Obstacle::Locked | Obstacle::Suspected | Obstacle::Unwritable => self.next_try,
+            Obstacle::Locked | Obstacle::Suspected | Obstacle::FailsAlone => self.next_try,
         })
     }
 

@@ -136,22 +136,22 @@ async fn a_key_that_cannot_be_written_is_tried_by_itself() {
     assert_eq!(names(&aside.take_trial(|_| true)), ["a", "a"]);
     assert_eq!(names(&aside.take_trial(|_| true)), ["ab"]);
     assert_eq!(names(&aside.take_trial(|_| true)), ["a"]);
-    tokio::time::advance(REMEMBERED).await;
+    tokio::time::advance(REMEMBERED_FOR).await;
     aside.take_late(Instant::now());
     assert!(aside.is_empty(), "after a while it is forgotten");
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_stay_careful_while_a_lock_is_held_for_long() {
+async fn attempts_look_for_locks_while_one_is_held_for_long() {
     let (mut aside, mut tickets) = aside(10);
     aside.found_locked(&key("a"));
     push(&mut aside, &mut tickets, due("a", 90_000));
-    assert!(!aside.is_careful(), "other lanes hold locks, too, but not for long");
-    tokio::time::advance(LONG).await;
+    assert!(!aside.checks_locks(), "other lanes hold locks, too, but not for long");
+    tokio::time::advance(LONG_LOCK_MIN).await;
     aside.found_locked(&key("a"));
-    assert!(aside.is_careful());
-    tokio::time::advance(CAREFUL).await;
-    assert!(!aside.is_careful());
+    assert!(aside.checks_locks());
+    tokio::time::advance(LOCK_CHECKS_FOR).await;
+    assert!(!aside.checks_locks());
 }
 
 #[tokio::test(start_paused = true)]

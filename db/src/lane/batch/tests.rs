@@ -102,7 +102,7 @@ async fn a_write_in_a_commit_that_is_refused_as_not_applied_is_a_fault() {
     let (mut batch, _tickets) = batch(&[1]);
     batch.record_outcomes(0, absent(1));
     batch.mark_commit_sent();
-    batch.refuse_all(Refusal::Internal);
+    batch.refuse_all(Refusal::Unwritable);
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,7 +108,7 @@ async fn writes_of_a_locked_key_leave_the_batch_and_later_ones_wait_behind_them(
     assert_eq!(
         batcher.deadline(),
         Some(Instant::now() + Duration::from_millis(11)),
-        "those that wait apart count"
+        "those that are set aside count"
     );
     tokio::time::advance(Duration::from_millis(5)).await;
     assert!(
@@ -146,7 +146,7 @@ async fn the_parts_of_a_batch_that_failed_are_tried_in_turn_with_the_queue() {
     assert_eq!(names(&trial), ["a"], "nothing joins");
     assert!(!batcher.take_apart(&mut trial, &HashSet::new()), "there is one key");
     batcher.refuse_unwritable(&mut trial, &Error::Internal("a test".into()));
-    assert_eq!((&mut tickets[0]).now_or_never(), Some(Err(Refusal::Internal)));
+    assert_eq!((&mut tickets[0]).now_or_never(), Some(Err(Refusal::Unwritable)));
     assert_eq!(names(&batcher.next_batch()), ["d", "e", "f"], "the queue has its turn");
     let trial = batcher.next_batch();
     assert_eq!(names(&trial), ["b", "b"], "a later write of the key has joined");
@@ -154,12 +154,12 @@ async fn the_parts_of_a_batch_that_failed_are_tried_in_turn_with_the_queue() {
     assert_eq!(names(&batcher.next_batch()), ["g"]);
     assert_eq!(names(&batcher.next_batch()), ["c"]);
     let mut again = [put(&sender, "a", 3000), put(&sender, "a", 3000)];
-    assert_eq!(batcher.next_batch().len(), 0, "what failed waits apart");
+    assert_eq!(batcher.next_batch().len(), 0, "what failed is set aside");
     tokio::time::advance(Duration::from_millis(50)).await;
     let mut alone = batcher.next_batch();
     assert_eq!(names(&alone), ["a", "a"]);
     batcher.refuse_unwritable(&mut alone, &Error::Internal("a test".into()));
-    let refused = Some(Err(Refusal::Internal));
+    let refused = Some(Err(Refusal::Unwritable));
     assert_eq!(again.each_mut().map(FutureExt::now_or_never), [refused.clone(), refused]);
     assert_eq!(batcher.take_refused(), 0, "the batch counts them");
 }

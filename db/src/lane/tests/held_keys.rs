@@ -209,7 +209,7 @@ async fn a_key_that_cannot_be_written_fails_alone() {
         for ticket in tickets {
             ticket.await.expect("the others are written");
         }
-        assert_eq!(poison.await, Err(Refusal::Internal));
+        assert_eq!(poison.await, Err(Refusal::Unwritable));
         assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
         assert_eq!(harness.writer.health().ready(), Ok(()));
         assert!(!harness.sent().contains(&"connect"), "the connection is kept");
@@ -232,7 +232,7 @@ async fn a_client_that_repeats_a_write_that_fails_hardly_disturbs_the_others() {
     others.went_on(3000);
     assert!(others.slowest < Duration::from_millis(200), "{others:?}");
     assert!((90..=110).contains(&poison.len()), "{} tries", poison.len());
-    assert!(poison.iter().all(|result| *result == Err(Refusal::Internal)), "{poison:?}");
+    assert!(poison.iter().all(|result| *result == Err(Refusal::Unwritable)), "{poison:?}");
     harness.server.state().unwritable.clear();
     let begun = Instant::now();
     harness.write("poison").await;

@@ -49,7 +49,10 @@ pub fn not_written(envelope: Envelope, refusal: Refusal) -> RefusedRequest {
         Refusal::OutcomeUnknown => {
             (Code::OutcomeUnknown, "the database did not answer; the write may or may not be stored")
         }
-        Refusal::Internal => (Code::Internal, "internal error"),
+        Refusal::Unwritable => (
+            Code::Internal,
+            "the database cannot write this key; nothing was written, and sending it again does not help",
+        ),
     };
     RefusedRequest { problem: Problem::new(code, message), id: envelope.id, op: None }
 }
