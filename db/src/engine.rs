@@ -13,7 +13,7 @@ pub(crate) mod clock;
 pub(crate) mod columns;
 pub(crate) mod schema;
 pub(crate) mod shapes;
-pub(crate) mod turn;
+pub(crate) mod yielding;
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -118,10 +118,13 @@ pub(crate) trait WriteSession: Send {
     /// Sends ROLLBACK.
     fn rollback(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Leaves the time in the row of `lane`, unless a young time is in the store or no entry may expire. Also finds out whether the idle
-    /// session still works, so that the server keeps it. May do nothing if another session of the process did so within the last
-    /// second, and this one not long ago. After [`Error::Refused`] it finds out whether the database would take the writes that it
-    /// refused.
+    /// An idle lane calls this each second, or each [`WriteEngine::IDLE_MAX`] if that is shorter.
+    ///
+    /// 1. Stores the time in the row of `lane`, unless the stored time is younger than 0.9 s or no entry may expire.
+    /// 2. Finds out whether the idle session still works, and keeps the server from closing it.
+    /// 3. After [`Error::Refused`], finds out whether the database would take the refused writes now.
+    ///
+    /// May skip 1 and 2 if another session of the process did them within the last second, and this session was used in the last 10 s.
     fn touch(&mut self, lane: u64) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -200,7 +203,7 @@ pub(crate) trait SweepSession: Send {
     /// Takes the lock of the sweeper until the connection ends. Returns `false` if another process has the lock.
     fn lock(&mut self) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// The largest time in the store, in microseconds since 1970. 0 if there is none.
+    /// The stored time, in microseconds since 1970. 0 if there is none.
     ///
     /// Every later revision is larger, even if the clock is set back: a lane begins where the store is. So an entry with an earlier
     /// revision can be removed.

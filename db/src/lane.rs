@@ -29,7 +29,7 @@ use crate::lane::config::{BatchReport, WriterConfig};
 use crate::lane::receiver::{QueueReceiver, ReceiveResult};
 use crate::lane::state::LaneState;
 
-/// An idle lane leaves the time in the store so often, or more often if its engine wants that ([`WriteEngine::IDLE_MAX`]). So the
+/// How often an idle lane stores the time. More often if its engine asks for that ([`WriteEngine::IDLE_MAX`]). So the
 /// time in the store is never much older, and what readers see expire stays gone even if the clock is set back.
 const IDLE: Duration = Duration::from_secs(1);
 

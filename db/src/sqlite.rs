@@ -6,14 +6,15 @@ pub(crate) mod connect;
 mod connection;
 mod error;
 mod files;
-mod log;
 mod migrate;
-mod place;
+mod migration_lock;
+mod paths;
 mod reader;
 mod scanner;
 mod session;
 mod sweeper;
 mod text;
+mod wal;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -72,7 +73,7 @@ impl Engine for Sqlite {
     }
 
     async fn migrate(&self, _users: &DatabaseUsers) -> Result<(), Error> {
-        let _lock = place::lock(self.path()).await?;
+        let _lock = migration_lock::lock(self.path()).await?;
         let mut connection = self.open_unchecked().await?;
         let migrated = migrate(self.path(), &mut connection).await;
         // After a failure too: the last connection on a file removes the log.
@@ -91,6 +92,6 @@ impl Engine for Sqlite {
 
 async fn migrate(file: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
     migrate::check_owner(file, connection).await?;
-    connect::use_log(connection).await?;
+    connect::use_wal(connection).await?;
     migrate::migrate(connection).await
 }

@@ -11,22 +11,22 @@ use crate::error::Error;
 /// How old the last sample of the clocks may be when a statement needs the time.
 const SAMPLE_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// A lane without writes leaves the time in the store if the time there is older than this, in microseconds. A little less than the
+/// A lane without writes stores the time if the time there is older than this, in microseconds. A little less than the
 /// second at which an idle lane looks.
-pub(crate) const STORED_AGE_MAX: u64 = 900_000;
+pub(crate) const STORED_AGE_MAX_MICROS: u64 = 900_000;
 
 /// How long a connection to a server is left alone while another connection of the process samples the clocks. The server closes it after
 /// 30 s (`wait_timeout`).
 pub(crate) const QUIET_MAX: Duration = Duration::from_secs(10);
 
-/// If the time in the store is further than this ahead of the clock, in microseconds, then the clock was set back. It cannot be a
+/// If the stored time is further than this ahead of the clock, in microseconds, then the clock was set back. It cannot be a
 /// lane that reserved revisions faster than time passes: no lane writes a million times a second.
-const BEHIND_MAX: u64 = 1_000_000;
+const BEHIND_MAX_MICROS: u64 = 1_000_000;
 
-/// The time of a store, which never goes back. All connections of a process share it.
+/// The store clock: the present time for all statements, which never goes back. All connections of a process share it.
 ///
 /// The clock of a database may be set back. Then entries that somebody saw expire would be back, and the next revision of a key could
-/// be lower than its last. So no statement uses a time before [`StoreClock::floor`]: the largest time in the store, and the last
+/// be lower than its last. So no statement uses a time before [`StoreClock::floor`]: the stored time, and the last
 /// reading of the clock plus the time that has passed since. If the clock is set back, time goes on from where it was.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreClock(Arc<Mutex<Times>>);
@@ -39,7 +39,7 @@ struct Times {
     /// The largest time that was found in the store. It may contain revisions that were reserved ahead of the clock, so it does not
     /// go on with the time that passes: each lane would add its revisions to those of the others.
     stored: u64,
-    /// After which instant the clock and the store were last looked at. `None`: not yet.
+    /// When the last sample of the clock and the stored time was asked for. `None`: not yet.
     sampled_at: Option<Instant>,
     /// Whether the clock was behind when it was last looked at.
     is_behind: bool,
@@ -52,7 +52,7 @@ impl StoreClock {
         Self(Arc::new(Mutex::new(times)))
     }
 
-    /// The time before which no statement may see the store.
+    /// The earliest time that a statement may use as the present time.
     pub(crate) fn floor(&self) -> u64 {
         self.with(|times| times.floor(Instant::now()))
     }
@@ -66,13 +66,13 @@ impl StoreClock {
         })
     }
 
-    /// Takes note of `clock`, the clock of the database, and of `stored`, the largest time in the store. Both were read after the
-    /// instant `asked`. Returns the floor.
+    /// Takes note of a sample: `clock`, the clock of the database, and `stored`, the stored time. Both were read after the instant
+    /// `asked`. Returns the floor.
     pub(crate) fn sampled(&self, asked: Instant, clock: u64, stored: u64) -> u64 {
         self.with(|times| {
             let now = Instant::now();
             times.stored = times.stored.max(stored);
-            if stored > times.floor_of_clock(now).max(clock).saturating_add(BEHIND_MAX) {
+            if stored > times.floor_of_clock(now).max(clock).saturating_add(BEHIND_MAX_MICROS) {
                 times.note(stored, now);
             }
             times.note(clock, now);
@@ -80,17 +80,17 @@ impl StoreClock {
             times.sampled_at = times.sampled_at.max(Some(asked));
             let floor = times.floor(now);
             let behind = floor.saturating_sub(clock);
-            let is_behind = behind > BEHIND_MAX;
+            let is_behind = behind > BEHIND_MAX_MICROS;
             if std::mem::replace(&mut times.is_behind, is_behind) != is_behind {
-                let seconds = behind / 1_000_000;
+                let behind_seconds = behind / 1_000_000;
                 if is_behind {
                     warn!(
-                        seconds,
-                        "the clock of the database is behind the time of the store, which never goes back: the clock was \
-                         set back, or was ahead before"
+                        behind_seconds,
+                        "the clock of the database is behind the store clock, which never goes back: the clock was \
+                         set back, or was ahead before; see Time in db/README.md"
                     );
                 } else {
-                    info!("the clock of the database has caught up with the time of the store");
+                    info!("the clock of the database has caught up with the store clock");
                 }
             }
             floor
@@ -118,14 +118,14 @@ impl Times {
     }
 
     /// The last reading plus the time since, less a thousandth. The clock of this machine may run faster than that of the database,
-    /// but not by a thousandth. Otherwise the faster one of many clocks would drive the time of the store.
+    /// but not by a thousandth. Otherwise the faster one of many clocks would drive the store clock.
     fn floor_of_clock(&self, now: Instant) -> u64 {
         let passed = now.duration_since(self.read_at).as_micros();
         // Saturates after half a million years.
         self.read.saturating_add(u64::try_from(passed - passed.div_ceil(1000)).unwrap_or(u64::MAX))
     }
 
-    /// Takes note of a time that is now, unless it is known to be later.
+    /// Records that it is `time` now, unless a later time is known already.
     fn note(&mut self, time: u64, now: Instant) {
         if time > self.floor_of_clock(now) {
             (self.read, self.read_at) = (time, now);

@@ -1,4 +1,4 @@
-//! The clock of `MySQL` or `MariaDB`, the time in the store, and what else is looked at each second.
+//! The clock of `MySQL` or `MariaDB`, the stored time, and what else is looked at each second.
 
 use sqlx::{MySqlConnection, Row as _};
 
@@ -13,7 +13,7 @@ const ACCESS_DENIED: [u16; 2] = [1142, 1143];
 pub(super) struct Sample {
     /// The clock of the database.
     pub(super) clock: u64,
-    /// The largest time in the store.
+    /// The stored time.
     pub(super) stored: u64,
     /// Whether the variables of the server make each commit durable.
     pub(super) is_durable: bool,

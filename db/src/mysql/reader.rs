@@ -13,7 +13,7 @@ use super::watch::Watch;
 use crate::engine::ReadSession;
 use crate::engine::columns::{entry, left_out};
 use crate::engine::shapes::{StatementTexts, padded};
-use crate::engine::turn;
+use crate::engine::yielding;
 use crate::entry::{Entry, Key};
 use crate::error::Error;
 use crate::row::RowError;
@@ -65,7 +65,7 @@ impl ReadSession for MySqlReader {
                 Some(value) => entry(key, value, row.try_get_unchecked::<u64, _>(2).map_err(classify)?),
                 None => Err(left_out(key, row.try_get_unchecked::<u64, _>(3).map_err(classify)?)),
             });
-            turn::after(value_bytes).await;
+            yielding::after_value(value_bytes).await;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::text;
 use super::watch::Watch;
 use crate::engine::ScanSession;
 use crate::engine::columns::ScannedColumns;
-use crate::engine::turn;
+use crate::engine::yielding;
 use crate::entry::Record;
 use crate::error::Error;
 use crate::row::RowError;
@@ -36,7 +36,7 @@ impl MySqlScanner {
 
 impl ScanSession for MySqlScanner {
     async fn begin(&mut self) -> Result<(), Error> {
-        // Not in the transaction, which would see the time in the store as it was at its snapshot.
+        // Not in the transaction, which would see the stored time as it was at its snapshot.
         self.watch.floor(&mut self.connection).await?;
         // This statement cannot be prepared.
         let begin = sqlx::raw_sql(text::BEGIN_SNAPSHOT);
@@ -72,7 +72,7 @@ impl ScanSession for MySqlScanner {
                 };
                 let value_bytes = columns.value.map_or(0, <[u8]>::len);
                 flow = on_row(columns.record(value_bytes_max));
-                turn::after(value_bytes).await;
+                yielding::after_value(value_bytes).await;
             }
         }
         Ok(count)

@@ -12,7 +12,7 @@ use super::error::classify;
 use super::locks::LockFinder;
 use super::text;
 use super::watch::{Look, Watch};
-use crate::engine::clock::STORED_AGE_MAX;
+use crate::engine::clock::STORED_AGE_MAX_MICROS;
 use crate::engine::shapes::{
     KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, pad, padded,
 };
@@ -260,7 +260,7 @@ impl WriteSession for MySqlSession {
             return Ok(());
         }
         let Look { floor, stored, is_durable: _ } = self.watch.look(&mut self.connection).await?;
-        if stored.saturating_add(STORED_AGE_MAX) < floor && self.has_hints().await? {
+        if stored.saturating_add(STORED_AGE_MAX_MICROS) < floor && self.has_hints().await? {
             let store = sqlx::query(text::STORE_TIME).bind(floor).bind(lane);
             store.execute(&mut self.connection).await.map_err(classify)?;
         }

@@ -18,7 +18,7 @@ macro_rules! instant {
     };
 }
 
-/// Whether an entry is neither deleted nor expired. The argument is the time of the store, as far as this process knows it: the clock
+/// Whether an entry is neither deleted nor expired. The argument is the store clock, as far as this process knows it: the clock
 /// may have been set back.
 macro_rules! is_live {
     () => {
@@ -77,10 +77,10 @@ pub(super) const TABLE_OF_OTHER_ENGINE: &str = "select table_name from informati
     where table_schema = schema() and table_name in ('entries', 'writers', 'expiries') and engine <> 'InnoDB' \
     order by table_name limit 1";
 
-/// The largest time in the store. Each lane leaves the time in its row at each commit.
+/// The stored time. Each lane stores the time in its row at each commit.
 pub(super) const STORED_TIME: &str = "select cast(coalesce(max(rev), 0) as unsigned) from writers";
 
-/// The clock of the database, the largest time in the store, whether commits are durable, and whether the server accepts writes.
+/// The clock of the database, the stored time, whether commits are durable, and whether the server accepts writes.
 /// `read_only` is a number, and a text in newer versions of `MariaDB`. `super_read_only` sets `read_only`, too.
 pub(super) const SAMPLE: &str = concat!(
     "select ",
@@ -149,10 +149,10 @@ pub(super) const REGISTER: &str = concat!(
 pub(super) const FENCE: &str = "update writers set seq = ?, rev = last_insert_id(greatest(rev + ?, \
     cast(unix_timestamp(now(6)) * 1000000 as unsigned), ?)) where id = ? and seq < ?";
 
-/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the time in the store.
+/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the stored time.
 pub(super) const HAS_HINTS: &str = "select exists(select 1 from expiries)";
 
-/// Leaves the time in the row of a lane.
+/// Stores the time in the row of a lane.
 pub(super) const STORE_TIME: &str =
     concat!("update writers set rev = greatest(rev, ", now!(), ", ?) where id = ?");
 
@@ -163,7 +163,7 @@ pub(super) const COMMIT: &str = "commit";
 pub(super) const ROLLBACK: &str = "rollback";
 
 /// What an upsert does with a row that exists. The assignments run in this order, and each sees the ones before it. The argument is
-/// the time of the store, as far as this process knows it.
+/// the store clock, as far as this process knows it.
 const OVERWRITE: &str = concat!(
     " on duplicate key update v = values(v), born = if(expires_at <= ",
     now!(),

@@ -1,4 +1,4 @@
-//! A process of a run: its lanes and its reads share one time of the store.
+//! A process of a run: its lanes and its reads share one store clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::engine::clock::StoreClock;
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) clock: StoreClock,
-    /// The time of the store when a read last looked at the clocks, in microseconds since 1970.
+    /// The store clock when a read last looked at the clocks, in microseconds since 1970.
     known: Arc<AtomicU64>,
 }
 
@@ -18,7 +18,7 @@ impl Process {
         Self { clock: StoreClock::new(), known: Arc::default() }
     }
 
-    /// Takes note of the time of the store, which a read has just looked at.
+    /// Takes note of the store clock, which a read has just looked at.
     pub(super) fn knows(&self, time: u64) {
         self.known.fetch_max(time, Ordering::Relaxed);
     }

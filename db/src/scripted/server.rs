@@ -55,7 +55,7 @@ impl ScriptedServer {
         self.state().sabotage
     }
 
-    /// Looks at the server's clock and at the time in the store, as a process does that knows `clock`.
+    /// Looks at the server's clock and at the stored time, as a process does that knows `clock`.
     pub(super) fn sample(&self, clock: &StoreClock) {
         let state = self.state();
         clock.sampled(Instant::now(), self.now(&state), state.tables.stored_time());

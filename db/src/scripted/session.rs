@@ -8,7 +8,7 @@ use super::script::{Ending, Sabotage};
 use super::server::ScriptedServer;
 use super::statement::{LaneStatement, StatementResult};
 use super::tables::OwnedRow;
-use crate::engine::clock::{QUIET_MAX, STORED_AGE_MAX, StoreClock};
+use crate::engine::clock::{QUIET_MAX, STORED_AGE_MAX_MICROS, StoreClock};
 use crate::engine::{FoundLocks, WriteEngine, WriteSession};
 use crate::entry::{Key, Rev};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::sweeper::hint::Hint;
 #[derive(Debug, Clone)]
 pub(crate) struct ScriptedEngine<const ROUND_TRIPS: bool> {
     server: ScriptedServer,
-    /// The time of the store, as the process knows it.
+    /// The store clock, as the process knows it.
     clock: StoreClock,
 }
 
@@ -97,7 +97,7 @@ impl ScriptedSession {
         result
     }
 
-    /// The time before which no statement may see the store.
+    /// The earliest time that a statement may use as the present time.
     fn floor(&self) -> u64 {
         match self.server.sabotage() {
             Sabotage::ClockTrusted => 0,
@@ -109,7 +109,7 @@ impl ScriptedSession {
         }
     }
 
-    /// Looks at the clock of the server and at the time in the store. Returns the largest time in the store.
+    /// Looks at the clock of the server and at the stored time. Returns the stored time.
     async fn sample(&mut self) -> Result<u64, Error> {
         let asked = Instant::now();
         match self.send(LaneStatement::Sample).await? {
@@ -219,7 +219,7 @@ impl WriteSession for ScriptedSession {
             return Ok(());
         }
         self.touched_at = Instant::now();
-        if self.sample().await?.saturating_add(STORED_AGE_MAX) < self.floor() {
+        if self.sample().await?.saturating_add(STORED_AGE_MAX_MICROS) < self.floor() {
             self.done(LaneStatement::StoreTime { lane }).await?;
         }
         Ok(())

@@ -30,7 +30,7 @@ pub(super) enum LaneStatement {
 #[derive(Debug, Clone)]
 pub(super) enum StatementResult {
     Done,
-    /// The clock of the server, and the largest time in the store.
+    /// The clock of the server, and the stored time.
     Sampled(u64, u64),
     Fenced(Option<Rev>),
     Seq(Option<u64>),

@@ -89,7 +89,7 @@ impl Tables {
         self.violations.push(violation);
     }
 
-    /// The largest time in the store. 0 if there is none.
+    /// The stored time. 0 if there is none.
     pub(super) fn stored_time(&self) -> u64 {
         self.writers.values().map(|row| row.rev).max().unwrap_or(0)
     }

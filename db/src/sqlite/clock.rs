@@ -9,7 +9,7 @@ use super::text;
 use crate::engine::clock::{self, StoreClock};
 use crate::error::Error;
 
-/// The time that a statement may use now. Asks the file for the time in the store if this process has not asked it for a second.
+/// The time that a statement may use now. Asks the file for the stored time if this process has not asked it for a second.
 pub(super) async fn now(connection: &mut SqliteConnection, clock: &StoreClock) -> Result<u64, Error> {
     if clock.fresh_floor().is_none() {
         let asked = Instant::now();
@@ -19,7 +19,7 @@ pub(super) async fn now(connection: &mut SqliteConnection, clock: &StoreClock) -
     clock.now()
 }
 
-/// The largest time in the store.
+/// The stored time.
 pub(super) async fn stored(connection: &mut SqliteConnection) -> Result<u64, Error> {
     let stored = sqlx::query_scalar::<_, i64>(text::STORED_TIME).fetch_one(connection);
     unsigned(stored.await.map_err(classify)?)

@@ -7,7 +7,7 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use super::connection::{Connection, Connections, LOG_BYTES_MAX};
+use super::connection::{Connection, Connections, WAL_BYTES_MAX};
 use super::error::classify;
 use super::{migrate, text};
 use crate::engine::clock::StoreClock;
@@ -25,7 +25,7 @@ pub(crate) struct Sqlite {
     options: SqliteConnectOptions,
     /// The connections of this process, except those that migrate.
     connections: Arc<Connections>,
-    /// The time of the store, for all connections.
+    /// The store clock, for all connections.
     pub(super) clock: StoreClock,
 }
 
@@ -41,7 +41,7 @@ impl Sqlite {
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .synchronous(SqliteSynchronous::Full)
-            .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
+            .pragma("journal_size_limit", WAL_BYTES_MAX.to_string())
             .busy_timeout(QUERY_TIMEOUT / 2)
             .statement_cache_capacity(5 * SHAPES + 64)
             .disable_statement_logging();
@@ -66,7 +66,7 @@ impl Sqlite {
 
     /// A connection to a file whose schema fits.
     pub(super) async fn open(&self) -> Result<Connection, Error> {
-        let (engine, attempt) = (self.clone(), self.connections.attempt());
+        let (engine, attempt) = (self.clone(), self.connections.count_opening());
         // In a task of its own: others wait for it, so it must go on while nobody waits for this one.
         let opened = tokio::spawn(async move {
             let opened = engine.open_next().await;
@@ -79,11 +79,11 @@ impl Sqlite {
 
     async fn open_next(&self) -> Result<Connection, Error> {
         let _turn = self.connections.opening.lock().await;
-        let lease = self.connections.lease()?;
+        let lease = self.connections.count_connection()?;
         let mut connection = Connection::new(self.open_unchecked().await?, lease);
         migrate::check(&mut connection).await?;
-        use_log(&mut connection).await?;
-        connection.bind(&self.path)?;
+        use_wal(&mut connection).await?;
+        connection.remember_files(&self.path)?;
         Ok(connection)
     }
 
@@ -91,7 +91,7 @@ impl Sqlite {
     pub(super) async fn wait_closed(&self) {
         self.connections.wait_closed().await;
         // Another process has the file open, or has closed its last connection at the same instant.
-        if self.connections.has_left_log() {
+        if self.connections.has_left_wal() {
             match self.open().await {
                 Ok(connection) => connection.close().await,
                 Err(error) => tracing::debug!(%error, "the log is left as it is"),
@@ -101,7 +101,7 @@ impl Sqlite {
 }
 
 /// Switches the file to a write-ahead log, unless it has one. Only once it is known to be a store: the file is changed.
-pub(super) async fn use_log(connection: &mut SqliteConnection) -> Result<(), Error> {
+pub(super) async fn use_wal(connection: &mut SqliteConnection) -> Result<(), Error> {
     let mode: String = sqlx::query_scalar(text::USE_LOG).fetch_one(connection).await.map_err(classify)?;
     if mode == "wal" {
         return Ok(());

@@ -1,5 +1,4 @@
-//! Connections to the file of a store: counted, bound to the files that they have open, and closed by `SQLite` before they count
-//! as closed.
+//! Connections to the file of a store. Each knows the files that it has open, and counts as open until `SQLite` has closed it.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -14,13 +13,13 @@ use tokio::time::Instant;
 
 use super::error::classify;
 use super::files::StoreFiles;
-use super::log::LogState;
 use super::text;
+use super::wal::WalState;
 use crate::error::Error;
 
 /// A log that is larger than this is emptied when a connection is closed. Commits alone keep it at a few MiB: without readers of
 /// old snapshots it begins anew after 1000 pages.
-pub(super) const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(super) const WAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How often a connection that only reads looks at the log. An idle one is checked as often.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -28,7 +27,7 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The connections of this process to one store.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    state: Mutex<State>,
+    state: Mutex<ConnectionCounts>,
     /// One is opened at a time, so that the next one can be compared with it.
     pub(super) opening: tokio::sync::Mutex<()>,
     /// One is closed at a time: two that end together would each leave the log to the other.
@@ -40,47 +39,47 @@ pub(super) struct Connections {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ConnectionCounts {
     /// Connections that are open or about to be opened by whoever has the turn.
     open: usize,
     /// Attempts to open one, those included that wait for their turn.
-    attempts: usize,
+    openings: usize,
     /// The files of the last connection that was opened.
     files: Option<Arc<StoreFiles>>,
 }
 
 /// Counts an attempt to open a connection.
 #[derive(Debug)]
-pub(super) struct Attempt(Arc<Connections>);
+pub(super) struct OpeningCount(Arc<Connections>);
 
 /// Counts a connection until `SQLite` has closed it.
 #[derive(Debug)]
-pub(super) struct Lease(Arc<Connections>);
+pub(super) struct ConnectionCount(Arc<Connections>);
 
 /// An open connection. Dropping it closes it in a task of its own.
 #[derive(Debug)]
-pub(super) struct Connection(Option<Open>);
+pub(super) struct Connection(Option<LiveConnection>);
 
 #[derive(Debug)]
-struct Open {
+struct LiveConnection {
     connection: SqliteConnection,
     /// `None` until the schema is checked: before, there may be no log yet.
     files: Option<Arc<StoreFiles>>,
     /// When a read last looked at all of them.
     checked: Instant,
-    lease: Lease,
+    count: ConnectionCount,
 }
 
 impl Connections {
     /// Counts an attempt that is about to begin.
-    pub(super) fn attempt(self: &Arc<Self>) -> Attempt {
-        self.state().attempts += 1;
-        Attempt(Arc::clone(self))
+    pub(super) fn count_opening(self: &Arc<Self>) -> OpeningCount {
+        self.state().openings += 1;
+        OpeningCount(Arc::clone(self))
     }
 
-    /// Counts a connection that is about to be opened. An error while connections are open whose files were moved: `SQLite` finds
-    /// the log by the path of the database, so the connections to two databases would share one.
-    pub(super) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
+    /// Counts a connection that is about to be opened. Fails while a connection to moved files is open: `SQLite` finds
+    /// the write-ahead log by the path of the database, so the connections to two databases would share one.
+    pub(super) fn count_connection(self: &Arc<Self>) -> Result<ConnectionCount, Error> {
         let mut state = self.state();
         match (&state.files, state.open) {
             (Some(files), 1..) => {
@@ -93,7 +92,7 @@ impl Connections {
             (None, _) => {}
         }
         state.open += 1;
-        Ok(Lease(Arc::clone(self)))
+        Ok(ConnectionCount(Arc::clone(self)))
     }
 
     /// Waits until `SQLite` has closed every connection of this process, and nobody opens another one.
@@ -102,7 +101,7 @@ impl Connections {
             let closed = self.closed.notified();
             let is_closed = {
                 let state = self.state();
-                (state.open, state.attempts) == (0, 0)
+                (state.open, state.openings) == (0, 0)
             };
             if is_closed {
                 return;
@@ -112,23 +111,23 @@ impl Connections {
     }
 
     /// Whether the last connection has left a log.
-    pub(super) fn has_left_log(&self) -> bool {
-        self.state().files.as_ref().is_some_and(|files| files.log_bytes() > 0)
+    pub(super) fn has_left_wal(&self) -> bool {
+        self.state().files.as_ref().is_some_and(|files| files.wal_bytes() > 0)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionCounts> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Attempt {
+impl Drop for OpeningCount {
     fn drop(&mut self) {
-        self.0.state().attempts -= 1;
+        self.0.state().openings -= 1;
         self.0.closed.notify_waiters();
     }
 }
 
-impl Drop for Lease {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.state().open -= 1;
         self.0.closed.notify_waiters();
@@ -136,16 +135,16 @@ impl Drop for Lease {
 }
 
 impl Connection {
-    pub(super) fn new(connection: SqliteConnection, lease: Lease) -> Self {
-        Self(Some(Open { connection, files: None, checked: Instant::now(), lease }))
+    pub(super) fn new(connection: SqliteConnection, count: ConnectionCount) -> Self {
+        Self(Some(LiveConnection { connection, files: None, checked: Instant::now(), count }))
     }
 
     /// Remembers the files of the store at `database`, which this connection has just read. An error if other connections have
     /// other files open.
-    pub(super) fn bind(&mut self, database: &Path) -> Result<(), Error> {
+    pub(super) fn remember_files(&mut self, database: &Path) -> Result<(), Error> {
         let files = Arc::new(StoreFiles::look(database)?);
-        let open = self.open_mut();
-        let mut state = open.lease.0.state();
+        let open = self.live_mut();
+        let mut state = open.count.0.state();
         let files = match &state.files {
             Some(others) if state.open > 1 && others.is_same(&files) => Arc::clone(others),
             Some(_) if state.open > 1 => {
@@ -161,26 +160,26 @@ impl Connection {
 
     /// Before a write: an error unless every file of the store is at its path, and the log is whole.
     pub(super) async fn check_write(&mut self) -> Result<(), Error> {
-        let Some(files) = &self.open().files else { return Ok(()) };
+        let Some(files) = &self.live().files else { return Ok(()) };
         match files.check()? {
-            LogState::Whole => Ok(()),
-            LogState::Cut => {
+            WalState::Whole => Ok(()),
+            WalState::Truncated => {
                 let files = Arc::clone(files);
-                let frames = sqlx::query(text::WRITE_BACK_LOG).fetch_one(&mut **self).await;
-                files.log.check_cut(frames.and_then(|row| row.try_get(1)).map_err(classify))
+                let frames = sqlx::query(text::WRITE_BACK_WAL).fetch_one(&mut **self).await;
+                files.wal.check_truncated(frames.and_then(|row| row.try_get(1)).map_err(classify))
             }
         }
     }
 
     /// After a commit: the same, and the log must hold the commit.
     pub(super) fn check_committed(&self) -> Result<(), Error> {
-        self.open().files.as_ref().map_or(Ok(()), |files| files.check_committed())
+        self.live().files.as_ref().map_or(Ok(()), |files| files.check_committed())
     }
 
-    /// The same for a read, at a third of its cost: the log and its index are looked at every [`CHECK_INTERVAL`], because no other
-    /// connection can be opened until every connection to a log that is gone is closed.
+    /// The same for a read, at a third of its cost: the write-ahead log and its index are looked at every
+    /// [`CHECK_INTERVAL`]. While one connection still uses a removed log, no new one can be opened.
     pub(super) fn check_read(&mut self) -> Result<(), Error> {
-        let open = self.open_mut();
+        let open = self.live_mut();
         let Some(files) = &open.files else { return Ok(()) };
         if open.checked.elapsed() < CHECK_INTERVAL {
             return files.check_database();
@@ -191,7 +190,7 @@ impl Connection {
 
     /// Ends when this connection has to be closed at once: the files were moved, and no other connection can be opened before.
     pub(super) fn moved(&self) -> OwnedNotified {
-        Arc::clone(&self.open().lease.0.moved).notified_owned()
+        Arc::clone(&self.live().count.0.moved).notified_owned()
     }
 
     /// Closes the connection. The last one on the file writes the log into the database and removes the log.
@@ -201,11 +200,11 @@ impl Connection {
         }
     }
 
-    fn open(&self) -> &Open {
+    fn live(&self) -> &LiveConnection {
         self.0.as_ref().expect("only `close` and `drop` take it")
     }
 
-    fn open_mut(&mut self) -> &mut Open {
+    fn live_mut(&mut self) -> &mut LiveConnection {
         self.0.as_mut().expect("only `close` and `drop` take it")
     }
 }
@@ -214,13 +213,13 @@ impl Deref for Connection {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        &self.open().connection
+        &self.live().connection
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.open_mut().connection
+        &mut self.live_mut().connection
     }
 }
 
@@ -232,14 +231,14 @@ impl Drop for Connection {
     }
 }
 
-impl Open {
+impl LiveConnection {
     async fn close(mut self) {
         if let Some(files) = &self.files {
             let is_moved = files.check_database().is_err();
             // `SQLite` itself leaves the log of a database that was moved, and the next database at the path would take it for
             // its own.
-            if (is_moved || files.log_bytes() > LOG_BYTES_MAX)
-                && let Err(error) = empty_log(&mut self.connection).await
+            if (is_moved || files.wal_bytes() > WAL_BYTES_MAX)
+                && let Err(error) = empty_wal(&mut self.connection).await
             {
                 tracing::debug!(%error, "the log could not be emptied");
             }
@@ -248,22 +247,22 @@ impl Open {
         if let Err(error) = self.connection.ping().await {
             tracing::debug!(%error, "the connection was gone already");
         }
-        let turn = self.lease.0.closing.lock().await;
+        let turn = self.count.0.closing.lock().await;
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "the connection could not be closed properly");
         }
         drop(turn);
-        drop(self.lease);
+        drop(self.count);
     }
 }
 
 /// Writes the log into the database and cuts it to nothing, unless a reader still needs it.
-async fn empty_log(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn empty_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     if let Err(error) = sqlx::query(text::ROLLBACK).execute(&mut *connection).await {
         tracing::trace!(%error, "there was no transaction");
     }
     // The first one does nearly all of the work, and lets others write meanwhile. The second one lets them wait.
-    for sql in [text::SHORT_WAIT, text::WRITE_BACK_LOG, text::CUT_LOG] {
+    for sql in [text::SHORT_WAIT, text::WRITE_BACK_WAL, text::TRUNCATE_WAL] {
         sqlx::query(sql).fetch_all(&mut *connection).await?;
     }
     Ok(())

@@ -7,14 +7,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::log::{LogState, OpenLog};
+use super::wal::{OpenWal, WalState};
 use crate::error::Error;
 
 /// The database, its write-ahead log and the index of the log, as they were when a connection was opened.
 #[derive(Debug)]
 pub(super) struct StoreFiles {
     database: OpenFile,
-    pub(super) log: OpenLog,
+    pub(super) wal: OpenWal,
     index: OpenFile,
 }
 
@@ -37,43 +37,47 @@ impl StoreFiles {
     /// The files of the store at `database`, which is open.
     pub(super) fn look(database: &Path) -> Result<Self, Error> {
         // `SQLite` puts the other files beside the file that a link leads to.
-        let real = canonicalize(database).map_err(|error| moved(database, &error.to_string()))?;
+        let real = canonicalize(database).map_err(|error| unavailable_at(database, &error.to_string()))?;
         Ok(Self {
             database: OpenFile::look(database.into())?,
-            log: OpenLog::look(beside(&real, "-wal"))?,
+            wal: OpenWal::look(beside(&real, "-wal"))?,
             index: OpenFile::look(beside(&real, "-shm"))?,
         })
     }
 
     /// Whether both are the same files.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        (&self.database, &self.log.file, &self.index) == (&other.database, &other.log.file, &other.index)
+        (&self.database, &self.wal.file, &self.index) == (&other.database, &other.wal.file, &other.index)
     }
 
     /// An error unless every file is at its path, and the log is whole: what is committed otherwise is lost with the last connection.
-    pub(super) fn check(&self) -> Result<LogState, Error> {
+    pub(super) fn check(&self) -> Result<WalState, Error> {
         self.check_database()?;
         self.index.check()?;
-        self.log.check()
+        self.wal.check()
     }
 
     /// The same after a commit, which the log must hold.
     pub(super) fn check_committed(&self) -> Result<(), Error> {
         self.check_database()?;
         self.index.check()?;
-        self.log.check_committed()
+        self.wal.check_committed()
     }
 
     /// An error unless the database is at its path. A read that begins afterwards sees what was acknowledged before.
     pub(super) fn check_database(&self) -> Result<(), Error> {
         let found = self.database.check()?;
         // In use it has at least one page.
-        if found.len() == 0 { Err(moved(&self.database.path, "the file was emptied")) } else { Ok(()) }
+        if found.len() == 0 {
+            Err(unavailable_at(&self.database.path, "the file was emptied"))
+        } else {
+            Ok(())
+        }
     }
 
     /// The bytes of the log; 0 if it is not at its path.
-    pub(super) fn log_bytes(&self) -> u64 {
-        self.log.file.check().map_or(0, |found| found.len())
+    pub(super) fn wal_bytes(&self) -> u64 {
+        self.wal.file.check().map_or(0, |found| found.len())
     }
 
     /// Once no connection is open: makes room for another database at the path. The log of the one before would be taken for
@@ -84,13 +88,13 @@ impl StoreFiles {
             Ok(_) => {}
             Err(_) => return self.check_database(),
         }
-        if self.log_bytes() > 0 {
+        if self.wal_bytes() > 0 {
             let why = "it belongs to the database that was replaced; stop every process that has it open, and move it away";
-            return Err(moved(&self.log.file.path, why));
+            return Err(unavailable_at(&self.wal.file.path, why));
         }
-        for file in [&self.log.file, &self.index] {
+        for file in [&self.wal.file, &self.index] {
             if file.check().is_ok() {
-                remove_file(&file.path).map_err(|error| moved(&file.path, &error.to_string()))?;
+                remove_file(&file.path).map_err(|error| unavailable_at(&file.path, &error.to_string()))?;
             }
         }
         Ok(())
@@ -101,7 +105,7 @@ impl OpenFile {
     fn look(path: PathBuf) -> Result<Self, Error> {
         match metadata(&path) {
             Ok(found) => Ok(Self::new(path, &found)),
-            Err(error) => Err(moved(&path, &error.to_string())),
+            Err(error) => Err(unavailable_at(&path, &error.to_string())),
         }
     }
 
@@ -117,16 +121,16 @@ impl OpenFile {
     pub(super) fn check(&self) -> Result<Metadata, Error> {
         match metadata(&self.path) {
             Ok(found) if self.is(&found) => Ok(found),
-            Ok(_) => Err(moved(&self.path, "another file is in its place")),
+            Ok(_) => Err(unavailable_at(&self.path, "another file is in its place")),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(moved(&self.path, "the file was removed or renamed"))
+                Err(unavailable_at(&self.path, "the file was removed or renamed"))
             }
-            Err(error) => Err(moved(&self.path, &error.to_string())),
+            Err(error) => Err(unavailable_at(&self.path, &error.to_string())),
         }
     }
 }
 
 /// A file of the store cannot be used at `path`.
-pub(super) fn moved(path: &Path, why: &str) -> Error {
+pub(super) fn unavailable_at(path: &Path, why: &str) -> Error {
     Error::Unavailable(format!("{}: {why}", path.display()).into())
 }

@@ -15,7 +15,7 @@ use crate::engine::ReadSession;
 use crate::engine::clock::StoreClock;
 use crate::engine::columns::{entry, left_out};
 use crate::engine::shapes::{StatementTexts, padded};
-use crate::engine::turn;
+use crate::engine::yielding;
 use crate::entry::{Entry, Key};
 use crate::error::Error;
 use crate::row::RowError;
@@ -69,7 +69,7 @@ impl ReadSession for SqliteReader {
             if on_row(row).is_break() {
                 break;
             }
-            turn::after(value_bytes).await;
+            yielding::after_value(value_bytes).await;
         }
         Ok(())
     }

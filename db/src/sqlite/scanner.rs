@@ -13,7 +13,7 @@ use super::text;
 use crate::engine::ScanSession;
 use crate::engine::clock::StoreClock;
 use crate::engine::columns::ScannedColumns;
-use crate::engine::turn;
+use crate::engine::yielding;
 use crate::entry::{KEY_BYTES_MAX, Record};
 use crate::error::Error;
 use crate::row::RowError;
@@ -39,7 +39,7 @@ impl SqliteScanner {
 impl ScanSession for SqliteScanner {
     async fn begin(&mut self) -> Result<(), Error> {
         self.connection.check_read()?;
-        // Not in the transaction, which would see the time in the store as it was at its snapshot.
+        // Not in the transaction, which would see the stored time as it was at its snapshot.
         now(&mut self.connection, &self.clock).await?;
         self.run(text::BEGIN_SNAPSHOT).await
     }
@@ -79,7 +79,7 @@ impl ScanSession for SqliteScanner {
             if on_row(columns.record(value_bytes_max)).is_break() {
                 break;
             }
-            turn::after(value_bytes).await;
+            yielding::after_value(value_bytes).await;
         }
         Ok(count)
     }

@@ -11,7 +11,7 @@ use super::clock::{now, stored};
 use super::connection::Connection;
 use super::error::classify;
 use super::text;
-use crate::engine::clock::{STORED_AGE_MAX, StoreClock};
+use crate::engine::clock::{STORED_AGE_MAX_MICROS, StoreClock};
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
 use crate::engine::{FoundLocks, WriteSession};
 use crate::entry::{Key, Rev};
@@ -96,7 +96,7 @@ impl SqliteSession {
     /// commit.
     async fn store_time(&mut self) -> Result<bool, Error> {
         let now = now(&mut self.connection, &self.clock).await?;
-        let is_young = stored(&mut self.connection).await?.saturating_add(STORED_AGE_MAX) >= now;
+        let is_young = stored(&mut self.connection).await?.saturating_add(STORED_AGE_MAX_MICROS) >= now;
         let has_hints = sqlx::query_scalar::<_, bool>(text::HAS_HINTS).fetch_one(&mut *self.connection);
         if is_young || !has_hints.await.map_err(classify)? {
             return Ok(false);
@@ -169,7 +169,9 @@ impl WriteSession for SqliteSession {
         let last = reserve.fetch_one(&mut *self.connection).await.map_err(classify)?;
         let last = unsigned(last)?;
         if last >= REV_MAX {
-            return Err(Error::NotReady("the clock of the store has reached the last revision".into()));
+            return Err(Error::NotReady(
+                "the stored time is the largest possible one: see Time in db/README.md".into(),
+            ));
         }
         Ok(Some(Rev(last)))
     }

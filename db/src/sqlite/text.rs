@@ -2,7 +2,7 @@
 
 use crate::engine::shapes::{either, list};
 
-/// The largest time in the store. Each lane leaves the time there at each commit.
+/// The stored time. Each lane stores the time there at each commit.
 pub(super) const STORED_TIME: &str = "select rev from clock where id = 0";
 
 // Schema.
@@ -17,14 +17,14 @@ pub(super) const TABLES: &str =
 /// Writes go into a log beside the file. The mode is kept in the file. Returns the mode that is in force.
 pub(super) const USE_LOG: &str = "pragma journal_mode = wal";
 
-/// How long [`CUT_LOG`] may keep writers waiting for readers, in milliseconds.
+/// How long [`TRUNCATE_WAL`] may keep writers waiting for readers, in milliseconds.
 pub(super) const SHORT_WAIT: &str = "pragma busy_timeout = 50";
 
 /// Writes the log into the database, up to what the oldest reader needs.
-pub(super) const WRITE_BACK_LOG: &str = "pragma wal_checkpoint(passive)";
+pub(super) const WRITE_BACK_WAL: &str = "pragma wal_checkpoint(passive)";
 
 /// Writes the rest of the log into the database and cuts the log to nothing, if no reader needs it.
-pub(super) const CUT_LOG: &str = "pragma wal_checkpoint(truncate)";
+pub(super) const TRUNCATE_WAL: &str = "pragma wal_checkpoint(truncate)";
 
 // Transactions of lanes.
 
@@ -57,10 +57,10 @@ pub(super) const COMMIT: &str = "commit";
 
 pub(super) const ROLLBACK: &str = "rollback";
 
-/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the time in the store.
+/// Whether an entry may expire, or was deleted not long ago. If not, nobody needs the stored time.
 pub(super) const HAS_HINTS: &str = "select exists(select 1 from expiries)";
 
-/// Leaves the time in the store.
+/// Stores the time.
 pub(super) const STORE_TIME: &str = "update clock set rev = ?1 where id = 0 and rev < ?1";
 
 /// Keys, their revisions and whether they are live. The first argument is the time.

@@ -3,9 +3,9 @@
 use crate::entry::Expiry;
 use crate::plan::run::Row;
 
-/// The sweeper removes an entry only if its expiry and its revision are this far behind the time in the store, in microseconds.
+/// The sweeper removes an entry only if its expiry and its revision are this far behind the stored time, in microseconds.
 ///
-/// The next revision of a key without a row comes from the time of the store. So revisions grow only if the removed one is well behind
+/// The next revision of a key without a row comes from the store clock. So revisions grow only if the removed one is well behind
 /// the time that a transaction which began earlier has seen. No transaction lasts this long.
 const MARGIN: u64 = 10 * 60 * 1_000_000;
 

@@ -1,6 +1,6 @@
 //! Time never goes back: if the clock of a database is set back, what expired stays gone, and revisions still grow.
 //!
-//! A time in the store that is ahead of the clock is what a clock that was set back leaves behind.
+//! A stored time that is ahead of the clock is what a clock that was set back leaves behind.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,7 +28,7 @@ async fn stored_time(database: &Database) -> u64 {
     database.number(&select).await
 }
 
-/// Sets the time in the store ahead of the clock.
+/// Sets the stored time ahead of the clock.
 async fn set_ahead(database: &Database, micros: u64) {
     database.execute(&format!("update {} set rev = rev + {micros}", clock(database.engine))).await;
 }
@@ -69,7 +69,7 @@ async fn what_expired_stays_gone_when_the_clock_is_set_back(engine: EngineKind) 
     gone(&system, "seen").await;
     let reply = socket.ask(r#"{"key":"seen","value":"w","if_rev":0,"id":1}"#).await;
     assert!(reply.starts_with(r#"{"message":"seen created""#), "{reply}");
-    let warned = || system.writer.log().contains("is behind the time of the store");
+    let warned = || system.writer.log().contains("is behind the store clock");
     assert!(warned(), "it is said: {}", system.writer.log());
 
     // Processes that start do, too.
@@ -93,7 +93,7 @@ async fn revisions_grow_after_a_sweep_and_a_clock_that_was_set_back(engine: Engi
         let mut socket = system.socket().await;
         set_ahead(&system.database, 24 * HOUR).await;
         // The row of a lane that has not written yet has the time of its start, so any lane may be the first to know.
-        eventually("a write has the time of the store", Duration::from_secs(10), async || {
+        eventually("a write has the store clock", Duration::from_secs(10), async || {
             let ahead = stored_time(&system.database).await;
             let rev = rev(&system.socket().await.ask(r#"{"op":"set","key":"k","value":"v"}"#).await);
             if rev + HOUR > ahead { Ok(()) } else { Err(format!("{rev} at {ahead}")) }

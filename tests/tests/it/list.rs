@@ -226,7 +226,7 @@ async fn a_late_page_costs_what_the_first_does(engine: EngineKind) {
     system.database.put((0..20_000).map(|n| format!("{n:05}")), "v", "null").await;
     let mut connection = system.connection().await;
     let mut root = system.database.root().await;
-    // Each second the services look at the clock of the store, which is also counted: the least of three counts is without it.
+    // Each second the services look at the store clock, which is also counted: the least of three counts is without it.
     let mut cost = async |target: &str| {
         let (mut least, mut page) = (u64::MAX, Value::Null);
         for _ in 0..3 {

@@ -24,7 +24,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Leaves the time in the store if the connection is idle, which also finds out whether the connection still works.
+    /// Stores the time if the connection is idle, which also finds out whether the connection still works.
     pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
         // The statement may commit, and a fence that is committed without its batch protects nothing.
         self.release_fence(limits).await;

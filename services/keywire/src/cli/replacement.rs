@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 pub(crate) fn destination(path: &Path) -> io::Result<PathBuf> {
     match canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(path.into()),
-        Err(_) if path.is_symlink() => Err(io::Error::other("it is a link that leads nowhere")),
+        Err(_) if path.is_symlink() => Err(io::Error::other("it is a dangling symbolic link")),
         found => found,
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use super::files::{OpenFile, moved};
+use super::files::{OpenFile, unavailable_at};
 use crate::error::Error;
 
 /// Every log with content begins with these bytes. The fourth byte tells the order of the bytes in checksums.
@@ -15,37 +15,36 @@ const MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
 const HEAD_BYTES: usize = 32;
 /// Where the two random numbers are that change whenever the log begins anew.
 const SALTS: std::ops::Range<usize> = 16..24;
-const LOST: &str =
-    "somebody else emptied or shortened it, and acknowledged writes that were only in it are lost";
+const LOST: &str = "somebody else emptied or shortened it, and acknowledged writes that were only in it are lost; restore a backup if you need them";
 
-/// The log of an open store.
+/// The write-ahead log of an open store.
 #[derive(Debug)]
-pub(super) struct OpenLog {
+pub(super) struct OpenWal {
     pub(super) file: OpenFile,
     descriptor: File,
-    seen: Mutex<SeenLog>,
+    seen: Mutex<SeenWal>,
 }
 
 /// The log after the last commit of this process.
 #[derive(Debug, Default)]
-struct SeenLog {
+struct SeenWal {
     salts: [u8; 8],
     bytes: u64,
     /// Stays true until every connection to the log is closed.
     is_lost: bool,
 }
 
-/// What the size of the log tells.
+/// What the size of the write-ahead log tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LogState {
+pub(super) enum WalState {
     Whole,
-    /// It was cut to nothing: by a checkpoint, or by somebody else.
-    Cut,
+    /// It is empty: a checkpoint or somebody else truncated it.
+    Truncated,
 }
 
-impl OpenLog {
+impl OpenWal {
     pub(super) fn look(path: PathBuf) -> Result<Self, Error> {
-        let open = |error: std::io::Error| moved(&path, &error.to_string());
+        let open = |error: std::io::Error| unavailable_at(&path, &error.to_string());
         // `SQLite` holds no POSIX lock on the log: closing this descriptor releases none.
         let descriptor = File::options().read(true).write(true).open(&path).map_err(open)?;
         let found = descriptor.metadata().map_err(open)?;
@@ -53,12 +52,12 @@ impl OpenLog {
     }
 
     /// An error unless the log is at its path, and as long as this process knows it. One file system call, unless it is shorter.
-    pub(super) fn check(&self) -> Result<LogState, Error> {
+    pub(super) fn check(&self) -> Result<WalState, Error> {
         self.judge(|seen, bytes| {
             if bytes >= seen.bytes {
-                Ok(LogState::Whole)
+                Ok(WalState::Whole)
             } else if bytes == 0 {
-                Ok(LogState::Cut)
+                Ok(WalState::Truncated)
             } else {
                 self.compare(seen, bytes)
             }
@@ -75,7 +74,7 @@ impl OpenLog {
     }
 
     /// Takes note of what the index of the log says: the log, which was cut, should have `frames` pages.
-    pub(super) fn check_cut(&self, frames: Result<i64, Error>) -> Result<(), Error> {
+    pub(super) fn check_truncated(&self, frames: Result<i64, Error>) -> Result<(), Error> {
         self.judge(|seen, bytes| match (bytes, frames) {
             (0, Ok(1..) | Err(_)) => Err(self.lose(seen)),
             (_, frames) => {
@@ -87,10 +86,10 @@ impl OpenLog {
     }
 
     /// Looks at the size of the log while no other connection of this process does.
-    fn judge<T>(&self, verdict: impl FnOnce(&mut SeenLog, u64) -> Result<T, Error>) -> Result<T, Error> {
+    fn judge<T>(&self, verdict: impl FnOnce(&mut SeenWal, u64) -> Result<T, Error>) -> Result<T, Error> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_lost {
-            return Err(moved(&self.file.path, LOST));
+            return Err(unavailable_at(&self.file.path, LOST));
         }
         let bytes = self.file.check()?.len();
         verdict(&mut seen, bytes)
@@ -98,27 +97,27 @@ impl OpenLog {
 
     /// Compares the log, which had `bytes` bytes before its head is read here, with the last look. A log that a checkpoint has cut
     /// begins anew, with a head and with other salts.
-    fn compare(&self, seen: &mut SeenLog, bytes: u64) -> Result<LogState, Error> {
+    fn compare(&self, seen: &mut SeenWal, bytes: u64) -> Result<WalState, Error> {
         let mut head = [0; HEAD_BYTES];
         match self.descriptor.read_exact_at(&mut head, 0) {
             Ok(()) => {}
             // Cut to nothing after its size was looked at.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof && bytes >= HEAD_BYTES as u64 => {
-                return Ok(LogState::Cut);
+                return Ok(WalState::Truncated);
             }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(self.lose(seen)),
-            Err(error) => return Err(moved(&self.file.path, &error.to_string())),
+            Err(error) => return Err(unavailable_at(&self.file.path, &error.to_string())),
         }
         let mut salts = [0; 8];
         salts.copy_from_slice(&head[SALTS]);
         if !head.starts_with(&MAGIC) || salts == seen.salts && bytes < seen.bytes {
             return Err(self.lose(seen));
         }
-        *seen = SeenLog { salts, bytes, is_lost: false };
-        Ok(LogState::Whole)
+        *seen = SeenWal { salts, bytes, is_lost: false };
+        Ok(WalState::Whole)
     }
 
-    fn lose(&self, seen: &mut SeenLog) -> Error {
+    fn lose(&self, seen: &mut SeenWal) -> Error {
         seen.is_lost = true;
         let path = self.file.path.display();
         tracing::error!(%path, "{LOST}");
@@ -127,6 +126,6 @@ impl OpenLog {
         if let Err(error) = self.descriptor.set_len(0) {
             tracing::error!(%path, %error, "the rest of the log cannot be removed");
         }
-        moved(&self.file.path, LOST)
+        unavailable_at(&self.file.path, LOST)
     }
 }
