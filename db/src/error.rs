@@ -11,8 +11,8 @@ pub enum Error {
     /// Another writer was in the way. Nothing was applied, and the same connection may try again.
     #[error("another writer holds the same rows: {0}")]
     Conflict(Cause),
-    /// The database has no room, or refuses to write. Nothing was applied, even if it was COMMIT that failed, and the same connection
-    /// may try again.
+    /// The database has no room, or refuses to write. Nothing was applied, even if it was COMMIT that failed, and the same connection,
+    /// if there is one, may try again.
     #[error("the database cannot write: {0}")]
     Refused(Cause),
     /// The database cannot be reached, refuses, or took too long. A new connection may try again.
