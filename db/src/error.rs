@@ -11,8 +11,8 @@ pub enum Error {
     /// Another writer was in the way. Nothing was applied, and the same connection may try again.
     #[error("another writer holds the same rows: {0}")]
     Conflict(Cause),
-    /// The database is reachable but cannot write: its disk is full, or a quota is reached. Nothing was applied, even if it was COMMIT
-    /// that failed, and the same connection may try again.
+    /// The database is reachable but cannot write: its disk is full, a quota is reached, or its settings forbid it. Nothing was applied,
+    /// even if it was COMMIT that failed, and the same connection, if there is one, may try again.
     #[error("the database cannot write: {0}")]
     Refused(Cause),
     /// The database cannot be reached, refuses the connection or the statement, or took too long. A new connection may try again.

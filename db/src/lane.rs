@@ -170,6 +170,11 @@ impl<E: WriteEngine> Lane<E> {
                     break;
                 }
                 AttemptEnd::Refused => {
+                    if !self.link.is_open() {
+                        // Each batch opens a connection, so a server that refuses them all would be asked without a pause.
+                        let wait = self.next_backoff();
+                        self.pause(wait, &batch).await;
+                    }
                     batch.refuse_all(Refusal::Unavailable);
                     break;
                 }

@@ -21,7 +21,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
-use connect::{Identity, MySql, close};
+use connect::{Identity, MySql, check_log_format, close};
 use error::classify;
 use reader::MySqlReader;
 use scanner::MySqlScanner;
@@ -81,6 +81,7 @@ impl Engine for MySql {
 
     async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {
         let mut connection = self.open_unchecked().await?;
+        check_log_format(&mut connection).await?;
         migrate::migrate(&mut connection, users).await?;
         close(connection).await;
         Ok(())

@@ -15,8 +15,8 @@ pub struct WriterConfig {
     pub batch_bytes_max: usize,
     /// The most writes in each of the two channels of a lane, one for each priority.
     pub queue_ops_max: NonZeroUsize,
-    /// The most bytes of all writes in the process that have no outcome yet, see [`crate::Write::bytes`]. At least one write must
-    /// fit.
+    /// The most bytes of all writes in the process that have no outcome yet, see [`crate::Write::bytes`]. Each lane has an equal share,
+    /// which only a write that is larger than it may exceed. (A lane itself gets its share here.)
     pub queue_bytes_max: u32,
     /// The time limit of a write, from its receipt. While a statement is running, the outcome may come up to a second later.
     pub op_timeout: Duration,

@@ -162,6 +162,24 @@ async fn while_the_database_is_away_a_write_is_refused_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_new_connections_cannot_write_a_write_is_refused_soon() {
+    let harness = Harness::of::<true>(Duration::from_secs(10));
+    harness.server.state().refuses_writers = true;
+    let begun = Instant::now();
+    let mut refused = 0;
+    while begun.elapsed() < Duration::from_secs(30) {
+        let sent = Instant::now();
+        assert_eq!(harness.try_write("a").await, Err(Refusal::Unavailable));
+        assert!(sent.elapsed() < Duration::from_millis(1100), "after {:?}", sent.elapsed());
+        refused += 1;
+    }
+    let tries = harness.sent().len();
+    assert!(refused >= 30 && tries < 80, "{refused} writes and {tries} tries in 30 s");
+    harness.server.state().refuses_writers = false;
+    harness.write("b").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn writes_that_keep_coming_do_not_hold_up_the_commit() {
     let harness = Harness::start::<true>().await;
     let written = (0..300).map(|number| {

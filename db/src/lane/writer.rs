@@ -28,8 +28,8 @@ use crate::store::Store;
 pub struct Writer {
     /// The last one is the lane of atomic writes; on `SQLite` it is the only one.
     lanes: Arc<[LaneHandle]>,
-    /// The free bytes of the queues.
-    bytes: Arc<Semaphore>,
+    /// The most bytes of the writes of one lane.
+    lane_bytes_max: u32,
     /// Random input of the hash of each key, so that nobody can choose keys that all belong to one lane.
     salt: u64,
     op_timeout: Duration,
@@ -41,6 +41,8 @@ pub struct WriterHealth(Vec<(QueueDepth, LaneState)>);
 
 struct LaneHandle {
     queue: QueueSender,
+    /// Its free bytes. Each lane has its own, so that a lane that is stuck takes no room from the others.
+    bytes: Arc<Semaphore>,
     state: LaneState,
 }
 
@@ -88,6 +90,8 @@ impl Writer {
     ) -> Self {
         let observe: Arc<dyn Fn(BatchReport) + Send + Sync> = Arc::new(observe);
         let salt = random.next_u64();
+        let lane_bytes_max = config.queue_bytes_max / u32::try_from(lanes).expect("there are few lanes");
+        let config = WriterConfig { queue_bytes_max: lane_bytes_max, ..config };
         let handle = |_| {
             let (queue, receiver) =
                 QueueReceiver::new(config.queue_ops_max.get(), config.batch_ops_max.get());
@@ -95,14 +99,9 @@ impl Writer {
             let (lane_state, observe) = (state.clone(), Arc::clone(&observe));
             let random = StdRng::from_rng(&mut random);
             tracker.spawn(Lane::new(engine.clone(), receiver, config, lane_state, random, observe).run());
-            LaneHandle { queue, state }
+            LaneHandle { queue, bytes: Arc::new(Semaphore::new(lane_bytes_max as usize)), state }
         };
-        Self {
-            lanes: (0..lanes).map(handle).collect(),
-            bytes: Arc::new(Semaphore::new(config.queue_bytes_max as usize)),
-            salt,
-            op_timeout: config.op_timeout,
-        }
+        Self { lanes: (0..lanes).map(handle).collect(), lane_bytes_max, salt, op_timeout: config.op_timeout }
     }
 
     /// The deadline of a write that is received now: the present instant plus [`WriterConfig::op_timeout`].
@@ -118,10 +117,11 @@ impl Writer {
             // It waited for the replies to earlier writes of its sender. `submit` refuses it.
             return Submitted::Returned(write, span);
         }
-        let Ok(permit) = Arc::clone(&self.bytes).try_acquire_many_owned(weight(&write)) else {
+        let lane = self.lane(&write);
+        let Ok(permit) = Arc::clone(&lane.bytes).try_acquire_many_owned(self.weight(&write)) else {
             return Submitted::Returned(write, span);
         };
-        match self.lane(&write).queue.channel(priority).try_reserve() {
+        match lane.queue.channel(priority).try_reserve() {
             Ok(room) => {
                 let (pending, ticket) = PendingWrite::new(write, span, permit, deadline);
                 room.send(pending);
@@ -149,7 +149,7 @@ impl Writer {
             return Err(lane.state.refusal());
         }
         let queued = async {
-            let permit = self.reserve(weight(&write)).await;
+            let permit = lane.reserve(self.weight(&write)).await;
             // A lane ends only when every writer is gone or its task died.
             let room = lane.queue.channel(priority).reserve().await.map_err(|_| Refusal::Unavailable)?;
             let (pending, ticket) = PendingWrite::new(write, span, permit, deadline);
@@ -169,10 +169,10 @@ impl Writer {
         WriterHealth(self.lanes.iter().map(lane).collect())
     }
 
-    /// Waits until `bytes` bytes of the queues are free, and takes them.
-    async fn reserve(&self, bytes: u32) -> OwnedSemaphorePermit {
-        let reserved = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
-        reserved.expect("nobody closes the semaphore of a writer")
+    /// The size of `write` in permits of its lane. A write that is larger than what its lane may have takes all of it, and so is
+    /// alone in the lane.
+    fn weight(&self, write: &Write) -> u32 {
+        u32::try_from(write.bytes()).expect("a message never has 4 GiB").min(self.lane_bytes_max)
     }
 
     /// The lane of a write, by the hash of its key. Atomic writes have the last lane.
@@ -197,6 +197,14 @@ impl Writer {
     }
 }
 
+impl LaneHandle {
+    /// Waits until `bytes` bytes of the lane are free, and takes them.
+    async fn reserve(&self, bytes: u32) -> OwnedSemaphorePermit {
+        let reserved = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+        reserved.expect("nobody closes the semaphore of a lane")
+    }
+}
+
 impl WriterHealth {
     /// How many writes are in the channels of the lanes. Writes that a lane has taken out do not count.
     #[must_use]
@@ -213,13 +221,11 @@ impl WriterHealth {
     }
 }
 
-/// The size of `write` in permits of the semaphore.
-fn weight(write: &Write) -> u32 {
-    u32::try_from(write.bytes()).expect("a message never has 4 GiB")
-}
-
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer").field("lanes", &self.lanes.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

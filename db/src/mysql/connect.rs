@@ -123,12 +123,19 @@ impl MySql {
     /// A connection to a primary that is durable and whose schema fits.
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
         let mut connection = self.open_unchecked().await?;
-        let mut watch =
-            Watch::new(self.clock.clone(), Arc::clone(&self.failed_looks), self.unsafe_durability);
+        // One for each table that is not read by every look.
+        let statements = if writes {
+            vec![text::upsert_expiring(1), text::REGISTER.to_owned(), text::add_hints(1)]
+        } else {
+            vec![text::get(1)]
+        };
+        let (clock, failed_looks) = (self.clock.clone(), Arc::clone(&self.failed_looks));
+        let mut watch = Watch::new(clock, failed_looks, self.unsafe_durability, statements);
         let look = watch.look(&mut connection).await?;
         self.judge(look.is_durable, NOT_DURABLE)?;
         let statement_bytes_max = self.inspect(&mut connection).await?;
         if writes {
+            check_log_format(&mut connection).await?;
             sqlx::raw_sql(text::WRITER_SETTINGS).execute(&mut connection).await.map_err(classify)?;
         }
         Ok((connection, ServerFacts { watch, statement_bytes_max }))
@@ -173,6 +180,19 @@ impl MySql {
             return Ok(());
         }
         Err(Error::NotReady(otherwise.into()))
+    }
+}
+
+/// Checks that the server can log what this session writes. The format of a session is that of the server when the session began, and
+/// only an administrator may change it later.
+pub(super) async fn check_log_format(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let found = sqlx::query(text::LOGS_STATEMENTS).fetch_optional(connection).await.map_err(classify)?;
+    match found {
+        None => Ok(()),
+        Some(_) => Err(Error::Refused(
+            "binlog_format is STATEMENT, and must be ROW or MIXED: run `set global binlog_format = 'ROW'`"
+                .into(),
+        )),
     }
 }
 

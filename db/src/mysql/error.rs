@@ -1,5 +1,6 @@
 //! The class of each error of `MySQL` and `MariaDB`.
 
+use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
 use crate::error::{Cause, Error};
@@ -21,6 +22,23 @@ pub(super) fn classify(error: sqlx::Error) -> Error {
         },
     };
     class(error.into())
+}
+
+/// What the error of a statement means that was only prepared. Its text says what an operator may do.
+pub(super) fn classify_prepared(error: sqlx::Error) -> Error {
+    let (Some(number), Some(message)) =
+        (number(&error), error.as_database_error().map(DatabaseError::message))
+    else {
+        return classify(error);
+    };
+    match number {
+        1142 | 1143 => {
+            let reason = format!("the database user lacks a right: {message}: run `ws-ingest migrate`");
+            Error::NotReady(reason.into())
+        }
+        1146 => Error::NotReady(format!("a table of the schema is missing: {message}").into()),
+        _ => classify(error),
+    }
 }
 
 /// The server's own number of an error.

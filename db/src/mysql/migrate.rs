@@ -5,7 +5,7 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _, SqlSafeStr as _};
 
 use super::error::classify;
-use super::text;
+use super::text::schema;
 use crate::engine::DatabaseUsers;
 use crate::engine::schema::{AppliedMigration, fits, migrator};
 use crate::error::{Cause, Error};
@@ -14,22 +14,22 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
 /// Brings the schema up to date, then users. If it is stopped anywhere, it can be run again.
 pub(super) async fn migrate(connection: &mut MySqlConnection, users: &DatabaseUsers) -> Result<(), Error> {
-    sqlx::raw_sql(text::MIGRATION_SETTINGS).execute(&mut *connection).await.map_err(classify)?;
+    sqlx::raw_sql(schema::MIGRATION_SETTINGS).execute(&mut *connection).await.map_err(classify)?;
     lock(connection).await?;
     let failed = |e| Error::Unavailable(Cause::Migration(e));
-    connection.ensure_migrations_table(text::MIGRATIONS_TABLE).await.map_err(failed)?;
-    sqlx::query(text::FORGET_UNFINISHED).execute(&mut *connection).await.map_err(classify)?;
+    connection.ensure_migrations_table(schema::MIGRATIONS_TABLE).await.map_err(failed)?;
+    sqlx::query(schema::FORGET_UNFINISHED).execute(&mut *connection).await.map_err(classify)?;
     let mut migrator = migrator(MIGRATIONS.iter().map(repeatable));
     migrator.set_locking(false);
     migrator.run(&mut *connection).await.map_err(failed)?;
-    grant(connection, &text::WRITER_RIGHTS, users.writer.as_deref()).await?;
-    grant(connection, &text::READER_RIGHTS, users.reader.as_deref()).await
+    grant(connection, &schema::WRITER_RIGHTS, users.writer.as_deref()).await?;
+    grant(connection, &schema::READER_RIGHTS, users.reader.as_deref()).await
 }
 
 /// Waits until no other process migrates this schema. The lock of the client library does nothing on `MariaDB`, which refuses to wait
 /// without a limit.
 async fn lock(connection: &mut MySqlConnection) -> Result<(), Error> {
-    let locked = sqlx::query_scalar::<_, i64>(text::LOCK_MIGRATIONS).fetch_one(connection);
+    let locked = sqlx::query_scalar::<_, i64>(schema::LOCK_MIGRATIONS).fetch_one(connection);
     if locked.await.map_err(classify)? == 1 {
         return Ok(());
     }
@@ -45,7 +45,7 @@ fn repeatable(migration: &Migration) -> Migration {
 
 /// Checks whether this program can work on the schema.
 pub(super) async fn check(connection: &mut MySqlConnection) -> Result<(), Error> {
-    let rows = sqlx::query(text::MIGRATIONS).fetch_all(connection).await.map_err(|e| match e {
+    let rows = sqlx::query(schema::MIGRATIONS).fetch_all(connection).await.map_err(|e| match e {
         // No such table.
         sqlx::Error::Database(e) if e.code().is_some_and(|code| code == "42S02") => {
             Error::NotReady("the schema is missing: run `ws-ingest migrate`".into())
@@ -67,7 +67,7 @@ async fn grant(connection: &mut MySqlConnection, rights: &[&str], user: Option<&
     if let Some(account) = user.map(account).transpose()? {
         for right in rights {
             // Made of a checked name; this statement cannot be prepared.
-            let grant = AssertSqlSafe(text::grant(right, &account));
+            let grant = AssertSqlSafe(schema::grant(right, &account));
             sqlx::raw_sql(grant).execute(&mut *connection).await.map_err(classify)?;
         }
     }

@@ -1,5 +1,7 @@
 //! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
+pub(super) mod schema;
+
 use crate::engine::shapes::{either, list};
 
 /// The clock of the database, in microseconds since 1970. `sysdate` is read for each row, after its lock. `now()` would be the
@@ -62,6 +64,10 @@ pub(super) const SCANNER_SETTINGS: [&str; 2] =
 pub(super) const INSPECT: &str = "select sleep(0.001), cast(@@max_allowed_packet as signed), sysdate(6) > now(6), \
     coalesce(@@innodb_flush_method, '') not in ('nosync', 'littlesync')";
 
+/// Finds a row if the server can log nothing that this session writes: a change at READ COMMITTED has no form as a statement.
+pub(super) const LOGS_STATEMENTS: &str = "show session variables \
+    where variable_name = 'binlog_format' and value = 'STATEMENT' and @@log_bin and @@sql_log_bin";
+
 /// Whether `MySQL` writes its redo log. `MariaDB` always does, and has no such variable.
 pub(super) const REDO_LOG: &str = "show global status like 'Innodb_redo_log_enabled'";
 
@@ -76,6 +82,13 @@ pub(super) const UPTIME: &str = "show global status like 'Uptime'";
 pub(super) const TABLE_OF_OTHER_ENGINE: &str = "select table_name from information_schema.tables \
     where table_schema = schema() and table_name in ('entries', 'writers', 'expiries') and engine <> 'InnoDB' \
     order by table_name limit 1";
+
+/// Prepares a statement, in place of the one that was prepared so before. Fails if a table is missing or the user lacks a right. Takes no
+/// locks, and waits for none.
+pub(super) fn prepare(statement: &str) -> String {
+    assert!(!statement.contains(['\'', '\\']), "a statement without quotes: {statement}");
+    format!("prepare checked from '{statement}'")
+}
 
 /// The stored time. Each lane stores the time in its row at each commit.
 pub(super) const STORED_TIME: &str = "select cast(coalesce(max(rev), 0) as unsigned) from writers";
@@ -98,42 +111,6 @@ pub(super) fn kill(connection: u64) -> String {
 /// Ends the running statement of a connection of this server.
 pub(super) fn kill_statement(connection: u64) -> String {
     format!("kill query {connection}")
-}
-
-// Schema.
-
-/// For the connection that migrates. It waits for statements of services, but not for ever. If its client vanishes, the server gives
-/// its lock up after 30 s. The list of migrations must survive a restart, so its table needs this engine.
-pub(super) const MIGRATION_SETTINGS: &str =
-    "set lock_wait_timeout = 60, wait_timeout = 30, default_storage_engine = InnoDB";
-
-/// Takes the lock of migrations, which ends with the connection, within a minute.
-pub(super) const LOCK_MIGRATIONS: &str =
-    "select coalesce(get_lock(left(concat('keywire.migrate.', schema()), 64), 60), 0)";
-
-/// Removes the marks of migrations that were begun and not finished.
-pub(super) const FORGET_UNFINISHED: &str = "delete from _sqlx_migrations where not success";
-
-/// The list of migrations, as the client library names it.
-pub(super) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
-
-pub(super) const MIGRATIONS: &str =
-    "select version, description, success from _sqlx_migrations order by version";
-
-/// What the user of `ws-ingest` may do.
-pub(super) const WRITER_RIGHTS: [&str; 4] = [
-    "select, insert, update, delete on entries",
-    "select, insert, update, delete on writers",
-    "select, insert, update, delete on expiries",
-    "select on _sqlx_migrations",
-];
-
-/// What the user of `rest-read` may do.
-pub(super) const READER_RIGHTS: [&str; 3] =
-    ["select on entries", "select (rev) on writers", "select on _sqlx_migrations"];
-
-pub(super) fn grant(right: &str, account: &str) -> String {
-    format!("grant {right} to {account}")
 }
 
 // Transactions of lanes.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::MySqlConnection;
+use sqlx::{AssertSqlSafe, MySqlConnection};
 use tokio::time::Instant;
 
 use super::clock::sample;
 use super::connect::NOT_DURABLE;
-use super::error::classify;
+use super::error::{classify, classify_prepared};
 use super::{migrate, text};
 use crate::engine::clock::{QUIET_MAX, StoreClock};
 use crate::error::Error;
@@ -31,6 +31,8 @@ pub(super) struct Watch {
     /// When this connection last looked at everything: also at the schema. `None`: not yet.
     checked_at: Option<Instant>,
     unsafe_durability: bool,
+    /// Statements of this connection, one for each table, that it must be able to prepare.
+    statements: Vec<String>,
 }
 
 /// What a connection learnt from its look.
@@ -43,9 +45,14 @@ pub(super) struct Look {
 }
 
 impl Watch {
-    /// For a new connection, which must look before anything else.
-    pub(super) fn new(clock: StoreClock, failed_looks: FailedLooks, unsafe_durability: bool) -> Self {
-        Self { clock, failed_looks, failed_before: 0, checked_at: None, unsafe_durability }
+    /// For a new connection, which must look before anything else. It is to send `statements`, or others with the same needs.
+    pub(super) fn new(
+        clock: StoreClock,
+        failed_looks: FailedLooks,
+        unsafe_durability: bool,
+        statements: Vec<String>,
+    ) -> Self {
+        Self { clock, failed_looks, failed_before: 0, checked_at: None, unsafe_durability, statements }
     }
 
     /// The time before which no statement may see the store, as far as this process knows it.
@@ -86,6 +93,7 @@ impl Watch {
         if self.must_check() {
             migrate::check(connection).await?;
             check_tables(connection).await?;
+            self.check_statements(connection).await?;
             self.checked_at = Some(asked);
         }
         let asked = Instant::now();
@@ -98,6 +106,16 @@ impl Watch {
         }
         let floor = self.clock.sampled(asked, sample.clock, sample.stored);
         Ok(Look { floor, stored: sample.stored, is_durable: sample.is_durable })
+    }
+
+    /// Checks that the tables are there, and that the user has its rights on them. Without this check, a new connection of a service that
+    /// lost a right would count as ready until its first statement failed.
+    async fn check_statements(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
+        for statement in &self.statements {
+            let prepare = sqlx::raw_sql(AssertSqlSafe(text::prepare(statement)));
+            prepare.execute(&mut *connection).await.map_err(classify_prepared)?;
+        }
+        Ok(())
     }
 
     fn must_check(&self) -> bool {
@@ -126,7 +144,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_looks_by_itself_after_a_look_of_another_one_has_failed_and_each_ten_seconds() {
         let (clock, failed_looks) = (StoreClock::new(), FailedLooks::default());
-        let mut watch = Watch::new(clock.clone(), Arc::clone(&failed_looks), false);
+        let mut watch = Watch::new(clock.clone(), Arc::clone(&failed_looks), false, Vec::new());
         clock.sampled(Instant::now(), 1_800_000_000_000_000, 0);
         assert_eq!(watch.fresh_floor(), None, "a new connection has not looked yet");
         watch.checked_at = Some(Instant::now());

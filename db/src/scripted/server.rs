@@ -87,12 +87,15 @@ impl ScriptedServer {
     /// Opens a connection. Returns its number and the number of the server's start.
     ///
     /// # Errors
-    /// The server is down.
+    /// The server is down, or refuses to write.
     pub(crate) fn connect(&self) -> Result<(ConnectionId, u64), Error> {
         let mut state = self.state();
         state.statements.push("connect");
         if state.down_until > Instant::now() {
             return Err(Error::Unavailable("scripted: connection refused".into()));
+        }
+        if state.refuses_writers {
+            return Err(Error::Refused("scripted: no writes".into()));
         }
         Ok((state.connect(), state.generation))
     }

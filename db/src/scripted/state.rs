@@ -30,6 +30,8 @@ pub(crate) struct ServerState {
     pub(super) generation: u64,
     /// Until then, new connections are refused.
     pub(crate) down_until: Instant,
+    /// Whether new connections are told that they cannot write.
+    pub(crate) refuses_writers: bool,
     /// Until then, no statement runs.
     pub(super) stalled_until: Instant,
     /// The sum of all clock steps, in microseconds.
@@ -66,6 +68,7 @@ impl ServerState {
             next: 1,
             generation: 1,
             down_until: now,
+            refuses_writers: false,
             stalled_until: now,
             clock_steps: 0,
             confirmed: BTreeMap::new(),

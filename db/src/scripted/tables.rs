@@ -18,7 +18,7 @@ pub(super) struct EntryRow {
 /// A row of `writers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FenceRow {
-    pub(super) seq: u64,
+    pub(crate) seq: u64,
     pub(super) rev: u64,
 }
 

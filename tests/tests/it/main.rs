@@ -46,6 +46,7 @@ mod privilege;
 mod read;
 mod rebinding;
 mod refusals;
+mod rights;
 mod schema;
 mod server_settings;
 mod silence;

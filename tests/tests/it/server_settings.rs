@@ -1,12 +1,19 @@
-//! No variable of a database server changes an answer: each connection sets those that could.
+//! No variable of a database server changes an answer: each connection sets those that could. A server that can log no write is refused.
 
-use e2e::{Database, DatabaseServer, EngineKind, System, promises};
+use std::time::Duration;
+
+use e2e::{
+    Database, DatabaseServer, EngineKind, PATIENCE, Role, ServiceProcess, System, eventually, promises,
+    within,
+};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 promises! {
     sql:
-        answers_do_not_depend_on_the_variables_of_the_server;
+        answers_do_not_depend_on_the_variables_of_the_server,
+        a_server_that_logs_statements_is_not_written_to,
+        a_server_without_a_log_may_have_any_format_of_it;
 }
 
 /// Variables of both servers, with values that would change answers or keep the services from working.
@@ -109,4 +116,73 @@ async fn answers_do_not_depend_on_the_variables_of_the_server(engine: EngineKind
         let reset = format!("set global {name} = default");
         root.execute(AssertSqlSafe(reset)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
+}
+
+/// What the services say of a server that logs statements.
+const LOG_FORMAT: &str = "binlog_format is STATEMENT";
+
+/// Waits until the process says that the format of the log is wrong.
+async fn is_not_ready(process: &ServiceProcess) {
+    eventually("it says why it is not ready", PATIENCE, async || match process.readiness().await {
+        Err(why) if why.contains(LOG_FORMAT) && why.contains("set global") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
+/// Writes are refused long before their deadline, which is after 10 s.
+async fn refuses_soon(system: &System) {
+    let mut socket = system.socket().await;
+    for _ in 0..3 {
+        let refused = socket.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable");
+        within("a refusal", Duration::from_secs(5), refused).await;
+    }
+}
+
+async fn a_server_that_logs_statements_is_not_written_to(engine: EngineKind) {
+    let mut server = DatabaseServer::new(engine, &["--binlog-format=STATEMENT"]);
+    server.start().await;
+    let database = Database::planned(engine, Some(server.url()));
+    database.create().await;
+    let output = database.build.run_to_end("ws-ingest", &["migrate"], &database.migration_env());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(LOG_FORMAT), "{output:?}");
+
+    let mut root = database.root().await;
+    root.execute("set global binlog_format = 'MIXED'").await.expect("root may set it");
+    database.migrate();
+    root.execute("set global binlog_format = 'STATEMENT'").await.expect("root may set it");
+    let system = System::start_processes(database.again(), &[]);
+    is_not_ready(&system.writer).await;
+    refuses_soon(&system).await;
+    system.reads().ready().await;
+    assert_eq!(system.read("k").await.status, 404);
+
+    // The service notices by itself.
+    root.execute("set global binlog_format = 'ROW'").await.expect("root may set it");
+    system.ready().await;
+    let mut socket = system.socket().await;
+    assert_eq!(socket.set("k", "1").await, r#"{"message":"k created","status":200}"#);
+
+    // Sessions that are open keep their format, new ones do not.
+    root.execute("set global binlog_format = 'STATEMENT'").await.expect("root may set it");
+    assert_eq!(socket.set("k", "2").await, r#"{"message":"k updated","status":200}"#);
+    for connection in database.connections(Role::Writer).await {
+        let kill = format!("kill {connection}");
+        // That of the sweeper may have ended meanwhile.
+        drop(root.execute(AssertSqlSafe(kill)).await);
+    }
+    is_not_ready(&system.writer).await;
+    refuses_soon(&system).await;
+    root.execute("set global binlog_format = 'MIXED'").await.expect("root may set it");
+    system.ready().await;
+    assert_eq!(socket.set("k", "3").await, r#"{"message":"k updated","status":200}"#);
+    assert_eq!(system.read("k").await.json()["value"], "3");
+}
+
+async fn a_server_without_a_log_may_have_any_format_of_it(engine: EngineKind) {
+    let server = DatabaseServer::new(engine, &["--skip-log-bin", "--binlog-format=STATEMENT"]);
+    let (_server, system) = System::start_on_server(server, &[("ALLOW_UNSAFE_DURABILITY", "true")]).await;
+    let reply = system.socket().await.set("k", "v").await;
+    assert_eq!(reply, r#"{"message":"k created","status":200}"#);
 }

@@ -41,11 +41,21 @@ pub(super) enum Member {
     Ttl,
     ExpiresAt,
     Ops,
+    Traceparent,
 }
 
 impl Member {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Id, Self::Op, Self::Key, Self::Value, Self::IfRev, Self::Ttl, Self::ExpiresAt, Self::Ops];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Id,
+        Self::Op,
+        Self::Key,
+        Self::Value,
+        Self::IfRev,
+        Self::Ttl,
+        Self::ExpiresAt,
+        Self::Ops,
+        Self::Traceparent,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -57,13 +67,14 @@ impl Member {
             Self::Ttl => "ttl",
             Self::ExpiresAt => "expires_at",
             Self::Ops => "ops",
+            Self::Traceparent => "traceparent",
         }
     }
 
-    /// Whether a message with this member is more than a plain set.
+    /// Whether a message with this member is more than a plain set. Tracing must not change a reply.
     fn adds(self) -> bool {
         match self {
-            Self::Key | Self::Value => false,
+            Self::Key | Self::Value | Self::Traceparent => false,
             Self::Id | Self::Op | Self::IfRev | Self::Ttl | Self::ExpiresAt | Self::Ops => true,
         }
     }
@@ -106,9 +117,19 @@ impl<'a> Members<'a> {
         Ok(Some(raw))
     }
 
-    /// Whether the message is a plain set: it has no known members but `key` and `value`.
+    /// Whether the message is a plain set: it has no known members but `key`, `value` and `traceparent`.
     pub(super) fn is_plain(&self) -> bool {
         Member::ALL.into_iter().filter(|member| member.adds()).all(|member| self.given(member).is_none())
+    }
+
+    /// Checks the type of the `traceparent`. Its text has no effect: the spans of writes belong to no trace of a client.
+    pub(super) fn check_traceparent(&self) -> Result<(), (Code, String)> {
+        match self.given(Member::Traceparent) {
+            Some(raw) if type_of(raw) != "string" => {
+                Err((Code::BadMember, format!("traceparent must be a string, not {}", an(type_of(raw)))))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Checks the strings inside a member that the parser skipped.

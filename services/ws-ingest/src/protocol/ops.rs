@@ -48,6 +48,7 @@ pub(super) fn write(
     limits: MessageLimits,
     now: &impl Fn() -> u64,
 ) -> Result<(Write, ReplyKeys), InvalidRequest> {
+    members.check_traceparent()?;
     match kind(members)? {
         RequestKind::Batch => batch(members, limits, now),
         RequestKind::One(kind) => {
@@ -72,7 +73,7 @@ fn kind(members: &Members<'_>) -> Result<RequestKind, (Code, String)> {
     }
 }
 
-/// A set or a delete. A message with more members than `key` and `value` asks for the revision.
+/// A set or a delete. A message with more members than a plain set asks for the revision.
 fn op(
     members: &Members<'_>,
     kind: &OpKind,
@@ -170,6 +171,7 @@ fn element_of_batch(
     })?;
     let with_key = |(code, message)| invalid(&members, code, message);
     let id = members.id().map_err(|message| with_key((Code::BadId, message)))?;
+    members.check_traceparent().map_err(with_key)?;
     let op = match kind(&members).map_err(with_key)? {
         RequestKind::Batch => {
             return Err(with_key((Code::BadBatch, "a batch cannot be inside a batch".into())));

@@ -60,6 +60,21 @@ fn an_id_goes_back_byte_for_byte_and_brings_the_rev() {
 }
 
 #[test]
+fn a_traceparent_is_known_and_changes_no_reply() {
+    for traceparent in [r#""00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01""#, r#""""#, "null"] {
+        let text = format!(r#"{{"key":"a","traceparent":{traceparent},"value":""}}"#);
+        assert_eq!(reply(&text, Outcome::Created), r#"{"message":"a created","status":200}"#);
+        let text = format!(r#"{{"id":8,{}"#, &text[1..]);
+        assert_eq!(reply(&text, Outcome::Created), r#"{"message":"a created","status":200,"id":8,"rev":9}"#);
+        accepted(&format!(r#"{{"traceparent":{traceparent},"op":"batch","ops":[{text}]}}"#));
+    }
+    assert_eq!(
+        refused(r#"{"id":9,"op":"batch","ops":[{"key":"a","value":"","traceparent":{}}]}"#).2,
+        r#"{"message":"traceparent must be a string, not an object","status":422,"code":"bad_member","id":9,"key":"a","index":0}"#
+    );
+}
+
+#[test]
 fn odd_keys_stay_valid_json_in_the_reply() {
     let text = r#"{"key":"a\"\\\u0000\n","value":""}"#;
     assert_eq!(op(&accepted(text)).key.as_str(), "a\"\\\0\n");
@@ -125,6 +140,16 @@ fn a_member_missing_or_of_a_wrong_type_is_named() {
         (r#"{"op":"batch","ops":{}}"#, "bad_batch", "ops must be an array, not an object"),
         (r#"{"op":"batch","ops":[]}"#, "bad_batch", "ops has 0 elements; 1 to 1000 are allowed"),
         (r#"{"op":"batch","if_rev":0,"ops":[]}"#, "bad_batch", "if_rev belongs to the ops"),
+        (
+            r#"{"traceparent":7,"key":"a","value":""}"#,
+            "bad_member",
+            "traceparent must be a string, not a number",
+        ),
+        (
+            r#"{"traceparent":[],"op":"batch","ops":[]}"#,
+            "bad_member",
+            "traceparent must be a string, not an array",
+        ),
     ] {
         let (status, got, reply) = refused(text);
         assert_eq!((status, got), (422, code), "{text}");

@@ -94,6 +94,8 @@ fn expires_at(text: &str) -> Option<u64> {
         value: Cow<'a, str>,
         if_rev: Option<u64>,
         ttl: Option<IgnoredAny>,
+        #[serde(borrow, rename = "traceparent")]
+        _traceparent: Option<Cow<'a, str>>,
         expires_at: u64,
     }
     if !text.contains("\"expires_at\"") {
@@ -262,6 +264,7 @@ mod tests {
             (r#"{"key":"k","value":"v","ttl":1,"expires_at":1}"#, false),
             (r#"{"key":"k","value":"v","if_rev":9223372036854775808,"expires_at":1}"#, false),
             (r#"{"id":true,"key":"k","value":"v","expires_at":1}"#, false),
+            (r#"{"key":"k","value":"v","traceparent":1,"expires_at":1}"#, false),
             (r#"{"key":"k","key":"k","value":"v","expires_at":1}"#, false),
         ] {
             assert_eq!(line(1, text).has_expired(), expired, "{text}");
