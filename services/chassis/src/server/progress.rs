@@ -76,7 +76,7 @@ impl Progress {
         self.stopping.cancelled().await;
         if !self.is_evicted() {
             // The drain began. It evicts nobody, and no connection is accepted any more for which another one would have to be evicted.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
