@@ -1,4 +1,4 @@
-//! Gets of one key and gets of many keys do not keep each other waiting.
+//! Gets of one key and gets of many keys do not keep each other waiting, and nobody waits for clients that have gone.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 
 promises! {
     every:
-        a_multi_get_that_is_too_large_costs_others_little;
+        a_multi_get_that_is_too_large_costs_others_little,
+        lists_of_clients_that_have_gone_do_not_keep_others_out;
     sqlite:
         single_gets_go_on_beside_multi_gets_of_large_values,
         single_gets_go_on_beside_multi_gets_of_many_keys,
@@ -102,4 +103,21 @@ async fn a_multi_get_that_is_too_large_costs_others_little(engine: EngineKind) {
     assert!(more < 32 * 1024, "{more} KiB for a refusal");
     let _crowd = Crowd::start(&system, 4, "GET", &many("large", 100), 413).await;
     all_answered_soon(&system, "/storage/small").await;
+}
+
+async fn lists_of_clients_that_have_gone_do_not_keep_others_out(engine: EngineKind) {
+    let system = System::start(engine).await;
+    let mut socket = system.socket().await;
+    // As JSON, each character takes six bytes, and a page 24 MiB.
+    for number in 0..4 {
+        socket.set(&format!("large{number}"), &"\u{1}".repeat(1 << 20)).await;
+    }
+    socket.set("small", "v").await;
+    let mut others = join_all((0..250).map(|_| system.connection())).await;
+    join_all(others.iter_mut().map(|other| other.send("GET", "/storage?prefix=large"))).await;
+    drop(others);
+    let mut connection = system.connection().await;
+    let asked = Instant::now();
+    let response = connection.get("/storage?prefix=small").await;
+    assert_eq!((response.status, asked.elapsed() < SOON), (200, true), "{:?} {response:?}", asked.elapsed());
 }

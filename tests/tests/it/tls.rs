@@ -13,8 +13,7 @@ promises! {
     every:
         what_is_written_over_tls_is_read_over_tls,
         a_server_without_a_trusted_certificate_is_refused,
-        a_client_without_a_handshake_is_closed,
-        a_tls_connection_over_the_limit_is_closed_without_a_response;
+        a_client_without_a_handshake_is_closed;
     sql:
         a_service_refuses_a_database_with_a_certificate_for_another_name;
 }
@@ -67,18 +66,6 @@ async fn a_server_without_a_trusted_certificate_is_refused(engine: EngineKind) {
     let mut answer = Vec::new();
     let read = within("the end", PATIENCE, plain.read_to_end(&mut answer)).await;
     assert!(read.is_err() || !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
-}
-
-async fn a_tls_connection_over_the_limit_is_closed_without_a_response(engine: EngineKind) {
-    let certificates = Certificates::new(&["127.0.0.1"]);
-    let (cert, key) = (certificates.certificate(), certificates.key());
-    let settings = [("TLS_CERT_FILE", &*cert), ("TLS_KEY_FILE", &*key), ("CONNECTIONS_MAX", "1")];
-    let system = System::start_with_settings(engine, &settings).await;
-    let connect = || TcpStream::connect(system.ws());
-    let _first = connect().await.expect("the port is open");
-    let (mut over, mut answer) = (connect().await.expect("the port is open"), Vec::new());
-    within("the end", PATIENCE, over.read_to_end(&mut answer)).await.expect("it is closed and not reset");
-    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
 async fn a_client_without_a_handshake_is_closed(engine: EngineKind) {

@@ -1,9 +1,10 @@
-//! The byte stream of one client: counts as an open connection, and fails if the client does not read.
+//! The byte stream of one client: counts as an open connection, fails if the client does not read, and tells a client that has closed
+//! its sending side from one that has gone.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::uri::Scheme;
@@ -15,11 +16,17 @@ use tokio_rustls::server::TlsStream;
 
 use crate::peer::Peer;
 use crate::running::Countdown;
+use crate::server::progress::Progress;
 
 /// How many unsent bytes the kernel buffers for a client before a write waits. Its default is megabytes: a client that reads
 /// slowly then looks like a client that does not read at all.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+
+/// How long a request goes on without a byte of its response after its client has closed its sending side. A client that waits for the
+/// response (`printf … | nc`) looks like one that has gone, until something is written to it. Almost every response is ready by then,
+/// and what is done for a client that has gone keeps others waiting.
+const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 
 /// The stream of a client, over TCP or TLS. Dropping it closes the connection and gives its permit back.
 pub(crate) struct ClientStream {
@@ -27,7 +34,10 @@ pub(crate) struct ClientStream {
     write_timeout: Duration,
     /// The time limit of a write that waits for the client to read.
     waiting: Option<Pin<Box<Countdown>>>,
+    /// The end of the stream was read during a request. It is held back until this is over.
+    end: Option<Pin<Box<Countdown>>>,
     peer: Arc<Peer>,
+    progress: Arc<Progress>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -51,9 +61,10 @@ impl ClientStream {
         stream: Transport,
         write_timeout: Duration,
         peer: Arc<Peer>,
+        progress: Arc<Progress>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { stream, write_timeout, waiting: None, peer, _permit: permit }
+        Self { stream, write_timeout, waiting: None, end: None, peer, progress, _permit: permit }
     }
 
     /// Sends a last response before the connection closes, if the kernel takes it at once. Sends nothing over TLS, where a
@@ -88,6 +99,10 @@ impl ClientStream {
             if self.waiting.take().is_some() {
                 self.peer.proceed();
             }
+            if let Some(end) = &mut self.end {
+                // A client that has gone resets the connection soon, and the next write fails.
+                end.as_mut().skip();
+            }
             return written;
         }
         if self.waiting.is_none() {
@@ -97,6 +112,24 @@ impl ClientStream {
         let limit = self.write_timeout;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(Countdown::new(limit)));
         waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Waits until the end of the stream is no longer held back.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limit = HALF_CLOSED_MAX;
+        let end = self.end.get_or_insert_with(|| Box::pin(Countdown::new(limit)));
+        // A WebSocket ends with its stream.
+        while self.progress.has_left() {
+            ready!(end.as_mut().poll(cx));
+            if self.waiting.is_none() {
+                // If a part of a response is sent, its client must not take it for all of it.
+                self.peer.reset();
+                break;
+            }
+            // A write that waits has its own time limit, and notices by itself that the client has gone.
+            end.as_mut().skip();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -116,10 +149,21 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        if self.end.is_some() {
+            return self.poll_end(cx);
+        }
+        let room = buf.remaining();
+        let read = match &mut self.stream {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        };
+        let is_end = match &read {
+            Poll::Ready(Ok(())) => buf.remaining() == room && room > 0,
+            // Over TLS, many clients close the connection without a word.
+            Poll::Ready(Err(error)) => error.kind() == io::ErrorKind::UnexpectedEof,
+            Poll::Pending => false,
+        };
+        if is_end && self.progress.leave() { self.poll_end(cx) } else { read }
     }
 }
 

@@ -84,6 +84,44 @@ async fn a_connection_over_the_limit_is_refused_and_a_closed_one_makes_room() {
 }
 
 #[tokio::test]
+async fn the_oldest_connection_without_a_request_makes_room() {
+    let server = TestServer::start(limits(|limits| limits.connections_max = 3)).await;
+    let mut used = served(&server).await;
+    let mut half = server.connect().await;
+    half.send("GET /keys/a HTTP/1.1\r\nHost: ").await;
+    let mut younger = server.connect().await;
+    let mut newest = served(&server).await;
+    assert_eq!(half.rest().await, "", "half a head is not a request");
+    for client in [&mut used, &mut newest, &mut younger] {
+        client.send("GET /keys/b HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.reply().await.body, "b");
+    }
+    server.ask("GET /keys/a HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(503, "overloaded");
+}
+
+#[tokio::test]
+async fn a_request_under_way_and_an_open_socket_never_make_room() {
+    let mut server = TestServer::start(limits(|limits| limits.connections_max = 3)).await;
+    let mut socket = server.connect().await;
+    socket.send("GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    assert_eq!(socket.reply().await.status(), 101);
+    let mut slow = server.connect().await;
+    slow.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    soon("the request", server.waiting.wait_for(|count| *count == 1)).await.expect("the app lives");
+    // One place is left, which these connections take from each other.
+    for _ in 0..5 {
+        let mut silent = server.connect().await;
+        server.connect().await;
+        assert_eq!(silent.rest().await, "");
+    }
+    server.gate.send_replace(true);
+    assert_eq!(slow.reply().await.body, "done");
+    socket.send("a byte").await;
+    let nothing = socket.0.try_read(&mut [0]).expect_err("nothing is sent and nothing is closed");
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
 async fn an_upgraded_socket_counts_until_it_is_closed() {
     let server = TestServer::start(limits(|limits| limits.connections_max = 1)).await;
     let mut socket = served(&server).await;

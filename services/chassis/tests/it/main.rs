@@ -4,6 +4,8 @@ mod admin;
 mod drain;
 mod edge;
 mod fast_path;
+mod leaving;
 mod limits;
 mod net;
+mod tls;
 mod tracing_export;

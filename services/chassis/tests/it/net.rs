@@ -4,19 +4,22 @@ use std::future::{Future, pending};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chassis::access::Access;
 use chassis::edge::edge;
 use chassis::edge::fast_path::{FastPath, NoFastPath};
 use chassis::edge::origin::OriginRule;
 use chassis::problem::{Code, Problem};
 use chassis::process::stop::Stop;
+use chassis::server::tls::Tls;
 use chassis::server::{ConnectionLimits, bind, serve};
 use chassis::telemetry::Telemetry;
+use futures_util::{StreamExt as _, stream};
 use poem::endpoint::{make, make_sync};
 use poem::error::InternalServerError;
 use poem::http::StatusCode;
-use poem::{Endpoint, Request, Response, Result, Route, get};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use poem::{Body, Endpoint, Request, Response, Result, Route, get};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -58,6 +61,16 @@ impl TestServer {
         limits: ConnectionLimits,
         origin: OriginRule,
     ) -> Self {
+        Self::over(None, fast_path, limits, origin).await
+    }
+
+    /// A server whose port speaks TLS, if `tls` is given.
+    pub(crate) async fn over(
+        tls: Option<Tls>,
+        fast_path: impl FastPath,
+        limits: ConnectionLimits,
+        origin: OriginRule,
+    ) -> Self {
         let (gate, opened) = watch::channel(false);
         let (arrived, waiting) = watch::channel(0);
         let (stop, telemetry) = (Stop::new(), Telemetry::new("test", None).expect("metrics"));
@@ -68,7 +81,7 @@ impl TestServer {
         let listener = bind(addr).await.expect("a free port");
         let addr = listener.local_addr().expect("it is open");
         let until = stop.clone();
-        let task = tokio::spawn(async move { serve(listener, None, app, &limits, &until).await });
+        let task = tokio::spawn(async move { serve(listener, tls, app, &limits, &until).await });
         Self { addr, stop, edge_stop, telemetry, task, gate, waiting }
     }
 
@@ -96,6 +109,10 @@ fn app(opened: watch::Receiver<bool>, arrived: watch::Sender<u32>) -> impl Endpo
     let echo = make_sync(|request: Request| request.path_params::<String>());
     let broken = make_sync(|_| Err::<(), _>(InternalServerError(std::io::Error::other("secret sql"))));
     let refused = make_sync(|_| Err::<(), _>(Problem::new(Code::Overloaded, "busy")));
+    let halting = make_sync(|_| {
+        let parts = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"begun"))]);
+        Response::builder().body(Body::from_bytes_stream(parts.chain(stream::pending())))
+    });
     let endless = make_sync(|_| Response::builder().body(vec![b'x'; 32 << 20]));
     Route::new()
         .at("/keys/:key", get(echo))
@@ -106,6 +123,7 @@ fn app(opened: watch::Receiver<bool>, arrived: watch::Sender<u32>) -> impl Endpo
         .at("/broken", get(broken))
         .at("/refused", get(refused))
         .at("/large", get(endless))
+        .at("/halting", get(halting))
         .at("/unchanged", get(make_sync(|_| StatusCode::NOT_MODIFIED)))
 }
 
@@ -120,8 +138,8 @@ async fn upgrade(request: Request) -> Result<Response> {
     Ok(response.header("connection", "upgrade").finish())
 }
 
-/// A TCP connection that sends any bytes.
-pub(crate) struct TestClient(pub(crate) TcpStream);
+/// A connection that sends any bytes.
+pub(crate) struct TestClient<S = TcpStream>(pub(crate) S);
 
 /// A response: the head in lower case, and the body of the length in the head.
 #[derive(Debug)]
@@ -130,9 +148,14 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-impl TestClient {
+impl<S: AsyncRead + AsyncWrite + Unpin> TestClient<S> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon("sending", self.0.write_all(bytes.as_ref())).await.expect("the server reads");
+    }
+
+    /// Closes the sending side.
+    pub(crate) async fn half_close(&mut self) {
+        soon("closing", self.0.shutdown()).await.expect("the connection is open");
     }
 
     /// The next reply. Reads no byte past it.

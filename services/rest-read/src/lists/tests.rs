@@ -93,3 +93,22 @@ async fn a_list_past_its_deadline_says_whether_the_database_works() {
     let (lists, _) = start(&TestDatabase::new(), &limits);
     assert_eq!(lists.page(all(), 1, None).await.err(), Some(ReadError::Unavailable));
 }
+
+#[tokio::test]
+async fn lists_whose_clients_left_are_not_read() {
+    let database = TestDatabase::holding(&[("a", "1")]).await;
+    let health = health();
+    let (lists, queue) = Lists::new(&limits(), &health);
+    for waiting in 1..=10 {
+        let left = tokio::time::timeout(Duration::ZERO, lists.page(all(), 1, None)).await;
+        assert!(left.is_err(), "nobody reads");
+        assert_eq!(lists.queue.capacity(), limits().list_queue_max - waiting, "it is in the queue");
+    }
+    let damage = Arc::new(DamageLog::new("list"));
+    let lister = ListerTask::new(database.store.clone(), queue, Arc::clone(&health), Metrics::noop(), damage);
+    let lister = tokio::spawn(lister.run());
+    assert_eq!(parts(&lists.page(all(), 1, None).await.expect("the page can be read")).0, ["a"]);
+    assert_eq!(health.lists.selects(), 1);
+    drop(lists);
+    tokio::time::timeout(PATIENCE, lister).await.expect("it ends with its queue").expect("no panic");
+}
