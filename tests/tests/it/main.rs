@@ -48,6 +48,7 @@ mod rebinding;
 mod refusals;
 mod schema;
 mod server_settings;
+mod shares;
 mod silence;
 mod stall;
 mod store_file;
