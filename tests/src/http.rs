@@ -1,11 +1,11 @@
 //! An HTTP/1.1 client that sends exactly the given bytes and shows exactly the bytes that come back.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::patience::{PATIENCE, within};
 
@@ -70,6 +70,21 @@ impl HttpConnection {
     /// The connection cannot be opened.
     pub async fn try_open(addr: SocketAddr) -> std::io::Result<Self> {
         let stream = within("connecting", PATIENCE, TcpStream::connect(addr)).await?;
+        Self::over(stream, addr)
+    }
+
+    /// Connects to `addr` from the address `source` of this machine. The whole network 127.0.0.0/8 belongs to it.
+    ///
+    /// # Errors
+    /// The connection cannot be opened.
+    pub async fn try_open_from(source: IpAddr, addr: SocketAddr) -> std::io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        let stream = within("connecting", PATIENCE, socket.connect(addr)).await?;
+        Self::over(stream, addr)
+    }
+
+    fn over(stream: TcpStream, addr: SocketAddr) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream), host: addr.to_string() })
     }

@@ -75,12 +75,14 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub listers: u16,
 
-    /// The most lists waiting for a connection; further ones are answered 503
+    /// The most lists waiting for a connection. Tokens (without tokens: addresses) take turns. If too many wait, the one with the most of
+    /// them loses its newest one to one with fewer; further ones are answered 503
     #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub list_queue_max: u32,
 
     /// The most exports at the same time, each with its own database connection. If all are in use, a token (without tokens: an
-    /// address) with fewer exports than another one takes over one of them; further ones are answered 503
+    /// address) with fewer exports than another one takes over one of them, and one without an export takes over that of a client
+    /// which read less than 64 KiB/s for 10 s; further ones are answered 503
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub exports_max: u16,
 
@@ -108,7 +110,7 @@ pub struct ReadLimits {
     pub key_bytes_max: usize,
     /// Connections for lists, each with at most one page under way.
     pub listers: usize,
-    /// Lists waiting for a connection; further lists are refused.
+    /// Lists waiting for a connection, shared fairly; further lists are refused.
     pub list_queue_max: usize,
     /// Exports at the same time, shared fairly; further exports are refused.
     pub exports_max: usize,

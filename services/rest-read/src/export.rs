@@ -2,6 +2,7 @@
 
 mod error;
 mod permits;
+mod speed;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -9,25 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chassis::access::Caller;
 use chassis::peer::Peer;
 use chassis::running;
 use chassis::telemetry::LogLimit;
 use db::{Error, Range, RowError, Snapshot, Store};
 use futures_util::stream;
 use poem::Body;
-use poem::http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use self::error::ExportError;
-use self::permits::{ExportOwner, Permit, Permits};
+use self::permits::{Permit, Permits};
+use self::speed::ClientSpeed;
 use crate::body;
 use crate::config::ReadLimits;
 use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::metrics::Metrics;
+use crate::owner::Owner;
 use crate::pace::Pace;
 
 /// The bytes of lines after which a statement ends. Its remaining rows are left to the next statement.
@@ -44,8 +45,6 @@ pub(crate) struct Exports {
     /// One permit for each running export.
     permits: Permits,
     permits_max: usize,
-    /// Whether the owner of an export is the address that a gateway has put into `X-Forwarded-For`.
-    trust_forwarded_for: bool,
     /// Time for an export to begin.
     op_timeout: Duration,
     tasks: TaskTracker,
@@ -92,7 +91,6 @@ impl Exports {
             store: store.clone(),
             permits: Permits::new(limits.exports_max),
             permits_max: limits.exports_max,
-            trust_forwarded_for: limits.trust_forwarded_for,
             op_timeout: limits.op_timeout,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
@@ -107,17 +105,12 @@ impl Exports {
         move || permits.used()
     }
 
-    /// Whose share of the permits a request of `caller` with these header fields uses.
-    pub(crate) fn owner(&self, caller: &Caller, headers: &HeaderMap) -> ExportOwner {
-        ExportOwner::of(caller, headers, self.trust_forwarded_for)
-    }
-
     /// Begins an export of all keys with `prefix` for `owner`, and returns once its first statement has been answered.
     /// `reset_on_failure` is the client's connection if only a reset can tell the client that the body is incomplete.
     pub(crate) async fn start(
         &self,
         prefix: String,
-        owner: ExportOwner,
+        owner: Owner,
         reset_on_failure: Option<Arc<Peer>>,
     ) -> Result<ExportStream, ReadError> {
         let permit = timeout(self.op_timeout, self.permits.acquire(owner)).await.unwrap_or(None);
@@ -178,7 +171,7 @@ impl ExportTask {
             // The client has left. A statement under way is dropped with its connection.
             () = self.parts.closed() => Err(ExportError::Left),
             () = permit.displaced() => Err(ExportError::Displaced),
-            outcome = self.export(range) => outcome,
+            outcome = self.export(range, &permit) => outcome,
         };
         // The permit is free before the client can know that this export has ended.
         drop(permit);
@@ -203,14 +196,14 @@ impl ExportTask {
     }
 
     /// Hands over all lines of `range`, then ends the snapshot and closes the connection.
-    async fn export(&self, range: Range) -> Result<(), ExportError> {
+    async fn export(&self, range: Range, permit: &Permit) -> Result<(), ExportError> {
         let mut scanner = self.store.scanner().await?;
         let displaced = scanner.displaced();
         let mut snapshot = scanner.snapshot().await?;
         let read = tokio::select! {
             biased;
             error = displaced => Err(ExportError::Database(error)),
-            read = self.read(&mut snapshot, range) => read,
+            read = self.read(&mut snapshot, range, permit) => read,
         };
         if matches!(read, Ok(()) | Err(ExportError::Damaged(_))) {
             snapshot.end().await?;
@@ -221,8 +214,14 @@ impl ExportTask {
         read
     }
 
-    async fn read(&self, snapshot: &mut Snapshot<'_>, mut range: Range) -> Result<(), ExportError> {
+    async fn read(
+        &self,
+        snapshot: &mut Snapshot<'_>,
+        mut range: Range,
+        permit: &Permit,
+    ) -> Result<(), ExportError> {
         let (mut pace, mut last, mut is_first) = (Pace::new(), String::new(), true);
+        let mut speed = ClientSpeed::new();
         loop {
             let (mut lines, mut flow, mut damaged) = (Vec::new(), ControlFlow::Continue(()), None);
             let rows_max = pace.rows(LINES_BYTES_MAX);
@@ -259,7 +258,7 @@ impl ExportTask {
                 return Err(ExportError::Damaged(row));
             }
             pace.grow();
-            self.hand_over(lines.into(), std::mem::take(&mut is_first)).await?;
+            self.hand_over(lines.into(), std::mem::take(&mut is_first), &mut speed, permit).await?;
             if is_last {
                 return Ok(());
             }
@@ -270,11 +269,19 @@ impl ExportTask {
     }
 
     /// Hands over `lines`, part by part, and waits for the client before each. The first time, also empty lines are a part.
-    async fn hand_over(&self, mut lines: Bytes, is_first: bool) -> Result<(), ExportError> {
+    async fn hand_over(
+        &self,
+        mut lines: Bytes,
+        is_first: bool,
+        speed: &mut ClientSpeed,
+        permit: &Permit,
+    ) -> Result<(), ExportError> {
         let mut is_due = is_first || !lines.is_empty();
         while is_due {
             let part = lines.split_to(lines.len().min(PART_BYTES_MAX));
-            let taken = running::timeout(CLIENT_TIMEOUT, self.parts.send(ExportPart::Lines(part))).await;
+            let bytes = part.len();
+            let taken = running::timeout(CLIENT_TIMEOUT, self.parts.send(ExportPart::Lines(part)));
+            let taken = speed.follow(bytes, taken, |is_slow| permit.judge(is_slow)).await;
             taken.map_err(|_| ExportError::Stalled)?.map_err(|_| ExportError::Left)?;
             is_due = !lines.is_empty();
         }

@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod lists;
 mod metrics;
+mod owner;
 mod pace;
 
 use std::time::Duration;
@@ -55,7 +56,13 @@ impl Reads {
         let exports = Exports::new(store, limits, &tasks, &metrics);
         metrics::register_gauges(&meter, gets.health(), lists.unread(), exports.count());
         Self {
-            api: Api { gets, lists, exports, key_bytes_max: limits.key_bytes_max },
+            api: Api {
+                gets,
+                lists,
+                exports,
+                key_bytes_max: limits.key_bytes_max,
+                trust_forwarded_for: limits.trust_forwarded_for,
+            },
             tasks,
             store: store.clone(),
         }
@@ -106,7 +113,8 @@ pub fn specification() -> String {
     let (gets, ..) = Gets::new(&nothing);
     let (lists, _) = Lists::new(&nothing, gets.health());
     let exports = Exports::new(&nowhere(), &nothing, &TaskTracker::new(), &Metrics::noop());
-    service(Api { gets, lists, exports, key_bytes_max: KEY_BYTES_MAX }).spec() + "\n"
+    let api = Api { gets, lists, exports, key_bytes_max: KEY_BYTES_MAX, trust_forwarded_for: false };
+    service(api).spec() + "\n"
 }
 
 /// The store of an API that is only described and never called.

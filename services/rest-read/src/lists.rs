@@ -2,6 +2,7 @@
 
 mod lister;
 mod page;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +14,24 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Charge};
 use crate::config::ReadLimits;
 use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::health::Health;
 use crate::lists::lister::{ListerTask, PageQueue, PageRequest};
+use crate::lists::turns::Turns;
 use crate::metrics::Metrics;
+use crate::owner::Owner;
 
 /// Accepts lists. The listers end when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Lists {
     queue: mpsc::Sender<PageRequest>,
+    /// One turn for each lister.
+    turns: Turns,
+    /// The turn to wait for room in the backlog. Without it a list would wait behind all lists of an owner whose clients read slowly.
+    room: Turns,
     health: Arc<Health>,
     /// Pages that are not written to their clients yet. In the backlog of the gets they would keep gets waiting.
     backlog: Arc<Backlog>,
@@ -34,9 +41,15 @@ pub(crate) struct Lists {
 impl Lists {
     /// Lists without listers, and the receiving end of their queue. `health` is that of the database which they read.
     pub(crate) fn new(limits: &ReadLimits, health: &Arc<Health>) -> (Self, PageQueue) {
-        let (queue, received) = mpsc::channel(limits.list_queue_max.max(1));
-        let backlog = Backlog::new(limits.backlog_bytes_max);
-        let lists = Self { queue, health: Arc::clone(health), backlog, op_timeout: limits.op_timeout };
+        let (queue, received) = mpsc::channel(limits.listers.max(1));
+        let lists = Self {
+            queue,
+            turns: Turns::new(limits.listers, limits.list_queue_max),
+            room: Turns::new(1, limits.list_queue_max),
+            health: Arc::clone(health),
+            backlog: Backlog::new(limits.backlog_bytes_max),
+            op_timeout: limits.op_timeout,
+        };
         (lists, Arc::new(tokio::sync::Mutex::new(received)))
     }
 
@@ -64,20 +77,21 @@ impl Lists {
         move || backlog.bytes()
     }
 
-    /// The body of the first page of `range` for the client `peer`, read from one snapshot that is taken after this call.
+    /// The body of the first page of `range` for the client `peer`, read from one snapshot that is taken after this call. While lists
+    /// wait, owners take turns.
     ///
     /// Ends within the timeout of an operation. Dropping the future withdraws the request.
     pub(crate) async fn page(
         &self,
         range: Range,
         items_max: usize,
+        owner: &Owner,
         peer: Option<&Arc<Peer>>,
     ) -> Result<Bytes, ReadError> {
         let deadline = Instant::now() + self.op_timeout;
-        let overloaded = |_| ReadError::TooManyLists;
         let mut charge = self.backlog.charge();
         loop {
-            let body = self.read(range.clone(), items_max, deadline).await?;
+            let body = self.read(range.clone(), items_max, owner, deadline).await?;
             if charge.grow(body.len()) {
                 return Ok(charge.attach(body, peer));
             }
@@ -85,22 +99,36 @@ impl Lists {
             // when there is room.
             let bytes = body.len();
             drop((body, charge));
-            charge = timeout_at(deadline, self.backlog.reserve(bytes)).await.map_err(overloaded)?;
+            let reserved = timeout_at(deadline, self.reserve(bytes, owner)).await;
+            charge = reserved.ok().flatten().ok_or(ReadError::TooManyLists)?;
         }
     }
 
-    async fn read(&self, range: Range, items_max: usize, deadline: Instant) -> Result<Vec<u8>, ReadError> {
+    /// Waits until a page of `bytes` has room. `None`: too many lists wait for that.
+    async fn reserve(&self, bytes: usize, owner: &Owner) -> Option<Charge> {
+        let _turn = self.room.next(owner).await?;
+        Some(self.backlog.reserve(bytes).await)
+    }
+
+    async fn read(
+        &self,
+        range: Range,
+        items_max: usize,
+        owner: &Owner,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ReadError> {
         let selects = self.health.lists.selects();
+        let late = || self.health.late_list(selects);
+        let turn = timeout_at(deadline, self.turns.next(owner)).await.map_err(|_| late())?;
+        let turn = turn.ok_or_else(|| self.health.full_of_lists())?;
         let (reply, body) = oneshot::channel();
-        match self.queue.try_send(PageRequest { range, items_max, deadline, reply }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(self.health.full_of_lists()),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(ReadError::Internal),
-        }
+        // The channel has room: it has a place for each turn.
+        let sent = self.queue.send(PageRequest { range, items_max, deadline, reply, turn }).await;
+        sent.map_err(|_| ReadError::Internal)?;
         match timeout_at(deadline, body).await {
             Ok(Ok(body)) => body,
             // A lister that reaches the deadline first drops the request.
-            Ok(Err(_)) | Err(_) => Err(self.health.late_list(selects)),
+            Ok(Err(_)) | Err(_) => Err(late()),
         }
     }
 }

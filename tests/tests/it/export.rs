@@ -15,8 +15,6 @@ promises! {
         an_export_is_what_was_written_and_can_be_written_again,
         an_export_is_one_snapshot_while_writers_go_on,
         a_client_that_takes_nothing_for_ten_seconds_is_given_up,
-        exports_over_their_number_are_refused,
-        slow_exports_of_one_client_do_not_keep_others_out,
         a_slow_export_does_not_hold_up_the_stop;
     sqlite:
         a_client_that_reads_slowly_gets_all_of_it,
@@ -30,7 +28,7 @@ promises! {
 const FUTURE: &str = "253402300799000000";
 
 /// More bytes than all buffers on the way to a client hold.
-async fn heavy(system: &System) {
+pub(crate) async fn heavy(system: &System) {
     let value = "v".repeat(1 << 20);
     let mut socket = system.socket().await;
     for n in 0..24 {
@@ -39,7 +37,7 @@ async fn heavy(system: &System) {
 }
 
 /// Waits until `count` exports are running.
-async fn under_way(system: &System, count: usize) {
+pub(crate) async fn under_way(system: &System, count: usize) {
     let shown = format!("keywire_exports {count}\n");
     eventually(&shown, PATIENCE, async || {
         let metrics = get(system.reads().admin, "/metrics").await.body;
@@ -50,7 +48,7 @@ async fn under_way(system: &System, count: usize) {
 }
 
 /// A client that has started an export and does not read it.
-async fn stalled(system: &System) -> HttpConnection {
+pub(crate) async fn stalled(system: &System) -> HttpConnection {
     let mut connection = system.connection().await;
     connection.send("GET", "/export").await;
     connection.begun().await;
@@ -58,8 +56,23 @@ async fn stalled(system: &System) -> HttpConnection {
     connection
 }
 
+/// Reads a response to its end, at first `bytes` each 100 ms. At 5000 it takes much longer than the time after which a client that
+/// takes nothing is reset.
+pub(crate) async fn read_at(bytes: usize, mut client: TcpStream) -> std::io::Result<Vec<u8>> {
+    let (mut all, started) = (Vec::new(), Instant::now());
+    let mut due = tokio::time::interval(Duration::from_millis(100));
+    while started.elapsed() < Duration::from_secs(16) {
+        due.tick().await;
+        let mut some = vec![0; bytes];
+        let read = client.read(&mut some).await?;
+        all.extend_from_slice(&some[..read]);
+    }
+    client.read_to_end(&mut all).await?;
+    Ok(all)
+}
+
 /// Reads a body to its end. It must end before it is complete.
-async fn incomplete(mut connection: HttpConnection) {
+pub(crate) async fn incomplete(mut connection: HttpConnection) {
     let error =
         connection.try_response().await.expect_err("a body that is broken off must not look complete");
     assert!(
@@ -174,16 +187,7 @@ async fn a_client_that_reads_slowly_gets_all_of_it(engine: EngineKind) {
     let mut client = TcpStream::connect(system.http()).await.expect("the port is open");
     let request = "GET /export HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     client.write_all(request.as_bytes()).await.expect("it is read");
-    // At 50 kB/s it takes much longer than the time after which a client that takes nothing is reset.
-    let (mut all, started) = (Vec::new(), Instant::now());
-    let mut due = tokio::time::interval(Duration::from_millis(100));
-    while started.elapsed() < Duration::from_secs(16) {
-        due.tick().await;
-        let mut some = vec![0; 5000];
-        let read = client.read(&mut some).await.expect("it is not broken off");
-        all.extend_from_slice(&some[..read]);
-    }
-    client.read_to_end(&mut all).await.expect("it is not broken off");
+    let all = read_at(5000, client).await.expect("it is not broken off");
     assert!(all.ends_with(b"\r\n0\r\n\r\n"), "its last chunk is there");
     assert_eq!(String::from_utf8_lossy(&all).matches("\"key\":\"heavy").count(), 24);
 }
@@ -198,42 +202,6 @@ async fn an_export_without_chunks_that_is_given_up_is_reset(engine: EngineKind) 
     under_way(&system, 0).await;
     let end = client.read_to_end(&mut Vec::new()).await.expect_err("it must not look complete");
     assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "{end}");
-}
-
-async fn exports_over_their_number_are_refused(engine: EngineKind) {
-    let system = System::start_with_settings(engine, &[("EXPORTS_MAX", "1")]).await;
-    heavy(&system).await;
-    let first = stalled(&system).await;
-    let mut connection = system.connection().await;
-    let refused = connection.get("/export").await;
-    refused.refused(503, "overloaded");
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(connection.get("/storage/nobody").await.status, 404, "gets go on");
-    assert_eq!(connection.get("/storage?limit=1").await.status, 200, "so do lists");
-    drop(first);
-    under_way(&system, 0).await;
-    assert_eq!(connection.get("/export?prefix=heavy00").await.status, 200, "its place is free");
-}
-
-async fn slow_exports_of_one_client_do_not_keep_others_out(engine: EngineKind) {
-    let system = System::start_with_settings(engine, &[("TRUST_FORWARDED_FOR", "true")]).await;
-    heavy(&system).await;
-    let begin = async |address: &str| {
-        let mut connection = system.connection().await;
-        connection.request("GET", "/export", &[("X-Forwarded-For", address)]).await
-    };
-    let mut slow = Vec::new();
-    for count in 1..=4 {
-        let mut connection = system.connection().await;
-        connection.send_with("GET", "/export", &[("X-Forwarded-For", "10.0.0.1")]).await;
-        connection.begun().await;
-        under_way(&system, count).await;
-        slow.push(connection);
-    }
-    begin("10.0.0.1").await.refused(503, "overloaded");
-    assert_eq!(begin("10.0.0.2").await.body.lines().count(), 24, "an export of another address");
-    incomplete(slow.pop().expect("it began")).await;
-    under_way(&system, 3).await;
 }
 
 async fn a_slow_export_does_not_hold_up_the_stop(engine: EngineKind) {

@@ -49,6 +49,7 @@ mod refusals;
 mod rights;
 mod schema;
 mod server_settings;
+mod shares;
 mod silence;
 mod stall;
 mod store_file;

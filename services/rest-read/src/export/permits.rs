@@ -1,53 +1,16 @@
 //! Permits for exports: one limit for all of them, shared fairly among their owners.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chassis::access::Caller;
-use poem::http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// The header field to which a gateway appends the address of its client.
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-
-/// Whose share of the permits an export uses: with tokens that of its token, otherwise that of the address of the client.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum ExportOwner {
-    /// The SHA-256 of the token.
-    Token([u8; 32]),
-    /// `None` without a connection, as in tests of the routes. Of an IPv6 address only the first 64 bits count: one client has
-    /// all addresses behind them.
-    Address(Option<IpAddr>),
-}
-
-impl ExportOwner {
-    /// The owner of the request of `caller` with these header fields. If `trust_forwarded_for`, the address is the last one in
-    /// `X-Forwarded-For`, which the gateway has appended; the ones before it come from the client.
-    pub(crate) fn of(caller: &Caller, headers: &HeaderMap, trust_forwarded_for: bool) -> Self {
-        if let Some(token) = caller.token() {
-            return Self::Token(*token);
-        }
-        let forwarded = trust_forwarded_for.then(|| forwarded_for(headers)).flatten();
-        Self::Address(forwarded.or_else(|| caller.peer().map(|peer| peer.address())).map(network))
-    }
-}
-
-fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    let last = headers.get_all(X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
-    last.rsplit(',').next()?.trim().parse().ok()
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
+use crate::owner::{Owner, gives_way};
 
 /// The permits of a process. If none is free, an owner with at least two running exports fewer than another one displaces the newest
-/// export of the owner that has the most.
+/// export of the owner that has the most. If nobody has as many, an owner without an export displaces one whose client is slow.
 #[derive(Debug, Clone)]
 pub(crate) struct Permits {
     free: Arc<Semaphore>,
@@ -57,8 +20,10 @@ pub(crate) struct Permits {
 
 #[derive(Debug)]
 struct RunningExport {
-    owner: ExportOwner,
+    owner: Owner,
     displaced: CancellationToken,
+    /// Whether its client is slow.
+    is_slow: Arc<AtomicBool>,
 }
 
 /// The permit of one export. Dropping it gives the permit back.
@@ -72,6 +37,7 @@ pub(crate) struct Permit {
 #[derive(Debug)]
 struct PermitEntry {
     displaced: CancellationToken,
+    is_slow: Arc<AtomicBool>,
     exports: Arc<Mutex<Vec<RunningExport>>>,
 }
 
@@ -87,7 +53,7 @@ impl Permits {
 
     /// A permit for an export of `owner`; waits for the end of the export that it displaces, if any. `None`: all permits are in
     /// use, and `owner` has its share.
-    pub(crate) async fn acquire(&self, owner: ExportOwner) -> Option<Permit> {
+    pub(crate) async fn acquire(&self, owner: Owner) -> Option<Permit> {
         let free = Arc::clone(&self.free);
         let (entry, permit) = {
             let mut exports = lock(&self.exports);
@@ -95,9 +61,14 @@ impl Permits {
             if permit.is_none() {
                 displace(&mut exports, &owner)?;
             }
-            let displaced = CancellationToken::new();
-            exports.push(RunningExport { owner, displaced: displaced.clone() });
-            (PermitEntry { displaced, exports: Arc::clone(&self.exports) }, permit)
+            let (displaced, is_slow) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+            let entry = PermitEntry {
+                displaced: displaced.clone(),
+                is_slow: Arc::clone(&is_slow),
+                exports: Arc::clone(&self.exports),
+            };
+            exports.push(RunningExport { owner, displaced, is_slow });
+            (entry, permit)
         };
         let permit = match permit {
             Some(permit) => permit,
@@ -112,6 +83,11 @@ impl Permit {
     pub(crate) async fn displaced(&self) {
         self.entry.displaced.cancelled().await;
     }
+
+    /// Notes whether the client of the export is slow.
+    pub(crate) fn judge(&self, is_slow: bool) {
+        self.entry.is_slow.store(is_slow, Ordering::Relaxed);
+    }
 }
 
 impl Drop for PermitEntry {
@@ -122,19 +98,21 @@ impl Drop for PermitEntry {
     }
 }
 
-/// Removes the newest export of the owner with the most exports and tells it to end, if `owner` then still has no more exports than
-/// that owner.
-fn displace(exports: &mut Vec<RunningExport>, owner: &ExportOwner) -> Option<()> {
-    let mut counts: HashMap<&ExportOwner, usize> = HashMap::new();
+/// Removes the export that ends for `owner`, and tells it to end.
+fn displace(exports: &mut Vec<RunningExport>, owner: &Owner) -> Option<()> {
+    let mut counts: HashMap<&Owner, usize> = HashMap::new();
     for export in exports.iter() {
         *counts.entry(&export.owner).or_default() += 1;
     }
     let own = counts.get(owner).copied().unwrap_or(0);
-    let newest = exports.iter().rposition(|export| {
-        let others = counts[&export.owner];
-        others >= own + 2 && counts.values().all(|&count| count <= others)
-    })?;
-    exports.remove(newest).displaced.cancel();
+    let largest = gives_way(exports.iter().map(|export| (&export.owner, counts[&export.owner])), own);
+    let ends = match largest {
+        Some(largest) => exports.iter().rposition(|export| export.owner == *largest),
+        // The oldest one has had the most time.
+        None if own == 0 => exports.iter().position(|export| export.is_slow.load(Ordering::Relaxed)),
+        None => None,
+    };
+    exports.remove(ends?).displaced.cancel();
     Some(())
 }
 
@@ -151,10 +129,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-
-    fn owner(last: u8) -> ExportOwner {
-        ExportOwner::Address(Some([10, 0, 0, last].into()))
-    }
+    use crate::owner::owner;
 
     /// Acquires permits for exports of `owners`, and plays the displaced ones, which end. Returns who then runs.
     async fn run(owners: &[u8]) -> Vec<u8> {
@@ -202,16 +177,43 @@ mod tests {
         assert_eq!(permits.used(), 1);
     }
 
-    #[test]
-    fn the_last_forwarded_address_counts_and_a_network_of_ipv6_is_one_owner() {
-        let headers: HeaderMap =
-            [("x-forwarded-for", "10.9.9.9"), ("x-forwarded-for", "10.8.8.8, 2001:db8::1:2:3:4")]
-                .into_iter()
-                .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
-                .collect();
-        let address = forwarded_for(&headers).map(network);
-        assert_eq!(address, Some("2001:db8::".parse().expect("an address")));
-        assert_eq!(network("::ffff:10.0.0.1".parse().expect("an address")), IpAddr::from([10, 0, 0, 1]));
-        assert_eq!(forwarded_for(&HeaderMap::new()), None);
+    /// Permits that owners 1 to 4 have, and those of exports whose clients are slow.
+    async fn four(slow: &[usize]) -> (Permits, Vec<Permit>) {
+        let permits = Permits::new(4);
+        let mut running = Vec::new();
+        for number in 1..=4 {
+            running.push(permits.acquire(owner(number)).await.expect("a permit is free"));
+        }
+        for at in slow {
+            running[*at].judge(true);
+        }
+        (permits, running)
+    }
+
+    #[tokio::test]
+    async fn an_owner_without_an_export_displaces_the_oldest_slow_one() {
+        let (permits, mut running) = four(&[1, 3]).await;
+        for slow in [1, 2] {
+            assert!(permits.acquire(owner(1)).await.is_none(), "it has an export");
+            let newcomer = permits.acquire(owner(4 + u8::try_from(slow).expect("a small number")));
+            tokio::pin!(newcomer);
+            assert!(newcomer.as_mut().now_or_never().is_none(), "it waits for the displaced export");
+            let displaced: Vec<bool> =
+                running.iter().map(|permit| permit.displaced().now_or_never().is_some()).collect();
+            assert_eq!(displaced.iter().position(|displaced| *displaced), Some(slow), "{displaced:?}");
+            drop(running.remove(slow));
+            running.push(newcomer.await.expect("a permit is free"));
+        }
+        assert!(permits.acquire(owner(9)).await.is_none(), "no slow one is left");
+    }
+
+    #[tokio::test]
+    async fn an_export_whose_client_is_fast_is_not_displaced_for_an_owner_without_one() {
+        let (permits, running) = four(&[]).await;
+        assert!(permits.acquire(owner(5)).await.is_none());
+        running[2].judge(true);
+        running[2].judge(false);
+        assert!(permits.acquire(owner(5)).await.is_none(), "it was slow once");
+        assert!(running.iter().all(|permit| permit.displaced().now_or_never().is_none()));
     }
 }

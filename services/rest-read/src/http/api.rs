@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chassis::access::Caller;
 use chassis::peer::Peer;
 use chassis::problem::{Code, Problem};
 use db::{Range, Rev};
@@ -21,6 +22,7 @@ use crate::http::reply::{
     quoted,
 };
 use crate::lists::Lists;
+use crate::owner::Owner;
 
 const DESCRIPTION: &str = "\
 Reads what was written over the WebSocket at `/ws/storage/`, where each text message like \
@@ -40,6 +42,8 @@ pub(crate) struct Api {
     pub(crate) lists: Lists,
     pub(crate) exports: Exports,
     pub(crate) key_bytes_max: usize,
+    /// Whether the address of a client is the one that a gateway has put into `X-Forwarded-For`.
+    pub(crate) trust_forwarded_for: bool,
 }
 
 impl Api {
@@ -61,6 +65,11 @@ impl Api {
         }
         let json = result.charge.attach(body::entry(&entry), peer);
         Ok(EntryReply::Found(EntryBody { rev, json }))
+    }
+
+    /// Whose share of lists and exports `request` uses.
+    fn owner(&self, caller: &Caller, request: &Request) -> Owner {
+        Owner::of(caller, request.headers(), self.trust_forwarded_for)
     }
 
     async fn read_all(&self, keys: KeyTexts, peer: Option<&Arc<Peer>>) -> Result<Bytes, Problem> {
@@ -136,8 +145,9 @@ impl Api {
             let range = Range::new(prefix);
             let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
             let Limit(items_max) = limit.0.unwrap_or_default();
-            let page = self.lists.page(range, items_max, caller.peer()).await.map_err(Problem::from)?;
-            return Ok(EntriesReply::Found(EntriesBody(page)));
+            let owner = self.owner(&caller, request);
+            let page = self.lists.page(range, items_max, &owner, caller.peer()).await;
+            return Ok(EntriesReply::Found(EntriesBody(page.map_err(Problem::from)?)));
         }
         if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
             let message = "key cannot be combined with prefix, limit or after: ask for keys or for a list";
@@ -155,7 +165,8 @@ impl Api {
     /// message for the WebSocket, with `expires_at` if the entry expires. The body has no Content-Length. An export that fails breaks
     /// the body off, so a body without its last chunk is incomplete. A client that reads nothing for 10 s is disconnected. If all
     /// permits for exports are in use, the newest export of the token or address with the most exports ends for one that has
-    /// fewer.
+    /// fewer. If none has two more, an export whose client read less than 64 KiB/s for 10 s ends for a token or address without an
+    /// export.
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(
         &self,
@@ -169,7 +180,7 @@ impl Api {
         caller.may_read(&prefix)?;
         // HTTP/1.0 has no chunks: only a reset tells the client that the body is incomplete.
         let reset_on_failure = caller.peer().filter(|_| request.version() < Version::HTTP_11).cloned();
-        let owner = self.exports.owner(&caller, request.headers());
+        let owner = self.owner(&caller, request);
         let stream = self.exports.start(prefix, owner, reset_on_failure).await.map_err(Problem::from)?;
         Ok(ExportReply::Begun(ExportBody(stream)))
     }

@@ -12,6 +12,7 @@ use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::health::{Failures, Health};
 use crate::lists::page::PageBuilder;
+use crate::lists::turns::Turn;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 
@@ -25,6 +26,8 @@ pub(crate) struct PageRequest {
     pub(crate) items_max: usize,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Result<Vec<u8>, ReadError>>,
+    /// Kept until the page is read.
+    pub(crate) turn: Turn,
 }
 
 /// The receiving end of the queue, shared by the listers.
@@ -82,7 +85,7 @@ impl ListerTask {
     }
 
     async fn answer(&mut self, request: PageRequest) {
-        let PageRequest { range, items_max, deadline, mut reply } = request;
+        let PageRequest { range, items_max, deadline, mut reply, turn: _turn } = request;
         let page = tokio::select! {
             biased;
             // The client has left. A statement under way is dropped with its connection.
