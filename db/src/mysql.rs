@@ -9,10 +9,10 @@ mod locks;
 mod migrate;
 mod reader;
 mod scanner;
+mod server_check;
 mod session;
 mod sweeper;
 mod text;
-mod watch;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -71,12 +71,12 @@ impl Engine for MySql {
 
     async fn open_reader(&self) -> Result<MySqlReader, Error> {
         let (connection, facts) = self.open(false).await?;
-        Ok(MySqlReader::new(connection, facts.watch))
+        Ok(MySqlReader::new(connection, facts.checker))
     }
 
     async fn open_scanner(&self) -> Result<MySqlScanner, Error> {
         let (connection, facts) = self.open(false).await?;
-        MySqlScanner::new(connection, facts.watch).await
+        MySqlScanner::new(connection, facts.checker).await
     }
 
     async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {

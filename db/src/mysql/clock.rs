@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The database user may not read a table, or a column.
 const ACCESS_DENIED: [u16; 2] = [1142, 1143];
 
-/// What a look at a server found.
+/// What a server answered.
 pub(super) struct Sample {
     /// The clock of the database.
     pub(super) clock: u64,
@@ -21,7 +21,7 @@ pub(super) struct Sample {
     pub(super) is_primary: bool,
 }
 
-/// Looks at the server once.
+/// Asks the server once.
 pub(super) async fn sample(connection: &mut MySqlConnection) -> Result<Sample, Error> {
     let row = sqlx::query(text::SAMPLE).fetch_one(connection).await.map_err(|error| {
         if number(&error).is_some_and(|number| ACCESS_DENIED.contains(&number)) {

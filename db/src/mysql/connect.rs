@@ -9,8 +9,8 @@ use sqlx::{ConnectOptions, Connection, MySqlConnection, Row as _};
 use url::Url;
 
 use super::error::{classify, number};
+use super::server_check::{FailedChecks, ServerChecker};
 use super::text;
-use super::watch::{FailedLooks, Watch};
 use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -40,7 +40,7 @@ pub(crate) struct MySql {
     /// The time of the store, for all connections.
     clock: StoreClock,
     /// For all connections, too.
-    failed_looks: FailedLooks,
+    failed_checks: FailedChecks,
 }
 
 /// A connection of one start of a server.
@@ -54,7 +54,7 @@ pub(crate) struct Identity {
 
 /// What the checks of a new connection found.
 pub(crate) struct ServerFacts {
-    pub(super) watch: Watch,
+    pub(super) checker: ServerChecker,
     pub(crate) statement_bytes_max: usize,
 }
 
@@ -83,8 +83,8 @@ impl MySql {
         if is_plain {
             options = options.ssl_mode(MySqlSslMode::Disabled);
         }
-        let (clock, failed_looks) = (StoreClock::new(), FailedLooks::default());
-        Ok(Self { options, is_plain, unsafe_durability, clock, failed_looks })
+        let (clock, failed_checks) = (StoreClock::new(), FailedChecks::default());
+        Ok(Self { options, is_plain, unsafe_durability, clock, failed_checks })
     }
 
     /// A connection with its settings but without checks, for migrations.
@@ -123,22 +123,22 @@ impl MySql {
     /// A connection to a primary that is durable and whose schema fits.
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
         let mut connection = self.open_unchecked().await?;
-        // One for each table that is not read by every look.
+        // One for each table that is not read by every check.
         let statements = if writes {
             vec![text::upsert_expiring(1), text::REGISTER.to_owned(), text::add_hints(1)]
         } else {
             vec![text::get(1)]
         };
-        let (clock, failed_looks) = (self.clock.clone(), Arc::clone(&self.failed_looks));
-        let mut watch = Watch::new(clock, failed_looks, self.unsafe_durability, statements);
-        let look = watch.look(&mut connection).await?;
-        self.judge(look.is_durable, NOT_DURABLE)?;
+        let (clock, failed_checks) = (self.clock.clone(), Arc::clone(&self.failed_checks));
+        let mut checker = ServerChecker::new(clock, failed_checks, self.unsafe_durability, statements);
+        let checked = checker.check(&mut connection).await?;
+        self.judge(checked.is_durable, NOT_DURABLE)?;
         let statement_bytes_max = self.inspect(&mut connection).await?;
         if writes {
             check_log_format(&mut connection).await?;
             sqlx::raw_sql(text::WRITER_SETTINGS).execute(&mut connection).await.map_err(classify)?;
         }
-        Ok((connection, ServerFacts { watch, statement_bytes_max }))
+        Ok((connection, ServerFacts { checker, statement_bytes_max }))
     }
 
     /// Checks what cannot change while the server runs, or what nobody changes by mistake. Returns the most bytes of a statement.

@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::arguments::{bind, bind_keys};
 use super::error::classify;
+use super::server_check::ServerChecker;
 use super::text;
-use super::watch::Watch;
 use crate::engine::ReadSession;
 use crate::engine::columns::{entry, left_out};
 use crate::engine::shapes::{StatementTexts, padded};
@@ -22,15 +22,15 @@ use crate::row::RowError;
 #[derive(Debug)]
 pub(crate) struct MySqlReader {
     connection: MySqlConnection,
-    watch: Watch,
+    checker: ServerChecker,
     get: StatementTexts,
     get_bounded: StatementTexts,
 }
 
 impl MySqlReader {
-    pub(super) fn new(connection: MySqlConnection, watch: Watch) -> Self {
+    pub(super) fn new(connection: MySqlConnection, checker: ServerChecker) -> Self {
         let (get, get_bounded) = (StatementTexts::new(text::get), StatementTexts::new(text::get_bounded));
-        Self { connection, watch, get, get_bounded }
+        Self { connection, checker, get, get_bounded }
     }
 }
 
@@ -50,7 +50,7 @@ impl ReadSession for MySqlReader {
             }
         };
         bind_keys(&mut arguments, keys.iter().map(Key::as_bytes))?;
-        bind(&mut arguments, self.watch.floor(&mut self.connection).await?)?;
+        bind(&mut arguments, self.checker.floor(&mut self.connection).await?)?;
         let query = sqlx::query_with(AssertSqlSafe(texts.of(padded(keys.len()))), arguments);
         let mut rows = query.fetch(&mut self.connection);
         let mut flow = ControlFlow::Continue(());

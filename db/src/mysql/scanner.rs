@@ -8,8 +8,8 @@ use sqlx::{MySqlConnection, Row as _};
 
 use super::connect::close;
 use super::error::classify;
+use super::server_check::ServerChecker;
 use super::text;
-use super::watch::Watch;
 use crate::engine::ScanSession;
 use crate::engine::columns::ScannedColumns;
 use crate::engine::yielding;
@@ -22,22 +22,22 @@ use crate::scanner::range::Range;
 #[derive(Debug)]
 pub(crate) struct MySqlScanner {
     connection: MySqlConnection,
-    watch: Watch,
+    checker: ServerChecker,
 }
 
 impl MySqlScanner {
-    pub(super) async fn new(mut connection: MySqlConnection, watch: Watch) -> Result<Self, Error> {
+    pub(super) async fn new(mut connection: MySqlConnection, checker: ServerChecker) -> Result<Self, Error> {
         for setting in text::SCANNER_SETTINGS {
             sqlx::raw_sql(setting).execute(&mut connection).await.map_err(classify)?;
         }
-        Ok(Self { connection, watch })
+        Ok(Self { connection, checker })
     }
 }
 
 impl ScanSession for MySqlScanner {
     async fn begin(&mut self) -> Result<(), Error> {
         // Not in the transaction, which would see the stored time as it was at its snapshot.
-        self.watch.floor(&mut self.connection).await?;
+        self.checker.floor(&mut self.connection).await?;
         // This statement cannot be prepared.
         let begin = sqlx::raw_sql(text::BEGIN_SNAPSHOT);
         begin.execute(&mut self.connection).await.map(drop).map_err(classify)
@@ -52,7 +52,7 @@ impl ScanSession for MySqlScanner {
     ) -> Result<usize, Error> {
         let (start, end) = range.bounds();
         let query = sqlx::query(if end.is_some() { text::RECORDS } else { text::ALL_RECORDS });
-        let floor = self.watch.known_floor();
+        let floor = self.checker.known_floor();
         let query = query.bind(floor).bind(value_bytes_max as u64).bind(floor).bind(start);
         let query = match end {
             Some(end) => query.bind(end),

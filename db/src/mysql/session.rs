@@ -10,8 +10,8 @@ use super::brief::brief;
 use super::connect::{Identity, MySql, ServerFacts};
 use super::error::classify;
 use super::locks::LockFinder;
+use super::server_check::{CheckResult, ServerChecker};
 use super::text;
-use super::watch::{Look, Watch};
 use crate::engine::clock::STORED_AGE_MAX_MICROS;
 use crate::engine::shapes::{
     KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, pad, padded,
@@ -29,7 +29,7 @@ const ROW_BYTES: usize = 48;
 #[derive(Debug)]
 pub(crate) struct MySqlSession {
     pub(super) connection: MySqlConnection,
-    watch: Watch,
+    checker: ServerChecker,
     pub(super) identity: Identity,
     /// For another connection, which ends a statement of this one.
     server: MySql,
@@ -52,10 +52,10 @@ impl MySqlSession {
         identity: Identity,
         facts: ServerFacts,
     ) -> Self {
-        let ServerFacts { watch, statement_bytes_max } = facts;
+        let ServerFacts { checker, statement_bytes_max } = facts;
         Self {
             connection,
-            watch,
+            checker,
             identity,
             server,
             is_brief: false,
@@ -101,7 +101,7 @@ impl MySqlSession {
         rows: &[Row<'_>],
         overwrites: bool,
     ) -> Result<MySqlQueryResult, Error> {
-        let (may_expire, floor) = (may_expire(rows), self.watch.known_floor());
+        let (may_expire, floor) = (may_expire(rows), self.checker.known_floor());
         let mut arguments = MySqlArguments::default();
         for row in rows {
             bind(&mut arguments, row.key.as_bytes())?;
@@ -140,13 +140,13 @@ impl MySqlSession {
 impl WriteSession for MySqlSession {
     async fn register(&mut self, lane: u64) -> Result<(), Error> {
         // The row may exist, if the answer to an earlier attempt was lost.
-        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.watch.known_floor());
+        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.checker.known_floor());
         register.execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
-        let floor = self.watch.floor(&mut self.connection).await?;
+        let floor = self.checker.floor(&mut self.connection).await?;
         // The largest revision in the store may be that of a key that was swept, so all reserved revisions are larger.
         let fence = sqlx::query(text::FENCE)
             .bind(seq)
@@ -173,7 +173,7 @@ impl WriteSession for MySqlSession {
         for keys in keys.chunks(KEYS_PER_SELECT_MAX) {
             let sql = self.read_for_update.of(padded(keys.len()));
             let mut arguments = MySqlArguments::default();
-            bind(&mut arguments, self.watch.known_floor())?;
+            bind(&mut arguments, self.checker.known_floor())?;
             for key in pad(keys.iter()) {
                 bind(&mut arguments, key.as_bytes())?;
             }
@@ -256,10 +256,10 @@ impl WriteSession for MySqlSession {
     }
 
     async fn touch(&mut self, lane: u64) -> Result<(), Error> {
-        if self.watch.fresh_floor().is_some() {
+        if self.checker.fresh_floor().is_some() {
             return Ok(());
         }
-        let Look { floor, stored, is_durable: _ } = self.watch.look(&mut self.connection).await?;
+        let CheckResult { floor, stored, is_durable: _ } = self.checker.check(&mut self.connection).await?;
         if stored.saturating_add(STORED_AGE_MAX_MICROS) < floor && self.has_hints().await? {
             let store = sqlx::query(text::STORE_TIME).bind(floor).bind(lane);
             store.execute(&mut self.connection).await.map_err(classify)?;

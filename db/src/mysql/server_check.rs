@@ -13,84 +13,84 @@ use super::{migrate, text};
 use crate::engine::clock::{QUIET_MAX, StoreClock};
 use crate::error::Error;
 
-/// How many looks at a server have failed. All connections of a process share this count.
-pub(super) type FailedLooks = Arc<AtomicU64>;
+/// How many checks of a server have failed. All connections of a process share this count.
+pub(super) type FailedChecks = Arc<AtomicU64>;
 
-/// The looks of one connection at its server.
+/// Checks the server of one connection.
 ///
-/// A process looks once a second. The connection that needs the time next does it for all. In two cases a connection looks for itself:
+/// A process checks once a second. The connection that needs the time next does it for all. In two cases a connection does it for itself:
 ///
-/// - A look of another connection has failed. Both may be connected to the same server.
-/// - Its own last look is [`QUIET_MAX`] ago. After a failover, the connections of a process may have different servers.
+/// - A check on another connection has failed. Both may be connected to the same server.
+/// - Its own last check is [`QUIET_MAX`] ago. After a failover, the connections of a process may have different servers.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct ServerChecker {
     clock: StoreClock,
-    failed_looks: FailedLooks,
-    /// `failed_looks` before the last look of this connection.
+    failed_checks: FailedChecks,
+    /// `failed_checks` before the last check of this connection.
     failed_before: u64,
-    /// When this connection last looked at everything: also at the schema. `None`: not yet.
+    /// When this connection last checked everything, also the schema. `None`: not yet.
     checked_at: Option<Instant>,
     unsafe_durability: bool,
     /// Statements of this connection, one for each table, that it must be able to prepare.
     statements: Vec<String>,
 }
 
-/// What a connection learnt from its look.
-pub(super) struct Look {
-    /// The time before which no statement may see the store.
+/// What a check has found.
+pub(super) struct CheckResult {
+    /// The earliest time that a statement may use as the present time.
     pub(super) floor: u64,
-    /// The largest time in the store.
+    /// The stored time.
     pub(super) stored: u64,
     pub(super) is_durable: bool,
 }
 
-impl Watch {
-    /// For a new connection, which must look before anything else. It is to send `statements`, or others with the same needs.
+impl ServerChecker {
+    /// For a new connection, which must be checked before anything else. It is to send `statements`, or others with the same needs.
     pub(super) fn new(
         clock: StoreClock,
-        failed_looks: FailedLooks,
+        failed_checks: FailedChecks,
         unsafe_durability: bool,
         statements: Vec<String>,
     ) -> Self {
-        Self { clock, failed_looks, failed_before: 0, checked_at: None, unsafe_durability, statements }
+        Self { clock, failed_checks, failed_before: 0, checked_at: None, unsafe_durability, statements }
     }
 
-    /// The time before which no statement may see the store, as far as this process knows it.
+    /// The earliest time that a statement may use as the present time, as far as this process knows it.
     pub(super) fn known_floor(&self) -> u64 {
         self.clock.floor()
     }
 
-    /// The same. `None` if this connection must look first.
+    /// The same. `None` if the server must be checked first.
     pub(super) fn fresh_floor(&self) -> Option<u64> {
         let floor = self.clock.fresh_floor()?;
-        let is_trusted = self.failed_before == self.failed_looks.load(Ordering::Relaxed);
-        (is_trusted && !self.must_check()).then_some(floor)
+        let is_trusted = self.failed_before == self.failed_checks.load(Ordering::Relaxed);
+        (is_trusted && !self.must_check_all()).then_some(floor)
     }
 
-    /// The time before which no statement may see the store. Looks at the server if need be; after an error the connection must not be
+    /// The earliest time that a statement may use as the present time. Checks the server if need be; after an error the connection must not be
     /// used any more.
     pub(super) async fn floor(&mut self, connection: &mut MySqlConnection) -> Result<u64, Error> {
         match self.fresh_floor() {
             Some(floor) => Ok(floor),
-            None => Ok(self.look(connection).await?.floor),
+            None => Ok(self.check(connection).await?.floor),
         }
     }
 
-    /// Looks at the server.
-    pub(super) async fn look(&mut self, connection: &mut MySqlConnection) -> Result<Look, Error> {
-        // Read before the look: a failure during the look makes this connection look again.
-        let failed_before = self.failed_looks.load(Ordering::Relaxed);
-        let look = self.try_look(connection).await;
-        match look {
+    /// Checks the server.
+    pub(super) async fn check(&mut self, connection: &mut MySqlConnection) -> Result<CheckResult, Error> {
+        // Read before the check: a failure on another connection meanwhile makes this one check again.
+        let failed_before = self.failed_checks.load(Ordering::Relaxed);
+        let checked = self.try_check(connection).await;
+        match checked {
             Ok(_) => self.failed_before = failed_before,
-            Err(_) => _ = self.failed_looks.fetch_add(1, Ordering::Relaxed),
+            Err(_) => _ = self.failed_checks.fetch_add(1, Ordering::Relaxed),
         }
-        look
+        checked
     }
 
-    async fn try_look(&mut self, connection: &mut MySqlConnection) -> Result<Look, Error> {
+    async fn try_check(&mut self, connection: &mut MySqlConnection) -> Result<CheckResult, Error> {
         let asked = Instant::now();
-        if self.must_check() {
+        if self.must_check_all() {
             migrate::check(connection).await?;
             check_tables(connection).await?;
             self.check_statements(connection).await?;
@@ -105,7 +105,7 @@ impl Watch {
             return Err(Error::NotReady(NOT_DURABLE.into()));
         }
         let floor = self.clock.sampled(asked, sample.clock, sample.stored);
-        Ok(Look { floor, stored: sample.stored, is_durable: sample.is_durable })
+        Ok(CheckResult { floor, stored: sample.stored, is_durable: sample.is_durable })
     }
 
     /// Checks that the tables are there, and that the user has its rights on them. Without this check, a new connection of a service that
@@ -118,7 +118,7 @@ impl Watch {
         Ok(())
     }
 
-    fn must_check(&self) -> bool {
+    fn must_check_all(&self) -> bool {
         self.checked_at.is_none_or(|checked| checked.elapsed() >= QUIET_MAX)
     }
 }
@@ -142,19 +142,23 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_looks_by_itself_after_a_look_of_another_one_has_failed_and_each_ten_seconds() {
-        let (clock, failed_looks) = (StoreClock::new(), FailedLooks::default());
-        let mut watch = Watch::new(clock.clone(), Arc::clone(&failed_looks), false, Vec::new());
+    async fn a_connection_is_checked_after_a_check_on_another_one_has_failed_and_each_ten_seconds() {
+        let (clock, failed_checks) = (StoreClock::new(), FailedChecks::default());
+        let mut checker = ServerChecker::new(clock.clone(), Arc::clone(&failed_checks), false, Vec::new());
         clock.sampled(Instant::now(), 1_800_000_000_000_000, 0);
-        assert_eq!(watch.fresh_floor(), None, "a new connection has not looked yet");
-        watch.checked_at = Some(Instant::now());
-        assert!(watch.fresh_floor().is_some(), "another connection has looked");
-        failed_looks.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(watch.fresh_floor(), None, "the look of another connection has failed");
-        watch.failed_before = 1;
-        assert!(watch.fresh_floor().is_some());
+        assert_eq!(checker.fresh_floor(), None, "a new connection is not checked yet");
+        checker.checked_at = Some(Instant::now());
+        assert!(checker.fresh_floor().is_some(), "there was a check on another connection");
+        failed_checks.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(checker.fresh_floor(), None, "the check on another connection has failed");
+        checker.failed_before = 1;
+        assert!(checker.fresh_floor().is_some());
         tokio::time::advance(QUIET_MAX).await;
         clock.sampled(Instant::now(), 1_800_000_010_000_000, 0);
-        assert_eq!(watch.fresh_floor(), None, "only other connections have looked for ten seconds");
+        assert_eq!(
+            checker.fresh_floor(),
+            None,
+            "for ten seconds there were only checks on other connections"
+        );
     }
 }
