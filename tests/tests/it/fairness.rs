@@ -126,9 +126,9 @@ async fn lists_of_clients_that_have_gone_do_not_keep_others_out(engine: EngineKi
     join_all(others.iter_mut().map(|other| other.send("GET", "/storage?prefix=large"))).await;
     drop(others);
     let mut connection = system.connection().await;
-    let asked = Instant::now();
+    // If all those lists were read first, the answer would be a 503 after 10 s.
     let response = connection.get("/storage?prefix=small").await;
-    assert_eq!((response.status, asked.elapsed() < SOON), (200, true), "{:?} {response:?}", asked.elapsed());
+    assert_eq!(response.status, 200, "{response:?}");
 }
 
 async fn lists_go_on_beside_many_lists_of_another_address(engine: EngineKind) {

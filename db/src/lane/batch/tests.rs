@@ -79,7 +79,9 @@ async fn an_overdue_write_is_unknown_only_after_a_commit_was_sent() {
 async fn the_units_of_a_batch_are_single_keys_and_atomic_writes() {
     let units = |writes: Vec<(PendingWrite, Ticket)>| {
         let mut batch = Batch::new();
-        writes.into_iter().for_each(|(pending, _)| batch.add(pending));
+        for (pending, _) in writes {
+            batch.add(pending);
+        }
         batch.units()
     };
     assert_eq!(units(["c", "a", "b", "a", "d", "c"].map(|key| due(key, 1)).into()), 4);
