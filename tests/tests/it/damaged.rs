@@ -81,7 +81,7 @@ async fn an_export_breaks_off_at_a_damaged_row(engine: EngineKind) {
     let refused = connection.get("/export").await;
     refused.refused(500, "internal");
     assert!(refused.body.contains(r#"the key \"b\" is damaged"#), "{refused:?}");
-    // Behind a part that was already sent, the body can only be broken off.
+    // After a part was already sent, the body can only be broken off.
     let mut socket = system.socket().await;
     for key in 0..200 {
         socket.set(&format!("Z{key}"), &"v".repeat(2000)).await;

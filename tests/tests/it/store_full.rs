@@ -9,7 +9,7 @@ use e2e::{Build, Database, EngineKind, PATIENCE, Socket, System, eventually, pro
 
 promises! {
     sqlite:
-        a_full_disk_is_said_at_once_until_there_is_room_again,
+        a_full_disk_is_reported_at_once_until_there_is_room_again,
         a_file_that_may_not_grow_is_said_at_once_until_it_may,
         a_file_that_another_process_keeps_locked_is_unavailable;
 }
@@ -17,7 +17,7 @@ promises! {
 /// How soon "at once" is, on a busy machine. Without the promise it is the time limit of a write, 10 s.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-async fn a_full_disk_is_said_at_once_until_there_is_room_again(engine: EngineKind) {
+async fn a_full_disk_is_reported_at_once_until_there_is_room_again(engine: EngineKind) {
     let database = Database::planned(engine, None);
     let folder = database.file().parent().expect("a file has a folder").to_owned();
     let disk = match SmallDisk::mount(folder) {
