@@ -29,7 +29,8 @@ pub struct PublicArgs {
     #[arg(long, env, value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub allow_anonymous: bool,
 
-    /// File of tokens, made by `keywire token`; with it every request needs a token. /dev/null means no tokens
+    /// File of tokens, made by `keywire token`; with it every request needs a token. /dev/null means no tokens: everyone
+    /// has access
     #[arg(long, env)]
     pub tokens_file: Option<PathBuf>,
 
@@ -45,7 +46,8 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 0)]
     pub connection_ops_per_second: u32,
 
-    /// Host names of this service, without ports: its own pages may use it, and without tokens no other name with a dot is served
+    /// Host names of this service, without ports. Pages under these names may connect. Without tokens, and always on the admin port, a
+    /// request for any other name with a dot is a 403
     #[arg(long, env, value_delimiter = ',', default_value = "localhost,127.0.0.1,[::1]")]
     pub public_hosts: Vec<String>,
 
@@ -207,7 +209,8 @@ fn is_host(text: &str) -> bool {
     parsed.is_ok_and(|authority| authority.host() == text)
 }
 
-/// Reads the command line and the environment. An empty variable counts as not set: compose passes an unset variable so.
+/// Reads the command line and the environment. An empty variable counts as not set: Docker Compose passes an unset variable as
+/// an empty one.
 ///
 /// # Errors
 /// The exit code with which the process must end: 0 after `--help` and `--version`, 64 after one line on stderr.

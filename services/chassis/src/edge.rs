@@ -47,7 +47,7 @@ pub fn edge<E: Endpoint>(
     let hosts = if access.is_restricted() {
         HostRule::Any
     } else {
-        HostRule::NotRebound(origin.public_hosts.clone())
+        HostRule::NoForeignNames(origin.public_hosts.clone())
     };
     let (observer, failures) = (Some(Observer::new(telemetry)), FailureLog::default());
     Edge { app, fast_path: NoFastPath, hosts, origin, access, observer, failures, stop }
@@ -56,7 +56,7 @@ pub fn edge<E: Endpoint>(
 /// The edge of the admin port: no page may use it, its requests are not counted, and it serves during the drain. It never asks for
 /// a token.
 pub(crate) fn admin_edge<E: Endpoint>(app: E, public_hosts: Vec<String>) -> Edge<E> {
-    let hosts = HostRule::NotRebound(public_hosts);
+    let hosts = HostRule::NoForeignNames(public_hosts);
     let (origin, access, failures) = (OriginRule::default(), Access::default(), FailureLog::default());
     Edge { app, fast_path: NoFastPath, hosts, origin, access, observer: None, failures, stop: Stop::new() }
 }

@@ -25,7 +25,7 @@ pin_project! {
         step: Sleep,
         // The length of the current step.
         length: Duration,
-        // The time behind the current step.
+        // The time that remains after the current step.
         left: Duration,
     }
 }

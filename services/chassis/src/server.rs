@@ -38,8 +38,8 @@ use crate::telemetry::LogLimit;
 /// may keep this many bytes in memory.
 const HEAD_BYTES_MAX: usize = URI_BYTES_MAX + HEADER_BYTES_MAX + 4 * 1024;
 
-/// Connections that the kernel keeps until they are accepted. If more come, clients try again after a second. While connections without a
-/// request make room for new ones, 64 each 50 ms, so many wait 0.8 s.
+/// Connections that the kernel keeps until they are accepted. If more come, clients try again after a second. On an admin
+/// port connections without a request make room for 64 new ones each 50 ms, so the last one of this many waits 0.8 s.
 const BACKLOG: i32 = 1024;
 
 /// Limits of the connections of one port.
@@ -48,7 +48,7 @@ pub struct ConnectionLimits {
     /// Open connections. An upgraded socket counts until it is dropped. Over the limit, a new connection takes the place of the oldest one
     /// that has not sent a request.
     pub connections_max: usize,
-    /// Connections for which there is no place that wait at a time for their response; more are closed without one.
+    /// Refused connections that wait for their response at the same time; further ones are closed without a response.
     pub refusals_max: usize,
     /// Time limit for the head of a request. An idle connection is closed after the same time.
     pub header_timeout: Duration,

@@ -67,7 +67,8 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=128))]
     pub lookup_keys_max: u16,
 
-    /// The most keys waiting for a SELECT; further gets are answered 503. Gets of one key and gets of several keys are counted apart
+    /// The most keys waiting for a SELECT; further gets are answered 503. Gets of one key and gets of several keys are counted
+    /// separately
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub lookup_queue_max: u32,
 
@@ -75,18 +76,21 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub listers: u16,
 
-    /// The most lists waiting for a connection. Tokens (without tokens: addresses) take turns. If too many wait, the one with the most of
-    /// them loses its newest one to one with fewer; further ones are answered 503
+    /// The most lists waiting for a connection. Tokens (without tokens: addresses) take turns. If too many wait, a token with at least
+    /// two lists fewer than another one may still wait: the newest list of the one with the most is answered 503. Otherwise the new
+    /// list is answered 503
     #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub list_queue_max: u32,
 
     /// The most exports at the same time, each with its own database connection. If all are in use, a token (without tokens: an
-    /// address) with fewer exports than another one takes over one of them, and one without an export takes over that of a client
-    /// which read less than 64 KiB/s for 10 s; further ones are answered 503
+    /// address) with at least two exports fewer than another one may still begin: the newest export of the one with the most exports is
+    /// ended. If none has two more, one without an export may still begin: the oldest export whose client read less than 64 KiB/s for
+    /// 10 s is ended. Otherwise the answer is 503
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub exports_max: u16,
 
-    /// Take the address of a client from the last entry of X-Forwarded-For; only behind a gateway that appends it
+    /// Take the address of a client from the last entry of X-Forwarded-For. Set it only behind a gateway that appends this entry;
+    /// otherwise a client can choose its address
     #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
         require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub trust_forwarded_for: bool,
@@ -103,8 +107,8 @@ pub struct ReadLimits {
     pub lookup_queue_max: usize,
     /// Time to answer a get or a list, or to begin an export.
     pub op_timeout: Duration,
-    /// Bytes of small replies that are not written to clients yet. Large replies have as many. That holds for gets of one key, for gets
-    /// of several keys and for pages of lists.
+    /// Bytes of small replies that are not written to clients yet. Large replies have a second limit of the same size. Gets of one
+    /// key, gets of several keys and pages of lists have both limits separately.
     pub backlog_bytes_max: usize,
     /// Bytes of a key.
     pub key_bytes_max: usize,

@@ -24,7 +24,7 @@ pub(crate) enum ReadError {
     TooLarge { bytes: usize },
     #[error(transparent)]
     Damaged(DamagedRow),
-    #[error("{row}; the list goes on behind it with after={after}")]
+    #[error("{row}; to continue after this row, send after={after}")]
     DamagedInList { row: DamagedRow, after: String },
     #[error("internal error")]
     Internal,

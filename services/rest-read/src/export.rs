@@ -268,7 +268,7 @@ impl ExportTask {
         }
     }
 
-    /// Hands over `lines`, part by part, and waits for the client before each. The first time, also empty lines are a part.
+    /// Hands over `lines`, part by part, and waits for the client before each part. Only the first part of an export may be empty.
     async fn hand_over(
         &self,
         mut lines: Bytes,
@@ -281,7 +281,7 @@ impl ExportTask {
             let part = lines.split_to(lines.len().min(PART_BYTES_MAX));
             let bytes = part.len();
             let taken = running::timeout(CLIENT_TIMEOUT, self.parts.send(ExportPart::Lines(part)));
-            let taken = speed.follow(bytes, taken, |is_slow| permit.judge(is_slow)).await;
+            let taken = speed.measure(bytes, taken, |is_slow| permit.set_slow(is_slow)).await;
             taken.map_err(|_| ExportError::Stalled)?.map_err(|_| ExportError::Left)?;
             is_due = !lines.is_empty();
         }

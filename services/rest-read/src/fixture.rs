@@ -1,8 +1,11 @@
 //! A small `SQLite` store for the tests of this crate.
 
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::peer::Peer;
 use db::{Change, DatabaseUsers, Expiry, Key, Op, Store, Value, Write, Writer, WriterConfig};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -67,6 +70,11 @@ impl TestDatabase {
 
 pub(crate) fn a_key(text: &str) -> Key {
     Key::new(text.to_owned(), usize::MAX).expect("a valid key")
+}
+
+/// The connection of a client on this machine, without a rate limit.
+pub(crate) fn local_peer() -> Arc<Peer> {
+    Arc::new(Peer::new(Ipv4Addr::LOCALHOST.into(), 0))
 }
 
 /// Limits like the defaults, with a deadline that no test reaches by accident.

@@ -17,10 +17,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Counters that gets, lists and their readers share.
 #[derive(Debug)]
 pub(crate) struct Health {
-    /// Gets of one key.
-    single: GetShare,
-    /// Gets of several keys.
-    multi: GetShare,
+    kinds: ByKind<KindHealth>,
     /// Readers that have a connection.
     connected: AtomicUsize,
     /// SELECTs of gets that succeeded.
@@ -42,9 +39,16 @@ pub(crate) enum GetKind {
     Multi,
 }
 
+/// One value for each kind of gets.
+#[derive(Debug, Clone)]
+pub(crate) struct ByKind<T> {
+    pub(crate) single: T,
+    pub(crate) multi: T,
+}
+
 /// The gets of one kind: those that wait, and the replies that are not written to their clients yet.
 #[derive(Debug)]
-pub(crate) struct GetShare {
+pub(crate) struct KindHealth {
     /// Keys in the queue.
     waiting: AtomicUsize,
     pub(crate) backlog: Arc<Backlog>,
@@ -66,8 +70,10 @@ pub(crate) struct Failures(u32);
 impl Health {
     pub(crate) fn new(backlog_bytes_max: usize) -> Self {
         Self {
-            single: GetShare::new(backlog_bytes_max),
-            multi: GetShare::new(backlog_bytes_max),
+            kinds: ByKind {
+                single: KindHealth::new(backlog_bytes_max),
+                multi: KindHealth::new(backlog_bytes_max),
+            },
             connected: AtomicUsize::new(0),
             selects: AtomicU64::new(0),
             lists: ListHealth::default(),
@@ -77,29 +83,26 @@ impl Health {
     }
 
     /// The gets of one kind.
-    pub(crate) fn of(&self, kind: GetKind) -> &GetShare {
-        match kind {
-            GetKind::Single => &self.single,
-            GetKind::Multi => &self.multi,
-        }
+    pub(crate) fn of(&self, kind: GetKind) -> &KindHealth {
+        self.kinds.of(kind)
     }
 
     /// Keys in the queues of gets.
     pub(crate) fn waiting(&self) -> usize {
-        [&self.single, &self.multi].map(|share| share.waiting.load(Ordering::Relaxed)).iter().sum()
+        [&self.kinds.single, &self.kinds.multi].map(|kind| kind.waiting.load(Ordering::Relaxed)).iter().sum()
     }
 
     /// Bytes of replies to gets that are not written to their clients yet.
     pub(crate) fn unread(&self) -> usize {
-        self.single.backlog.bytes() + self.multi.backlog.bytes()
+        self.kinds.single.backlog.bytes() + self.kinds.multi.backlog.bytes()
     }
 
     /// Counts `keys` that enter the queue of a kind of gets. An error if more than `keys_max` would be in it.
     pub(crate) fn enqueue(&self, kind: GetKind, keys: usize, keys_max: usize) -> Result<(), ReadError> {
-        let share = self.of(kind);
-        let waiting = share.waiting.fetch_add(keys, Ordering::Relaxed);
+        let gets = self.of(kind);
+        let waiting = gets.waiting.fetch_add(keys, Ordering::Relaxed);
         if waiting + keys > keys_max {
-            share.dequeue(keys);
+            gets.dequeue(keys);
             return Err(self.full(ReadError::TooManyGets));
         }
         Ok(())
@@ -182,7 +185,23 @@ impl GetKind {
     }
 }
 
-impl GetShare {
+impl<T> ByKind<T> {
+    pub(crate) fn of(&self, kind: GetKind) -> &T {
+        match kind {
+            GetKind::Single => &self.single,
+            GetKind::Multi => &self.multi,
+        }
+    }
+
+    pub(crate) fn of_mut(&mut self, kind: GetKind) -> &mut T {
+        match kind {
+            GetKind::Single => &mut self.single,
+            GetKind::Multi => &mut self.multi,
+        }
+    }
+}
+
+impl KindHealth {
     fn new(backlog_bytes_max: usize) -> Self {
         Self { waiting: AtomicUsize::new(0), backlog: Backlog::new(backlog_bytes_max) }
     }

@@ -30,7 +30,8 @@ pub(crate) struct Lists {
     queue: mpsc::Sender<PageRequest>,
     /// One turn for each lister.
     turns: Turns,
-    /// The turn to wait for room in the backlog. Without it a list would wait behind all lists of an owner whose clients read slowly.
+    /// The turn to wait for room in the backlog. Without it a list would have to wait for all lists of an owner whose clients read
+    /// slowly.
     room: Turns,
     health: Arc<Health>,
     /// Pages that are not written to their clients yet. In the backlog of the gets they would keep gets waiting.

@@ -13,8 +13,8 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 pub(crate) enum Owner {
     /// The SHA-256 of the token.
     Token([u8; 32]),
-    /// `None` without a connection, as in tests of the routes. Of an IPv6 address only the first 64 bits count: one client has
-    /// all addresses behind them.
+    /// `None` without a connection, as in tests of the routes. Of an IPv6 address only the first 64 bits count: one client
+    /// usually has all addresses that begin with them.
     Address(Option<IpAddr>),
 }
 
@@ -30,8 +30,8 @@ impl Owner {
     }
 }
 
-/// The owner that gives one of its places to another owner, which has `own` places: the one with the most places, if it then still has
-/// no fewer than the other one. Of several with the most it is the last one in `places`.
+/// The owner that must give up one of its places to an owner that has `own` places: the one with the most places, if it has at least two
+/// more. If several have the most, it is the last one of them in `places`.
 pub(crate) fn gives_way<'a>(
     places: impl Iterator<Item = (&'a Owner, usize)>,
     own: usize,

@@ -1,12 +1,9 @@
 //! The routes as a client sees them, without a network.
 
-use std::sync::Arc;
-
 use chassis::access::Access;
 use chassis::edge::edge;
 use chassis::edge::fast_path::FastPath as _;
 use chassis::edge::origin::OriginRule;
-use chassis::peer::Peer;
 use chassis::process::stop::Stop;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -14,7 +11,7 @@ use poem::{EndpointExt as _, IntoResponse as _, Request};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fixture::{TestDatabase, limits};
+use crate::fixture::{TestDatabase, limits, local_peer};
 
 /// The read side over a small database.
 struct Client {
@@ -59,7 +56,7 @@ impl Client {
         let response = self.app.call(request).await.expect("the edge always answers").into_response();
         let reply = TestResponse::of(response).await;
         let fast_path = self.reads.fast_path();
-        let peer = Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0));
+        let peer = local_peer();
         let caller = Access::default().caller(&fields, Some(&peer)).expect("everyone may do everything");
         let answer = plain.then(|| fast_path.answer(target, &fields, &caller)).flatten();
         assert_eq!(answer.is_some(), plain && is_on_fast_path(target, &fields), "{target}");

@@ -1,6 +1,6 @@
 //! Time never goes back: if the clock of a database is set back, what expired stays gone, and revisions still grow.
 //!
-//! A stored time that is ahead of the clock is what a clock that was set back leaves behind.
+//! After a clock was set back, the stored time is ahead of it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

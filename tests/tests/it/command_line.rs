@@ -280,7 +280,7 @@ fn tokens_made_at_the_same_time_are_all_in_the_file() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_neither_followed_nor_replaced() {
+fn a_dangling_link_is_neither_followed_nor_replaced() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let link = folder.path().join("link.json");
     std::os::unix::fs::symlink("nowhere", &link).expect("links can be made");

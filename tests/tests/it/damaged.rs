@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 promises! {
     every:
         a_damaged_row_fails_no_get_but_its_own,
-        a_list_ends_before_a_damaged_row_and_tells_how_to_go_on_behind_it,
+        a_list_ends_before_a_damaged_row_and_tells_how_to_continue,
         an_export_breaks_off_at_a_damaged_row;
 }
 
@@ -55,7 +55,7 @@ async fn a_damaged_row_fails_no_get_but_its_own(engine: EngineKind) {
     assert_eq!(system.read("b").await.json()["value"], "repaired");
 }
 
-async fn a_list_ends_before_a_damaged_row_and_tells_how_to_go_on_behind_it(engine: EngineKind) {
+async fn a_list_ends_before_a_damaged_row_and_tells_how_to_continue(engine: EngineKind) {
     let system = damaged(engine).await;
     let mut connection = system.connection().await;
     let page = connection.get("/storage").await;
@@ -65,7 +65,7 @@ async fn a_list_ends_before_a_damaged_row_and_tells_how_to_go_on_behind_it(engin
         let refused = connection.get(&format!("/storage?after={after}")).await;
         refused.refused(500, "internal");
         let message = refused.json()["message"].as_str().expect("it has a message").to_owned();
-        let (what, cursor) = message.split_once("after=").expect("it tells how to go on");
+        let (what, cursor) = message.split_once("after=").expect("it tells how to continue");
         assert!(what.contains(named), "{message}");
         cursor.clone_into(&mut after);
     }
@@ -81,7 +81,7 @@ async fn an_export_breaks_off_at_a_damaged_row(engine: EngineKind) {
     let refused = connection.get("/export").await;
     refused.refused(500, "internal");
     assert!(refused.body.contains(r#"the key \"b\" is damaged"#), "{refused:?}");
-    // Behind a part that was already sent, the body can only be broken off.
+    // After a part was already sent, the body can only be broken off.
     let mut socket = system.socket().await;
     for key in 0..200 {
         socket.set(&format!("Z{key}"), &"v".repeat(2000)).await;

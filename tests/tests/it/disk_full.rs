@@ -30,7 +30,7 @@ async fn writes_are_refused_without_space_and_accepted_when_there_is_space_again
 async fn commits_that_wait_for_space_are_unknown_and_writes_are_accepted_again(engine: EngineKind) {
     // Longer than the wait for a lock, so that the next connection ends the one that hangs in its COMMIT.
     let Some(tally) = fill_up(engine, DiskPart::Binlog, "4000").await else { return };
-    assert!(!tally.refused.is_empty(), "writes behind a COMMIT that hangs were never sent");
+    assert!(!tally.refused.is_empty(), "writes that wait for a COMMIT that hangs were never sent");
     assert!(!tally.unknown.is_empty(), "no COMMIT was under way");
 }
 

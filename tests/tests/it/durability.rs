@@ -15,13 +15,13 @@ promises! {
 }
 
 /// Waits until both processes are not ready, for a reason that contains `why`.
-async fn not_ready(system: &System, why: &str) {
+async fn wait_both_not_ready(system: &System, why: &str) {
     for process in [&system.writer, system.reads()] {
-        is_not_ready(process, why).await;
+        wait_not_ready(process, why).await;
     }
 }
 
-async fn is_not_ready(process: &ServiceProcess, why: &str) {
+async fn wait_not_ready(process: &ServiceProcess, why: &str) {
     eventually("it says why it is not ready", PATIENCE, async || match process.readiness().await {
         Err(reason) if reason.contains(why) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -40,7 +40,7 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
         let weaken = format!("set global {name} = 0");
         root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
         let system = System::start_processes(database.again(), &[("OP_TIMEOUT_MS", "1000")]);
-        not_ready(&system, name).await;
+        wait_both_not_ready(&system, name).await;
         let mut socket = system.socket().await;
         socket.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;
         system.read("k").await.refused(503, "unavailable");
@@ -69,7 +69,7 @@ async fn a_database_that_ceases_to_be_durable_is_no_longer_used(engine: EngineKi
         load.acked(1000, PATIENCE).await;
         let weaken = format!("set global {name} = 0");
         root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
-        not_ready(&system, name).await;
+        wait_both_not_ready(&system, name).await;
         let tally = load.stop().await;
         assert!(!tally.refused.is_empty(), "nothing was refused");
         system.socket().await.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;
@@ -97,17 +97,17 @@ async fn a_server_that_syncs_nothing_is_not_used(engine: EngineKind) {
         database.root().await.execute(disable).await.expect("root may disable it");
     }
     let system = System::start_processes(database.again(), &[]);
-    not_ready(&system, why).await;
+    wait_both_not_ready(&system, why).await;
 }
 
 async fn tables_without_transactions_are_not_used(engine: EngineKind) {
     let system = System::start(engine).await;
     for table in ["entries", "writers", "expiries"] {
         system.database.execute(&format!("alter table {table} engine = MyISAM")).await;
-        is_not_ready(&system.writer, table).await;
+        wait_not_ready(&system.writer, table).await;
         // The user of the reader may not see the hints of the sweeper.
         if table != "expiries" {
-            is_not_ready(system.reads(), table).await;
+            wait_not_ready(system.reads(), table).await;
         }
         system.database.execute(&format!("alter table {table} engine = InnoDB")).await;
         system.ready().await;

@@ -64,7 +64,7 @@ async fn a_large_message_leaves_no_memory_behind(engine: EngineKind) {
     for number in 0..SOCKETS {
         let mut socket = RawSocket::open(system.ws()).await;
         let large = if number % 2 == 0 { &whole } else { &halves };
-        // A message right behind it is read all the same.
+        // A message right after it is read all the same.
         socket.send(&[&large[..], &small, &small].concat()).await.expect("it is sent");
         for _ in 0..3 {
             let reply = socket.frame().await.expect("a reply");

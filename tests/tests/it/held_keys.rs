@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 promises! {
     every:
         a_key_that_cannot_be_written_fails_alone,
-        a_store_of_which_every_key_can_be_written_again_is_written_again;
+        a_store_takes_writes_again_once_its_only_key_was_repaired;
     sql:
         a_locked_row_costs_writers_of_other_keys_one_lock_wait,
         a_row_that_is_not_committed_costs_writers_of_other_keys_one_lock_wait,
@@ -30,7 +30,7 @@ const HOLD: Duration = Duration::from_secs(9);
 /// A write that takes longer than this has met a lock wait, which takes two to three seconds.
 const SLOW: Duration = Duration::from_millis(1900);
 
-/// What clients of other keys find, who write one write at a time.
+/// What clients find that write other keys, one write at a time.
 #[derive(Debug, Default)]
 struct Others {
     written: usize,
@@ -214,7 +214,7 @@ async fn a_key_that_cannot_be_written_fails_alone(engine: EngineKind) {
     assert!(log.contains("poison") && !log.contains(key), "the log names the key, escaped: {log}");
 }
 
-async fn a_store_of_which_every_key_can_be_written_again_is_written_again(engine: EngineKind) {
+async fn a_store_takes_writes_again_once_its_only_key_was_repaired(engine: EngineKind) {
     let system = System::start(engine).await;
     let mut socket = system.socket().await;
     socket.set("poison", "before").await;

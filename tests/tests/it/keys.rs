@@ -115,6 +115,6 @@ async fn a_path_is_decoded_once(engine: EngineKind) {
         assert_eq!(found.status, 200, "{target}: {found:?}");
         assert_eq!((&found.json()["key"], &found.json()["value"]), (&key.into(), &target.into()));
     }
-    // The text behind the question mark is not part of the key.
+    // The text after the question mark is not part of the key.
     assert_eq!(connection.get("/storage/A?b=c").await.json()["key"], "A");
 }

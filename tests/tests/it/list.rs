@@ -137,7 +137,7 @@ async fn keys_written_meanwhile_do_not_move_others(engine: EngineKind) {
     let writer = tokio::spawn(async move {
         let mut written = 0;
         while !stop.load(Ordering::Relaxed) {
-            // Keys before, at and behind the position of the list.
+            // Keys before, at and after the position of the list.
             let n = written * 7 % 300;
             socket.ask(write(&format!("{n:03}new{written}"), "new")).await;
             written += 1;

@@ -26,7 +26,7 @@ const HANDSHAKE: [(&str, &str); 4] = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// Names that somebody else could let resolve to this machine.
+/// Names that somebody else could make resolve to this machine.
 const REBOUND: [&str; 6] =
     ["evil.test", "EVIL.test:8000", "evil.test.", "127.0.0.1.evil.test", "localhost.evil.test", "evil."];
 /// Hosts that nobody else can, and a name of `PUBLIC_HOSTS`.

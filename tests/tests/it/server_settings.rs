@@ -122,7 +122,7 @@ async fn answers_do_not_depend_on_the_variables_of_the_server(engine: EngineKind
 const LOG_FORMAT: &str = "binlog_format is STATEMENT";
 
 /// Waits until the process says that the format of the log is wrong.
-async fn is_not_ready(process: &ServiceProcess) {
+async fn wait_not_ready(process: &ServiceProcess) {
     eventually("it says why it is not ready", PATIENCE, async || match process.readiness().await {
         Err(why) if why.contains(LOG_FORMAT) && why.contains("set global") => Ok(()),
         other => Err(format!("{other:?}")),
@@ -153,7 +153,7 @@ async fn a_server_that_logs_statements_is_not_written_to(engine: EngineKind) {
     database.migrate();
     root.execute("set global binlog_format = 'STATEMENT'").await.expect("root may set it");
     let system = System::start_processes(database.again(), &[]);
-    is_not_ready(&system.writer).await;
+    wait_not_ready(&system.writer).await;
     refuses_soon(&system).await;
     system.reads().ready().await;
     assert_eq!(system.read("k").await.status, 404);
@@ -172,7 +172,7 @@ async fn a_server_that_logs_statements_is_not_written_to(engine: EngineKind) {
         // That of the sweeper may have ended meanwhile.
         drop(root.execute(AssertSqlSafe(kill)).await);
     }
-    is_not_ready(&system.writer).await;
+    wait_not_ready(&system.writer).await;
     refuses_soon(&system).await;
     root.execute("set global binlog_format = 'MIXED'").await.expect("root may set it");
     system.ready().await;

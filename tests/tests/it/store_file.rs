@@ -19,7 +19,7 @@ promises! {
         a_file_that_takes_the_place_of_the_store_is_opened,
         a_removed_log_costs_nothing_that_was_acknowledged,
         nothing_is_acknowledged_into_a_log_that_was_emptied,
-        a_log_that_a_checkpoint_cuts_is_no_alarm,
+        a_checkpoint_that_truncates_the_wal_raises_no_alarm,
         only_the_owner_may_read_a_new_store;
 }
 
@@ -177,7 +177,7 @@ async fn nothing_is_acknowledged_into_a_log_that_was_emptied(engine: EngineKind)
     }
 }
 
-async fn a_log_that_a_checkpoint_cuts_is_no_alarm(engine: EngineKind) {
+async fn a_checkpoint_that_truncates_the_wal_raises_no_alarm(engine: EngineKind) {
     let system = System::start(engine).await;
     let load = Load::start(system.ws(), "load", 2, 16);
     for _ in 0..50 {

@@ -9,15 +9,15 @@ use e2e::{Build, Database, EngineKind, PATIENCE, Socket, System, eventually, pro
 
 promises! {
     sqlite:
-        a_full_disk_is_said_at_once_until_there_is_room_again,
-        a_file_that_may_not_grow_is_said_at_once_until_it_may,
+        a_full_disk_is_reported_at_once_until_there_is_room_again,
+        a_file_that_may_not_grow_is_reported_at_once_until_it_may,
         a_file_that_another_process_keeps_locked_is_unavailable;
 }
 
 /// How soon "at once" is, on a busy machine. Without the promise it is the time limit of a write, 10 s.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-async fn a_full_disk_is_said_at_once_until_there_is_room_again(engine: EngineKind) {
+async fn a_full_disk_is_reported_at_once_until_there_is_room_again(engine: EngineKind) {
     let database = Database::planned(engine, None);
     let folder = database.file().parent().expect("a file has a folder").to_owned();
     let disk = match SmallDisk::mount(folder) {
@@ -33,7 +33,7 @@ async fn a_full_disk_is_said_at_once_until_there_is_room_again(engine: EngineKin
     accepted_again(&system, acked).await;
 }
 
-async fn a_file_that_may_not_grow_is_said_at_once_until_it_may(engine: EngineKind) {
+async fn a_file_that_may_not_grow_is_reported_at_once_until_it_may(engine: EngineKind) {
     // In blocks of 512 bytes, or of 1024 in some shells.
     let limit = ["sh", "-c", r#"ulimit -S -f 3000; exec "$@""#, "sh"].map(str::to_owned);
     let build = Build::own().run_by(limit.to_vec());

@@ -1,6 +1,6 @@
 //! The host that a request names, and the rule that keeps rebound names out.
 //!
-//! DNS rebinding: an attacker lets a name of his own resolve to this machine. For the browser, a page under that name is a page of
+//! DNS rebinding: an attacker makes a name of their own resolve to this machine. For the browser, a page under that name is a page of
 //! this service, and its GETs carry no `Origin`. Only the host in the request shows the name.
 
 use std::net::Ipv6Addr;
@@ -17,9 +17,9 @@ const HOST_BYTES_MAX: usize = 255;
 pub(super) enum HostRule {
     /// Any host. Requests need a token, and the page of a rebound name has none.
     Any,
-    /// An address, a name without a dot, or one of these names. Nobody else can let an address or a name without a dot, such as
+    /// An address, a name without a dot, or one of these names. Nobody else can make an address or a name without a dot, such as
     /// `localhost` or the name of a container, resolve to this machine.
-    NotRebound(Vec<String>),
+    NoForeignNames(Vec<String>),
 }
 
 /// A valid host of a request, without its port.
@@ -43,14 +43,13 @@ impl HostRule {
         };
         let listed = match self {
             Self::Any => return Ok(()),
-            Self::NotRebound(listed) => listed,
+            Self::NoForeignNames(listed) => listed,
         };
         match host {
-            Host::Dotted(name) if is_rebound(name, listed) => {
+            Host::Dotted(name) if may_be_rebound(name, listed) => {
                 let name = String::from_utf8_lossy(name);
-                let message = format!(
-                    "the host {name} is not in PUBLIC_HOSTS; without tokens, other names with a dot are refused"
-                );
+                let message =
+                    format!("the host {name} is not served: add it to PUBLIC_HOSTS, or use an address");
                 Err(Problem::new(Code::Forbidden, message))
             }
             Host::Dotted(_) | Host::Fixed => Ok(()),
@@ -157,8 +156,8 @@ fn is_port(text: &[u8]) -> bool {
     u16::try_from(port).is_ok()
 }
 
-/// Whether somebody else could let `name` resolve to this machine.
-fn is_rebound(name: &[u8], listed: &[String]) -> bool {
+/// Whether somebody else could make `name` resolve to this machine.
+fn may_be_rebound(name: &[u8], listed: &[String]) -> bool {
     let is_listed = |listed: &String| complete(listed.as_bytes()).eq_ignore_ascii_case(complete(name));
     // Other spellings of an IPv4 address, such as 0x7f.1: browsers read them as an address and ask no DNS.
     let is_address =

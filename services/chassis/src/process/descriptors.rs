@@ -12,7 +12,7 @@ use crate::server::{ADMIN_LIMITS, ConnectionLimits};
 const OWN_MAX: usize = 64;
 /// For one database connection: a file and its log on `SQLite`; on a server an old connection that ends while the new one begins.
 const PER_DATABASE_CONNECTION: usize = 2;
-/// One refusal under way for so many connections.
+/// One refusal may be under way for each 16 connections.
 const CONNECTIONS_PER_REFUSAL: usize = 16;
 
 /// Raises the limit of open files as far as the system allows. Returns it; `None` means no limit.

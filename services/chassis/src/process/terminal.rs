@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How long a process waits for somebody to read its first or its last lines.
 const READER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Prints a line on stderr. That stderr is closed is no reason to stop working.
+/// Prints a line on stderr. The process goes on even if stderr is closed.
 pub fn say(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -17,19 +17,19 @@ pub fn say(line: impl Display) {
 /// Prints the last line of a process on stderr. If nobody reads stderr, the process ends after a second all the same.
 pub fn say_last(line: impl Display) {
     let line = line.to_string();
-    without_waiting(move || say(line));
+    within_a_second(move || say(line));
 }
 
-/// Prints `text` on stdout when a service starts. That stdout is full, closed or not read is no reason not to start.
+/// Prints `text` on stdout when a service starts. The service starts even if stdout is full, closed or not read.
 pub fn greet(text: String) {
-    without_waiting(move || {
+    within_a_second(move || {
         let mut out = io::stdout();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     });
 }
 
-/// Runs `print` on a thread of its own, and waits for its end, but not for long.
-fn without_waiting(print: impl FnOnce() + Send + 'static) {
+/// Runs `print` on a thread of its own, and waits at most [`READER_TIMEOUT`] for its end.
+fn within_a_second(print: impl FnOnce() + Send + 'static) {
     let (printed, done) = mpsc::channel();
     let thread = thread::Builder::new().spawn(move || {
         print();

@@ -25,7 +25,7 @@ const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
 /// How long a request goes on without a byte of its response after its client has closed its sending side. A client that waits for the
 /// response (`printf … | nc`) looks like one that has gone, until something is written to it. Almost every response is ready by then,
-/// and what is done for a client that has gone keeps others waiting.
+/// and work for a client that has gone keeps others waiting.
 const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 
 /// The stream of a client, over TCP or TLS. Dropping it closes the connection and gives its permit back.

@@ -42,7 +42,7 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// The stream of its requests. With TLS that is after the handshake, which may take as long as the head of a request.
+    /// The stream from which its requests are read. Over TLS the handshake comes first, and may take as long as the head of a request.
     pub(crate) async fn open(self) -> io::Result<ClientStream> {
         let Self { stream, permit, peer, progress, tls, limits } = self;
         prepare(&stream)?;
@@ -97,9 +97,9 @@ impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
             tokio::select! {
                 biased;
                 end = &mut connection => break end,
-                // Only the connection itself, which was polled just now, learns that its client has left.
+                // No waker is needed: only the connection itself, which was polled just now, learns that its client has left.
                 () = poll_fn(|_| if progress.has_left() { Poll::Ready(()) } else { Poll::Pending }), if !is_last => {
-                    // No further request can come: an idle connection is closed, another one after its response.
+                    // No further request can come. An idle connection is closed now, a busy one after its response.
                     is_last = true;
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-/// The stages of a connection, as they follow each other.
+/// The stages of a connection.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 enum Stage {
@@ -75,7 +75,7 @@ impl Progress {
     pub(crate) async fn evicted(&self) {
         self.stopping.cancelled().await;
         if !self.is_evicted() {
-            // The drain began. It evicts nobody, and no connection is accepted any more for which another one would have to be evicted.
+            // The drain began. No connection is accepted any more, so none is evicted.
             std::future::pending::<()>().await;
         }
     }

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::server::progress::Progress;
 use crate::telemetry::LogLimit;
 
-/// How old a silent connection is when it is closed at the earliest. An honest client sends its request meanwhile, however fast others open
-/// connections. New connections wait as long, so more time would keep a health check waiting behind those of others.
+/// A silent connection is closed only if it is at least this old. So an honest client has time to send its request, however fast others
+/// open connections. A new connection may wait this long for its place, so a longer time would delay a health check during a flood.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// The places of the connections of one port.
@@ -20,8 +20,8 @@ pub(crate) struct Room {
     connections_max: usize,
     /// One permit for each open connection.
     permits: Arc<Semaphore>,
-    /// The connections that were silent when they came in, the oldest first. Those that have asked or ended since are removed when
-    /// they are met.
+    /// The connections that were silent when they came in, the oldest first. Those that have sent a request or ended since are removed
+    /// only when a place is needed, or when the list is long.
     silent: VecDeque<Newcomer>,
     log: LogLimit,
 }
@@ -68,7 +68,7 @@ impl Room {
 
     /// Notes a connection that has taken its place and has not sent a request.
     pub(crate) fn add(&mut self, progress: &Arc<Progress>) {
-        // At most `connections_max` stay, so that this happens once in so many connections.
+        // At most `connections_max` of them stay, so this happens at most once for each `connections_max` new connections.
         if self.silent.len() >= self.connections_max.saturating_mul(2) {
             self.silent.retain(Newcomer::is_silent);
         }

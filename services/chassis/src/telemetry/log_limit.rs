@@ -19,7 +19,7 @@ struct Lines {
 }
 
 impl LogLimit {
-    /// Whether a line may be logged now: `Some` number of lines that were left out since the last one, for the line to name.
+    /// `Some(n)`: log the line, and name in it the `n` lines left out since the last one. `None`: leave this line out.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

@@ -23,7 +23,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The sending end of the queue. A thread writes the lines to stderr.
 #[derive(Debug)]
 pub(crate) struct LogQueue {
-    entries: Sender<Entry>,
+    items: Sender<QueueItem>,
     counts: Arc<Counts>,
 }
 
@@ -36,7 +36,7 @@ struct Counts {
 }
 
 #[derive(Debug)]
-enum Entry {
+enum QueueItem {
     Line(Vec<u8>),
     /// Everything before it is written.
     Flush(Sender<()>),
@@ -49,11 +49,11 @@ pub struct Logs(Arc<LogQueue>);
 impl LogQueue {
     /// Starts the thread that writes to `stderr`.
     pub(crate) fn start(stderr: impl Write + Send + 'static) -> io::Result<Self> {
-        let (entries, received) = mpsc::channel();
+        let (items, received) = mpsc::channel();
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         thread::Builder::new().name("logs".into()).spawn(move || write_all(&received, &shared, stderr))?;
-        Ok(Self { entries, counts })
+        Ok(Self { items, counts })
     }
 
     /// Lines left out so far.
@@ -65,7 +65,7 @@ impl LogQueue {
     fn push(&self, line: &[u8]) {
         let room = |waiting: usize| Some(waiting + line.len()).filter(|&sum| sum <= WAITING_BYTES_MAX);
         let has_room = self.counts.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
-        if !has_room || self.entries.send(Entry::Line(line.to_owned())).is_err() {
+        if !has_room || self.items.send(QueueItem::Line(line.to_owned())).is_err() {
             self.counts.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -83,12 +83,12 @@ impl Write for &LogQueue {
     }
 }
 
-fn write_all(received: &Receiver<Entry>, counts: &Counts, mut stderr: impl Write) {
+fn write_all(received: &Receiver<QueueItem>, counts: &Counts, mut stderr: impl Write) {
     let mut reported = 0;
-    for entry in received {
-        let line = match entry {
-            Entry::Line(line) => line,
-            Entry::Flush(done) => {
+    for item in received {
+        let line = match item {
+            QueueItem::Line(line) => line,
+            QueueItem::Flush(done) => {
                 // Nobody waits any more if writing took too long.
                 let _ = done.send(());
                 continue;
@@ -128,7 +128,7 @@ impl Logs {
 impl Drop for Logs {
     fn drop(&mut self) {
         let (done, written) = mpsc::channel();
-        if self.0.entries.send(Entry::Flush(done)).is_ok() {
+        if self.0.items.send(QueueItem::Flush(done)).is_ok() {
             // A reader of stderr that does not read must not hold up the end of the process.
             let _ = written.recv_timeout(FLUSH_TIMEOUT);
         }

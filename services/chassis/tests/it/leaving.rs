@@ -1,4 +1,4 @@
-//! For a client that has gone nothing more is done. A client that has only closed its sending side gets its response.
+//! Nothing more is done for a client that has gone. A client that has only closed its sending side gets its response.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! The promises of the backlog: replies get room, at the expense of clients that read slowly.
 
 use super::*;
+use crate::fixture::local_peer;
 
 const MIB: usize = 1 << 20;
 const AT_ONCE: Duration = Duration::from_millis(1);
@@ -10,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn small_replies_without_room_among_small_ones_wait_like_large_ones() {
     let backlog = Backlog::new(100);
     let first = charged(&backlog, 60).attach(vec![b'x'; 60], None);
-    let peer = Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0));
+    let peer = local_peer();
     let second = charged(&backlog, 60).attach(vec![b'x'; 60], Some(&peer));
     assert_eq!(backlog.unread().len(), 1, "the second one can be reset");
     assert_eq!(backlog.bytes(), 120);
@@ -75,7 +76,7 @@ fn heavy_values_make_selects_small_for_a_while() {
 #[tokio::test]
 async fn a_slow_client_has_some_time_then_the_oldest_reply_is_reset_first() {
     let backlog = Backlog::new(100_000);
-    let peers = [0; 3].map(|_| Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0)));
+    let peers = [0; 3].map(|_| local_peer());
     let reset = || peers.each_ref().map(|peer| peer.is_reset());
     let body = |peer| charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(peer));
     let bodies = peers.each_ref().map(body);
@@ -96,10 +97,9 @@ async fn a_slow_client_has_some_time_then_the_oldest_reply_is_reset_first() {
 #[tokio::test]
 async fn no_client_is_reset_in_vain() {
     let backlog = Backlog::new(100_000);
-    let peer = Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0));
+    let peer = local_peer();
     let _unread = charged(&backlog, 30_000).attach(vec![b'x'; 30_000], Some(&peer));
-    let _quick = charged(&backlog, 60_000)
-        .attach(vec![b'x'; 60_000], Some(&Arc::new(Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0))));
+    let _quick = charged(&backlog, 60_000).attach(vec![b'x'; 60_000], Some(&local_peer()));
     let quick = backlog.unread().values().last().expect("it is unread").since;
     backlog.unread().values_mut().next().expect("it is unread").since = quick - UNREAD_MIN;
     backlog.reset_the_slowest(50_000, quick);

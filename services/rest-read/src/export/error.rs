@@ -17,35 +17,27 @@ pub(super) enum ExportError {
     Stalled,
     #[error("the client closed the connection")]
     Left,
-    #[error("another token or address has fewer exports and gets its turn")]
+    #[error("its permit is needed for another token or address")]
     Displaced,
 }
 
 impl ExportError {
     /// Logs the error: a damaged row in `damage`, any other as `limit` allows.
     pub(super) fn log(&self, limit: &LogLimit, damage: &DamageLog) {
-        let error = self;
-        match error {
-            Self::Damaged(row) => damage.add(row),
+        let log: fn(&Self, u64) = match self {
+            Self::Damaged(row) => return damage.add(row),
+            Self::Left => return tracing::debug!(error = %self, "an export ended early"),
             Self::Database(Error::Internal(_)) => {
-                if let Some(left_out) = limit.admit() {
-                    tracing::error!(%error, left_out, "an export ended early");
-                }
+                |error, left_out| tracing::error!(%error, left_out, "an export ended early")
             }
             Self::Database(
                 Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_),
             )
-            | Self::Stalled => {
-                if let Some(left_out) = limit.admit() {
-                    tracing::warn!(%error, left_out, "an export ended early");
-                }
-            }
-            Self::Displaced => {
-                if let Some(left_out) = limit.admit() {
-                    tracing::info!(%error, left_out, "an export ended early");
-                }
-            }
-            Self::Left => tracing::debug!(%error, "an export ended early"),
+            | Self::Stalled => |error, left_out| tracing::warn!(%error, left_out, "an export ended early"),
+            Self::Displaced => |error, left_out| tracing::info!(%error, left_out, "an export ended early"),
+        };
+        if let Some(left_out) = limit.admit() {
+            log(self, left_out);
         }
     }
 }

@@ -29,13 +29,13 @@ struct RunningExport {
 /// The permit of one export. Dropping it gives the permit back.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    entry: PermitEntry,
+    registration: Registration,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The entry of an export among the running ones. Dropping it removes it.
+/// Keeps an export among the running ones. Dropping it removes the export.
 #[derive(Debug)]
-struct PermitEntry {
+struct Registration {
     displaced: CancellationToken,
     is_slow: Arc<AtomicBool>,
     exports: Arc<Mutex<Vec<RunningExport>>>,
@@ -55,42 +55,42 @@ impl Permits {
     /// use, and `owner` has its share.
     pub(crate) async fn acquire(&self, owner: Owner) -> Option<Permit> {
         let free = Arc::clone(&self.free);
-        let (entry, permit) = {
+        let (registration, permit) = {
             let mut exports = lock(&self.exports);
             let permit = Arc::clone(&free).try_acquire_owned().ok();
             if permit.is_none() {
                 displace(&mut exports, &owner)?;
             }
             let (displaced, is_slow) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
-            let entry = PermitEntry {
+            let registration = Registration {
                 displaced: displaced.clone(),
                 is_slow: Arc::clone(&is_slow),
                 exports: Arc::clone(&self.exports),
             };
             exports.push(RunningExport { owner, displaced, is_slow });
-            (entry, permit)
+            (registration, permit)
         };
         let permit = match permit {
             Some(permit) => permit,
             None => free.acquire_owned().await.expect("the semaphore is never closed"),
         };
-        Some(Permit { entry, _permit: permit })
+        Some(Permit { registration, _permit: permit })
     }
 }
 
 impl Permit {
     /// Waits until the export has to end, so that another owner gets its permit.
     pub(crate) async fn displaced(&self) {
-        self.entry.displaced.cancelled().await;
+        self.registration.displaced.cancelled().await;
     }
 
     /// Notes whether the client of the export is slow.
-    pub(crate) fn judge(&self, is_slow: bool) {
-        self.entry.is_slow.store(is_slow, Ordering::Relaxed);
+    pub(crate) fn set_slow(&self, is_slow: bool) {
+        self.registration.is_slow.store(is_slow, Ordering::Relaxed);
     }
 }
 
-impl Drop for PermitEntry {
+impl Drop for Registration {
     fn drop(&mut self) {
         // Cancellation tokens cannot be compared. The cancelled one is that of this export: a displaced export is not in the list.
         self.displaced.cancel();
@@ -185,7 +185,7 @@ mod tests {
             running.push(permits.acquire(owner(number)).await.expect("a permit is free"));
         }
         for at in slow {
-            running[*at].judge(true);
+            running[*at].set_slow(true);
         }
         (permits, running)
     }
@@ -211,8 +211,8 @@ mod tests {
     async fn an_export_whose_client_is_fast_is_not_displaced_for_an_owner_without_one() {
         let (permits, running) = four(&[]).await;
         assert!(permits.acquire(owner(5)).await.is_none());
-        running[2].judge(true);
-        running[2].judge(false);
+        running[2].set_slow(true);
+        running[2].set_slow(false);
         assert!(permits.acquire(owner(5)).await.is_none(), "it was slow once");
         assert!(running.iter().all(|permit| permit.displaced().now_or_never().is_none()));
     }

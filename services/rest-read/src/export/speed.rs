@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-/// A client that reads fewer bytes a second is slow. An export of 1 GiB would take it longer than four hours, and the database keeps
-/// every overwritten row meanwhile. The write side asks as much of large messages while others wait for their memory.
+/// A client that reads fewer bytes a second is slow. An export of 1 GiB would take it longer than four hours, and meanwhile the database
+/// keeps every overwritten row. The write side has the same limit for large messages, while other messages wait for memory.
 const SLOW_BYTES_PER_SECOND: usize = 64 * 1024;
 /// For how many seconds the bytes are counted.
 const SECONDS: usize = 10;
@@ -18,42 +18,42 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) struct ClientSpeed {
     /// The bytes of each second, the oldest first. The last second is not over.
     seconds: VecDeque<usize>,
-    /// The time that the last second has run.
-    run: Duration,
+    /// How much of the last second is over.
+    elapsed: Duration,
 }
 
 impl ClientSpeed {
     pub(super) fn new() -> Self {
-        Self { seconds: [0].into(), run: Duration::ZERO }
+        Self { seconds: [0].into(), elapsed: Duration::ZERO }
     }
 
-    /// Waits until the client takes `bytes`. Tells `judge` whether the client is slow, each time that may have changed.
-    pub(super) async fn follow<F: Future>(
+    /// Waits until the client takes `bytes`. Calls `set_slow` each time when it may have changed whether the client is slow.
+    pub(super) async fn measure<F: Future>(
         &mut self,
         bytes: usize,
         taken: F,
-        judge: impl Fn(bool),
+        set_slow: impl Fn(bool),
     ) -> F::Output {
         let mut taken = std::pin::pin!(taken);
         loop {
             let since = Instant::now();
             let output = timeout(SECOND, &mut taken).await.ok();
             // Longer than a second: this process stood still.
-            self.wait(since.elapsed().min(SECOND));
+            self.add_time(since.elapsed().min(SECOND));
             if output.is_some() {
-                self.take(bytes);
+                self.add_bytes(bytes);
             }
-            judge(self.is_slow());
+            set_slow(self.is_slow());
             if let Some(output) = output {
                 return output;
             }
         }
     }
 
-    fn wait(&mut self, time: Duration) {
-        self.run += time;
-        while self.run >= SECOND {
-            self.run -= SECOND;
+    fn add_time(&mut self, time: Duration) {
+        self.elapsed += time;
+        while self.elapsed >= SECOND {
+            self.elapsed -= SECOND;
             self.seconds.push_back(0);
             if self.seconds.len() > SECONDS + 1 {
                 self.seconds.pop_front();
@@ -61,7 +61,7 @@ impl ClientSpeed {
         }
     }
 
-    fn take(&mut self, bytes: usize) {
+    fn add_bytes(&mut self, bytes: usize) {
         *self.seconds.back_mut().expect("it is never empty") += bytes;
     }
 
@@ -96,7 +96,7 @@ mod tests {
         /// Takes a part of `bytes` after `time`. Returns whether the client is slow then.
         async fn takes(&mut self, bytes: usize, time: Duration) -> bool {
             let Self(speed, is_slow) = self;
-            speed.follow(bytes, sleep(time), |slow| is_slow.set(slow)).await;
+            speed.measure(bytes, sleep(time), |slow| is_slow.set(slow)).await;
             is_slow.get()
         }
     }

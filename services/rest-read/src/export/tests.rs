@@ -7,6 +7,11 @@ fn exports(database: &TestDatabase) -> Exports {
     Exports::new(&database.store, &limits(), &TaskTracker::new(), &Metrics::noop())
 }
 
+/// Begins an export of all keys.
+async fn begin(exports: &Exports) -> Result<ExportStream, ReadError> {
+    exports.start(String::new(), Owner::Address(None), None).await
+}
+
 async fn text(lines: ExportStream) -> Result<String, String> {
     let text = lines.into_body().into_string();
     let text = tokio::time::timeout(PATIENCE, text).await.expect("the export ends");
@@ -21,7 +26,7 @@ async fn an_export_is_read_in_parts_and_put_together_again() {
         (0..300).map(|at| (format!("{at:03}"), if at % 100 == 50 { heavy.as_str() } else { "x" })).collect();
     let borrowed: Vec<(&str, &str)> = entries.iter().map(|(key, value)| (key.as_str(), *value)).collect();
     let database = TestDatabase::holding(&borrowed).await;
-    let lines = exports(&database).start(String::new(), Owner::Address(None), None).await.expect("it begins");
+    let lines = begin(&exports(&database)).await.expect("it begins");
     let mut expected = Vec::new();
     for (key, value) in &entries {
         body::line(&mut expected, key, value, None);
@@ -36,13 +41,10 @@ async fn no_more_exports_than_allowed_run_at_a_time() {
     let database = TestDatabase::holding(&[("a", &value), ("b", &value), ("c", &value), ("d", &value)]).await;
     let exports = exports(&database);
     let count = exports.count();
-    let first = exports.start(String::new(), Owner::Address(None), None).await.expect("it begins");
-    let second = exports.start(String::new(), Owner::Address(None), None).await.expect("it begins");
+    let first = begin(&exports).await.expect("it begins");
+    let second = begin(&exports).await.expect("it begins");
     assert_eq!(count(), 2);
-    assert_eq!(
-        exports.start(String::new(), Owner::Address(None), None).await.err(),
-        Some(ReadError::TooManyExports(2))
-    );
+    assert_eq!(begin(&exports).await.err(), Some(ReadError::TooManyExports(2)));
     drop(first);
     eventually("a client that leaves gives its permit back", || count() == 1).await;
     assert!(text(second).await.is_ok());
@@ -53,10 +55,7 @@ async fn no_more_exports_than_allowed_run_at_a_time() {
 async fn an_export_without_a_database_is_refused_and_gives_its_permit_back() {
     let exports = exports(&TestDatabase::new());
     for _ in 0..3 {
-        assert_eq!(
-            exports.start(String::new(), Owner::Address(None), None).await.err(),
-            Some(ReadError::Unavailable)
-        );
+        assert_eq!(begin(&exports).await.err(), Some(ReadError::Unavailable));
         assert_eq!(exports.count()(), 0, "its permit was free before the refusal was known");
     }
 }

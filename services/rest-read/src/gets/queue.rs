@@ -6,28 +6,23 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::gets::select::Get;
-use crate::health::{GetKind, Health};
+use crate::health::{ByKind, GetKind, Health};
 
 /// The sending end of the queue.
 #[derive(Debug, Clone)]
-pub(crate) struct GetSender {
-    single: mpsc::UnboundedSender<Get>,
-    multi: mpsc::UnboundedSender<Get>,
-}
+pub(crate) struct GetSender(ByKind<mpsc::UnboundedSender<Get>>);
 
 /// Gives gets back to the queue.
 #[derive(Debug, Clone)]
 pub(crate) struct GetReturner {
-    single: mpsc::UnboundedSender<Get>,
-    multi: mpsc::UnboundedSender<Get>,
+    senders: ByKind<mpsc::UnboundedSender<Get>>,
     health: Arc<Health>,
 }
 
 /// The receiving end of the queue. A SELECT has gets of one kind. While gets of both kinds wait, the kinds take turns.
 #[derive(Debug)]
 pub(crate) struct GetQueue {
-    single: Waiting,
-    multi: Waiting,
+    waiting: ByKind<Waiting>,
     /// The kind of the last SELECT.
     last: GetKind,
     /// One permit for each SELECT of multi-gets that may be under way: one fewer than there are readers, so that a reader is left
@@ -65,25 +60,24 @@ pub(crate) fn queue(lookup_keys_max: usize, readers: usize, health: &Arc<Health>
     let (multi, multi_returner, multis) = Waiting::new();
     let health = Arc::clone(health);
     let queue = GetQueue {
-        single: singles,
-        multi: multis,
+        waiting: ByKind { single: singles, multi: multis },
         last: GetKind::Multi,
         multi_permits: Arc::new(Semaphore::new(readers.saturating_sub(1).max(1))),
-        returner: GetReturner { single: single_returner, multi: multi_returner, health: Arc::clone(&health) },
+        returner: GetReturner {
+            senders: ByKind { single: single_returner, multi: multi_returner },
+            health: Arc::clone(&health),
+        },
         health,
         lookup_keys_max,
     };
-    (GetSender { single, multi }, queue)
+    (GetSender(ByKind { single, multi }), queue)
 }
 
 impl GetSender {
     /// Queues `get`, which was counted before. False if all readers have ended.
     pub(crate) fn send(&self, get: Get) -> bool {
-        let channel = match get.kind() {
-            GetKind::Single => &self.single,
-            GetKind::Multi => &self.multi,
-        };
-        channel.send(get).is_ok()
+        let Self(senders) = self;
+        senders.of(get.kind()).send(get).is_ok()
     }
 }
 
@@ -92,13 +86,9 @@ impl GetReturner {
     pub(crate) fn give_back(&self, gets: Vec<Get>) {
         for get in gets {
             let kind = get.kind();
-            let channel = match kind {
-                GetKind::Single => &self.single,
-                GetKind::Multi => &self.multi,
-            };
             self.health.of(kind).requeue(get.len());
             // Without a queue there is nobody left who waits for a reply.
-            let _ = channel.send(get);
+            let _ = self.senders.of(kind).send(get);
         }
     }
 }
@@ -115,14 +105,14 @@ impl GetQueue {
     /// Abandoned gets are left out, so there may be no get at all. Dropping the future loses no get.
     pub(crate) async fn take(&mut self) -> Option<Taken> {
         let multi = async {
-            if !self.multi.wait().await {
+            if !self.waiting.multi.wait().await {
                 return None;
             }
             Some(Arc::clone(&self.multi_permits).acquire_owned().await.expect("it is never closed"))
         };
         let permit = tokio::select! {
             biased;
-            true = self.single.wait() => None,
+            true = self.waiting.single.wait() => None,
             Some(permit) = multi => Some(permit),
             else => return None,
         };
@@ -138,21 +128,17 @@ impl GetQueue {
     /// was given to a multi-get that waits.
     fn turn(&mut self, permit: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
         match self.last {
-            GetKind::Single if self.multi.is_any() => {
+            GetKind::Single if self.waiting.multi.is_any() => {
                 permit.or_else(|| Arc::clone(&self.multi_permits).try_acquire_owned().ok())
             }
-            GetKind::Multi if self.single.is_any() => None,
+            GetKind::Multi if self.waiting.single.is_any() => None,
             GetKind::Single | GetKind::Multi => permit,
         }
     }
 
     fn fill(&mut self, kind: GetKind) -> Vec<Get> {
-        let waiting = match kind {
-            GetKind::Single => &mut self.single,
-            GetKind::Multi => &mut self.multi,
-        };
-        let share = self.health.of(kind);
-        let keys_max = self.lookup_keys_max.min(share.backlog.keys_advised());
+        let (waiting, health) = (self.waiting.of_mut(kind), self.health.of(kind));
+        let keys_max = self.lookup_keys_max.min(health.backlog.keys_advised());
         let (mut gets, mut keys) = (Vec::new(), 0);
         while let Some(get) = waiting.pop() {
             let is_alone = get.is_alone();
@@ -160,7 +146,7 @@ impl GetQueue {
                 waiting.first.push_front(get);
                 break;
             }
-            share.dequeue(get.len());
+            health.dequeue(get.len());
             if get.is_abandoned() {
                 continue;
             }

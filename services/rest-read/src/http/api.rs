@@ -123,7 +123,7 @@ impl Api {
     /// one instant. A page ends at `limit` items, before an item that would take its values past 4 MiB, or after 10,000 rows,
     /// including deleted and expired ones. So it may hold fewer items than `limit`, even none. To read the whole list, send `next`
     /// as `after` of the next request until `next` is null. A page ends before a damaged row. A page that would begin with one is a
-    /// 500 with the `after` that goes on behind it.
+    /// 500 that names the `after` with which the list continues after the row.
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,
@@ -164,9 +164,9 @@ impl Api {
     /// Returns all entries whose keys begin with `prefix`, in byte order, as the store was at one instant. Each line is a write
     /// message for the WebSocket, with `expires_at` if the entry expires. The body has no Content-Length. An export that fails breaks
     /// the body off, so a body without its last chunk is incomplete. A client that reads nothing for 10 s is disconnected. If all
-    /// permits for exports are in use, the newest export of the token or address with the most exports ends for one that has
-    /// fewer. If none has two more, an export whose client read less than 64 KiB/s for 10 s ends for a token or address without an
-    /// export.
+    /// permits for exports are in use, a token (without tokens: an address) with at least two exports fewer than another one may still
+    /// begin: the newest export of the one with the most exports is ended. If none has two more, a token or address without an export
+    /// may still begin: the oldest export whose client read less than 64 KiB/s for 10 s is ended. Otherwise the answer is 503.
     #[oai(path = "/export", method = "get", operation_id = "export")]
     async fn export(
         &self,

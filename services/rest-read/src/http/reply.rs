@@ -101,8 +101,8 @@ pub(crate) enum ProblemReply {
         header(name = "Retry-After", ty = "String", description = "Seconds to wait before trying again")
     )]
     SlowDown(ProblemBody<429>),
-    /// `internal`: a bug of this service, or a damaged row in the database: its message names the key, and that of a list says how to go
-    /// on behind the row.
+    /// `internal`: a bug of this service, or a damaged row in the database: its message names the key, and that of a list says how to
+    /// continue after the row.
     #[oai(status = 500)]
     Internal(ProblemBody<500>),
     /// `unavailable`: the database cannot be reached. `overloaded`: more gets or lists are waiting than can be answered in time,

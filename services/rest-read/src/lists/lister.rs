@@ -47,10 +47,9 @@ pub(crate) struct ListerTask {
     damage: Arc<DamageLog>,
 }
 
-/// What the first rows of a range make.
-enum FirstRows {
+/// A page, or the damaged row that it would begin with.
+enum FilledPage {
     Page(PageBuilder),
-    /// No page: the first row is damaged.
     Damaged(DamagedRow),
 }
 
@@ -98,7 +97,7 @@ impl ListerTask {
         }
     }
 
-    /// Tries until there is a page, or a failure that no other attempt can mend. The first attempt may fail because the
+    /// Tries until there is a page, or a failure that no other attempt can repair. The first attempt may fail because the
     /// connection broke while it was idle.
     async fn page(&mut self, range: &Range, items_max: usize) -> Result<Vec<u8>, ReadError> {
         let mut failures = Failures::default();
@@ -125,20 +124,20 @@ impl ListerTask {
         };
         let displaced = scanner.displaced();
         let mut snapshot = scanner.snapshot().await?;
-        let rows = tokio::select! {
+        let filled = tokio::select! {
             biased;
             error = displaced => return Err(error),
-            rows = self.fill(&mut snapshot, range.clone(), items_max) => rows?,
+            filled = self.fill(&mut snapshot, range.clone(), items_max) => filled?,
         };
         snapshot.end().await?;
         self.scanner = Some(scanner);
         let cursor = |key: &[u8]| cursor::encode(range.prefix(), key);
-        Ok(match rows {
-            FirstRows::Page(page) => {
+        Ok(match filled {
+            FilledPage::Page(page) => {
                 let next = page.is_full().then(|| cursor(page.last().as_bytes()));
                 Ok(page.finish(next.as_deref()))
             }
-            FirstRows::Damaged(row) => {
+            FilledPage::Damaged(row) => {
                 let after = cursor(row.key());
                 Err(ReadError::DamagedInList { row, after })
             }
@@ -151,7 +150,7 @@ impl ListerTask {
         snapshot: &mut Snapshot<'_>,
         mut range: Range,
         items_max: usize,
-    ) -> Result<FirstRows, Error> {
+    ) -> Result<FilledPage, Error> {
         let mut page = PageBuilder::new(items_max);
         loop {
             let bytes_left = page.value_bytes_left();
@@ -165,7 +164,7 @@ impl ListerTask {
                         Err(RowError::LeftOut { bytes, .. }) => {
                             is_cut = true;
                             self.pace.weigh(bytes);
-                            return page.leave(bytes);
+                            return page.postpone(bytes);
                         }
                         Err(RowError::Damaged(row)) => {
                             damaged = Some(row);
@@ -182,10 +181,10 @@ impl ListerTask {
             self.pace.grow();
             if let Some(row) = damaged.filter(|_| page.is_empty()) {
                 self.damage.add(&row);
-                return Ok(FirstRows::Damaged(row));
+                return Ok(FilledPage::Damaged(row));
             }
             if page.is_full() || rows < rows_max && !is_cut {
-                return Ok(FirstRows::Page(page));
+                return Ok(FilledPage::Page(page));
             }
             if !page.is_empty() {
                 range.advance(page.last());

@@ -64,8 +64,8 @@ impl PageBuilder {
         ControlFlow::Continue(())
     }
 
-    /// Leaves the next row, whose value of `bytes` bytes was left out, to another statement, or to the next page.
-    pub(crate) fn leave(&mut self, bytes: usize) -> ControlFlow<()> {
+    /// Postpones the next row to another statement, or to the next page. Its value of `bytes` bytes was omitted.
+    pub(crate) fn postpone(&mut self, bytes: usize) -> ControlFlow<()> {
         self.is_full |= self.is_over(bytes);
         ControlFlow::Break(())
     }

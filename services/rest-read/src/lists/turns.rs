@@ -1,4 +1,4 @@
-//! Turns: only so many lists go on at the same time. The others wait, and owners take turns.
+//! Turns: a limited number of lists go on at the same time. The others wait, and their owners take turns.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,8 +49,8 @@ impl Turns {
         Self { queue: Arc::new(Mutex::new(queue)), waiting_max }
     }
 
-    /// Waits for a turn of `owner`. `None`: too many lists wait. Then the owner with the most of them loses its newest one to an owner
-    /// with fewer. Dropping the future gives up the place.
+    /// Waits for a turn of `owner`. `None`: too many lists wait. An owner with at least two waiting lists fewer than another one
+    /// may still wait: then the newest list of the owner with the most gets the `None`. Dropping the future gives up the place.
     pub(crate) async fn next(&self, owner: &Owner) -> Option<Turn> {
         let mut place = {
             let mut queue = lock(&self.queue);
@@ -85,7 +85,7 @@ impl Drop for Turn {
             next
         };
         if let Some(next) = next {
-            // If that list has given up meanwhile, the turn comes back here. Dropping it gives it to the list behind.
+            // If that list has given up meanwhile, the turn comes back here. Dropping it gives it to the next list.
             drop(next.send(Turn { queue: Arc::clone(&self.queue) }));
         }
     }
@@ -117,7 +117,7 @@ impl Queue {
         granted
     }
 
-    /// Takes out the list whose turn is next. Its owner goes behind all others.
+    /// Takes out the list whose turn is next. The next turns of its owner come after those of all others.
     fn pop(&mut self) -> Option<oneshot::Sender<Turn>> {
         let mut line = self.lines.pop_front()?;
         let next = line.lists.pop_front();
@@ -172,7 +172,8 @@ mod tests {
         turns.next(&owner(number)).now_or_never().expect("it does not wait")
     }
 
-    /// The places in `waiting` of the lists that are answered, each once: those with a turn, and those that are refused.
+    /// Removes the lists that are answered from `waiting`. Returns the owners and turns of those that go on, and the owners of those that
+    /// are refused.
     fn answered(waiting: &mut Vec<(u8, Waits<'_>)>) -> (Vec<(u8, Turn)>, Vec<u8>) {
         let (mut with_turn, mut refused) = (Vec::new(), Vec::new());
         waiting.retain_mut(|(number, waits)| match waits.as_mut().now_or_never() {

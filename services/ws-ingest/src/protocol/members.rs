@@ -81,8 +81,8 @@ impl Member {
 }
 
 impl<'a> Members<'a> {
-    /// Parses `text`, which must be one JSON object. Ends at the first fault. Behind an unknown member that is one too many, only
-    /// the known members are read, for the refusal.
+    /// Parses `text`, which must be one JSON object. Ends at the first fault. After the first unknown member over the limit,
+    /// only the known members are read, for the refusal.
     pub(super) fn of(text: &'a str) -> Result<Self, BadMembers<'a>> {
         let mut reading = Reading::default();
         let mut json = serde_json::Deserializer::from_str(text);
@@ -174,7 +174,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The elements of a member that must be an array of 1 to `max` elements. Reads nothing behind one element too many.
+    /// The elements of a member that must be an array of 1 to `max` elements. Reads nothing after the first element over the limit.
     pub(super) fn array(
         &self,
         member: Member,
@@ -209,7 +209,10 @@ impl<'a> BadMembers<'a> {
 }
 
 fn one_too_many(name: &str) -> String {
-    format!("member {} is not known; at most {UNKNOWN_MEMBERS_MAX} such members are ignored", quote(name))
+    let name = quote(name);
+    format!(
+        "member {name} is one unknown member too many; an object may have at most {UNKNOWN_MEMBERS_MAX} unknown members"
+    )
 }
 
 pub(super) fn half_a_pair(member: &str) -> String {

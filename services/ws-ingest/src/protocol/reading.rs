@@ -1,4 +1,4 @@
-//! Reads the members of an object, or the elements of an array, and ends at one too many: what is behind it is not read.
+//! Reads the members of an object or the elements of an array. Stops at the first one over the limit.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,12 +15,12 @@ use super::members::{Member, Members, half_a_pair, quote};
 #[derive(Default)]
 pub(super) struct Reading<'a> {
     pub(super) members: Members<'a>,
-    /// The name of the unknown member that is one too many. It ends the reading.
+    /// The name of the first unknown member over the limit. It ends the reading.
     pub(super) surplus: Option<String>,
 }
 
 impl<'a> Reading<'a> {
-    /// Reads on behind the unknown member that is one too many, only for the members that the refusal names. Always an error.
+    /// Reads on after the first unknown member over the limit, only to find the members that the refusal names. Always an error.
     fn read_known<'de: 'a, M: MapAccess<'de>>(&mut self, mut map: M) -> Result<(), M::Error> {
         map.next_value::<IgnoredAny>()?;
         while let Some(known) = map.next_key_seed(KnownName)? {
@@ -86,7 +86,7 @@ impl<'de: 'a, 'a> Visitor<'de> for &mut Reading<'a> {
     }
 }
 
-/// The elements of an array, up to one too many.
+/// The elements of an array, up to the limit.
 pub(super) struct Elements<'a> {
     pub(super) max: usize,
     pub(super) all: Vec<&'a RawValue>,

@@ -39,7 +39,7 @@ struct SocketConnection<S> {
     ping: Interval,
     /// The time limit of the pong, if we sent a ping and nothing has arrived since.
     pong: Option<Pin<Box<Countdown>>>,
-    /// Set when reading has ended: the Close that is sent behind the last reply.
+    /// Set when reading has ended: the Close that is sent after the last reply.
     closing: Option<Closing>,
     /// Whether as many messages were read as one turn may have.
     was_full_turn: bool,
@@ -80,11 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
                 return;
             }
             if std::mem::take(&mut self.was_full_turn) {
-                // Messages that are in a buffer already cost the task nothing of what the runtime allows it until it must wait.
+                // The runtime makes a task yield after many reads. Messages that are in a buffer already do not count as reads.
                 yield_now().await;
             }
             self.intake.proceed(&mut self.replies);
-            if !self.parsing.is_busy() && !self.intake.has_a_write() {
+            if !self.parsing.is_busy() && !self.intake.holds_a_write() {
                 // The queue of a lane has limits of its own.
                 self.transport.release_memory();
             }
@@ -99,19 +99,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
                 () = stop.cancelled(), if self.closing.is_none() => {
                     self.stop_reading(Closing::ours(CloseCode::Away, "the service is stopping"));
                 }
-                () = self.replies.next(), if !self.replies.are_known() => {}
+                () = self.replies.next_is_known(), if !self.replies.all_are_known() => {}
                 submitted = self.intake.unblock(), if self.intake.is_blocked() => {
                     self.intake.unblocked(submitted, &mut self.replies);
                 }
                 (request, deadline) = self.parsing.done(), if self.parsing.is_busy() => {
                     self.request(request, deadline);
                 }
-                event = self.transport.event(), if self.transport.is_unread() || self.may_read() => {
+                event = self.transport.event(), if self.transport.waits_for_reader() || self.may_read() => {
                     if self.event(event).await.is_break() {
                         return;
                     }
                 }
-                _ = self.ping.tick(), if self.closing.is_none() && !self.transport.is_unread() => {
+                _ = self.ping.tick(), if self.closing.is_none() && !self.transport.waits_for_reader() => {
                     if self.keep_alive().is_break() {
                         return;
                     }
@@ -129,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
 
     fn may_read(&self) -> bool {
         self.closing.is_none()
-            && !self.transport.is_unread()
+            && !self.transport.waits_for_reader()
             && self.intake.is_open()
             && self.replies.have_room()
             && !self.parsing.is_busy()
@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
 
     fn owes_nothing(&self) -> bool {
         self.replies.is_empty()
-            && !self.transport.is_unread()
+            && !self.transport.waits_for_reader()
             && self.intake.is_open()
             && !self.parsing.is_busy()
     }
@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
         // Any bytes from the client count as an answer to the ping.
         self.pong = None;
         if let Some(Ok(message)) = &message {
-            self.transport.has_read(message);
+            self.transport.note_read(message);
         }
         match message {
             Some(Ok(Message::Text(text))) => {
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
     /// Sends the replies at the front of the queue that are known, and a pong if one is owed, with one flush.
     fn send_ready(&mut self) -> ControlFlow<()> {
         let (mut committed, mut is_fed) = (0, false);
-        while !self.transport.is_unread() {
+        while !self.transport.waits_for_reader() {
             let Some((text, outcome)) = self.replies.pop_known() else { break };
             match outcome {
                 COMMITTED => committed += 1,
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketConnection<S> {
         self.transport.flush(is_fed)
     }
 
-    /// Sends a ping. Nothing may be unread.
+    /// Sends a ping. Must not be called while the transport waits for its client to read.
     fn keep_alive(&mut self) -> ControlFlow<()> {
         if self.pong.is_some() {
             return ControlFlow::Continue(());

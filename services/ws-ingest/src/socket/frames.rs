@@ -1,4 +1,4 @@
-//! Follows the frames in the bytes of a client: whether a message is incomplete, in how many frames it comes, how large it is.
+//! Tracks the frames in the bytes of a client: whether a message is incomplete, in how many frames it comes, how large it is.
 
 /// A message may have this many frames, and one more for each KiB of its size.
 const FRAMES_MAX: u64 = 64;
@@ -45,7 +45,7 @@ pub(crate) enum Fault {
     GaveWay,
 }
 
-/// What must happen before the bytes behind it are followed.
+/// A point in the stream at which the reader must act before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameEvent {
     /// The header of a frame makes its message large. The header has this many bytes.
@@ -73,7 +73,7 @@ impl FrameTracker {
         }
     }
 
-    /// Follows `bytes` up to the first event, or to their end. Returns the event and how many bytes are left.
+    /// Tracks `bytes` up to the first event, or to their end. Returns the event and how many bytes are left.
     pub(super) fn take(&mut self, mut bytes: &[u8]) -> (Option<FrameEvent>, usize) {
         while let Some((&first, rest)) = bytes.split_first() {
             let mut event = None;

@@ -4,7 +4,7 @@
 //! [`WatchedStream`] enforces the limits. It lies between the connection and the WebSocket library, because the library does not show
 //! that a message is incomplete, or how many frames a message has, and reserves memory for what a header announces.
 
-mod write;
+mod output;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -30,12 +30,12 @@ pub(crate) struct WatchedStream<S> {
     /// `None` after [`WatchedStream::hand_over`].
     io: Option<S>,
     frames: FrameTracker,
-    /// The large message that comes. Kept until [`WatchedStream::release`], or until the read after the library has taken all of
-    /// it: before that, the connection still processes the message.
+    /// The large message that is being received. Kept until [`WatchedStream::release`], or until the read after the library has taken all
+    /// of it: before that, the connection still processes the message.
     large: Option<LargeMessage>,
     /// Control frames that came within the large message. The library gets them first.
     control: Vec<u8>,
-    /// Bytes that arrived behind a large message. They are read next.
+    /// Bytes that arrived after a large message. They are read next.
     held_back: Vec<u8>,
     /// The time limit of the message that is incomplete, and the number of that message. Created when it is first needed.
     timer: Option<(u64, Pin<Box<Countdown>>)>,
@@ -127,34 +127,34 @@ impl<S> WatchedStream<S> {
         io::Error::other("the rest of the message is not read")
     }
 
-    /// Gives `buf` what the library may have without another read. Returns whether there was something.
-    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    /// Moves into `buf` what the library may have without another read. Returns whether there was something.
+    fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         if !self.control.is_empty() {
             move_bytes(&mut self.control, buf);
             return true;
         }
         let Some(large) = self.large.as_mut().filter(|large| large.is_complete()) else { return false };
-        if large.give(buf) {
+        if large.move_into(buf) {
             return true;
         }
         self.large = None;
         false
     }
 
-    /// Follows the bytes of `buf` behind `before`, of which the first `followed` are followed already. What belongs to a message that
-    /// becomes large is taken out of `buf`.
-    fn follow(&mut self, buf: &mut ReadBuf<'_>, before: usize, followed: usize) {
-        let (event, left) = self.frames.take(&buf.filled()[before + followed..]);
+    /// Tracks the frames in the bytes of `buf` after `before`. The first `tracked` of these bytes are tracked already. What belongs to a
+    /// message that becomes large is taken out of `buf`.
+    fn track(&mut self, buf: &mut ReadBuf<'_>, before: usize, tracked: usize) {
+        let (event, left) = self.frames.take(&buf.filled()[before + tracked..]);
         let end = buf.filled().len() - left;
         let keep = match event {
             // The library refuses the message at this header.
             _ if self.frames.fault.is_some() => return,
             Some(FrameEvent::BecomesLarge(header)) => {
-                let (begin, came) = (end - header, buf.filled().to_vec());
+                let (begin, received) = (end - header, buf.filled().to_vec());
                 let mut large = LargeMessage::new(&self.budgets, self.frames.size());
-                large.push(&came[begin..end]);
+                large.push(&received[begin..end]);
                 self.large = Some(large);
-                self.hold(&came[end..]);
+                self.append(&received[end..]);
                 begin
             }
             Some(FrameEvent::ControlFrame(_) | FrameEvent::LargeMessageEnds) => {
@@ -167,18 +167,18 @@ impl<S> WatchedStream<S> {
     }
 
     /// Adds `bytes` to the large message, up to its end.
-    fn hold(&mut self, mut bytes: &[u8]) {
+    fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (event, left) = self.frames.take(bytes);
             let (here, rest) = bytes.split_at(bytes.len() - left);
-            let large = self.large.as_mut().expect("a large message comes");
+            let large = self.large.as_mut().expect("a large message is being received");
             large.push(here);
             match event {
                 _ if self.frames.fault.is_some() => return,
                 Some(FrameEvent::ControlFrame(length)) => self.control.extend(large.pop(length)),
                 Some(FrameEvent::LargeMessageEnds) => {
                     large.complete();
-                    // The library's buffer must be empty behind a large message: only then can the buffer be replaced.
+                    // The library's buffer must be empty after a large message: only then can the buffer be replaced.
                     self.held_back.splice(..0, rest.iter().copied());
                     return;
                 }
@@ -201,24 +201,24 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
     }
 
     /// Reads bytes for the library. A read may bring none that the library may have.
-    fn poll_small(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Came>> {
+    fn poll_small(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Received>> {
         let before = buf.filled().len();
         buf.put_slice(self.frames.incomplete_header());
-        let followed = buf.filled().len() - before;
+        let tracked = buf.filled().len() - before;
         let read = self.poll_client(cx, buf);
-        let came = buf.filled().len() - before - followed;
-        if !matches!(read, Poll::Ready(Ok(()))) || came == 0 {
+        let received = buf.filled().len() - before - tracked;
+        if !matches!(read, Poll::Ready(Ok(()))) || received == 0 {
             buf.set_filled(before);
-            return read.map_ok(|()| Came::End);
+            return read.map_ok(|()| Received::End);
         }
-        self.follow(buf, before, followed);
-        Poll::Ready(Ok(Came::Bytes))
+        self.track(buf, before, tracked);
+        Poll::Ready(Ok(Received::Bytes))
     }
 
     /// Reads bytes of the large message.
-    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Came>> {
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
         let left = self.frames.bytes_left().unwrap_or(usize::MAX);
-        let Some(large) = &mut self.large else { unreachable!("a large message comes") };
+        let Some(large) = &mut self.large else { unreachable!("a large message is being received") };
         let Poll::Ready(room) = large.poll_room(cx, left) else {
             self.stop_clock();
             return Poll::Pending;
@@ -227,15 +227,15 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
         let mut part = ReadBuf::uninit(&mut part[..room]);
         ready!(self.poll_client(cx, &mut part))?;
         if part.filled().is_empty() {
-            return Poll::Ready(Ok(Came::End));
+            return Poll::Ready(Ok(Received::End));
         }
-        self.hold(part.filled());
-        Poll::Ready(Ok(Came::Bytes))
+        self.append(part.filled());
+        Poll::Ready(Ok(Received::Bytes))
     }
 }
 
 /// What a read brought.
-enum Came {
+enum Received {
     Bytes,
     /// The client has closed its side.
     End,
@@ -252,7 +252,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
             if let Some(fault) = self.frames.fault {
                 return Poll::Ready(Err(self.fail(fault)));
             }
-            if self.give(buf) {
+            if self.deliver(buf) {
                 break;
             }
             if self.large.as_ref().is_some_and(|large| large.must_give_way(cx)) {
@@ -260,8 +260,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
             }
             let read = if self.large.is_some() { self.poll_large(cx) } else { self.poll_small(cx, buf) };
             match read {
-                Poll::Ready(Ok(Came::Bytes)) => {}
-                Poll::Ready(Ok(Came::End)) => break,
+                Poll::Ready(Ok(Received::Bytes)) => {}
+                Poll::Ready(Ok(Received::End)) => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if self.waits_for_memory() => return Poll::Pending,
                 Poll::Pending if self.is_overdue(cx) => {

@@ -70,7 +70,7 @@ impl Intake {
     }
 
     /// Whether it has a write that is not in a lane.
-    pub(crate) fn has_a_write(&self) -> bool {
+    pub(crate) fn holds_a_write(&self) -> bool {
         self.is_blocked() || matches!(self.atomic, AtomicState::Waiting(..))
     }
 
@@ -97,7 +97,7 @@ impl Intake {
     /// Does nothing while the outcome of a write of the socket is not known. Otherwise submits the atomic write that waits. If an
     /// atomic write was under way instead, it has ended, and the intake is open again.
     pub(crate) fn proceed(&mut self, replies: &mut Replies) {
-        if !replies.are_known() || self.is_blocked() {
+        if !replies.all_are_known() || self.is_blocked() {
             return;
         }
         match std::mem::replace(&mut self.atomic, AtomicState::None) {
@@ -129,7 +129,7 @@ impl Intake {
 
     fn submit(&mut self, write: Write, envelope: Envelope, deadline: Instant, replies: &mut Replies) {
         let bytes = write.bytes();
-        let priority = if replies.are_known() { Priority::High } else { Priority::Normal };
+        let priority = if replies.all_are_known() { Priority::High } else { Priority::Normal };
         let span = if self.exports_spans {
             info_span!("message", otel.kind = "server", bytes, ops = write.ops().len())
         } else {

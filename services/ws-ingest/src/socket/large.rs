@@ -1,18 +1,18 @@
-//! A large message while it comes. It is collected here, and the WebSocket library gets it when it is complete: the library reserves
-//! memory for all that a header announces.
+//! A large message that is being received. It is collected here, and the WebSocket library gets it when it is complete: the library
+//! reserves memory for all that a header announces.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use tokio::io::ReadBuf;
 
-use super::budget::{MessageBudgets, Share};
+use super::budget::{MessageBudgets, Reservation};
 use super::frames::SMALL_BYTES_MAX;
 
 /// The bytes of one part of a message.
 pub(super) const PART_BYTES: usize = 16 * 1024;
 
-/// The most bytes that a message reserves ahead of those that have come.
+/// The most bytes that a message reserves beyond those that have come.
 const AHEAD_BYTES_MAX: usize = 256 * 1024;
 
 /// The frames of a large message, as they came.
@@ -24,13 +24,19 @@ pub(super) struct LargeMessage {
     taken: usize,
     is_complete: bool,
     /// Its memory. The first bytes, as many as a small message may have, need none.
-    share: Share,
+    reservation: Reservation,
 }
 
 impl LargeMessage {
     /// A message that has begun. `bytes` is its size, if that is known.
     pub(super) fn new(budgets: &MessageBudgets, bytes: Option<usize>) -> Self {
-        Self { parts: VecDeque::new(), bytes: 0, taken: 0, is_complete: false, share: budgets.share(bytes) }
+        Self {
+            parts: VecDeque::new(),
+            bytes: 0,
+            taken: 0,
+            is_complete: false,
+            reservation: budgets.reservation(bytes),
+        }
     }
 
     /// Waits for memory for the next bytes, of which there are at most `left`. Returns how many may be read.
@@ -39,17 +45,17 @@ impl LargeMessage {
         if free > 0 {
             return Poll::Ready(free.min(PART_BYTES));
         }
-        if !self.share.covers(self.bytes + left.min(PART_BYTES)) {
+        if !self.reservation.covers(self.bytes + left.min(PART_BYTES)) {
             let ahead = left.min(self.bytes.clamp(PART_BYTES, AHEAD_BYTES_MAX));
-            std::task::ready!(self.share.poll_grow(cx, self.bytes + ahead));
+            std::task::ready!(self.reservation.poll_grow(cx, self.bytes + ahead));
         }
         Poll::Ready(PART_BYTES)
     }
 
-    /// Adds bytes that came.
+    /// Adds bytes that have come.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         self.bytes += bytes.len();
-        self.share.came(bytes.len());
+        self.reservation.count_received(bytes.len());
         while !bytes.is_empty() {
             if self.parts.back().is_none_or(|last| last.len() == PART_BYTES) {
                 self.parts.push_back(Vec::with_capacity(PART_BYTES));
@@ -79,7 +85,7 @@ impl LargeMessage {
     /// All of the message has come.
     pub(super) fn complete(&mut self) {
         self.is_complete = true;
-        self.share.complete();
+        self.reservation.complete();
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -87,7 +93,7 @@ impl LargeMessage {
     }
 
     /// Moves bytes into `buf`. Returns false if there are no more.
-    pub(super) fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    pub(super) fn move_into(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let Some(first) = self.parts.front() else { return false };
         let rest = &first[self.taken..];
         let count = rest.len().min(buf.remaining());
@@ -106,14 +112,14 @@ impl LargeMessage {
     }
 
     pub(super) fn stop_waiting(&mut self) {
-        self.share.stop_waiting();
+        self.reservation.stop_waiting();
     }
 
     pub(super) fn waits_for_memory(&self) -> bool {
-        self.share.waits()
+        self.reservation.waits()
     }
 
     pub(super) fn must_give_way(&self, cx: &Context<'_>) -> bool {
-        self.share.must_give_way(cx)
+        self.reservation.must_give_way(cx)
     }
 }

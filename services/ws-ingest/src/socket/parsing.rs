@@ -1,5 +1,5 @@
-//! Parses the messages of a socket: a short one at once, a long one in a thread of its own, so that it does not hold up the sockets
-//! that share a worker of the runtime.
+//! Parses the messages of a socket. A message over 32 KiB is parsed on a blocking thread, so that it does not hold up the sockets that
+//! share a worker of the runtime.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,10 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::protocol::{self, MessageLimits, RefusedRequest, WriteRequest};
 
-/// A message of more bytes is parsed in a thread of its own. The worst messages take 90 ns for each byte (DECISIONS.md).
-const PARSED_AT_ONCE_MAX: usize = 32 * 1024;
+/// A message of more bytes is parsed on a blocking thread. The worst messages take 90 ns for each byte (DECISIONS.md).
+const PARSED_INLINE_MAX: usize = 32 * 1024;
 
-/// The parsers of long messages. All sockets of a process share them.
+/// The parsers on blocking threads. All sockets of a process share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Parsers(Arc<Semaphore>);
 
@@ -23,9 +23,9 @@ type Parsed = Result<WriteRequest, RefusedRequest>;
 
 /// The message that is being parsed, if there is one. While there is one, the socket is not read.
 #[derive(Default)]
-pub(super) struct Parsing(Option<LongMessage>);
+pub(super) struct Parsing(Option<OffloadedMessage>);
 
-struct LongMessage {
+struct OffloadedMessage {
     deadline: Instant,
     /// A task of its own. The task of the socket may be busy, and would then keep a parser that it does not use.
     task: AbortOnDropHandle<Parsed>,
@@ -58,7 +58,7 @@ impl Parsing {
         parsers: &Parsers,
     ) -> Option<Parsed> {
         assert!(!self.is_busy(), "a message came while another one is parsed");
-        if text.len() <= PARSED_AT_ONCE_MAX {
+        if text.len() <= PARSED_INLINE_MAX {
             return Some(protocol::parse(&text, limits, now));
         }
         let Parsers(permits) = parsers.clone();
@@ -70,7 +70,7 @@ impl Parsing {
             });
             output(parse.await).await
         });
-        self.0 = Some(LongMessage { deadline, task: AbortOnDropHandle::new(task) });
+        self.0 = Some(OffloadedMessage { deadline, task: AbortOnDropHandle::new(task) });
         None
     }
 
@@ -80,7 +80,9 @@ impl Parsing {
 
     /// Waits until the message is parsed; without a message it waits forever. Returns also the deadline of its write. Cancel-safe.
     pub(super) async fn done(&mut self) -> (Parsed, Instant) {
-        let Some(LongMessage { deadline, task }) = &mut self.0 else { return std::future::pending().await };
+        let Some(OffloadedMessage { deadline, task }) = &mut self.0 else {
+            return std::future::pending().await;
+        };
         let (joined, deadline) = (task.await, *deadline);
         self.0 = None;
         (output(joined).await, deadline)
@@ -116,14 +118,14 @@ mod tests {
     #[tokio::test]
     async fn a_socket_that_is_busy_keeps_no_parser() {
         let parsers = Parsers::of(&Arc::new(Semaphore::new(1)));
-        let long = || {
+        let offloaded = || {
             let limits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1 << 20 };
-            let (mut parsing, text) = (Parsing::default(), "[".repeat(PARSED_AT_ONCE_MAX + 1));
+            let (mut parsing, text) = (Parsing::default(), "[".repeat(PARSED_INLINE_MAX + 1));
             assert!(parsing.parse(text.into(), Instant::now(), limits, &parsers).is_none());
-            assert!(parsing.done().now_or_never().is_none(), "it is long");
+            assert!(parsing.done().now_or_never().is_none(), "it waits for a parser");
             parsing
         };
-        let (mut first, _busy, mut last) = (long(), long(), long());
+        let (mut first, _busy, mut last) = (offloaded(), offloaded(), offloaded());
         for parsing in [&mut first, &mut last] {
             let (parsed, _) = timeout(Duration::from_secs(5), parsing.done()).await.expect("it is its turn");
             assert!(parsed.is_err(), "it is no message");

@@ -63,11 +63,11 @@ impl Replies {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.known.is_empty() && self.are_known()
+        self.known.is_empty() && self.all_are_known()
     }
 
-    /// Whether no outcome is missing, be its reply sent or not.
-    pub(crate) fn are_known(&self) -> bool {
+    /// Whether the outcome of every write is known. Its reply may not be sent yet.
+    pub(crate) fn all_are_known(&self) -> bool {
         self.queue.is_empty()
     }
 
@@ -79,7 +79,7 @@ impl Replies {
     }
 
     /// Waits until one more reply is known. Cancel-safe.
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next_is_known(&mut self) {
         let reply = match self.queue.front_mut() {
             Some(OwedReply::Waiting { ticket, .. }) => {
                 let outcome = ticket.await;

@@ -73,13 +73,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport<S> {
     }
 
     /// Takes note of a message that was read.
-    pub(super) fn has_read(&mut self, message: &Message) {
+    pub(super) fn note_read(&mut self, message: &Message) {
         self.must_replace_buffer = message.len() as u64 > SMALL_BYTES_MAX;
         self.owes_pong |= message.is_ping();
     }
 
     /// Whether the client must read before anything else is read or sent.
-    pub(super) fn is_unread(&self) -> bool {
+    pub(super) fn waits_for_reader(&self) -> bool {
         self.unread.is_some()
     }
 
@@ -87,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport<S> {
         self.must_replace_buffer
     }
 
-    /// Adds a message to the write buffer. Nothing may be unread.
+    /// Adds a message to the write buffer. Must not be called while the transport waits for its client to read.
     pub(super) fn feed(&mut self, message: Message) -> ControlFlow<()> {
         open_after(self.socket.start_send_unpin(message))?;
         let ready = poll_fn(|cx| self.socket.poll_ready_unpin(cx)).now_or_never();
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport<S> {
 
     /// Sends the write buffer if something was fed, as `is_fed` says, or a pong is owed.
     pub(super) fn flush(&mut self, is_fed: bool) -> ControlFlow<()> {
-        if self.is_unread() || !(std::mem::take(&mut self.owes_pong) || is_fed) {
+        if self.waits_for_reader() || !(std::mem::take(&mut self.owes_pong) || is_fed) {
             return ControlFlow::Continue(());
         }
         let flushed = self.socket.flush().now_or_never();
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport<S> {
         }
         // The old one may have a pong.
         self.flush(true)?;
-        if !self.is_unread() {
+        if !self.waits_for_reader() {
             self.must_replace_buffer = false;
             let io = self.socket.get_mut().hand_over();
             self.socket = codec::open_watched(io, self.limits).await;

@@ -35,7 +35,7 @@ pub(super) fn lines(numbers: std::ops::Range<u32>, value: &str) -> String {
 }
 
 async fn entries(system: &System, count: u64) {
-    eventually("so many entries are there", PATIENCE, async || match system.database.entries().await {
+    eventually("this many entries are there", PATIENCE, async || match system.database.entries().await {
         found if found == count => Ok(()),
         found => Err(format!("{found} of {count}")),
     })

@@ -17,7 +17,7 @@ fn commands(title: &str) -> String {
     commands.join("\n")
 }
 
-/// What the clients saw that read one key again and again.
+/// What the clients that read one key again and again saw.
 #[derive(Debug, Default)]
 struct Seen {
     found: usize,

@@ -3,13 +3,13 @@
 use super::*;
 
 /// A rule with these names.
-fn not_rebound(listed: &[&str]) -> HostRule {
-    HostRule::NotRebound(listed.iter().map(|&name| name.to_owned()).collect())
+fn no_foreign_names(listed: &[&str]) -> HostRule {
+    HostRule::NoForeignNames(listed.iter().map(|&name| name.to_owned()).collect())
 }
 
 #[test]
 fn a_name_that_somebody_else_can_rebind_is_forbidden_without_tokens() {
-    let rule = not_rebound(&["localhost", "127.0.0.1", "[::1]", "kv.example"]);
+    let rule = no_foreign_names(&["localhost", "127.0.0.1", "[::1]", "kv.example"]);
     for host in [
         // Addresses.
         "127.0.0.1",
@@ -69,7 +69,7 @@ fn a_name_that_somebody_else_can_rebind_is_forbidden_without_tokens() {
         assert!(problem.message.contains("PUBLIC_HOSTS") && problem.message.contains(name), "{problem}");
         assert_eq!(HostRule::Any.check(Some(host.as_bytes())), Ok(()), "a token keeps a page out: {host}");
     }
-    assert!(not_rebound(&["kv.example."]).check(Some(b"kv.example")).is_ok());
+    assert!(no_foreign_names(&["kv.example."]).check(Some(b"kv.example")).is_ok());
     assert_eq!(rule.check(None), Ok(()), "HTTP/1.0 without a host");
 }
 
@@ -101,7 +101,7 @@ fn what_is_no_host_is_a_bad_host_with_tokens_too() {
         "[]",
         &long,
     ] {
-        for rule in [HostRule::Any, not_rebound(&["localhost"])] {
+        for rule in [HostRule::Any, no_foreign_names(&["localhost"])] {
             assert_eq!(rule.check(Some(host.as_bytes())).expect_err(host).code, Code::BadHost, "{host:?}");
         }
     }

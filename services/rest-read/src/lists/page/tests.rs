@@ -122,11 +122,11 @@ fn a_full_page_takes_nothing_more() {
 #[test]
 fn a_page_ends_before_a_row_that_cannot_be_read_and_leaves_a_long_value_to_the_next_statement() {
     let mut page = PageBuilder::new(10);
-    assert!(page.leave(5 * MIB).is_break() && !page.is_full(), "a first item may be long");
+    assert!(page.postpone(5 * MIB).is_break() && !page.is_full(), "a first item may be long");
     assert!(page.is_empty());
     assert!(page.take(&record("a", Some("v"))).is_continue());
-    assert!(page.leave(4 * MIB - 1).is_break() && !page.is_full(), "it fits");
-    assert!(page.leave(4 * MIB).is_break() && page.is_full(), "it does not fit");
+    assert!(page.postpone(4 * MIB - 1).is_break() && !page.is_full(), "it fits");
+    assert!(page.postpone(4 * MIB).is_break() && page.is_full(), "it does not fit");
     let mut page = PageBuilder::new(10);
     assert!(page.take(&record("a", None)).is_continue());
     assert!(page.end().is_break() && page.is_full());

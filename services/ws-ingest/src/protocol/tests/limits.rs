@@ -10,11 +10,11 @@ fn unknown(count: usize) -> String {
 #[test]
 fn unknown_members_are_ignored_up_to_a_limit() {
     accepted(&format!(r#"{{{}"key":"a","traceparent":"","value":""}}"#, unknown(64)));
-    // Behind the one that is too many, only known members are looked for: an error behind it does not matter.
+    // After the first one over the limit, only known members are looked for: an error there does not matter.
     for end in [r#""key":"a","value":""}"#, "nonsense"] {
         assert_eq!(
             refused(&format!(r#"{{"id":7,{}{end}"#, unknown(65))).2,
-            r#"{"message":"member x64 is not known; at most 64 such members are ignored","status":422,"code":"bad_member","id":7}"#
+            r#"{"message":"member x64 is one unknown member too many; an object may have at most 64 unknown members","status":422,"code":"bad_member","id":7}"#
         );
     }
     let id_last = format!(r#"{{{}"key":"a","value":"","id":[1],"id":8}}"#, unknown(65));
@@ -30,13 +30,13 @@ fn unknown_members_are_ignored_up_to_a_limit() {
     );
     assert_eq!(
         refused(&ops).2,
-        r#"{"message":"member x64 is not known; at most 64 such members are ignored","status":422,"code":"bad_member","id":9,"key":"b","index":1}"#
+        r#"{"message":"member x64 is one unknown member too many; an object may have at most 64 unknown members","status":422,"code":"bad_member","id":9,"key":"b","index":1}"#
     );
 }
 
 #[test]
 fn a_batch_ends_at_one_op_too_many() {
-    // Behind it there may be anything: the error of the op is not found.
+    // After it there may be anything: the error of the op is not found.
     let ops = format!(r#"{{"op":"batch","ops":[{}{{"key":"a","key":"b"}}]}}"#, "0,".repeat(1000));
     assert_eq!(
         refused(&ops).2,

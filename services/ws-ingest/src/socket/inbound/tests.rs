@@ -1,4 +1,4 @@
-//! How much memory messages need while they come, and what the library gets.
+//! How much memory messages need while they are received, and what the library gets.
 
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

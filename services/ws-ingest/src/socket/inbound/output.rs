@@ -1,4 +1,5 @@
-//! What is sent to the client passes the stream unchanged. A write that waits for the client concerns a large message that comes.
+//! What is sent to the client passes the stream unchanged. While this output waits for the client, a large message that is being
+//! received must not hold up others.
 
 use std::io;
 use std::pin::Pin;
@@ -10,8 +11,8 @@ use super::WatchedStream;
 use crate::socket::frames::Fault;
 
 impl<S> WatchedStream<S> {
-    /// Passes on the result of a write. While a write waits for the client, nobody reads. Then a large message keeps no place in the
-    /// queue for memory, and gives way if it must.
+    /// Passes on the result of an output. While output waits for the client, nothing is read. So a large message then gives up its place
+    /// in the queue for memory, and gives way if it must.
     fn written<T>(&mut self, cx: &Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let (Poll::Pending, Some(large)) = (&written, &mut self.large) {
             large.stop_waiting();

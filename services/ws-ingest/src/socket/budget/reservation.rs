@@ -1,4 +1,4 @@
-//! The share of one message in the memory for large messages.
+//! What one message has reserved of the memory for large messages.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Entry, Grant, MessageBudget, PROGRESS_BYTES, State};
+use super::{Allotment, HeldMessage, MessageBudget, MessageState, PROGRESS_BYTES};
 
 /// Tells the socket of a message that the message gives way.
 #[derive(Debug, Default)]
@@ -18,19 +18,20 @@ pub(super) struct Notice {
     reader: AtomicWaker,
 }
 
-/// The share of one message. Dropping it gives the memory back.
+/// The memory that one message has reserved. Dropping it gives the memory back.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct Reservation {
     budget: Arc<MessageBudget>,
     number: u64,
     permits: Option<OwnedSemaphorePermit>,
-    pass: Option<OwnedSemaphorePermit>,
+    /// Present if the message may grow to its full size.
+    full_size_permit: Option<OwnedSemaphorePermit>,
     notice: Arc<Notice>,
     growth: Option<Growth>,
 }
 
 /// The wait for memory.
-struct Growth(Pin<Box<dyn Future<Output = Grant> + Send + Sync>>);
+struct Growth(Pin<Box<dyn Future<Output = Allotment> + Send + Sync>>);
 
 impl Notice {
     pub(super) fn give(&self) {
@@ -39,14 +40,14 @@ impl Notice {
     }
 }
 
-impl Share {
+impl Reservation {
     pub(super) fn new(budget: Arc<MessageBudget>, number: u64, notice: Arc<Notice>) -> Self {
-        Self { budget, number, permits: None, pass: None, notice, growth: None }
+        Self { budget, number, permits: None, full_size_permit: None, notice, growth: None }
     }
 
     /// Whether the message may have `bytes` bytes.
     pub(crate) fn covers(&self, bytes: usize) -> bool {
-        self.pass.is_some() || self.bytes() >= bytes
+        self.full_size_permit.is_some() || self.bytes() >= bytes
     }
 
     /// Waits until the message may have `bytes` bytes.
@@ -57,31 +58,31 @@ impl Share {
         let lacking = u32::try_from(bytes - self.bytes()).expect("a message has a few MiB at most");
         if self.growth.is_none() {
             if let Ok(permits) = Arc::clone(&self.budget.shared).try_acquire_many_owned(lacking) {
-                self.take(Grant::Bytes(permits));
+                self.take(Allotment::Bytes(permits));
                 return Poll::Ready(());
             }
-            self.growth = Some(Growth(Box::pin(Arc::clone(&self.budget).grant(lacking))));
-            self.note(|entry| {
-                entry.state = State::Waiting;
-                entry.wanted = lacking as usize;
+            self.growth = Some(Growth(Box::pin(Arc::clone(&self.budget).allot(lacking))));
+            self.note(|message| {
+                message.state = MessageState::Waiting;
+                message.wanted = lacking as usize;
             });
         }
         let Some(Growth(growth)) = &mut self.growth else { unreachable!("it has just begun to wait") };
-        let grant = std::task::ready!(growth.as_mut().poll(cx));
+        let allotment = std::task::ready!(growth.as_mut().poll(cx));
         self.growth = None;
-        self.take(grant);
+        self.take(allotment);
         Poll::Ready(())
     }
 
-    /// Gives up the place of a message that waits for memory. Who does not poll its wait must not keep what it is given.
+    /// Gives up the place of a message in the queue for memory. A message whose wait is not polled must not keep what it is given.
     pub(crate) fn stop_waiting(&mut self) {
         if self.growth.take().is_none() {
             return;
         }
-        self.note(|entry| {
-            entry.wanted = 0;
-            if entry.state == State::Waiting {
-                (entry.state, entry.idle) = (State::Receiving, 0);
+        self.note(|message| {
+            message.wanted = 0;
+            if message.state == MessageState::Waiting {
+                (message.state, message.stalled_checks) = (MessageState::Receiving, 0);
             }
         });
     }
@@ -91,21 +92,21 @@ impl Share {
         self.growth.is_some()
     }
 
-    /// Counts `bytes` that came.
-    pub(crate) fn came(&mut self, bytes: usize) {
-        self.note(|entry| {
-            entry.progress += bytes;
-            if entry.progress >= PROGRESS_BYTES {
-                (entry.progress, entry.idle) = (0, 0);
+    /// Counts `bytes` that have come.
+    pub(crate) fn count_received(&mut self, bytes: usize) {
+        self.note(|message| {
+            message.progress += bytes;
+            if message.progress >= PROGRESS_BYTES {
+                (message.progress, message.stalled_checks) = (0, 0);
             }
         });
     }
 
     /// All of the message has come. From now on it never gives way: it waits for the service, not for its client.
     pub(crate) fn complete(&mut self) {
-        self.note(|entry| {
-            if entry.state == State::Receiving {
-                entry.state = State::Complete;
+        self.note(|message| {
+            if message.state == MessageState::Receiving {
+                message.state = MessageState::Complete;
             }
         });
     }
@@ -120,29 +121,34 @@ impl Share {
         self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
-    fn take(&mut self, grant: Grant) {
-        match (grant, &mut self.permits) {
-            (Grant::Bytes(more), Some(permits)) => permits.merge(more),
-            (Grant::Bytes(more), none @ None) => *none = Some(more),
-            (Grant::Pass(pass), _) => self.pass = Some(pass),
+    fn take(&mut self, allotment: Allotment) {
+        match (allotment, &mut self.permits) {
+            (Allotment::Bytes(more), Some(permits)) => permits.merge(more),
+            (Allotment::Bytes(more), none @ None) => *none = Some(more),
+            (Allotment::FullSize(permit), _) => self.full_size_permit = Some(permit),
         }
-        let pass = if self.pass.is_some() { self.budget.pass_bytes } else { 0 };
-        let held = self.bytes() + pass;
-        self.note(|entry| {
-            (entry.held, entry.wanted) = (held, 0);
-            if entry.state == State::Waiting {
-                (entry.state, entry.idle) = (State::Receiving, 0);
+        let full_size = if self.full_size_permit.is_some() { self.budget.full_size_bytes } else { 0 };
+        let held = self.bytes() + full_size;
+        self.note(|message| {
+            (message.held, message.wanted) = (held, 0);
+            if message.state == MessageState::Waiting {
+                (message.state, message.stalled_checks) = (MessageState::Receiving, 0);
             }
         });
     }
 
-    fn note(&self, change: impl FnOnce(&mut Entry)) {
+    fn note(&self, change: impl FnOnce(&mut HeldMessage)) {
         let mut messages = self.budget.messages();
-        change(messages.by_number.get_mut(&self.number).expect("an entry lives as long as its share"));
+        change(
+            messages
+                .by_number
+                .get_mut(&self.number)
+                .expect("a message is listed as long as its reservation lives"),
+        );
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.messages().by_number.remove(&self.number);
     }
