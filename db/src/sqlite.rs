@@ -6,6 +6,7 @@ pub(crate) mod connect;
 mod connection;
 mod error;
 mod files;
+mod found_file;
 mod migrate;
 mod migration_lock;
 mod paths;

@@ -2,11 +2,11 @@
 //!
 //! A file that was removed or replaced stays open: `SQLite` goes on writing into it, and all of it is gone when it is closed.
 
-use std::fs::{Metadata, canonicalize, metadata, remove_file};
+use std::fs::{canonicalize, remove_file};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::found_file::FoundFile;
 use super::wal::{OpenWal, WalState};
 use crate::error::Error;
 
@@ -68,7 +68,7 @@ impl StoreFiles {
     pub(super) fn check_database(&self) -> Result<(), Error> {
         let found = self.database.check()?;
         // In use it has at least one page.
-        if found.len() == 0 {
+        if found.bytes == 0 {
             Err(unavailable_at(&self.database.path, "the file was emptied"))
         } else {
             Ok(())
@@ -77,13 +77,13 @@ impl StoreFiles {
 
     /// The bytes of the log; 0 if it is not at its path.
     pub(super) fn wal_bytes(&self) -> u64 {
-        self.wal.file.check().map_or(0, |found| found.len())
+        self.wal.file.check().map_or(0, |found| found.bytes)
     }
 
     /// Once no connection is open: makes room for another database at the path. The log of the one before would be taken for
     /// its own.
     pub(super) fn clear_for_another(&self) -> Result<(), Error> {
-        match metadata(&self.database.path) {
+        match FoundFile::at(&self.database.path) {
             Ok(found) if self.database.is(&found) => return Ok(()),
             Ok(_) => {}
             Err(_) => return self.check_database(),
@@ -103,23 +103,23 @@ impl StoreFiles {
 
 impl OpenFile {
     fn look(path: PathBuf) -> Result<Self, Error> {
-        match metadata(&path) {
+        match FoundFile::at(&path) {
             Ok(found) => Ok(Self::new(path, &found)),
             Err(error) => Err(unavailable_at(&path, &error.to_string())),
         }
     }
 
-    pub(super) fn new(path: PathBuf, found: &Metadata) -> Self {
-        Self { device: found.dev(), inode: found.ino(), path }
+    pub(super) fn new(path: PathBuf, found: &FoundFile) -> Self {
+        Self { device: found.device, inode: found.inode, path }
     }
 
-    fn is(&self, found: &Metadata) -> bool {
-        (found.dev(), found.ino()) == (self.device, self.inode)
+    fn is(&self, found: &FoundFile) -> bool {
+        (found.device, found.inode) == (self.device, self.inode)
     }
 
     /// What is at the path, if it is this file.
-    pub(super) fn check(&self) -> Result<Metadata, Error> {
-        match metadata(&self.path) {
+    pub(super) fn check(&self) -> Result<FoundFile, Error> {
+        match FoundFile::at(&self.path) {
             Ok(found) if self.is(&found) => Ok(found),
             Ok(_) => Err(unavailable_at(&self.path, "another file is in its place")),
             Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::files::{OpenFile, unavailable_at};
+use super::found_file::FoundFile;
 use crate::error::Error;
 
 /// Every log with content begins with these bytes. The fourth byte tells the order of the bytes in checksums.
@@ -47,7 +48,7 @@ impl OpenWal {
         let open = |error: std::io::Error| unavailable_at(&path, &error.to_string());
         // `SQLite` holds no POSIX lock on the log: closing this descriptor releases none.
         let descriptor = File::options().read(true).write(true).open(&path).map_err(open)?;
-        let found = descriptor.metadata().map_err(open)?;
+        let found = FoundFile::of(&descriptor).map_err(open)?;
         Ok(Self { file: OpenFile::new(path, &found), descriptor, seen: Mutex::default() })
     }
 
@@ -91,7 +92,7 @@ impl OpenWal {
         if seen.is_lost {
             return Err(unavailable_at(&self.file.path, LOST));
         }
-        let bytes = self.file.check()?.len();
+        let bytes = self.file.check()?.bytes;
         verdict(&mut seen, bytes)
     }
 
