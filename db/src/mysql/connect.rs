@@ -131,8 +131,8 @@ impl MySql {
         };
         let (clock, failed_checks) = (self.clock.clone(), Arc::clone(&self.failed_checks));
         let mut checker = ServerChecker::new(clock, failed_checks, self.unsafe_durability, statements);
-        let checked = checker.check(&mut connection).await?;
-        self.judge(checked.is_durable, NOT_DURABLE)?;
+        let is_durable = checker.check(&mut connection).await?.is_durable;
+        self.judge(is_durable, NOT_DURABLE)?;
         let statement_bytes_max = self.inspect(&mut connection).await?;
         if writes {
             check_log_format(&mut connection).await?;
