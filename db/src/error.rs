@@ -62,3 +62,11 @@ impl From<String> for Cause {
 #[derive(Debug, thiserror::Error)]
 #[error("DATABASE_URL {0}")]
 pub struct BadUrl(pub(crate) String);
+
+impl BadUrl {
+    /// What is wrong, without the name of the setting.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}

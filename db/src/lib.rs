@@ -18,6 +18,7 @@ mod engine;
 mod entry;
 mod error;
 mod fence;
+mod foreign;
 mod lane;
 mod mysql;
 mod plan;
@@ -36,6 +37,8 @@ pub use entry::{
     Value, ValueTooLong, Write, WriteOutcome,
 };
 pub use error::{BadUrl, Cause, Error};
+pub use foreign::copy::PrivateCopy;
+pub use foreign::{ForeignCell, ForeignEntry, ForeignNames, ForeignRow, ForeignTable, UnfitRow};
 pub use lane::config::{BatchReport, WriterConfig};
 pub use lane::pending::Ticket;
 pub use lane::sender::Priority;

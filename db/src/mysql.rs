@@ -4,7 +4,7 @@ mod arguments;
 mod brief;
 mod clock;
 pub(crate) mod connect;
-mod error;
+pub(crate) mod error;
 mod locks;
 mod migrate;
 mod reader;

@@ -29,7 +29,7 @@ pub struct DamagedRow {
 }
 
 /// Bytes that should be text, in quotes. What is not printable or not UTF-8 is escaped, and a long text is cut.
-struct Escaped<'b>(&'b [u8]);
+pub(crate) struct Escaped<'b>(pub(crate) &'b [u8]);
 
 impl DamagedRow {
     pub(crate) fn new(key: &[u8], fault: &'static str) -> Self {

@@ -4,7 +4,7 @@ mod arguments;
 mod clock;
 pub(crate) mod connect;
 mod connection;
-mod error;
+pub(crate) mod error;
 mod files;
 mod found_file;
 mod migrate;

@@ -6,7 +6,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use crate::error::{Cause, Error};
 
 /// What an error of the client library means for the caller.
-pub(super) fn classify(error: sqlx::Error) -> Error {
+pub(crate) fn classify(error: sqlx::Error) -> Error {
     let class: fn(Cause) -> Error = match number(&error) {
         // A row that was absent and has appeared, a deadlock, no such connection to kill.
         Some(1062 | 1213 | 1094) => Error::Conflict,

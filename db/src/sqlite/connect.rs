@@ -3,20 +3,16 @@
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::connection::{Connection, Connections, WAL_BYTES_MAX};
-use super::error::classify;
+use super::error::{classify, classify_opening};
 use super::{migrate, text};
 use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
 use crate::error::{BadUrl, Error};
 use crate::timeouts::QUERY_TIMEOUT;
-
-/// The code of a file with another content.
-const NOT_A_DATABASE: &str = "26";
 
 /// A database file on a local disk. Network file systems are not supported.
 #[derive(Debug, Clone)]
@@ -49,19 +45,13 @@ impl Sqlite {
     }
 
     /// The file.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A connection without checks, for migrations. There must be a file.
     pub(super) async fn open_unchecked(&self) -> Result<SqliteConnection, Error> {
-        self.options.connect().await.map_err(|error| {
-            let code = error.as_database_error().and_then(DatabaseError::code);
-            if code.is_some_and(|code| code == NOT_A_DATABASE) {
-                return Error::NotReady(format!("{} is not an SQLite database", self.path.display()).into());
-            }
-            classify(error)
-        })
+        self.options.connect().await.map_err(|error| classify_opening(&self.path, error))
     }
 
     /// A connection to a file whose schema fits.

@@ -1,5 +1,7 @@
 //! The class of each error of `SQLite`.
 
+use std::path::Path;
+
 use sqlx::error::DatabaseError;
 
 use crate::error::{Cause, Error};
@@ -7,8 +9,20 @@ use crate::error::{Cause, Error};
 /// A write failed for any reason but a full disk.
 const IOERR_WRITE: i32 = 0x30a;
 
+/// The code of a file with another content.
+const NOT_A_DATABASE: &str = "26";
+
+/// What an error means that came when `file` was opened or first read.
+pub(crate) fn classify_opening(file: &Path, error: sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    if code.is_some_and(|code| code == NOT_A_DATABASE) {
+        return Error::NotReady(format!("{} is not an SQLite database", file.display()).into());
+    }
+    classify(error)
+}
+
 /// What an error of the client library means for the caller.
-pub(super) fn classify(error: sqlx::Error) -> Error {
+pub(crate) fn classify(error: sqlx::Error) -> Error {
     let database = error.as_database_error();
     let code = database.and_then(DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
     let lacks_schema = database.is_some_and(|error| error.message().starts_with("no such "));

@@ -76,10 +76,13 @@ pub(crate) enum Command {
     /// 69 and no new file is left. The service ends an export when the client reads nothing for 10 s.
     #[command(after_help = exit_codes!())]
     Export(ExportArgs),
-    /// Write the entries of an export
+    /// Write the entries of an export, or of another program's table
     ///
     /// Lines are written in order. After an interruption, import the file again: the result is the same. A refused line is
     /// reported with its number, the import continues, and the exit code is 1. Entries that have expired are skipped.
+    ///
+    /// With --from, the rows of a table come instead of lines, such as that of key-value-django. A refused row is reported with its
+    /// key.
     ///
     /// During an outage of the service the import waits, and then continues. After a minute without progress it gives up.
     #[command(after_help = exit_codes!())]

@@ -1,6 +1,7 @@
 //! The command-line client: `put`, `get`, `del` and `ls` on a running system.
 
 mod export;
+mod foreign;
 mod import;
 
 use std::process::{Output, Stdio};

@@ -11,7 +11,7 @@ mod target;
 
 pub(crate) use dial::{Connection, authority, dial};
 pub(crate) use failure::Failure;
-pub(crate) use fetch::{encoded, fetch, fetch_slowly};
+pub(crate) use fetch::{Fetched, encoded, fetch, fetch_slowly};
 pub(crate) use output::{finish, one_line, printed};
 pub(crate) use reply::Reply;
 pub(crate) use socket::{Socket, SocketError};

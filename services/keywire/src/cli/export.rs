@@ -71,7 +71,7 @@ async fn receive(args: &ExportArgs, mut output: Output) -> Result<(), Failure> {
     while let Some(piece) = body.next().await.map_err(|why| received.incomplete(&why.to_string()))? {
         output.write(&piece)?;
         received.add(&piece);
-        progress.at_lines(received.bytes, received.lines);
+        progress.at_count(received.bytes, received.lines, "line");
     }
     if received.bytes > 0 && !received.is_line_end {
         return Err(received.incomplete("the last line is incomplete"));
@@ -79,7 +79,7 @@ async fn receive(args: &ExportArgs, mut output: Output) -> Result<(), Failure> {
     output.finish()?;
     let took = progress.elapsed();
     drop(progress);
-    let (lines, bytes) = (counted(received.lines), HumanBytes(received.bytes));
+    let (lines, bytes) = (counted(received.lines, "line"), HumanBytes(received.bytes));
     say(format_args!("keywire: {lines} exported, {bytes} in {:.1} s", took.as_secs_f64()));
     Ok(())
 }
@@ -92,7 +92,7 @@ impl ReceivedPart {
     }
 
     fn incomplete(&self, why: &str) -> Failure {
-        let lines = counted(self.lines);
+        let lines = counted(self.lines, "line");
         Failure::Unavailable(format!("the export is incomplete, it broke off after {lines}: {why}"))
     }
 }

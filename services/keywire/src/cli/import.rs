@@ -2,6 +2,7 @@
 
 mod counts;
 mod delivery;
+mod foreign;
 mod line;
 mod window;
 
@@ -15,6 +16,7 @@ use crate::cli::client::{Failure, TargetArgs};
 use crate::cli::progress::Progress;
 
 use delivery::Delivery;
+use foreign::ForeignArgs;
 
 /// Options of `import`.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,21 +25,31 @@ pub(crate) struct ImportArgs {
     file: Option<PathBuf>,
 
     #[command(flatten)]
+    foreign: ForeignArgs,
+
+    #[command(flatten)]
     targets: TargetArgs,
 }
 
-/// Imports every line and prints how many were written. A refused line is reported and skipped; the command fails at the end.
+/// Imports every line, or every row of another program's table.
 pub(crate) async fn import(args: &ImportArgs) -> Result<(), Failure> {
+    if let Some(source) = args.foreign.source()? {
+        return foreign::import(&args.foreign, source, &args.targets).await;
+    }
     let (input, progress) = open(args)?;
-    let mut delivery = Delivery::new(args.targets.write_target(), line::read(input), &progress);
+    let delivery = Delivery::new(args.targets.write_target(), line::read(input), &progress);
+    finish(delivery, &progress).await
+}
+
+/// Writes everything and prints how much was written. What is refused is reported and skipped; the command fails at the end.
+async fn finish(mut delivery: Delivery<'_>, progress: &Progress) -> Result<(), Failure> {
     let done = delivery.run().await;
-    let summary = delivery.counts.summary(progress.elapsed().as_secs_f64());
-    let (refused, settled) = (delivery.counts.refused > 0, delivery.counts.settled() > 0);
-    drop(progress);
-    if done.is_ok() && refused {
+    let summary = delivery.summary();
+    progress.clear();
+    if done.is_ok() && delivery.counts.refused > 0 {
         return Err(Failure::Refused(summary));
     }
-    if done.is_ok() || settled {
+    if done.is_ok() || delivery.counts.settled() > 0 {
         say(format_args!("keywire: {summary}"));
     }
     done

@@ -26,11 +26,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// Starts the clock. `total` is the amount of work in any unit; `None` if it is unknown.
     pub(crate) fn new(total: Option<u64>) -> Self {
-        let (bar, style) = match total {
-            Some(total) => (ProgressBar::new(total), BOUNDED),
-            None => (ProgressBar::no_length(), UNBOUNDED),
-        };
-        bar.set_style(ProgressStyle::with_template(style).expect("both templates are valid"));
+        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        bar.set_style(style(total));
         let shown = !bar.is_hidden();
         if shown {
             bar.enable_steady_tick(TICK);
@@ -48,6 +45,12 @@ impl Progress {
         self.shown
     }
 
+    /// The total is known now.
+    pub(crate) fn expect(&self, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_style(style(Some(total)));
+    }
+
     /// Updates the line: `done` of the total, and a text. `text` is called only if the line is shown.
     pub(crate) fn at<T: Display>(&self, done: u64, text: impl FnOnce() -> T) {
         if self.shown {
@@ -56,14 +59,19 @@ impl Progress {
         }
     }
 
-    /// Updates the line of a command that processes lines.
-    pub(crate) fn at_lines(&self, done: u64, lines: u64) {
-        self.at(done, || format!("{}  {}/s", counted(lines), HumanCount(self.per_second(lines))));
+    /// Updates the line of a command that processes one `noun` after the other.
+    pub(crate) fn at_count(&self, done: u64, count: u64, noun: &str) {
+        self.at(done, || format!("{}  {}/s", counted(count, noun), HumanCount(self.per_second(count))));
     }
 
     /// Prints a line on stderr that stays.
     pub(crate) fn say(&self, line: &str) {
         self.bar.suspend(|| say(line));
+    }
+
+    /// Removes the line.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 
     /// The time since the start.
@@ -77,13 +85,18 @@ impl Progress {
     }
 }
 
+fn style(total: Option<u64>) -> ProgressStyle {
+    let template = if total.is_some() { BOUNDED } else { UNBOUNDED };
+    ProgressStyle::with_template(template).expect("both templates are valid")
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.clear();
     }
 }
 
-/// A number of lines in words: "1 line", "2,500 lines".
-pub(crate) fn counted(lines: u64) -> String {
-    format!("{} line{}", HumanCount(lines), if lines == 1 { "" } else { "s" })
+/// A number in words: "1 line", "2,500 lines".
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::SignalKind;
 
+/// `EX_USAGE` of sysexits.
+const USAGE: u8 = 64;
 /// `EX_UNAVAILABLE` of sysexits.
 const UNAVAILABLE: u8 = 69;
 /// `EX_IOERR` of sysexits.
@@ -21,6 +23,9 @@ pub(crate) enum Failure {
     /// The server cannot be reached, does not answer, or is overloaded. The same request may succeed later.
     #[error("{0}")]
     Unavailable(String),
+    /// An option has a value that cannot be used.
+    #[error("{0}")]
+    Usage(String),
     /// A file or a pipe of the caller failed.
     #[error("{0}: {1}")]
     File(String, #[source] io::Error),
@@ -36,6 +41,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Refused(_) | Self::StdoutClosed => ExitCode::FAILURE,
+            Self::Usage(_) => USAGE.into(),
             Self::Unavailable(_) => UNAVAILABLE.into(),
             Self::File(..) => IO_ERROR.into(),
             Self::Interrupted(_, signal) => u8::try_from(signal.as_raw_value())

@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::cli::client::{Failure, Reply, Socket, SocketError, Target, one_line};
 use crate::cli::progress::Progress;
 
-use super::counts::LineCounts;
+use super::counts::{LineCounts, Unit};
+use super::foreign::rows;
 use super::line::{BadLine, Chunk, ImportLine};
 use super::window::Window;
 
@@ -32,6 +33,7 @@ const LATE_WRITE_MAX: Duration = Duration::from_secs(11);
 #[derive(Debug)]
 pub(super) struct Delivery<'a> {
     target: Target<'a>,
+    unit: Unit,
     input: Receiver<Chunk>,
     input_ended: bool,
     /// The error that ended the input.
@@ -52,6 +54,7 @@ impl<'a> Delivery<'a> {
     pub(super) fn new(target: Target<'a>, input: Receiver<Chunk>, progress: &'a Progress) -> Self {
         Self {
             target,
+            unit: Unit::Line,
             input,
             input_ended: false,
             input_error: None,
@@ -64,13 +67,23 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// A delivery of rows: each line has a key, and a condition only if its key is to be left as it is.
+    pub(super) fn of_rows(target: Target<'a>, input: Receiver<Chunk>, progress: &'a Progress) -> Self {
+        Self { unit: Unit::Row, ..Self::new(target, input, progress) }
+    }
+
+    /// The counts and the duration in words.
+    pub(super) fn summary(&self) -> String {
+        self.counts.summary(self.unit, self.progress.elapsed().as_secs_f64())
+    }
+
     /// Sends every line, in order, over as many sockets as needed. It fails if the first socket cannot be opened, or if no line
     /// is settled for a minute.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
         let mut socket = Ok(Socket::connect(self.target).await?);
         let mut pause = PAUSE_MIN;
         loop {
-            let before = self.last_progress;
+            let (before, noun) = (self.last_progress, self.unit.noun());
             let used = match socket {
                 Ok(socket) => self.use_up(socket).await,
                 Err(failure) => Err(failure),
@@ -87,11 +100,11 @@ impl<'a> Delivery<'a> {
             }
             match self.next_number() {
                 Some(next) if self.last_progress.elapsed() > STALL_MAX => {
-                    let gave_up = format!("gave up at line {next} after a minute without progress: {why}");
+                    let gave_up = format!("gave up at {noun} {next} after a minute without progress: {why}");
                     return Err(Failure::Unavailable(gave_up));
                 }
                 Some(next) if pause == PAUSE_MIN => {
-                    self.progress.say(&format!("keywire: {why}; going on with line {next}"));
+                    self.progress.say(&format!("keywire: {why}; going on with {noun} {next}"));
                 }
                 Some(_) => {}
                 // No line is waiting: the server is needed only when the input has more.
@@ -218,17 +231,26 @@ impl<'a> Delivery<'a> {
             // After a delete of a missing key the store is as the line wants it.
             (200, _) | (404, None) => self.counts.written += 1,
             (_, Some("bad_ttl")) if line.has_expired() => self.counts.expired += 1,
-            _ => self.refuse(line.number, &reply.message),
+            (412, Some("rev_mismatch")) if self.unit == Unit::Row => self.counts.existing += 1,
+            _ => self.refuse_line(&line, &reply.message),
         }
-        self.progress.at_lines(line.end, self.counts.settled());
+        self.progress.at_count(line.end, self.counts.settled(), self.unit.noun());
         Ok(())
+    }
+
+    fn refuse_line(&mut self, line: &ImportLine, why: &str) {
+        match self.unit {
+            Unit::Line => self.refuse(line.number, why),
+            // The number of a row is that of the sorted copy, so it tells the user nothing.
+            Unit::Row => self.refuse(line.number, &format!("the key {}: {why}", rows::key(&line.text))),
+        }
     }
 
     fn refuse(&mut self, number: u64, why: &str) {
         self.counts.refused += 1;
         // The parser of JSON counts lines within the message, which has only one.
         let why = one_line(why).replace(" at line 1 column ", " at column ");
-        self.progress.say(&format!("keywire: line {number}: {why}"));
+        self.progress.say(&format!("keywire: {} {number}: {why}", self.unit.noun()));
     }
 
     /// The socket ended. Before a close frame, the server has replied to every message that it took in. If the message was too
@@ -242,7 +264,7 @@ impl<'a> Delivery<'a> {
             && let Some(line) = self.window.settle()
         {
             self.last_progress = Instant::now();
-            self.refuse(line.number, "longer than the service accepts");
+            self.refuse_line(&line, "longer than the service accepts");
         }
         error.into()
     }
@@ -261,33 +283,4 @@ fn unreadable(error: io::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::mpsc::channel;
-
-    use super::super::line::line;
-    use super::*;
-
-    #[test]
-    fn a_line_that_expires_in_flight_is_not_refused() {
-        let late = br#"{"message":"expires_at is not in the future","status":422,"code":"bad_ttl"}"#;
-        for (expires_at, refused, expired) in [(1_u64, 0, 1), (9_000_000_000_000_000, 1, 0)] {
-            let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
-            let mut delivery =
-                Delivery::new(Target { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
-            let text = format!(r#"{{"key":"k","value":"v","expires_at":{expires_at}}}"#);
-            delivery.window.push(line(1, &text));
-            delivery.window.send().expect("it may go");
-            delivery.replied(late).expect("it is a reply");
-            assert_eq!((delivery.counts.refused, delivery.counts.expired), (refused, expired), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_unexpected_reply_settles_nothing() {
-        let (url, progress) = ("http://127.0.0.1:8000".parse().expect("a URL"), Progress::hidden());
-        let mut delivery =
-            Delivery::new(Target { url: &url, bearer: None, roots: None }, channel(1).1, &progress);
-        assert!(delivery.replied(br#"{"message":"k created","status":200}"#).is_err());
-        assert_eq!(delivery.counts.settled(), 0);
-    }
-}
+mod tests;

@@ -68,7 +68,7 @@ pub(super) fn read(input: impl io::Read + Send + 'static) -> Receiver<Chunk> {
 }
 
 impl ImportLine {
-    fn new(number: u64, text: String, end: u64) -> Self {
+    pub(super) fn new(number: u64, text: String, end: u64) -> Self {
         Self { number, expires_at: expires_at(&text), text: text.into(), end }
     }
 
