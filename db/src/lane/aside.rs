@@ -97,9 +97,9 @@ impl SetAside {
         self.held_key_of(write).is_some()
     }
 
-    /// Whether there is room for one more write.
+    /// Whether there is room for one more write. If none waits, there always is.
     pub(crate) fn has_room(&self, write: &Write) -> bool {
-        self.writes < self.max.0 && self.bytes + write.bytes() <= self.max.1
+        self.writes == 0 || self.writes < self.max.0 && self.bytes + write.bytes() <= self.max.1
     }
 
     /// Sets aside a write for which [`SetAside::holds`] is true, after those that wait for the same key.

@@ -120,6 +120,11 @@ async fn no_more_writes_wait_than_there_is_room_for() {
     small.found_locked(&key("a"));
     push(&mut small, &mut tickets, due("a", 1));
     assert!(!small.has_room(&due("a", 1).0.write), "two deletes have 514 bytes");
+    let mut tiny = SetAside::new(10, 100);
+    tiny.found_locked(&key("a"));
+    assert!(tiny.has_room(&due("a", 1).0.write), "a larger write than all may have can wait alone");
+    push(&mut tiny, &mut tickets, due("a", 1));
+    assert!(!tiny.has_room(&due("a", 1).0.write));
 }
 
 #[tokio::test(start_paused = true)]
