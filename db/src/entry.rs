@@ -154,8 +154,7 @@ pub enum Refusal {
     /// Perhaps applied: a COMMIT with the write was sent, and its outcome could not be found out in time.
     #[error("the outcome of the write is not known")]
     OutcomeUnknown,
-    /// Not applied: the database cannot store this write, for example because the revision of its key cannot grow. Sending it again
-    /// does not help.
+    /// Not applied: the database cannot store this write, now or later: for example, the revision of its key cannot grow.
     #[error("the database cannot write this key")]
     Unwritable,
 }

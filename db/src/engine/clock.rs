@@ -15,8 +15,8 @@ const SAMPLE_AGE_MAX: Duration = Duration::from_secs(1);
 /// second at which an idle lane looks.
 pub(crate) const STORED_AGE_MAX_MICROS: u64 = 900_000;
 
-/// How long a connection to a server is left alone while another connection of the process samples the clocks. The server closes it after
-/// 30 s (`wait_timeout`).
+/// How long a connection may send nothing while another connection of the process samples the clocks. The server closes a connection
+/// that sends nothing for 30 s (`wait_timeout`).
 pub(crate) const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// If the stored time is further than this ahead of the clock, in microseconds, then the clock was set back. It cannot be a

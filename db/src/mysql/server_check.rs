@@ -67,8 +67,8 @@ impl ServerChecker {
         (is_trusted && !self.must_check_all()).then_some(floor)
     }
 
-    /// The earliest time that a statement may use as the present time. Checks the server if need be; after an error the connection must not be
-    /// used any more.
+    /// The earliest time that a statement may use as the present time. Checks the server first if the last check is too old. After an error,
+    /// the connection must not be used any more.
     pub(super) async fn floor(&mut self, connection: &mut MySqlConnection) -> Result<u64, Error> {
         match self.fresh_floor() {
             Some(floor) => Ok(floor),
@@ -108,8 +108,8 @@ impl ServerChecker {
         Ok(CheckResult { floor, stored: sample.stored, is_durable: sample.is_durable })
     }
 
-    /// Checks that the tables are there, and that the user has its rights on them. Without this check, a new connection of a service that
-    /// lost a right would count as ready until its first statement failed.
+    /// Checks that the tables exist, and that the user has its rights on them. Without this check, a service that lost a right would open a
+    /// new connection and count as ready until the first statement failed.
     async fn check_statements(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
         for statement in &self.statements {
             let prepare = sqlx::raw_sql(AssertSqlSafe(text::prepare(statement)));

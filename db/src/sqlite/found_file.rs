@@ -30,8 +30,8 @@ mod system {
         }
     }
 
-    /// Does not ask for the times of the file. After somebody has asked for them, Linux 6.13 and later give the file exact new times at its next
-    /// write, and the next `fsync` has to write those, too: it took 1.4 times as long (DECISIONS.md).
+    /// Asks for no times. After a process has asked for the times of a file, Linux (6.13 and later) gives the file a new exact time at its
+    /// next write. The next `fsync` must then write that time too, and takes 1.4 times as long (DECISIONS.md).
     fn find(folder: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<FoundFile> {
         let found = statx(folder, path, flags, StatxFlags::INO | StatxFlags::SIZE)?;
         let device = u64::from(found.stx_dev_major) << 32 | u64::from(found.stx_dev_minor);

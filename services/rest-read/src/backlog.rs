@@ -1,8 +1,8 @@
 //! The backlog: bounds the bytes of replies that are not written to their clients yet.
 //!
 //! Small replies are only counted, as long as there is room for them. A large reply must reserve its bytes, and so must a small one
-//! that finds no room among the small ones. If there is no room, the values of the reply are dropped. They are read again when there
-//! is room; the first reply in the queue gets it first. So a client that reads slowly delays only large replies. Clients that keep others
+//! that finds no room among the small ones. If there is no room, the values of the reply are dropped, and read again when there is
+//! room. Replies get room in the order of their queue. So a client that reads slowly delays only large replies. Clients that keep others
 //! waiting for too long are reset.
 
 use std::cmp::Reverse;

@@ -30,8 +30,8 @@ impl Owner {
     }
 }
 
-/// The owner that must give up one of its places to an owner that has `own` places: the one with the most places, if it has at least two
-/// more. If several have the most, it is the last one of them in `places`.
+/// Which owner gives up a place when an owner with `own` places needs one: the owner with the most places. `None` unless it has at least two
+/// more than `own`. If several owners have the most, it is the last one of them in `places`.
 pub(crate) fn gives_way<'a>(
     places: impl Iterator<Item = (&'a Owner, usize)>,
     own: usize,

@@ -1,4 +1,4 @@
-//! No variable of a database server changes an answer: each connection sets those that could. A server that can log no write is refused.
+//! No variable of a database server changes an answer: each connection sets the variables that could. A server that cannot log writes is refused.
 
 use std::time::Duration;
 

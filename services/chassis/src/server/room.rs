@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::server::progress::Progress;
 use crate::telemetry::LogLimit;
 
-/// A silent connection is closed only if it is at least this old. So an honest client has time to send its request, however fast others
-/// open connections. A new connection may wait this long for its place, so a longer time would delay a health check during a flood.
+/// A silent connection is closed only if it is at least this old. This gives an honest client the time to send its request, even if others
+/// open connections very fast. A new connection may wait this long for its place, so a longer time would delay a health check during a flood.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// The places of the connections of one port.

@@ -30,8 +30,8 @@ pub(crate) struct WatchedStream<S> {
     /// `None` after [`WatchedStream::hand_over`].
     io: Option<S>,
     frames: FrameTracker,
-    /// The large message that is being received. Kept until [`WatchedStream::release`], or until the read after the library has taken all
-    /// of it: before that, the connection still processes the message.
+    /// The large message that is being received. It is kept while the connection processes it: until [`WatchedStream::release`], or until
+    /// the library, which has taken all of it, reads again.
     large: Option<LargeMessage>,
     /// Control frames that came within the large message. The library gets them first.
     control: Vec<u8>,

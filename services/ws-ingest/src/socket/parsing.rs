@@ -1,5 +1,5 @@
-//! Parses the messages of a socket. A message over 32 KiB is parsed on a blocking thread, so that it does not hold up the sockets that
-//! share a worker of the runtime.
+//! Parses the messages of a socket. A message over 32 KiB is parsed on a blocking thread. Otherwise the other sockets on the same
+//! worker of the runtime would wait for it.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

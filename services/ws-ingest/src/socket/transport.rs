@@ -1,4 +1,4 @@
-//! The WebSocket of one client. What is sent never makes the task of the socket wait: the task may hold what others wait for, such as
+//! The WebSocket of one client. To send never makes the task of the socket wait. The task may hold something that others need, such as
 //! memory or a place in a queue.
 
 use std::future::poll_fn;
