@@ -1,15 +1,20 @@
-//! A proxy in front of the database that loses answers: it drops an answer and closes the connection, or it stops forwarding.
+//! A proxy in front of the database that loses answers: it drops an answer and closes the connection, or it stops forwarding
+//! at a COMMIT.
+
+mod commits;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use commits::Commits;
 
 /// The number of answers of each connection that are not lost, so that the connection can be opened.
 const SPARED: u64 = 24;
@@ -22,9 +27,17 @@ const HALF_DEAD: Duration = Duration::from_secs(15);
 pub struct Proxy {
     /// The address that it listens on.
     pub addr: SocketAddr,
-    lost: Arc<AtomicU64>,
-    silent: watch::Sender<bool>,
+    state: Arc<State>,
     _tasks: JoinSet<()>,
+}
+
+/// What the connections of a proxy share.
+#[derive(Debug)]
+struct State {
+    lost: AtomicU64,
+    /// The proxy falls silent at the COMMIT of a transaction with these bytes.
+    silencing: OnceLock<Vec<u8>>,
+    silent: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -32,9 +45,10 @@ impl Proxy {
     pub async fn start(server: SocketAddr, every: u64) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let addr = listener.local_addr().expect("a bound socket has an address");
-        let lost = Arc::new(AtomicU64::new(0));
-        let (mut tasks, counter) = (JoinSet::new(), Arc::clone(&lost));
-        let (silent, silence) = watch::channel(false);
+        let state =
+            State { lost: AtomicU64::new(0), silencing: OnceLock::new(), silent: watch::Sender::new(false) };
+        let state = Arc::new(state);
+        let (mut tasks, shared) = (JoinSet::new(), Arc::clone(&state));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             let mut number = 0;
@@ -44,22 +58,23 @@ impl Proxy {
                 number += 1;
                 // So that another answer of a transaction is lost each time.
                 let spared = SPARED + every + number % 7;
-                let forwarding = forward(client, server, spared, number % 4 == 0, Arc::clone(&counter));
-                connections.spawn(unless_silent(silence.clone(), forwarding));
+                let forwarding = forward(client, server, spared, number % 4 == 0, Arc::clone(&shared));
+                connections.spawn(unless_silent(shared.silent.subscribe(), forwarding));
             }
         });
-        Self { addr, lost, silent, _tasks: tasks }
+        Self { addr, state, _tasks: tasks }
     }
 
-    /// Stops forwarding in both directions. All connections stay open, and new ones are accepted.
-    pub fn fall_silent(&self) {
-        self.silent.send_replace(true);
+    /// Forwards neither the COMMIT of a transaction with the text `key` nor anything after it. All connections stay open, and new
+    /// ones are accepted.
+    pub fn fall_silent_at_the_commit_of(&self, key: &str) {
+        self.state.silencing.set(key.into()).expect("it is called once");
     }
 
     /// The number of answers lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.state.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -75,17 +90,27 @@ async fn unless_silent(mut silence: watch::Receiver<bool>, forwarding: impl Futu
 }
 
 /// Forwards `spared` answers, drops the next, and closes the connections. If `half`, it closes the server's side much later.
-async fn forward(client: TcpStream, server: TcpStream, spared: u64, half: bool, lost: Arc<AtomicU64>) {
+async fn forward(client: TcpStream, server: TcpStream, spared: u64, half: bool, state: Arc<State>) {
     client.set_nodelay(true).expect("an open socket");
     server.set_nodelay(true).expect("an open socket");
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let commits = Commits::default();
     let asking = async {
-        let mut chunk = vec![0; 64 * 1024];
+        let (mut chunk, mut silencing) = (vec![0; 64 * 1024], false);
         loop {
-            match from_client.read(&mut chunk).await {
-                Ok(len) if len > 0 && to_server.write_all(&chunk[..len]).await.is_ok() => (),
-                _ => return,
+            let Ok(len) = from_client.read(&mut chunk).await else { return };
+            silencing |= state
+                .silencing
+                .get()
+                .is_some_and(|text| chunk[..len].windows(text.len()).any(|part| part == text));
+            let is_commit = commits.is_asked(&chunk[..len]);
+            if silencing && is_commit {
+                state.silent.send_replace(true);
+                std::future::pending::<()>().await;
+            }
+            if len == 0 || to_server.write_all(&chunk[..len]).await.is_err() {
+                return;
             }
         }
     };
@@ -96,9 +121,10 @@ async fn forward(client: TcpStream, server: TcpStream, spared: u64, half: bool, 
             if len == 0 {
                 return;
             }
+            commits.answered(&chunk[..len]);
             answers += 1;
             if answers > spared {
-                lost.fetch_add(1, Ordering::Relaxed);
+                state.lost.fetch_add(1, Ordering::Relaxed);
                 return;
             }
             if to_client.write_all(&chunk[..len]).await.is_err() {

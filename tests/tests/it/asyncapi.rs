@@ -106,29 +106,20 @@ async fn a_commit_without_an_answer_is_an_outcome_unknown(engine: EngineKind) {
     let [step] = &conversation.steps[..] else { panic!("it is one write: {conversation:?}") };
     let text = step.send.as_deref().expect("it is text");
     let database = System::start(engine).await.database;
-    eventually("the database falls silent during a COMMIT", PATIENCE * 4, async || {
-        let (writer, proxy) = behind_a_proxy(&database).await;
-        let mut socket = Socket::open(writer.public).await;
-        socket
-            .try_send_all((0..1000).map(|_| text.to_owned()))
-            .await
-            .expect("everything can be sent at once");
-        let mut replies = BTreeSet::new();
-        for number in 0..1000 {
-            replies.insert(socket.next().await);
-            if number == 100 {
-                proxy.fall_silent();
-            }
-        }
-        if replies.contains(&step.receive) { Ok(()) } else { Err(format!("{:?}", replies.last())) }
-    })
-    .await;
+    let (writer, proxy) = behind_a_proxy(&database).await;
+    let write: serde_json::Value = serde_json::from_str(text).expect("it is JSON");
+    proxy.fall_silent_at_the_commit_of(write["key"].as_str().expect("it names a key"));
+    assert_eq!(Socket::open(writer.public).await.ask(text).await, step.receive);
 }
 
 /// A writer that reaches its database through a proxy.
 async fn behind_a_proxy(database: &Database) -> (ServiceProcess, Proxy) {
     let proxy = Proxy::start(database.addr(), u64::from(u32::MAX)).await;
     let mut env = database.env_at(Role::Writer, &proxy.addr.to_string());
+    // The proxy looks for a COMMIT. MySQL accepts this login because the user has logged in with TLS before.
+    for (_, url) in env.iter_mut().filter(|(name, _)| name == "DATABASE_URL") {
+        url.push_str(if url.contains('?') { "&ssl-mode=disabled" } else { "?ssl-mode=disabled" });
+    }
     env.push(("OP_TIMEOUT_MS".into(), "1000".into()));
     let writer = ServiceProcess::start("ws-ingest", &env);
     writer.ready().await;
