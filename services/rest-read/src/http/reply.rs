@@ -60,7 +60,7 @@ pub(crate) enum EntriesReply {
 /// The replies to `GET /export`.
 #[derive(ApiResponse)]
 pub(crate) enum ExportReply {
-    /// One line for each entry; each line is a write message. The export is complete only if the body is.
+    /// One `Line` for each entry, which is a write message. The export is complete only if the body is.
     #[oai(status = 200, header(name = "Cache-Control", ty = "String", description = "`no-store`"))]
     Begun(ExportBody),
 }

@@ -1,4 +1,6 @@
 //! The schema of every body in the specification, with an example.
+//!
+//! Integers are signed: generators know the formats `int32` and `int64`, and take others for the shorter one.
 
 use std::borrow::Cow;
 
@@ -23,7 +25,7 @@ struct EntrySchema {
     /// Always empty
     message: String,
     /// Always 200
-    status: u16,
+    status: i32,
 }
 
 /// The 404 for a key without a value
@@ -33,7 +35,7 @@ struct MissingSchema {
     /// `No value found for key ` and the key
     message: String,
     /// Always 404
-    status: u16,
+    status: i32,
 }
 
 /// Several entries
@@ -47,7 +49,7 @@ struct EntriesSchema {
     /// Always empty
     message: String,
     /// Always 200
-    status: u16,
+    status: i32,
 }
 
 /// One of several entries
@@ -59,7 +61,7 @@ struct ItemSchema {
     /// Its value
     value: String,
     /// Its revision, which grows with every write of the key
-    rev: u64,
+    rev: i64,
 }
 
 /// An error
@@ -69,7 +71,7 @@ struct ProblemSchema {
     /// A sentence for humans
     message: String,
     /// The HTTP status
-    status: u16,
+    status: i32,
     /// The kind of problem, for programs. Codes never change
     code: String,
 }
@@ -85,7 +87,7 @@ struct PageSchema {
     /// Always empty
     message: String,
     /// Always 200
-    status: u16,
+    status: i32,
 }
 
 /// A line of an export, which is a write message
@@ -97,7 +99,7 @@ struct LineSchema {
     /// Its value
     value: String,
     /// When the entry expires, in microseconds since 1970-01-01 UTC. Absent if it does not expire
-    expires_at: Option<u64>,
+    expires_at: Option<i64>,
 }
 
 /// A member that is always present and may be null.
@@ -157,7 +159,23 @@ macro_rules! documented {
 documented! {
     EntryBody as EntrySchema, JSON;
     MissingBody as MissingSchema, JSON;
-    ExportBody as LineSchema, NDJSON;
+}
+
+impl Payload for ExportBody {
+    const CONTENT_TYPE: &'static str = NDJSON;
+
+    /// Bytes, and not the schema of a line: generated clients would parse the whole body as one line.
+    fn schema_ref() -> MetaSchemaRef {
+        let example = LineSchema::example().to_json().map(|line| format!("{line}\n").into());
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            example,
+            ..MetaSchema::new_with_format("string", "binary")
+        }))
+    }
+
+    fn register(registry: &mut Registry) {
+        LineSchema::register(registry);
+    }
 }
 
 impl Payload for EntriesBody {
@@ -180,7 +198,7 @@ impl<const STATUS: u16> Payload for ProblemBody<STATUS> {
 
     fn schema_ref() -> MetaSchemaRef {
         let (code, message) = example(STATUS);
-        let (status, code, message) = (code.status(), code.as_str().to_owned(), message.to_owned());
+        let (status, code, message) = (code.status().into(), code.as_str().to_owned(), message.to_owned());
         let example = ProblemSchema { message, status, code }.to_json();
         let all_of = vec![ProblemSchema::schema_ref()];
         MetaSchemaRef::Inline(Box::new(MetaSchema { all_of, example, ..MetaSchema::ANY }))

@@ -65,9 +65,9 @@ impl Parameter for Limit {
         MetaSchema {
             minimum: Some(1.0),
             maximum: Some(1000.0),
-            default: Some(ITEMS_DEFAULT.into()),
             example: Some(ITEMS_DEFAULT.into()),
-            ..MetaSchema::new("integer")
+            // No `default`: generated clients would send it with every request, also beside `key`, which excludes it.
+            ..MetaSchema::new_with_format("integer", "int32")
         }
     }
 
