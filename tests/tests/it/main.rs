@@ -41,6 +41,7 @@ mod order;
 mod origin;
 mod original;
 mod outage;
+mod pages;
 mod pause;
 mod privilege;
 mod read;

@@ -1,4 +1,4 @@
-//! The backup and the restore of the README, as a user would copy them.
+//! The backup and the restore of db/README.md, as a user would copy them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use e2e::{Compose, HttpConnection, Socket, storage};
 use tokio::task::spawn_blocking;
 
-const README: &str = include_str!("../../../../README.md");
+const README: &str = include_str!("../../../../db/README.md");
 
-/// The commands of the README below the line that begins with `title`.
+/// The commands of db/README.md below the line that begins with `title`.
 fn commands(title: &str) -> String {
     let below = README.lines().skip_while(|line| !line.starts_with(title)).skip(1);
     let block = below.take_while(|line| line.is_empty() || line.starts_with("    "));
@@ -50,7 +50,8 @@ pub(super) async fn a_restore_shows_nobody_half_a_table(compose: &Arc<Compose>) 
     let shell = async |commands: String| {
         let (compose, folder) = (Arc::clone(compose), Arc::clone(&folder));
         let done = spawn_blocking(move || compose.shell(folder.path(), &commands)).await;
-        done.expect("the task ends").unwrap_or_else(|said| panic!("a command of the README failed: {said}"));
+        done.expect("the task ends")
+            .unwrap_or_else(|said| panic!("a command of db/README.md failed: {said}"));
     };
     shell(commands("**Back up** without a stop")).await;
     socket.set("restored1999", "written after the backup").await;
