@@ -26,6 +26,7 @@ use http::{StatusCode, header};
 use poem::{Endpoint, FromRequest as _, Request, Response};
 
 use self::context::SocketContext;
+use crate::protocol::UnknownMembers;
 
 /// Accepts a WebSocket handshake and serves the socket in a task of its own.
 pub(crate) struct SocketEndpoint {
@@ -59,11 +60,13 @@ impl Endpoint for SocketEndpoint {
         let speaks_subprotocol = speaks_subprotocol(request.headers());
         let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
 
+        // A client that speaks the subprotocol promises to send no other members.
+        let unknown = if speaks_subprotocol { UnknownMembers::Refused } else { UnknownMembers::Ignored };
         let (context, purpose) = (Arc::clone(&self.context), self.purpose);
         self.context.stop.tracker().spawn(async move {
             match upgrade.await {
                 Ok(io) => match purpose {
-                    Purpose::Write => connection::serve(io, caller, context).await,
+                    Purpose::Write => connection::serve(io, caller, unknown, context).await,
                     #[cfg(feature = "echo")]
                     Purpose::Echo => echo::serve(io, context).await,
                 },
