@@ -133,7 +133,7 @@ impl Api {
         key: KeyTexts,
         /// Lists the keys that begin with this prefix. Default: all keys
         prefix: Once<Prefix>,
-        /// The most items of a page
+        /// The most items of a page. Default: 100
         limit: Once<Limit>,
         /// Continues a list: the `next` of the previous page, which had the same prefix
         after: Once<After>,

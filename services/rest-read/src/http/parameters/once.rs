@@ -65,7 +65,7 @@ impl Parameter for Limit {
         MetaSchema {
             minimum: Some(1.0),
             maximum: Some(1000.0),
-            default: Some(ITEMS_DEFAULT.into()),
+            // No `default`: clients that send every default would send it beside `key`, and get a 422.
             example: Some(ITEMS_DEFAULT.into()),
             ..MetaSchema::new("integer")
         }
