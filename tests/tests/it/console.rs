@@ -2,6 +2,9 @@
 
 mod docs;
 mod keys;
+mod layout;
+mod refused;
+mod subpath;
 mod token;
 
 use std::process::Command;
