@@ -149,6 +149,18 @@ impl Browser {
         }
     }
 
+    /// Gives the page a window of this size.
+    pub async fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.command("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Gives the user a preference for `light` or `dark` colors.
+    pub async fn prefer(&mut self, scheme: &str) {
+        let feature = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.command("Emulation.setEmulatedMedia", json!({ "features": feature })).await;
+    }
+
     /// All complaints of the page so far: exceptions, errors, warnings and policy violations.
     pub async fn complaints(&mut self) -> Vec<String> {
         // The answer to a command comes after all earlier events.

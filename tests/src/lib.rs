@@ -25,6 +25,7 @@ mod recorded_write;
 mod recorder;
 mod server;
 mod socket;
+mod subpath;
 mod system;
 mod tokens;
 
@@ -48,5 +49,6 @@ pub use proxy::Proxy;
 pub use recorder::{Recorder, Recording};
 pub use server::DatabaseServer;
 pub use socket::{Closed, NotOpened, Socket, rev, write};
+pub use subpath::SubpathProxy;
 pub use system::System;
 pub use tokens::Tokens;

@@ -63,8 +63,16 @@ impl Socket {
 
     /// Opens `/ws/storage/` at `addr` with `token`.
     pub async fn open_as(addr: SocketAddr, token: &str) -> Self {
-        let opened = Self::try_open_with(addr, "/ws/storage/", Some(token)).await;
+        let bearer = format!("Bearer {token}");
+        let opened = Self::try_open_with(addr, "/ws/storage/", &[("authorization", &bearer)]).await;
         opened.unwrap_or_else(|error| panic!("no socket at {addr} with a token: {error}"))
+    }
+
+    /// Opens `/ws/storage/` at `addr` and speaks `subprotocol`.
+    pub async fn open_speaking(addr: SocketAddr, subprotocol: &str) -> Self {
+        let headers = [("sec-websocket-protocol", subprotocol)];
+        let opened = Self::try_open_with(addr, "/ws/storage/", &headers).await;
+        opened.unwrap_or_else(|error| panic!("no socket at {addr} that speaks {subprotocol}: {error}"))
     }
 
     /// Opens `path` at `addr`.
@@ -72,14 +80,17 @@ impl Socket {
     /// # Errors
     /// The socket was not opened.
     pub async fn try_open_at(addr: SocketAddr, path: &str) -> Result<Self, Error> {
-        Self::try_open_with(addr, path, None).await
+        Self::try_open_with(addr, path, &[]).await
     }
 
-    async fn try_open_with(addr: SocketAddr, path: &str, token: Option<&str>) -> Result<Self, Error> {
+    async fn try_open_with(
+        addr: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Error> {
         let mut request = format!("ws://{addr}{path}").into_client_request()?;
-        if let Some(token) = token {
-            let value = format!("Bearer {token}").try_into()?;
-            request.headers_mut().insert("authorization", value);
+        for &(name, value) in headers {
+            request.headers_mut().insert(name, value.try_into()?);
         }
         let open = async {
             let stream = TcpStream::connect(addr).await?;

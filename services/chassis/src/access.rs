@@ -54,6 +54,8 @@ pub struct Grant {
 #[derive(Debug, Clone)]
 pub struct Caller {
     grant: Arc<Grant>,
+    /// Whether a known token came in `Authorization`.
+    sent_token: bool,
     /// `None` without a connection, as in tests of the routes.
     peer: Option<Arc<Peer>>,
 }
@@ -80,25 +82,28 @@ impl Access {
     /// # Errors
     /// `unauthenticated`: a token is needed, and the request has none or an unknown one.
     pub fn caller(&self, headers: &HeaderMap, peer: Option<&Arc<Peer>>) -> Result<Caller, Problem> {
-        let grant = match self {
-            Self::Everyone(all) => all,
+        let (grant, sent_token) = match self {
+            Self::Everyone(all) => (all, false),
             Self::Tokens(tokens) => grant(tokens, headers)?,
         };
-        Ok(Caller { grant: Arc::clone(grant), peer: peer.cloned() })
+        Ok(Caller { grant: Arc::clone(grant), sent_token, peer: peer.cloned() })
     }
 }
 
-/// The grant of the token that a request carries.
-fn grant<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Result<&'a Arc<Grant>, Problem> {
+/// The grant of the token that a request carries, and whether `Authorization` carries it.
+fn grant<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Result<(&'a Arc<Grant>, bool), Problem> {
     let unauthenticated = |message| Problem::new(Code::Unauthenticated, message);
-    let presented = presented(headers)
+    let sent = sent(headers);
+    let presented = sent
+        .or_else(|| offered(headers).find_map(|name| name.strip_prefix(BEARER_SUBPROTOCOL)))
         .ok_or_else(|| unauthenticated("a token is needed: Authorization: Bearer <token>"))?;
     let sha256: [u8; 32] = Sha256::digest(presented).into();
     // All tokens are compared, so that the time taken does not tell which one matched.
     let known = tokens.iter().fold(None, |known, token| {
         if bool::from(token.sha256.ct_eq(&sha256)) { Some(&token.grant) } else { known }
     });
-    known.ok_or_else(|| unauthenticated("this token is not known"))
+    let known = known.ok_or_else(|| unauthenticated("this token is not known"))?;
+    Ok((known, sent.is_some()))
 }
 
 impl Caller {
@@ -133,6 +138,13 @@ impl Caller {
         self.grant.token.as_ref()
     }
 
+    /// Whether the request proves by itself that no page of a foreign origin has sent it: it has a known token in `Authorization`.
+    /// A page cannot add this field to a handshake, and to another request only if a preflight has allowed it.
+    #[must_use]
+    pub(crate) fn is_no_foreign_page(&self) -> bool {
+        self.sent_token
+    }
+
     /// The connection that the reply is sent on.
     #[must_use]
     pub fn peer(&self) -> Option<&Arc<Peer>> {
@@ -154,13 +166,13 @@ impl<'a> FromRequest<'a> for Caller {
     }
 }
 
-/// The token that a request carries.
-fn presented(headers: &HeaderMap) -> Option<&str> {
-    if let Some(field) = headers.get(header::AUTHORIZATION) {
-        let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
-    }
-    offered(headers).find_map(|name| name.strip_prefix(BEARER_SUBPROTOCOL))
+/// The token in `Authorization`; empty if there is only the word `Bearer`. Another scheme is not for us: a proxy may have added it.
+fn sent(headers: &HeaderMap) -> Option<&str> {
+    let fields = headers.get_all(header::AUTHORIZATION).into_iter();
+    fields.filter_map(|field| field.to_str().ok()).find_map(|field| {
+        let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    })
 }
 
 /// Whether the client offers the subprotocol, so that the response must name it.

@@ -51,7 +51,8 @@ pub struct PublicArgs {
     #[arg(long, env, value_delimiter = ',', default_value = "localhost,127.0.0.1,[::1]")]
     pub public_hosts: Vec<String>,
 
-    /// Origins of other pages that may use this service, such as `https://example.org`
+    /// Origins of other pages that may use this service, such as `https://example.org`, `https://*.example.org` (all subdomains), or
+    /// `tauri://localhost` (an app)
     #[arg(long, env, value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
@@ -117,9 +118,9 @@ pub enum ConfigError {
     /// The certificate or the private key cannot be used.
     #[error("TLS_CERT_FILE, TLS_KEY_FILE: {0}")]
     BadTls(#[from] BadTls),
-    /// An entry of `ALLOWED_ORIGINS` is not an origin as browsers send it.
-    #[error("ALLOWED_ORIGINS: {0:?} is not an origin such as https://example.org")]
-    BadOrigin(String),
+    /// An entry of `ALLOWED_ORIGINS` is not an origin as browsers send it. The second text says why.
+    #[error("ALLOWED_ORIGINS: {0:?} {1}")]
+    BadOrigin(String, String),
     /// An entry of `PUBLIC_HOSTS` is not a host name.
     #[error("PUBLIC_HOSTS: {0:?} is not a host name without a port")]
     BadHost(String),
@@ -163,10 +164,9 @@ impl PublicArgs {
             let trimmed = list.iter().map(|entry| entry.trim().to_owned());
             trimmed.filter(|entry| !entry.is_empty()).collect()
         };
-        let allowed = entries(&self.allowed_origins);
-        if let Some(bad) = allowed.iter().find(|origin| !is_origin(origin)) {
-            return Err(ConfigError::BadOrigin(bad.clone()));
-        }
+        let allowed = entries(&self.allowed_origins).into_iter();
+        let allowed = allowed.map(|entry| entry.parse().map_err(|why| ConfigError::BadOrigin(entry, why)));
+        let allowed = allowed.collect::<Result<_, _>>()?;
         let public_hosts = entries(&self.public_hosts);
         if let Some(bad) = public_hosts.iter().find(|host| !is_host(host)) {
             return Err(ConfigError::BadHost(bad.clone()));
@@ -193,11 +193,6 @@ impl PublicArgs {
             otlp_endpoint: endpoint,
         })
     }
-}
-
-/// Whether `text` is an origin exactly as a browser writes it: origins are compared as text.
-fn is_origin(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
 }
 
 fn is_http(text: &str) -> bool {

@@ -19,7 +19,7 @@ use opentelemetry::StringValue;
 use poem::{Endpoint, IntoResponse as _, PathPattern, Request, Response, Result};
 use tracing::{Instrument as _, Span};
 
-use self::admission::{Admitted, Head, admit, check_path};
+use self::admission::{Admitted, Head, admit, check_origin, check_path};
 use self::failure::FailureLog;
 use self::fast_path::{FastPath, NoFastPath};
 use self::host::HostRule;
@@ -95,9 +95,9 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
             return None;
         }
         let head = Head { method: request.method(), uri, version: request.version(), headers };
-        match admit(head, self.stop.begun(), &self.hosts, &self.origin) {
+        match admit(head, self.stop.begun(), &self.hosts) {
             Ok(Admitted::Plain) => {}
-            Ok(Admitted::Other) | Err(_) => return None,
+            Ok(Admitted::Other { .. }) | Err(_) => return None,
         }
         let caller = self.access.caller(headers, Some(peer)).ok()?;
         let answer = self.fast_path.answer(uri.path(), headers, &caller)?;
@@ -167,9 +167,10 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
     ) -> Result<(), Problem> {
         let (method, uri, version) = (request.method(), request.uri(), request.version());
         let head = Head { method, uri, version, headers: request.headers() };
-        match admit(head, self.stop.begun(), &self.hosts, &self.origin)? {
+        match admit(head, self.stop.begun(), &self.hosts)? {
             Admitted::Plain => check_path(request.uri())?,
-            Admitted::Other => {}
+            Admitted::Other { .. } if caller.is_some_and(Caller::is_no_foreign_page) => {}
+            Admitted::Other { host } => check_origin(request.headers(), host, &self.origin)?,
         }
         match caller {
             Some(caller) => caller.spend(1),

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod bearer;
+mod docs;
 mod documents;
 pub(crate) mod etag;
 pub(crate) mod fast_path;
@@ -20,7 +21,7 @@ pub(crate) fn app(api: Api) -> impl Endpoint<Output = Response> + 'static {
     let api = service(api);
     let documents = Route::new()
         .at("/", get(Document::console()))
-        .at("/docs", get(Document::html(&format!("<!doctype html>{}", api.swagger_ui_html()))))
+        .at("/docs", get(Document::html(&docs::page(&api.swagger_ui_html()))))
         .at("/openapi.json", get(Document::json(api.spec())));
     App { api: api.into_endpoint(), entry: PathPattern(ENTRY.into()), documents }
 }

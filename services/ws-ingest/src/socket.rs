@@ -10,6 +10,7 @@ mod echo;
 #[cfg(test)]
 mod fixture;
 mod frames;
+mod handshake;
 mod inbound;
 mod intake;
 mod large;
@@ -23,9 +24,9 @@ use chassis::access::{Caller, SUBPROTOCOL, speaks_subprotocol};
 use chassis::problem::{Code, Problem};
 use http::{StatusCode, header};
 use poem::{Endpoint, FromRequest as _, Request, Response};
-use tokio_tungstenite::tungstenite::handshake::server::create_response;
 
 use self::context::SocketContext;
+use crate::protocol::UnknownMembers;
 
 /// Accepts a WebSocket handshake and serves the socket in a task of its own.
 pub(crate) struct SocketEndpoint {
@@ -53,20 +54,19 @@ impl Endpoint for SocketEndpoint {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let mut handshake = http::Request::new(());
-        *handshake.method_mut() = request.method().clone();
-        *handshake.version_mut() = request.version();
-        *handshake.headers_mut() = request.headers().clone();
         let caller = Caller::from_request_without_body(&request).await?;
-        let Ok(answer) = create_response(&handshake) else { return Ok(upgrade_required()) };
+        let accepted = handshake::accept(request.method(), request.version(), request.headers());
+        let Some(headers) = accepted else { return Ok(upgrade_required()) };
         let speaks_subprotocol = speaks_subprotocol(request.headers());
         let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
 
+        // A client that speaks the subprotocol promises to send no other members.
+        let unknown = if speaks_subprotocol { UnknownMembers::Refused } else { UnknownMembers::Ignored };
         let (context, purpose) = (Arc::clone(&self.context), self.purpose);
         self.context.stop.tracker().spawn(async move {
             match upgrade.await {
                 Ok(io) => match purpose {
-                    Purpose::Write => connection::serve(io, caller, context).await,
+                    Purpose::Write => connection::serve(io, caller, unknown, context).await,
                     #[cfg(feature = "echo")]
                     Purpose::Echo => echo::serve(io, context).await,
                 },
@@ -74,7 +74,7 @@ impl Endpoint for SocketEndpoint {
             }
         });
         let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).finish();
-        *response.headers_mut() = answer.headers().clone();
+        *response.headers_mut() = headers;
         if speaks_subprotocol {
             let name = header::HeaderValue::from_static(SUBPROTOCOL);
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);

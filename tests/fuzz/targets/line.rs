@@ -9,7 +9,7 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use line::{BadLine, ImportLine};
-use ws_ingest::protocol::{MessageLimits, parse};
+use ws_ingest::protocol::{MessageLimits, UnknownMembers, parse};
 
 const LIMITS: MessageLimits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
@@ -41,7 +41,7 @@ fuzz_target!(|input: Vec<u8>| {
 /// Checks that an expired line has no other fault.
 fn expired(line: &ImportLine) {
     if line.has_expired() {
-        let refused = parse(line.text.as_str(), LIMITS, || u64::MAX).map(|request| request.write);
+        let refused = parse(line.text.as_str(), LIMITS, UnknownMembers::Refused, || u64::MAX).map(|request| request.write);
         let why = refused.map_err(|refused| refused.problem.message).expect_err("it has expired");
         assert!(why.starts_with("expires_at is not in the future"), "{why}");
     }

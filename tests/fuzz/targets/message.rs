@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use ws_ingest::protocol::{MessageLimits, RefusedRequest, WriteRequest, not_written, parse, written};
+use ws_ingest::protocol::{
+    MessageLimits, RefusedRequest, UnknownMembers, WriteRequest, not_written, parse, written,
+};
 
 const LIMITS: MessageLimits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1024 * 1024 };
 
@@ -42,8 +44,16 @@ struct Sent<'a> {
 }
 
 fuzz_target!(|text: &str| {
-    match parse(text, LIMITS, || NOW) {
-        Ok(request) => accepted(text, request),
+    let strict = parse(text, LIMITS, UnknownMembers::Refused, || NOW);
+    match parse(text, LIMITS, UnknownMembers::Ignored, || NOW) {
+        Ok(request) => {
+            // To refuse unknown members changes nothing else.
+            match strict {
+                Ok(strict) => assert_eq!(strict.write, request.write),
+                Err(refused) => assert_eq!(refused.problem.code.as_str(), "bad_member"),
+            }
+            accepted(text, request);
+        }
         Err(refused) => assert!(matches!(refusal(text, &refused), 400 | 413 | 422)),
     }
 });
@@ -52,7 +62,7 @@ fn accepted(text: &str, request: WriteRequest) {
     let ops = request.write.ops();
     assert!((1..=1000).contains(&request.ops()));
     assert!(ops.iter().all(|op| op.key.as_str().len() <= LIMITS.key_bytes_max));
-    let again = parse(&message(&request.write).to_string(), LIMITS, || NOW);
+    let again = parse(&message(&request.write).to_string(), LIMITS, UnknownMembers::Refused, || NOW);
     assert_eq!(again.map(|again| again.write).map_err(|refused| refused.problem), Ok(request.write.clone()));
 
     let Sent { id } = serde_json::from_str(text).expect("it was read before");

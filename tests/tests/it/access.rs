@@ -9,6 +9,7 @@ promises! {
         a_token_writes_only_keys_with_its_prefixes,
         a_token_reads_only_keys_with_its_prefixes,
         a_browser_carries_its_token_among_the_subprotocols,
+        a_client_with_a_token_in_its_header_may_have_any_origin,
         a_connection_over_its_rate_is_told_so_and_nothing_is_done,
         all_holders_of_a_token_share_its_rate;
 }
@@ -161,12 +162,42 @@ async fn a_browser_carries_its_token_among_the_subprotocols(engine: EngineKind) 
     assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, Some("kv.v1")));
     let refused = handshake(&system, &[("Sec-WebSocket-Protocol", "kv.v1, bearer.x")]).await;
     refused.refused(401, "unauthenticated");
+    // Credentials that a proxy adds do not hide the token.
+    let through_proxy = [("Authorization", "Basic dTpw"), ("Sec-WebSocket-Protocol", offered.as_str())];
+    assert_eq!(handshake(&system, &through_proxy).await.status, 101);
 
     let open = System::start(engine).await;
     let opened = handshake(&open, &[("Sec-WebSocket-Protocol", "other, kv.v1")]).await;
     assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, Some("kv.v1")));
     let opened = handshake(&open, &[("Sec-WebSocket-Protocol", "other")]).await;
     assert_eq!((opened.status, opened.header("sec-websocket-protocol")), (101, None));
+}
+
+async fn a_client_with_a_token_in_its_header_may_have_any_origin(engine: EngineKind) {
+    let tokens = Tokens::new();
+    let token = tokens.make("app", &["--read", "", "--write", ""]);
+    let system = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
+    let (known, unknown) = (format!("Bearer {token}"), format!("Bearer {token}x"));
+    for origin in ["https://other.example", "null", "app"] {
+        let headers = [("Authorization", known.as_str()), ("Origin", origin)];
+        assert_eq!(handshake(&system, &headers).await.status, 101, "{origin}");
+        let read = system.connection().await.request("GET", "/storage/k", &headers).await;
+        assert_eq!((read.status, read.header("access-control-allow-origin")), (404, None), "{origin}");
+
+        // A page of a foreign origin can send these.
+        let offered = format!("kv.v1, bearer.{token}");
+        let carried = [("Sec-WebSocket-Protocol", offered.as_str()), ("Origin", origin)];
+        handshake(&system, &carried).await.refused(403, "forbidden");
+        let guessed = [("Authorization", unknown.as_str()), ("Origin", origin)];
+        handshake(&system, &guessed).await.refused(403, "forbidden");
+        let asks = [("Origin", origin), ("Access-Control-Request-Method", "GET")];
+        let preflight = system.connection().await.request("OPTIONS", "/storage/k", &asks).await;
+        preflight.refused(403, "forbidden");
+    }
+    // Without tokens there is no known token.
+    let open = System::start(engine).await;
+    let headers = [("Authorization", known.as_str()), ("Origin", "https://other.example")];
+    handshake(&open, &headers).await.refused(403, "forbidden");
 }
 
 /// Sends `count` sets at once. Returns how many were done and how many were refused.

@@ -1,6 +1,10 @@
 //! The page at `/` in a real browser, used as on a first visit.
 
+mod docs;
 mod keys;
+mod layout;
+mod refused;
+mod subpath;
 mod token;
 
 use std::process::Command;
@@ -18,8 +22,7 @@ e2e::promises! {
         every_link_has_a_target,
         the_page_says_that_the_server_is_gone_and_comes_back_by_itself,
         the_commands_to_copy_mean_the_same_in_a_shell,
-        the_page_keeps_a_strict_policy_and_talks_to_nobody_else,
-        the_documentation_works_without_a_network;
+        the_page_keeps_a_strict_policy_and_talks_to_nobody_else;
 }
 
 const CONNECTED: &str = "document.querySelector('#state').className === 'open'";
@@ -227,37 +230,4 @@ async fn the_page_keeps_a_strict_policy_and_talks_to_nobody_else(engine: EngineK
         if complaints.len() == 1 { Ok(()) } else { Err(format!("{complaints:?}")) }
     })
     .await;
-}
-
-async fn the_documentation_works_without_a_network(engine: EngineKind) {
-    let Some(mut page) = Console::open(engine).await else { return };
-    let public = page.system.http();
-    page.write().await;
-
-    page.browser.goto(&format!("http://{public}/docs")).await;
-    let shown = "[...document.querySelectorAll('.opblock-summary-path')].map(e => e.dataset.path)";
-    page.browser.wait_for(&format!("{shown}.includes('/storage/{{key}}')"), PATIENCE).await;
-    let shown = page.browser.eval(shown).await;
-    let shown = shown.as_array().expect("the script makes a list");
-    let specification = get(public, "/openapi.json").await.json();
-    let paths = specification["paths"].as_object().expect("a specification has paths");
-    for path in paths.keys() {
-        assert!(shown.contains(&json!(path)), "{path} is not in {shown:?}");
-    }
-
-    // The page can try out the operation that reads one key.
-    let operation = "document.querySelector('[data-path=\"/storage/{key}\"]').closest('.opblock').id = 'it'";
-    page.browser.eval(operation).await;
-    let steps = ["#it .opblock-summary-control", "#it .try-out__btn", "#it .execute"];
-    for step in steps {
-        page.browser.wait_for(&format!("document.querySelector('{step}')"), PATIENCE).await;
-        if step.ends_with("execute") {
-            page.browser.fill("#it [data-param-name=key] input", "hello").await;
-        }
-        page.browser.click(step).await;
-    }
-    let answered = "document.querySelector('#it .live-responses-table .highlight-code')\
-        ?.textContent.includes('\"value\": \"world\"')";
-    page.browser.wait_for(answered, PATIENCE).await;
-    page.is_clean().await;
 }

@@ -25,6 +25,7 @@ mod export;
 mod fairness;
 mod floods;
 mod frames;
+mod handshake;
 mod held_keys;
 mod hung;
 mod id;

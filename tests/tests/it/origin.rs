@@ -7,7 +7,9 @@ use e2e::{EngineKind, HttpConnection, Response, System, promises};
 promises! {
     every:
         only_our_own_and_configured_pages_may_open_a_socket,
-        only_our_own_and_configured_pages_may_read;
+        only_our_own_and_configured_pages_may_read,
+        subdomains_and_apps_may_be_allowed,
+        a_page_that_is_refused_learns_its_origin_and_the_setting;
 }
 
 /// An origin that the configuration lists.
@@ -72,5 +74,39 @@ async fn only_our_own_and_configured_pages_may_read(engine: EngineKind) {
         }
         let listed = origin.as_deref().filter(|&origin| origin == LISTED);
         assert_eq!(response.header("access-control-allow-origin"), listed, "never reflected");
+    }
+}
+
+async fn subdomains_and_apps_may_be_allowed(engine: EngineKind) {
+    let allowed = "https://*.example.com,tauri://localhost,chrome-extension://abcdefgh";
+    let system = System::start_with_settings(engine, &[("ALLOWED_ORIGINS", allowed)]).await;
+    for (origin, is_allowed) in [
+        ("https://app.example.com", true),
+        ("https://a.b.example.com", true),
+        ("https://example.com", false),
+        ("https://evil-example.com", false),
+        ("http://app.example.com", false),
+        ("tauri://localhost", true),
+        ("tauri://evil", false),
+        ("chrome-extension://abcdefgh", true),
+        ("chrome-extension://hgfedcba", false),
+    ] {
+        let opened = handshake(system.ws(), &[("Origin", origin)]).await;
+        let read = system.connection().await.request("GET", "/storage/k", &[("Origin", origin)]).await;
+        let expected = if is_allowed { (101, 404) } else { (403, 403) };
+        assert_eq!((opened.status, read.status), expected, "{origin}");
+        let told = is_allowed.then_some(origin);
+        assert_eq!(read.header("access-control-allow-origin"), told, "{origin}");
+    }
+}
+
+async fn a_page_that_is_refused_learns_its_origin_and_the_setting(engine: EngineKind) {
+    let system = System::start(engine).await;
+    let headers = [("Origin", "https://app.example")];
+    let read = system.connection().await.request("GET", "/storage/k", &headers).await;
+    for response in [handshake(system.ws(), &headers).await, read] {
+        response.refused(403, "forbidden");
+        let message = "the origin https://app.example is not allowed: add it to ALLOWED_ORIGINS";
+        assert_eq!(response.json()["message"], message);
     }
 }

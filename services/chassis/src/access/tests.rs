@@ -46,6 +46,13 @@ fn only_the_token_itself_is_accepted() {
         (&[("authorization", "secret")], false),
         (&[("authorization", "Basic secret")], false),
         (&[("authorization", "Bearer"), ("sec-websocket-protocol", "bearer.secret")], false),
+        // A proxy may add credentials of its own.
+        (&[("authorization", "Basic dTpw"), ("sec-websocket-protocol", "bearer.secret")], true),
+        (&[("authorization", "Negotiate"), ("sec-websocket-protocol", "bearer.secret")], true),
+        (&[("authorization", "Basic é"), ("sec-websocket-protocol", "bearer.secret")], true),
+        (&[("authorization", "Basic dTpw"), ("authorization", "Bearer secret")], true),
+        (&[("authorization", "Basic dTpw"), ("sec-websocket-protocol", "bearer.x")], false),
+        (&[("authorization", "Basic secret"), ("sec-websocket-protocol", "kv.v1")], false),
         (&[("sec-websocket-protocol", "secret")], false),
         (&[("authorization", SECRET)], false),
         (&[("authorization", &format!("Bearer {SECRET}"))], false),

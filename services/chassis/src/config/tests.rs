@@ -45,6 +45,8 @@ fn an_invalid_value_is_refused_in_one_line_that_names_it() {
         ("--allowed-origins=https://a.example/", "ALLOWED_ORIGINS"),
         ("--allowed-origins=https://a.example:443", "ALLOWED_ORIGINS"),
         ("--allowed-origins=null", "ALLOWED_ORIGINS"),
+        ("--allowed-origins=https://a.example,wss://b.example", "wss://b.example"),
+        ("--allowed-origins=https://a.*.example", "ALLOWED_ORIGINS"),
         ("--public-hosts=a.example:80", "PUBLIC_HOSTS"),
         ("--log=a=b=c", "LOG"),
         ("--connections-max=0", "--connections-max"),
@@ -61,7 +63,7 @@ fn an_invalid_value_is_refused_in_one_line_that_names_it() {
 fn empty_entries_are_no_entries() {
     let args = ["--allowed-origins=https://a.example, ,", "--otel-exporter-otlp-endpoint="];
     let public = validate("127.0.0.1:1", &args).expect("valid");
-    assert_eq!(public.origin.allowed, ["https://a.example"]);
+    assert_eq!(public.origin.allowed, ["https://a.example".parse().expect("an origin")]);
     assert_eq!(public.otlp_endpoint, None);
 }
 

@@ -14,12 +14,15 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// How an admitted request may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admitted {
+pub(super) enum Admitted<'a> {
     /// By the fast path or by the framework, with the same response: a GET without query and `Origin`. Its path is not checked
     /// yet: the fast path decodes it anyway, and before the framework gets it, [`check_path`] must be called.
     Plain,
-    /// By the framework only.
-    Other,
+    /// By the framework only. Its origin is not checked yet: [`check_origin`] must be called.
+    Other {
+        /// The host and port that the request names.
+        host: Option<&'a [u8]>,
+    },
 }
 
 /// The head of a request.
@@ -34,14 +37,13 @@ pub(super) struct Head<'a> {
 /// Admits a request with this head, or refuses it. Pure.
 ///
 /// # Errors
-/// The problem to answer: the service is stopping, the head is over a limit or not UTF-8, or the request names a host or comes
-/// from an origin that is not allowed.
-pub(super) fn admit(
-    head: Head<'_>,
+/// The problem to answer: the service is stopping, the head is over a limit or not UTF-8, or the request names a host that is not
+/// allowed.
+pub(super) fn admit<'a>(
+    head: Head<'a>,
     is_stopping: bool,
     hosts: &HostRule,
-    rule: &OriginRule,
-) -> Result<Admitted, Problem> {
+) -> Result<Admitted<'a>, Problem> {
     let Head { method, uri, version, headers } = head;
     let refuse = |code, message: &str| Err(Problem::new(code, message));
     if is_stopping {
@@ -63,20 +65,28 @@ pub(super) fn admit(
         // CONNECT and `OPTIONS *` name no path; the router cannot take them.
         return refuse(Code::BadMethod, "this method is not supported");
     }
-    let origin = headers.get(header::ORIGIN);
-    if method == Method::GET && uri.query().is_none() && origin.is_none() {
+    if method == Method::GET && uri.query().is_none() && !headers.contains_key(header::ORIGIN) {
         return Ok(Admitted::Plain);
     }
     check_path(uri)?;
     if !uri.query().is_none_or(is_utf8) {
         return refuse(Code::BadParameter, "the query is not valid UTF-8");
     }
-    if let Some(origin) = origin {
-        // An origin that is not text counts as empty text, which no rule allows.
-        let host = host.and_then(|host| str::from_utf8(host).ok());
-        rule.check(Some(origin.to_str().unwrap_or_default()), host)?;
-    }
-    Ok(Admitted::Other)
+    Ok(Admitted::Other { host })
+}
+
+/// Checks the origin of a request that names `host`. A request without `Origin` does not come from a page of another origin.
+///
+/// # Errors
+/// `forbidden`.
+pub(super) fn check_origin(
+    headers: &HeaderMap,
+    host: Option<&[u8]>,
+    rule: &OriginRule,
+) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let host = host.and_then(|host| str::from_utf8(host).ok());
+    rule.check(&String::from_utf8_lossy(origin.as_bytes()), host)
 }
 
 /// Checks that the path is UTF-8 once it is percent-decoded.

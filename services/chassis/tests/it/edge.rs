@@ -99,8 +99,10 @@ async fn a_request_over_its_limits_is_refused_and_one_at_them_is_not() {
 
 #[tokio::test]
 async fn only_pages_of_configured_origins_may_read_and_are_told_so() {
-    let rule =
-        OriginRule { allowed: vec!["https://app.example".into()], public_hosts: vec!["localhost".into()] };
+    let rule = OriginRule {
+        allowed: vec!["https://app.example".parse().expect("an origin")],
+        public_hosts: vec!["localhost".into()],
+    };
     let server = TestServer::with(ConnectionLimits::default(), rule).await;
     let get =
         |origin: &str| format!("GET /keys/a HTTP/1.1\r\nHost: localhost:80\r\nOrigin: {origin}\r\n\r\n");

@@ -9,6 +9,25 @@ pub(super) const UNKNOWN_MEMBERS_MAX: usize = 64;
 /// An upper bound of the bytes of a result, without its key and its `id`.
 pub(super) const RESULT_BYTES: usize = 128;
 
+/// What becomes of the unknown members of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownMembers {
+    /// Up to 64 are ignored, as the original service did.
+    Ignored,
+    /// The first one is refused: a misspelt member would have no effect, and nobody would notice.
+    Refused,
+}
+
+impl UnknownMembers {
+    /// The most unknown members of an object.
+    pub(super) fn max(self) -> usize {
+        match self {
+            Self::Ignored => UNKNOWN_MEMBERS_MAX,
+            Self::Refused => 0,
+        }
+    }
+}
+
 /// The limits of one write.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageLimits {

@@ -7,7 +7,7 @@ use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 
 use super::escapes::lone_surrogate;
-use super::limits::UNKNOWN_MEMBERS_MAX;
+use super::limits::{UNKNOWN_MEMBERS_MAX, UnknownMembers};
 use super::reading::{Elements, Reading};
 
 /// The most bytes of an `id` as sent.
@@ -83,13 +83,13 @@ impl Member {
 impl<'a> Members<'a> {
     /// Parses `text`, which must be one JSON object. Ends at the first fault. After the first unknown member over the limit,
     /// only the known members are read, for the refusal.
-    pub(super) fn of(text: &'a str) -> Result<Self, BadMembers<'a>> {
-        let mut reading = Reading::default();
+    pub(super) fn of(text: &'a str, unknown: UnknownMembers) -> Result<Self, BadMembers<'a>> {
+        let mut reading = Reading::new(unknown.max());
         let mut json = serde_json::Deserializer::from_str(text);
         let read = reading.deserialize(&mut json).and_then(|()| json.end());
         let Err(error) = read else { return Ok(reading.members) };
         let (code, message) = match (reading.surplus, text.trim_start().as_bytes().first()) {
-            (Some(name), _) => (Code::BadMember, one_too_many(&name)),
+            (Some(name), _) => (Code::BadMember, refused_name(&name, unknown)),
             (None, Some(b'{') | None) => (Code::BadJson, format!("not one JSON object: {error}")),
             (None, Some(_)) if error.is_data() => {
                 (Code::BadJson, "not one JSON object: it is no object".into())
@@ -208,11 +208,30 @@ impl<'a> BadMembers<'a> {
     }
 }
 
-fn one_too_many(name: &str) -> String {
+/// Why an unknown member is refused.
+fn refused_name(name: &str, unknown: UnknownMembers) -> String {
     let name = quote(name);
-    format!(
-        "member {name} is one unknown member too many; an object may have at most {UNKNOWN_MEMBERS_MAX} unknown members"
-    )
+    match unknown {
+        UnknownMembers::Ignored => format!(
+            "member {name} is one unknown member too many; an object may have at most {UNKNOWN_MEMBERS_MAX} unknown members"
+        ),
+        UnknownMembers::Refused => match nearest(&name) {
+            Some(meant) => format!("unknown member {name}; did you mean {}?", meant.name()),
+            None => {
+                let known = Member::ALL.map(Member::name).join(", ");
+                format!("unknown member {name}; the known members are {known}")
+            }
+        },
+    }
+}
+
+/// The known member that `name` probably means: at most one character in three differs, apart from upper and lower case.
+fn nearest(name: &str) -> Option<Member> {
+    let name = name.to_lowercase();
+    let distance = |member: &Member| strsim::osa_distance(&name, member.name());
+    let nearest = Member::ALL.into_iter().min_by_key(distance)?;
+    let longer = name.chars().count().max(nearest.name().len());
+    (distance(&nearest) <= longer.div_ceil(3)).then_some(nearest)
 }
 
 pub(super) fn half_a_pair(member: &str) -> String {

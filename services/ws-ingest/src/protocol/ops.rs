@@ -6,7 +6,7 @@ use chassis::problem::Code;
 use db::{Change, Expiry, Key, KeyError, Op, Rev, Value, Write};
 use serde_json::value::RawValue;
 
-use super::limits::{MessageLimits, OPS_MAX};
+use super::limits::{MessageLimits, OPS_MAX, UnknownMembers};
 use super::members::{Member, Members, an, quote, type_of};
 use super::request::{JsonKey, ReplyKeys};
 
@@ -30,6 +30,14 @@ impl From<(Code, String)> for InvalidRequest {
     }
 }
 
+/// The rules that all objects of a message follow.
+pub(super) struct Rules<'a, N> {
+    pub(super) limits: MessageLimits,
+    pub(super) unknown: UnknownMembers,
+    /// Returns the time in microseconds since 1970.
+    pub(super) now: &'a N,
+}
+
 /// What a message requests.
 enum RequestKind {
     One(OpKind),
@@ -43,17 +51,16 @@ enum OpKind {
 }
 
 /// The write that a message requests, and the keys that its reply names.
-pub(super) fn write(
+pub(super) fn write<N: Fn() -> u64>(
     members: &Members<'_>,
-    limits: MessageLimits,
-    now: &impl Fn() -> u64,
+    rules: &Rules<'_, N>,
 ) -> Result<(Write, ReplyKeys), InvalidRequest> {
     members.check_traceparent()?;
     match kind(members)? {
-        RequestKind::Batch => batch(members, limits, now),
+        RequestKind::Batch => batch(members, rules),
         RequestKind::One(kind) => {
             members.check(Member::Ops).map_err(|message| (Code::BadJson, message))?;
-            let op = op(members, &kind, limits, now)?;
+            let op = op(members, &kind, rules)?;
             let key = JsonKey::of(op.key.as_str());
             Ok((Write::One(op), ReplyKeys::One(key)))
         }
@@ -74,13 +81,12 @@ fn kind(members: &Members<'_>) -> Result<RequestKind, (Code, String)> {
 }
 
 /// A set or a delete. A message with more members than a plain set asks for the revision.
-fn op(
+fn op<N: Fn() -> u64>(
     members: &Members<'_>,
     kind: &OpKind,
-    limits: MessageLimits,
-    now: &impl Fn() -> u64,
+    rules: &Rules<'_, N>,
 ) -> Result<Op, (Code, String)> {
-    let key = key(members, limits)?;
+    let key = key(members, rules.limits)?;
     let change = match kind {
         OpKind::Delete => {
             let alien = [Member::Ttl, Member::ExpiresAt].into_iter().find(|m| members.given(*m).is_some());
@@ -91,9 +97,9 @@ fn op(
         }
         OpKind::Set => {
             let value = members.text(Member::Value, Code::BadValue)?;
-            let value = Value::new(value, limits.value_bytes_max)
+            let value = Value::new(value, rules.limits.value_bytes_max)
                 .map_err(|e| (Code::TooLarge, too_large("value", e.len, e.max)))?;
-            Change::Set(value, expiry(members, now)?)
+            Change::Set(value, expiry(members, rules.now)?)
         }
     };
     let if_rev = members.number(Member::IfRev, 0..=NUMBER_MAX, Code::BadIfRev)?.map(Rev);
@@ -122,10 +128,9 @@ fn expiry(members: &Members<'_>, now: &impl Fn() -> u64) -> Result<Expiry, (Code
     }
 }
 
-fn batch(
+fn batch<N: Fn() -> u64>(
     members: &Members<'_>,
-    limits: MessageLimits,
-    now: &impl Fn() -> u64,
+    rules: &Rules<'_, N>,
 ) -> Result<(Write, ReplyKeys), InvalidRequest> {
     let alien = [Member::Key, Member::Value, Member::IfRev, Member::Ttl, Member::ExpiresAt];
     if let Some(member) = alien.into_iter().find(|member| members.given(*member).is_some()) {
@@ -136,7 +141,7 @@ fn batch(
     let mut seen = HashSet::with_capacity(elements.len());
     let (mut ops, mut keys) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
     for (index, element) in elements.into_iter().enumerate() {
-        let (op, id) = element_of_batch(element, limits, now).map_err(|error| InvalidRequest {
+        let (op, id) = element_of_batch(element, rules).map_err(|error| InvalidRequest {
             op: Some((index, error.op.and_then(|(_, key)| key))),
             ..error
         })?;
@@ -152,20 +157,19 @@ fn batch(
 }
 
 /// One op of a batch, and its `id`.
-fn element_of_batch(
+fn element_of_batch<N: Fn() -> u64>(
     element: &RawValue,
-    limits: MessageLimits,
-    now: &impl Fn() -> u64,
+    rules: &Rules<'_, N>,
 ) -> Result<(Op, Option<Box<RawValue>>), InvalidRequest> {
     if type_of(element) != "object" {
         let message = format!("an op must be an object, not {}", an(type_of(element)));
         return Err((Code::BadBatch, message).into());
     }
     let invalid = |members: &Members<'_>, code, message| {
-        let key = key(members, limits).ok();
+        let key = key(members, rules.limits).ok();
         InvalidRequest { code, message, op: key.map(|key| (0, Some(JsonKey::of(key.as_str())))) }
     };
-    let members = Members::of(element.get()).map_err(|bad| match bad.code {
+    let members = Members::of(element.get(), rules.unknown).map_err(|bad| match bad.code {
         Code::BadMember => invalid(&bad.read, bad.code, bad.message),
         _ => (bad.code, bad.message).into(),
     })?;
@@ -176,7 +180,7 @@ fn element_of_batch(
         RequestKind::Batch => {
             return Err(with_key((Code::BadBatch, "a batch cannot be inside a batch".into())));
         }
-        RequestKind::One(kind) => op(&members, &kind, limits, now).map_err(with_key)?,
+        RequestKind::One(kind) => op(&members, &kind, rules).map_err(with_key)?,
     };
     Ok((op, id.map(ToOwned::to_owned)))
 }

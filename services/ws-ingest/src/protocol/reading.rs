@@ -8,18 +8,22 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 
 use super::escapes::lone_surrogate;
-use super::limits::UNKNOWN_MEMBERS_MAX;
 use super::members::{Member, Members, half_a_pair, quote};
 
 /// The members that were read so far.
-#[derive(Default)]
 pub(super) struct Reading<'a> {
     pub(super) members: Members<'a>,
     /// The name of the first unknown member over the limit. It ends the reading.
     pub(super) surplus: Option<String>,
+    unknown_max: usize,
 }
 
 impl<'a> Reading<'a> {
+    /// Reads an object that may have up to `unknown_max` unknown members.
+    pub(super) fn new(unknown_max: usize) -> Self {
+        Self { members: Members::default(), surplus: None, unknown_max }
+    }
+
     /// Reads on after the first unknown member over the limit, only to find the members that the refusal names. Always an error.
     fn read_known<'de: 'a, M: MapAccess<'de>>(&mut self, mut map: M) -> Result<(), M::Error> {
         map.next_value::<IgnoredAny>()?;
@@ -57,7 +61,7 @@ impl<'de: 'a, 'a> Visitor<'de> for &mut Reading<'a> {
         let mut unknown = HashSet::new();
         while let Some(name) = map.next_key::<MemberName>()? {
             if let MemberName::Unknown(name) = &name
-                && unknown.len() == UNKNOWN_MEMBERS_MAX
+                && unknown.len() == self.unknown_max
                 && !unknown.contains(name)
             {
                 self.surplus = Some(name.clone());

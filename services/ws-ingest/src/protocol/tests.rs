@@ -1,6 +1,7 @@
 //! The meaning of each message, and the bytes of its reply.
 
 mod limits;
+mod unknown;
 
 use db::{Change, Expiry, Op, Outcome, Rev, Value, WriteOutcome};
 use proptest::prelude::*;
@@ -13,7 +14,7 @@ const LIMITS: MessageLimits = MessageLimits { key_bytes_max: 512, value_bytes_ma
 const NOW: u64 = 1_800_000_000_000_000;
 
 fn read(text: &str) -> Result<WriteRequest, RefusedRequest> {
-    parse(text, LIMITS, || NOW)
+    parse(text, LIMITS, UnknownMembers::Ignored, || NOW)
 }
 
 fn accepted(text: &str) -> WriteRequest {

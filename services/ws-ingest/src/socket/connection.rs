@@ -19,7 +19,7 @@ use super::intake::{Intake, authorize};
 use super::parsing::Parsing;
 use super::replies::{COMMITTED, Replies};
 use super::transport::{Event, Transport, open_after};
-use crate::protocol::{self, RefusedRequest, WriteRequest};
+use crate::protocol::{self, RefusedRequest, UnknownMembers, WriteRequest};
 
 /// The most messages that are read before replies are sent, and before other sockets have a turn.
 const MESSAGES_PER_TURN: usize = 128;
@@ -46,8 +46,8 @@ struct SocketConnection<S> {
 }
 
 /// Serves one socket until either side closes it. Every write that was read is finished; its reply is sent if the client is
-/// still connected.
-pub(crate) async fn serve<S>(io: S, caller: Caller, context: Arc<SocketContext>)
+/// still connected. `unknown` says what becomes of unknown members in its messages.
+pub(crate) async fn serve<S>(io: S, caller: Caller, unknown: UnknownMembers, context: Arc<SocketContext>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -62,7 +62,7 @@ where
         caller,
         replies: Replies::default(),
         intake: Intake::new(context.writer.clone(), context.exports_spans),
-        parsing: Parsing::default(),
+        parsing: Parsing::new(unknown),
         ping,
         pong: None,
         closing: None,

@@ -150,7 +150,7 @@ impl Intake {
 mod tests {
     use super::super::fixture::writer;
     use super::*;
-    use crate::protocol::{MessageLimits, parse};
+    use crate::protocol::{MessageLimits, UnknownMembers, parse};
 
     fn intake() -> Intake {
         Intake::new(writer(), false)
@@ -159,7 +159,7 @@ mod tests {
     fn batch() -> WriteRequest {
         let text = r#"{"op":"batch","ops":[{"key":"a","value":""}]}"#;
         let limits = MessageLimits { key_bytes_max: 512, value_bytes_max: 512 };
-        parse(text, limits, || 0).expect("it is a message")
+        parse(text, limits, UnknownMembers::Ignored, || 0).expect("it is a message")
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::protocol::{self, MessageLimits, RefusedRequest, WriteRequest};
+use crate::protocol::{self, MessageLimits, RefusedRequest, UnknownMembers, WriteRequest};
 
 /// A message of more bytes is parsed on a blocking thread. The worst messages take 90 ns for each byte (DECISIONS.md).
 const PARSED_INLINE_MAX: usize = 32 * 1024;
@@ -21,9 +21,12 @@ pub(crate) struct Parsers(Arc<Semaphore>);
 
 type Parsed = Result<WriteRequest, RefusedRequest>;
 
-/// The message that is being parsed, if there is one. While there is one, the socket is not read.
-#[derive(Default)]
-pub(super) struct Parsing(Option<OffloadedMessage>);
+/// Parses the messages of one socket.
+pub(super) struct Parsing {
+    unknown: UnknownMembers,
+    /// The message that is being parsed, if there is one. While there is one, the socket is not read.
+    offloaded: Option<OffloadedMessage>,
+}
 
 struct OffloadedMessage {
     deadline: Instant,
@@ -46,6 +49,10 @@ impl Parsers {
 }
 
 impl Parsing {
+    pub(super) fn new(unknown: UnknownMembers) -> Self {
+        Self { unknown, offloaded: None }
+    }
+
     /// Parses `text`, whose write has this deadline. Returns the request if that is done at once.
     ///
     /// # Panics
@@ -58,33 +65,34 @@ impl Parsing {
         parsers: &Parsers,
     ) -> Option<Parsed> {
         assert!(!self.is_busy(), "a message came while another one is parsed");
+        let unknown = self.unknown;
         if text.len() <= PARSED_INLINE_MAX {
-            return Some(protocol::parse(&text, limits, now));
+            return Some(protocol::parse(&text, limits, unknown, now));
         }
         let Parsers(permits) = parsers.clone();
         let task = tokio::spawn(async move {
             let permit = permits.acquire_owned().await.expect("nobody closes the semaphore");
             let parse = spawn_blocking(move || {
                 let _permit = permit;
-                protocol::parse(&text, limits, now)
+                protocol::parse(&text, limits, unknown, now)
             });
             output(parse.await).await
         });
-        self.0 = Some(OffloadedMessage { deadline, task: AbortOnDropHandle::new(task) });
+        self.offloaded = Some(OffloadedMessage { deadline, task: AbortOnDropHandle::new(task) });
         None
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.0.is_some()
+        self.offloaded.is_some()
     }
 
     /// Waits until the message is parsed; without a message it waits forever. Returns also the deadline of its write. Cancel-safe.
     pub(super) async fn done(&mut self) -> (Parsed, Instant) {
-        let Some(OffloadedMessage { deadline, task }) = &mut self.0 else {
+        let Some(OffloadedMessage { deadline, task }) = &mut self.offloaded else {
             return std::future::pending().await;
         };
         let (joined, deadline) = (task.await, *deadline);
-        self.0 = None;
+        self.offloaded = None;
         (output(joined).await, deadline)
     }
 }
@@ -120,7 +128,8 @@ mod tests {
         let parsers = Parsers::of(&Arc::new(Semaphore::new(1)));
         let offloaded = || {
             let limits = MessageLimits { key_bytes_max: 512, value_bytes_max: 1 << 20 };
-            let (mut parsing, text) = (Parsing::default(), "[".repeat(PARSED_INLINE_MAX + 1));
+            let mut parsing = Parsing::new(UnknownMembers::Ignored);
+            let text = "[".repeat(PARSED_INLINE_MAX + 1);
             assert!(parsing.parse(text.into(), Instant::now(), limits, &parsers).is_none());
             assert!(parsing.done().now_or_never().is_none(), "it waits for a parser");
             parsing

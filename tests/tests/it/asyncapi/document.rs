@@ -18,6 +18,8 @@ pub(crate) struct Conversation {
     pub(crate) name: String,
     /// The condition that it needs. `None`: an empty store is enough.
     pub(crate) given: Option<String>,
+    /// What its socket speaks.
+    pub(crate) subprotocol: Option<String>,
     /// Numbers that stand for numbers which the service chooses.
     #[serde(default)]
     pub(crate) decided: Vec<u64>,

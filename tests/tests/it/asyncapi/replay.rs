@@ -17,7 +17,11 @@ struct Decided<'a> {
 
 /// Replays `conversation` at `addr` with up to `ahead` messages sent before their replies. Returns the differences.
 pub(crate) async fn replay(conversation: &Conversation, addr: SocketAddr, ahead: usize) -> Vec<String> {
-    replay_on_socket(conversation, Socket::open(addr).await, ahead).await
+    let socket = match &conversation.subprotocol {
+        Some(subprotocol) => Socket::open_speaking(addr, subprotocol).await,
+        None => Socket::open(addr).await,
+    };
+    replay_on_socket(conversation, socket, ahead).await
 }
 
 /// The same on an open socket.

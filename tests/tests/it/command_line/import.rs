@@ -9,6 +9,8 @@ use e2e::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::{closed_pipe, env, full, heard};
 
@@ -85,6 +87,8 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
         &write("c", &"\u{1}".repeat(1_048_576)),
         r#"{"key":"a","value":"2"}"#,
         r#"{"op":"delete","key":"a","expires_at":1}"#,
+        // Without its expiry it would stay for ever.
+        r#"{"key":"d","value":"v","TTL":60}"#,
     ]
     .join("\n");
     let output = import(&system, &input);
@@ -95,8 +99,9 @@ async fn refused_lines_are_reported_by_number_and_the_rest_is_written(engine: En
     assert_eq!(said[1], "keywire: line 4: value must be a string, not a number");
     assert_eq!(said[2], "keywire: line 6: key has 513 bytes; at most 512 are allowed");
     assert!(said[3].starts_with("keywire: line 9: "), "{said:?}");
-    assert!(said[4].starts_with("keywire: 3 lines written, 4 refused in "), "{said:?}");
-    assert_eq!((said.len(), output.stdout.len()), (5, 0), "nothing else is said in a pipe: {said:?}");
+    assert_eq!(said[4], "keywire: line 10: unknown member TTL; did you mean ttl?");
+    assert!(said[5].starts_with("keywire: 3 lines written, 5 refused in "), "{said:?}");
+    assert_eq!((said.len(), output.stdout.len()), (6, 0), "nothing else is said in a pipe: {said:?}");
     assert_eq!(system.read("a").await.json()["value"], "2");
     assert_eq!(system.database.entries().await, 2);
 }
@@ -178,7 +183,11 @@ async fn answering_with(
         for (turn, lines) in lines.iter_mut().enumerate() {
             let (stream, _) = listener.accept().await.expect("a client comes");
             between = ends.map(|ends: Instant| ends.elapsed()).unwrap_or_default();
-            let mut socket = tokio_tungstenite::accept_async(stream).await.expect("a handshake");
+            let speak = |_: &Request, mut response: Response| {
+                response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("kv.v1"));
+                Ok(response)
+            };
+            let mut socket = tokio_tungstenite::accept_hdr_async(stream, speak).await.expect("a handshake");
             while let Some(Ok(Message::Text(text))) = socket.next().await {
                 let Some(answer) = answer(turn, lines.len()) else { break };
                 lines.push(text.as_str().to_owned());

@@ -22,10 +22,13 @@ impl Console {
         rev.as_str().expect("a field holds text").to_owned()
     }
 
-    /// Clicks `button` and waits until the list shows `what`. Returns the keys in the list.
-    async fn list(&mut self, button: &str, what: &str) -> Vec<String> {
+    /// Clicks `button` and waits until the list shows `what`; nothing: until it shows some keys. Returns the keys in the list.
+    pub(super) async fn list(&mut self, button: &str, what: &str) -> Vec<String> {
         self.browser.click(button).await;
-        let listed = format!("document.querySelector('#listed').textContent === {}", json!(what));
+        let listed = match what {
+            "" => "document.querySelector('#items').children.length".into(),
+            _ => format!("document.querySelector('#listed').textContent === {}", json!(what)),
+        };
         self.browser.wait_for(&listed, PATIENCE).await;
         let keys = "[...document.querySelectorAll('#items button')].map(key => key.textContent)";
         serde_json::from_value(self.browser.eval(keys).await).expect("the script makes a list")

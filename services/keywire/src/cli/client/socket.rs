@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use chassis::access::SUBPROTOCOL;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use hyper::header;
+use hyper::header::{self, HeaderValue};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -48,6 +49,9 @@ impl Socket {
         let no_socket = |why: String| Failure::Unavailable(format!("no socket at {address}: {why}"));
         let mut request =
             address.as_str().into_client_request().map_err(|error| no_socket(error.to_string()))?;
+        // So that the server refuses a member that it does not know. A misspelt `ttl` in a file would have no effect.
+        let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
+        request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         if let Some(bearer) = target.bearer {
             request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
         }

@@ -1,11 +1,12 @@
 //! Which replies show a revision, and that no message gets the outcome of another.
 
 use super::*;
-use crate::protocol::{MessageLimits, WriteRequest, parse};
+use crate::protocol::{MessageLimits, UnknownMembers, WriteRequest, parse};
 
 fn request(text: &str) -> WriteRequest {
     let limits = MessageLimits { key_bytes_max: 512, value_bytes_max: 512 };
-    parse(text, limits, || 0).unwrap_or_else(|refused| panic!("{text} was refused: {}", refused.reply()))
+    parse(text, limits, UnknownMembers::Ignored, || 0)
+        .unwrap_or_else(|refused| panic!("{text} was refused: {}", refused.reply()))
 }
 
 const ONE: &str = r#"{"key":"a","value":""}"#;

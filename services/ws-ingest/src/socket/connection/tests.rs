@@ -38,7 +38,7 @@ fn client(bytes: usize) -> DuplexStream {
 fn client_of(context: &Arc<SocketContext>, bytes: usize) -> DuplexStream {
     let (server, client) = tokio::io::duplex(bytes);
     let caller = Access::default().caller(&HeaderMap::new(), None).expect("everyone is served");
-    tokio::spawn(serve(server, caller, Arc::clone(context)));
+    tokio::spawn(serve(server, caller, UnknownMembers::Ignored, Arc::clone(context)));
     client
 }
 

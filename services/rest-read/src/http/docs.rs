@@ -1,0 +1,67 @@
+//! The page `/docs`: Swagger UI as the framework makes it, with what it lacks.
+
+/// What the head lacks: a width for phones, and dark colors. Swagger UI has no dark theme, so its page is inverted: the hues come
+/// back by a half turn, and so do the colors of code, which is dark already.
+const HEAD: &str = r#"
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <link rel="icon" href="data:,">
+    <style>
+body { margin: 0; }
+nav { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; max-width: 1460px; margin: 0 auto; padding: 1rem 20px 0; box-sizing: border-box; font: .9375rem/1.5 system-ui, sans-serif; }
+nav a { color: inherit; }
+.swagger-ui, .swagger-ui .info a, .swagger-ui .opblock-summary-path { overflow-wrap: anywhere; }
+@media (prefers-color-scheme: dark) {
+  html { background: #131416; color: #e7e5df; }
+  #ui { color-scheme: light; filter: invert(.9) hue-rotate(180deg); }
+  #ui .highlight-code, #ui pre, #ui .copy-to-clipboard, #ui .download-contents { filter: invert(1) hue-rotate(180deg); }
+  #ui .highlight-code pre { filter: none; }
+}
+@media (max-width: 36rem) {
+  .swagger-ui .parameters-col_name { width: auto; }
+  .swagger-ui .opblock-summary-description { display: none; }
+  .swagger-ui table.parameters, .swagger-ui table.parameters > tbody, .swagger-ui table.parameters tr, .swagger-ui table.parameters td { display: block; }
+  .swagger-ui table.parameters thead, .swagger-ui .response-col_links { display: none; }
+  .swagger-ui .parameters-col_description input, .swagger-ui .parameters-col_description select { max-width: 100%; }
+}
+    </style>"#;
+
+/// Links that stay right behind a proxy that serves everything under a path.
+const NAV: &str = r#"
+<nav aria-label="Other pages"><a href="./">Console</a><a href="openapi.json">OpenAPI</a><a href="ws/asyncapi.yaml">AsyncAPI of the write socket</a></nav>"#;
+
+/// What the page does before it shows `spec`.
+const PREPARE: &str = r"
+    // Requests go to where this page comes from, also behind a proxy that serves everything under a path.
+    spec.servers = [{ url: location.pathname.replace(/\/docs\/?$/, '') || '/' }];
+    // The page fills every field with its example. Optional parameters exclude each other, so they stay empty.
+    for (const operations of Object.values(spec.paths)) {
+        for (const { parameters = [] } of Object.values(operations)) {
+            for (const { required, schema } of parameters) if (!required) delete schema.example;
+        }
+    }
+";
+
+/// Adds what is missing to `html`, the page that the framework makes.
+///
+/// # Panics
+/// If the framework makes another page than it did.
+pub(crate) fn page(html: &str) -> String {
+    let html = after(html, "<head>", HEAD);
+    let html = after(&html, "</head>\n<body>", NAV);
+    let start = "\n    SwaggerUIBundle({";
+    assert_eq!(html.matches(start).count(), 1, "the page of the framework starts Swagger UI once");
+    let html = html.replace(start, &format!("{PREPARE}{start}"));
+    format!(
+        "<!doctype html>{}",
+        html.replace("<html charset=\"UTF-8\">", "<html lang=\"en\">")
+            .replace("<title>Swagger UI</title>", "<title>Keywire: HTTP API</title>")
+    )
+}
+
+/// `html` with `addition` after its first `tag`.
+fn after(html: &str, tag: &str, addition: &str) -> String {
+    let (before, rest) =
+        html.split_once(tag).unwrap_or_else(|| panic!("the page of the framework has a {tag}"));
+    format!("{before}{tag}{addition}{rest}")
+}
