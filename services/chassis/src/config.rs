@@ -21,6 +21,7 @@ use crate::edge::origin::OriginRule;
 use crate::process::terminal;
 use crate::server::ConnectionLimits;
 use crate::server::tls::{BadTls, Tls};
+use crate::telemetry::{BadLogFilter, LogFilter};
 
 /// The options of the public port. Each binary adds the addresses of its ports, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,7 +68,7 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub drain_timeout_ms: u64,
 
-    /// Log filter: a level, or `target=level` pairs
+    /// Log filter: a level (off, error, warn, info, debug, trace), then `target=level` pairs, as in `info,db=debug`
     #[arg(long, env, default_value = "info")]
     pub log: String,
 
@@ -89,8 +90,8 @@ pub struct Public {
     pub tls: Option<Tls>,
     /// Time limit of the ordered stop.
     pub drain_timeout: Duration,
-    /// A valid filter for [`Telemetry::install`](crate::telemetry::Telemetry::install).
-    pub log: String,
+    /// The filter of log lines.
+    pub log: LogFilter,
     /// Base URL of the OpenTelemetry collector, if any.
     pub otlp_endpoint: Option<String>,
 }
@@ -128,7 +129,7 @@ pub enum ConfigError {
     BadCollector(String),
     /// `LOG` is not a log filter.
     #[error("LOG: {0}")]
-    BadLog(String),
+    BadLog(#[from] BadLogFilter),
     /// The file of a secret cannot be read, or is empty.
     #[error("cannot read a secret from {}: {reason}", path.display())]
     Secret {
@@ -157,8 +158,7 @@ impl PublicArgs {
         if !listen.ip().is_loopback() && !self.allow_anonymous && !access.is_restricted() {
             return Err(ConfigError::NotLoopback(listen));
         }
-        tracing_subscriber::EnvFilter::try_new(&self.log)
-            .map_err(|error| ConfigError::BadLog(error.to_string()))?;
+        let log = self.log.parse()?;
         let entries = |list: &[String]| -> Vec<String> {
             let trimmed = list.iter().map(|entry| entry.trim().to_owned());
             trimmed.filter(|entry| !entry.is_empty()).collect()
@@ -189,7 +189,7 @@ impl PublicArgs {
             access,
             tls,
             drain_timeout,
-            log: self.log.clone(),
+            log,
             otlp_endpoint: endpoint,
         })
     }

@@ -50,7 +50,7 @@ fn an_empty_variable_counts_as_not_set() {
 #[test]
 fn bad_configuration_is_one_line_and_exit_code_64() {
     let database = ("DATABASE_URL", "mysql://nobody@127.0.0.1:1/none");
-    let bad: [(&str, &str); 26] = [
+    let bad: [(&str, &str); 28] = [
         ("LISTEN_ADDR", "nonsense"),
         ("LISTEN_ADDR", "0.0.0.0:0"),
         ("LISTEN_ADDR", "[::]:0"),
@@ -76,6 +76,9 @@ fn bad_configuration_is_one_line_and_exit_code_64() {
         ("TLS_CERT_FILE", "/does/not/exist"),
         ("TLS_KEY_FILE", "/does/not/exist"),
         ("LOG", "=nonsense=["),
+        // A level that does not exist would silence everything.
+        ("LOG", "warning"),
+        ("LOG", "verbose"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://127.0.0.1"),
     ];

@@ -47,6 +47,7 @@ fn an_invalid_value_is_refused_in_one_line_that_names_it() {
         ("--allowed-origins=null", "ALLOWED_ORIGINS"),
         ("--public-hosts=a.example:80", "PUBLIC_HOSTS"),
         ("--log=a=b=c", "LOG"),
+        ("--log=warning", "LOG"),
         ("--connections-max=0", "--connections-max"),
         ("--header-timeout-ms=soon", "--header-timeout-ms"),
         ("--what", "--what"),
