@@ -64,7 +64,8 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub header_timeout_ms: u64,
 
-    /// Time limit of the ordered stop, longer than a write may take; when it is over, the process exits with code 1
+    /// Time limit of the ordered stop, which SIGTERM, SIGINT and SIGHUP begin. Longer than a write may take; when it is over, the
+    /// process exits with code 1
     #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub drain_timeout_ms: u64,
 
@@ -215,7 +216,7 @@ fn is_host(text: &str) -> bool {
 /// # Errors
 /// The exit code with which the process must end: 0 after `--help` and `--version`, 64 after one line on stderr.
 pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
-    let mut command = without_empty_variables(C::command());
+    let mut command = without_values_of_variables(without_empty_variables(C::command()));
     let parsed = command.try_get_matches_from_mut(std::env::args_os());
     let parsed = parsed.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
     parsed.map_err(|error| match error.kind() {
@@ -234,6 +235,12 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command
         .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
         .mut_subcommands(without_empty_variables)
+}
+
+/// `command` with a help that names variables and never shows their values: a database URL may contain a password, and the next secret
+/// option must not need a thought.
+fn without_values_of_variables(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values_of_variables)
 }
 
 /// Prints on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).

@@ -27,6 +27,33 @@ fn every_binary_says_its_version_and_its_help() {
 }
 
 #[test]
+fn help_names_variables_and_shows_no_value_of_them() {
+    let url = "mysql://u:sesame@127.0.0.1/x";
+    let env = env(&[
+        ("DATABASE_URL", url),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:sesame@127.0.0.1"),
+        ("TOKENS_FILE", "sesame"),
+        ("KEYWIRE_TOKEN_FILE", "sesame"),
+        ("KEYWIRE_URL", "http://u:sesame@127.0.0.1"),
+        ("WRITER_USER", "sesame"),
+    ]);
+    let mut helps: Vec<(&str, Vec<&str>)> = BINARIES.map(|name| (name, vec![])).into();
+    helps.push(("ws-ingest", vec!["migrate"]));
+    let commands = ["check", "put", "get", "del", "ls", "export", "import", "token", "bench"];
+    helps.extend(commands.map(|command| ("keywire", vec![command])));
+    for (name, mut args) in helps {
+        for flag in ["--help", "-h"] {
+            args.push(flag);
+            let help = run_to_end(name, &args, &env);
+            let text = String::from_utf8_lossy(&help.stdout).into_owned();
+            assert!(help.status.success(), "{name} {args:?}: {help:?}");
+            assert!(text.contains("Usage:") && !text.contains("sesame"), "{name} {args:?}: {text}");
+            args.pop();
+        }
+    }
+}
+
+#[test]
 fn an_empty_variable_counts_as_not_set() {
     let empty = [
         "TOKENS_FILE",

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use chassis::process::stop::Signals;
 use chassis::process::terminal::say;
 use indicatif::HumanBytes;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::client::{Failure, ReadTargetArgs, encoded, fetch, fetch_slowly};
 use crate::cli::progress::{Progress, counted};
@@ -48,12 +47,10 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
     // Only here a signal must be caught, to remove the unfinished file. While the command waits for a pipe, a signal ends it.
     let failed = |error| Failure::File("cannot catch signals".into(), error);
     let mut signals = Signals::listen().map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let output = Output::open(file)?;
     tokio::select! {
         done = receive(args, output) => done,
         signal = signals.next() => Err(Failure::Interrupted("exported", signal)),
-        _ = hangup.recv() => Err(Failure::Interrupted("exported", SignalKind::hangup())),
     }
 }
 
