@@ -13,6 +13,7 @@ mod server_check;
 mod session;
 mod sweeper;
 mod text;
+mod url;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

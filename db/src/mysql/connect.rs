@@ -6,11 +6,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Connection, MySqlConnection, Row as _};
-use url::Url;
 
 use super::error::{classify, number};
 use super::server_check::{FailedChecks, ServerChecker};
 use super::text;
+use super::url::{self, ServerUrl};
 use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -64,12 +64,8 @@ impl MySql {
         password: Option<&SecretString>,
         unsafe_durability: bool,
     ) -> Result<Self, BadUrl> {
-        let url = Url::parse(url).map_err(|e| BadUrl(format!("is not a URL: {e}")))?;
-        if url.path().trim_matches('/').is_empty() {
-            return Err(BadUrl("must name a schema, as in mysql://user@host:port/schema".into()));
-        }
-        let mut options = MySqlConnectOptions::from_url(&url)
-            .map_err(|e| BadUrl(format!("cannot be used: {e}")))?
+        let ServerUrl { options, names_tls } = url::parse(url)?;
+        let mut options = options
             .statement_cache_capacity(STATEMENTS_MAX)
             .pipes_as_concat(false)
             .no_engine_substitution(false)
@@ -78,8 +74,7 @@ impl MySql {
         if let Some(password) = password {
             options = options.password(password.expose_secret());
         }
-        let is_plain =
-            options.get_socket().is_some() && !url.query_pairs().any(|(name, _)| name.starts_with("ssl"));
+        let is_plain = options.get_socket().is_some() && !names_tls;
         if is_plain {
             options = options.ssl_mode(MySqlSslMode::Disabled);
         }

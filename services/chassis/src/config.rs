@@ -1,24 +1,24 @@
 //! The configuration that every process shares, and the refusal of an invalid one.
 
+mod command_line;
 pub mod file;
+pub mod path;
 
-use std::ffi::OsStr;
-use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, Resettable};
-use clap::error::ErrorKind;
+use clap::builder::BoolishValueParser;
 use secrecy::SecretString;
 use url::Url;
 
+use self::command_line::without_password;
+pub use self::command_line::{parse, usage_error};
 use self::file::read_text;
+use self::path::file_path;
 use crate::access::{Access, BadTokens};
 use crate::edge::origin::OriginRule;
-use crate::process::terminal;
 use crate::server::ConnectionLimits;
 use crate::server::tls::{BadTls, Tls};
 use crate::telemetry::{BadLogFilter, LogFilter};
@@ -32,15 +32,15 @@ pub struct PublicArgs {
 
     /// File of tokens, made by `keywire token`; with it every request needs a token. /dev/null means no tokens: everyone
     /// has access
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub tokens_file: Option<PathBuf>,
 
     /// Certificate of this service and its chain (PEM); the public port then speaks TLS
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub tls_cert_file: Option<PathBuf>,
 
     /// Private key of the certificate (PEM)
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub tls_key_file: Option<PathBuf>,
 
     /// Rate limit of one connection, in requests and socket operations per second; 0 = none
@@ -175,7 +175,7 @@ impl PublicArgs {
         let drain_timeout = Duration::from_millis(self.drain_timeout_ms);
         let endpoint = self.otel_exporter_otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         if let Some(bad) = endpoint.as_ref().filter(|endpoint| !is_http(endpoint)) {
-            return Err(ConfigError::BadCollector(bad.clone()));
+            return Err(ConfigError::BadCollector(without_password(bad)));
         }
         Ok(Public {
             limits: ConnectionLimits {
@@ -202,58 +202,14 @@ fn is_origin(text: &str) -> bool {
 }
 
 fn is_http(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    // The parser leaves control characters out.
+    let is_clean = !text.contains(|char: char| char.is_control() || char == ' ');
+    is_clean && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn is_host(text: &str) -> bool {
     let parsed = text.parse::<http::uri::Authority>();
     parsed.is_ok_and(|authority| authority.host() == text)
-}
-
-/// Reads the command line and the environment. An empty variable counts as not set: Docker Compose passes an unset variable as
-/// an empty one.
-///
-/// # Errors
-/// The exit code with which the process must end: 0 after `--help` and `--version`, 64 after one line on stderr.
-pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
-    let mut command = without_values_of_variables(without_empty_variables(C::command()));
-    let parsed = command.try_get_matches_from_mut(std::env::args_os());
-    let parsed = parsed.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
-    parsed.map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed stdout is no reason to fail.
-            let _ = error.print();
-            ExitCode::SUCCESS
-        }
-        _ => usage_error(one_line(&error.to_string())),
-    })
-}
-
-/// `command` without the variables that are empty.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    command
-        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
-        .mut_subcommands(without_empty_variables)
-}
-
-/// `command` with a help that names variables and never shows their values: a database URL may contain a password, and the next secret
-/// option must not need a thought.
-fn without_values_of_variables(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values_of_variables)
-}
-
-/// Prints on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).
-pub fn usage_error(message: impl Display) -> ExitCode {
-    terminal::say_last(message);
-    ExitCode::from(64)
-}
-
-/// The message of clap without usage and tips.
-fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim);
-    let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-    first.join(" ")
 }
 
 /// Reads a secret from a file. One line end at the end of the file is not part of the secret.

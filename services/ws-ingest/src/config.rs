@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::config::PublicArgs;
+use chassis::config::path::{database_url, file_path};
 use db::{BadUrl, KEY_BYTES_MAX, Store, VALUE_BYTES_MAX, WriterConfig};
 
 use crate::protocol::MessageLimits;
@@ -46,11 +47,11 @@ pub struct Config {
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseArgs {
     /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`
-    #[arg(long, env, default_value = "mysql://keywire_writer@127.0.0.1:3306/keywire", global = true)]
+    #[arg(long, env, value_parser = database_url, default_value = "mysql://keywire_writer@127.0.0.1:3306/keywire", global = true)]
     pub database_url: String,
 
     /// File that holds the database password
-    #[arg(long, env, global = true)]
+    #[arg(long, env, value_parser = file_path(), global = true)]
     pub database_password_file: Option<PathBuf>,
 
     /// Use a database that may lose acknowledged writes

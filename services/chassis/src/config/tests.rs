@@ -12,7 +12,7 @@ struct Args {
 
 fn validate(listen: &str, args: &[&str]) -> Result<Public, String> {
     let args = Args::try_parse_from([&["test"], args].concat());
-    let args = args.map_err(|error| one_line(&error.to_string()))?;
+    let args = args.map_err(command_line::message)?;
     let listen = listen.parse().expect("an address");
     args.public.validate(listen).map_err(|error| error.to_string())
 }

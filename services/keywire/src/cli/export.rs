@@ -4,6 +4,7 @@ mod output;
 
 use std::path::PathBuf;
 
+use chassis::config::path::file_path;
 use chassis::process::stop::Signals;
 use chassis::process::terminal::say;
 use indicatif::HumanBytes;
@@ -17,6 +18,7 @@ use output::Output;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ExportArgs {
     /// File to write; it appears, or replaces the old file, when the export is complete. Default: stdout
+    #[arg(value_parser = file_path())]
     file: Option<PathBuf>,
 
     /// Export only keys with this prefix
