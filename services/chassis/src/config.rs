@@ -23,6 +23,10 @@ use crate::server::ConnectionLimits;
 use crate::server::tls::{BadTls, Tls};
 use crate::telemetry::{BadLogFilter, LogFilter};
 
+/// The largest time limit of an option: a day, in milliseconds. A larger one is a slip of the keyboard, and the end of the largest is
+/// no instant that the system has.
+pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
+
 /// The options of the public port. Each binary adds the addresses of its ports, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PublicArgs {
@@ -61,12 +65,12 @@ pub struct PublicArgs {
     pub connections_max: u32,
 
     /// Time limit for the head of a request; an idle connection is closed after the same time
-    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub header_timeout_ms: u64,
 
     /// Time limit of the ordered stop, which SIGTERM, SIGINT and SIGHUP begin. Longer than a write may take; when it is over, the
     /// process exits with code 1
-    #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub drain_timeout_ms: u64,
 
     /// Log filter: a level (off, error, warn, info, debug, trace), then `target=level` pairs, as in `info,db=debug`

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chassis::config::PublicArgs;
 use chassis::config::path::{database_url, file_path};
+use chassis::config::{PublicArgs, TIMEOUT_MS_MAX};
 use db::{BadUrl, KEY_BYTES_MAX, Store};
 
 /// Bytes of replies that may be unwritten at the same time. See [`ReadLimits::backlog_bytes_max`].
@@ -45,7 +45,7 @@ pub struct Config {
     pub read: ReadArgs,
 
     /// Time limit of a get, a list and the beginning of an export; when it is over, the reply is 503
-    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub op_timeout_ms: u64,
 
     /// The most bytes of a key

@@ -25,6 +25,15 @@ pub fn database_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Reads the value of an option as a name without characters that nobody types on purpose.
+///
+/// # Errors
+/// The character.
+pub fn plain_text(text: &str) -> Result<String, String> {
+    check_characters(text)?;
+    Ok(text.to_owned())
+}
+
 /// Checks that `path` is what was meant, and not text that a shell would have replaced.
 ///
 /// # Errors
