@@ -4,6 +4,7 @@ mod arguments;
 mod brief;
 mod clock;
 pub(crate) mod connect;
+mod durability;
 pub(crate) mod error;
 mod locks;
 mod migrate;
