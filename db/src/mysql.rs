@@ -4,6 +4,7 @@ mod arguments;
 mod brief;
 mod clock;
 pub(crate) mod connect;
+mod durability;
 pub(crate) mod error;
 mod locks;
 mod migrate;
@@ -13,6 +14,7 @@ mod server_check;
 mod session;
 mod sweeper;
 mod text;
+mod url;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

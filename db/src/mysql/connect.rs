@@ -6,11 +6,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Connection, MySqlConnection, Row as _};
-use url::Url;
 
 use super::error::{classify, number};
 use super::server_check::{FailedChecks, ServerChecker};
-use super::text;
+use super::url::{self, ServerUrl};
+use super::{durability, text};
 use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
 use crate::entry::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -24,10 +24,6 @@ const STATEMENTS_MAX: usize = 5 * SHAPES + 64;
 const TLS_RECORD_BYTES: usize = 15 * 1024;
 
 const ACCESS_DENIED: u16 = 1045;
-
-/// Why a server is refused whose commits may not last.
-pub(super) const NOT_DURABLE: &str = "it may lose acknowledged writes: log_bin, sync_binlog, innodb_flush_log_at_trx_commit and \
-    sql_log_bin must all be 1";
 
 /// A server, by its URL.
 #[derive(Debug, Clone)]
@@ -64,12 +60,8 @@ impl MySql {
         password: Option<&SecretString>,
         unsafe_durability: bool,
     ) -> Result<Self, BadUrl> {
-        let url = Url::parse(url).map_err(|e| BadUrl(format!("is not a URL: {e}")))?;
-        if url.path().trim_matches('/').is_empty() {
-            return Err(BadUrl("must name a schema, as in mysql://user@host:port/schema".into()));
-        }
-        let mut options = MySqlConnectOptions::from_url(&url)
-            .map_err(|e| BadUrl(format!("cannot be used: {e}")))?
+        let ServerUrl { options, names_tls } = url::parse(url)?;
+        let mut options = options
             .statement_cache_capacity(STATEMENTS_MAX)
             .pipes_as_concat(false)
             .no_engine_substitution(false)
@@ -78,8 +70,7 @@ impl MySql {
         if let Some(password) = password {
             options = options.password(password.expose_secret());
         }
-        let is_plain =
-            options.get_socket().is_some() && !url.query_pairs().any(|(name, _)| name.starts_with("ssl"));
+        let is_plain = options.get_socket().is_some() && !names_tls;
         if is_plain {
             options = options.ssl_mode(MySqlSslMode::Disabled);
         }
@@ -132,7 +123,9 @@ impl MySql {
         let (clock, failed_checks) = (self.clock.clone(), Arc::clone(&self.failed_checks));
         let mut checker = ServerChecker::new(clock, failed_checks, self.unsafe_durability, statements);
         let found = checker.check(&mut connection).await?;
-        self.judge(found.is_durable, NOT_DURABLE)?;
+        if !found.is_durable {
+            self.judge(false, &durability::reason(&mut connection).await?)?;
+        }
         let statement_bytes_max = self.inspect(&mut connection).await?;
         if writes {
             check_log_format(&mut connection).await?;
@@ -146,7 +139,11 @@ impl MySql {
         let row = sqlx::query(text::INSPECT).fetch_one(&mut *connection).await.map_err(classify)?;
         let number = |at: usize| row.try_get_unchecked::<i64, _>(at).map_err(classify);
         self.judge(number(2)? == 1, "it runs with --sysdate-is-now, which makes expiry inexact")?;
-        self.judge(number(3)? == 1, "it may lose acknowledged writes: innodb_flush_method syncs nothing")?;
+        let flush_method: String = row.try_get_unchecked(4).map_err(classify)?;
+        self.judge(
+            number(3)? == 1,
+            &format!("it may lose acknowledged writes: innodb_flush_method is {flush_method}, which syncs nothing, and must be fsync or O_DIRECT"),
+        )?;
         let redo_log =
             sqlx::query(text::REDO_LOG).fetch_optional(&mut *connection).await.map_err(classify)?;
         let redo_log: Option<String> =
@@ -154,7 +151,7 @@ impl MySql {
         let is_logged = redo_log.is_none_or(|is_enabled| is_enabled == "ON");
         self.judge(
             is_logged,
-            "it may lose acknowledged writes: the redo log is disabled (Innodb_redo_log_enabled)",
+            "it may lose acknowledged writes: Innodb_redo_log_enabled is OFF and must be ON: run `alter instance enable innodb redo_log`",
         )?;
 
         // Saturates where usize has 32 bits: a packet of 4 GiB is as good as a larger one.
@@ -169,7 +166,7 @@ impl MySql {
     }
 
     /// An error with the text `otherwise` unless `is_fine`; only a warning if unsafe durability is allowed.
-    fn judge(&self, is_fine: bool, otherwise: &'static str) -> Result<(), Error> {
+    fn judge(&self, is_fine: bool, otherwise: &str) -> Result<(), Error> {
         if is_fine {
             return Ok(());
         }
@@ -179,7 +176,7 @@ impl MySql {
             );
             return Ok(());
         }
-        Err(Error::NotReady(otherwise.into()))
+        Err(Error::NotReady(otherwise.to_owned().into()))
     }
 }
 

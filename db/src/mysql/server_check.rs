@@ -7,9 +7,8 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 use tokio::time::Instant;
 
 use super::clock::sample;
-use super::connect::NOT_DURABLE;
 use super::error::{classify, classify_prepared};
-use super::{migrate, text};
+use super::{durability, migrate, text};
 use crate::engine::clock::{QUIET_MAX, StoreClock};
 use crate::error::Error;
 
@@ -102,7 +101,7 @@ impl ServerChecker {
             return Err(Error::NotReady("it is read-only, so it is not the primary (read_only)".into()));
         }
         if !sample.is_durable && !self.unsafe_durability {
-            return Err(Error::NotReady(NOT_DURABLE.into()));
+            return Err(Error::NotReady(durability::reason(connection).await?.into()));
         }
         let floor = self.clock.sampled(asked, sample.clock, sample.stored);
         Ok(CheckResult { floor, stored: sample.stored, is_durable: sample.is_durable })

@@ -62,7 +62,7 @@ pub(super) const SCANNER_SETTINGS: [&str; 2] =
 /// The checks of a new connection, for what cannot change while the server runs. `sleep` comes first: before it the two clocks are equal
 /// even with `--sysdate-is-now`.
 pub(super) const INSPECT: &str = "select sleep(0.001), cast(@@max_allowed_packet as signed), sysdate(6) > now(6), \
-    coalesce(@@innodb_flush_method, '') not in ('nosync', 'littlesync')";
+    coalesce(@@innodb_flush_method, '') not in ('nosync', 'littlesync'), coalesce(@@innodb_flush_method, '')";
 
 /// Finds a row if the server can log nothing that this session writes: a change at READ COMMITTED has no form as a statement.
 pub(super) const LOGS_STATEMENTS: &str = "show session variables \
@@ -102,6 +102,10 @@ pub(super) const SAMPLE: &str = concat!(
     "(@@log_bin + 0, @@sync_binlog + 0, @@innodb_flush_log_at_trx_commit + 0, @@sql_log_bin + 0) = (1, 1, 1, 1), ",
     "cast(@@read_only as char) in ('0', 'OFF') from writers"
 );
+
+/// The settings behind the third column of [`SAMPLE`].
+pub(super) const DURABILITY: &str =
+    "select @@log_bin + 0, @@sync_binlog + 0, @@innodb_flush_log_at_trx_commit + 0, @@sql_log_bin + 0";
 
 /// Ends a connection of this server.
 pub(super) fn kill(connection: u64) -> String {

@@ -27,8 +27,13 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn new(url: &str) -> Result<Self, BadUrl> {
-        let path = url.trim_start_matches("sqlite://");
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let path = url.strip_prefix("sqlite://").unwrap_or_default();
+        if let Some((path, parameters)) = path.split_once('?') {
+            let reason = format!(
+                "must be sqlite://{path} without `?{parameters}`: the URL of a file has no parameters"
+            );
+            return Err(BadUrl(reason));
+        }
         if path.is_empty() || path.contains(":memory:") {
             return Err(BadUrl("must name a file, as in sqlite://path/to/file.db".into()));
         }
@@ -97,4 +102,24 @@ pub(super) async fn use_wal(connection: &mut SqliteConnection) -> Result<(), Err
         return Ok(());
     }
     Err(Error::NotReady(format!("the file system offers no write-ahead log, only {mode:?}").into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_parameters_is_refused_and_not_cut() {
+        for url in [
+            "sqlite://kv.db?mode=ro",
+            "sqlite://kv.db?",
+            "sqlite://",
+            "sqlite://?mode=memory",
+            "sqlite://:memory:",
+        ] {
+            assert!(Sqlite::new(url).is_err(), "{url}");
+        }
+        let refusal = Sqlite::new("sqlite://kv.db?mode=rwc").expect_err("parameters").to_string();
+        assert!(refusal.contains("`?mode=rwc`") && refusal.contains("sqlite://kv.db"), "{refusal}");
+    }
 }

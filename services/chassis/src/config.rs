@@ -1,26 +1,31 @@
 //! The configuration that every process shares, and the refusal of an invalid one.
 
+mod command_line;
 pub mod file;
+pub mod path;
 
-use std::ffi::OsStr;
-use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, Resettable};
-use clap::error::ErrorKind;
+use clap::builder::BoolishValueParser;
 use secrecy::SecretString;
 use url::Url;
 
+use self::command_line::without_password;
+pub use self::command_line::{parse, usage_error};
 use self::file::read_text;
+use self::path::file_path;
 use crate::access::{Access, BadTokens};
 use crate::edge::origin::OriginRule;
-use crate::process::terminal;
 use crate::server::ConnectionLimits;
 use crate::server::tls::{BadTls, Tls};
+use crate::telemetry::{BadLogFilter, LogFilter};
+
+/// The largest time limit of an option: a day, in milliseconds. A larger one is a slip of the keyboard, and the end of the largest is
+/// no instant that the system has.
+pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
 
 /// The options of the public port. Each binary adds the addresses of its ports, whose defaults differ.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,15 +36,15 @@ pub struct PublicArgs {
 
     /// File of tokens, made by `keywire token`; with it every request needs a token. /dev/null means no tokens: everyone
     /// has access
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub tokens_file: Option<PathBuf>,
 
     /// Certificate of this service and its chain (PEM); the public port then speaks TLS
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub tls_cert_file: Option<PathBuf>,
 
     /// Private key of the certificate (PEM)
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub tls_key_file: Option<PathBuf>,
 
     /// Rate limit of one connection, in requests and socket operations per second; 0 = none
@@ -61,14 +66,15 @@ pub struct PublicArgs {
     pub connections_max: u32,
 
     /// Time limit for the head of a request; an idle connection is closed after the same time
-    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub header_timeout_ms: u64,
 
-    /// Time limit of the ordered stop, longer than a write may take; when it is over, the process exits with code 1
-    #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Time limit of the ordered stop, which SIGTERM, SIGINT and SIGHUP begin. Longer than a write may take; when it is over, the
+    /// process exits with code 1
+    #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub drain_timeout_ms: u64,
 
-    /// Log filter: a level, or `target=level` pairs
+    /// Log filter: a level (off, error, warn, info, debug, trace), then `target=level` pairs, as in `info,db=debug`
     #[arg(long, env, default_value = "info")]
     pub log: String,
 
@@ -90,8 +96,8 @@ pub struct Public {
     pub tls: Option<Tls>,
     /// Time limit of the ordered stop.
     pub drain_timeout: Duration,
-    /// A valid filter for [`Telemetry::install`](crate::telemetry::Telemetry::install).
-    pub log: String,
+    /// The filter of log lines.
+    pub log: LogFilter,
     /// Base URL of the OpenTelemetry collector, if any.
     pub otlp_endpoint: Option<String>,
 }
@@ -129,7 +135,7 @@ pub enum ConfigError {
     BadCollector(String),
     /// `LOG` is not a log filter.
     #[error("LOG: {0}")]
-    BadLog(String),
+    BadLog(#[from] BadLogFilter),
     /// The file of a secret cannot be read, or is empty.
     #[error("cannot read a secret from {}: {reason}", path.display())]
     Secret {
@@ -158,8 +164,7 @@ impl PublicArgs {
         if !listen.ip().is_loopback() && !self.allow_anonymous && !access.is_restricted() {
             return Err(ConfigError::NotLoopback(listen));
         }
-        tracing_subscriber::EnvFilter::try_new(&self.log)
-            .map_err(|error| ConfigError::BadLog(error.to_string()))?;
+        let log = self.log.parse()?;
         let entries = |list: &[String]| -> Vec<String> {
             let trimmed = list.iter().map(|entry| entry.trim().to_owned());
             trimmed.filter(|entry| !entry.is_empty()).collect()
@@ -174,7 +179,7 @@ impl PublicArgs {
         let drain_timeout = Duration::from_millis(self.drain_timeout_ms);
         let endpoint = self.otel_exporter_otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         if let Some(bad) = endpoint.as_ref().filter(|endpoint| !is_http(endpoint)) {
-            return Err(ConfigError::BadCollector(bad.clone()));
+            return Err(ConfigError::BadCollector(without_password(bad)));
         }
         Ok(Public {
             limits: ConnectionLimits {
@@ -189,59 +194,21 @@ impl PublicArgs {
             access,
             tls,
             drain_timeout,
-            log: self.log.clone(),
+            log,
             otlp_endpoint: endpoint,
         })
     }
 }
 
 fn is_http(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    // The parser leaves control characters out.
+    let is_clean = !text.contains(|char: char| char.is_control() || char == ' ');
+    is_clean && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn is_host(text: &str) -> bool {
     let parsed = text.parse::<http::uri::Authority>();
     parsed.is_ok_and(|authority| authority.host() == text)
-}
-
-/// Reads the command line and the environment. An empty variable counts as not set: Docker Compose passes an unset variable as
-/// an empty one.
-///
-/// # Errors
-/// The exit code with which the process must end: 0 after `--help` and `--version`, 64 after one line on stderr.
-pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
-    let mut command = without_empty_variables(C::command());
-    let parsed = command.try_get_matches_from_mut(std::env::args_os());
-    let parsed = parsed.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
-    parsed.map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed stdout is no reason to fail.
-            let _ = error.print();
-            ExitCode::SUCCESS
-        }
-        _ => usage_error(one_line(&error.to_string())),
-    })
-}
-
-/// `command` without the variables that are empty.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    command
-        .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
-        .mut_subcommands(without_empty_variables)
-}
-
-/// Prints on stderr, in one line, why the configuration is refused. The exit code is 64 (`EX_USAGE`).
-pub fn usage_error(message: impl Display) -> ExitCode {
-    terminal::say_last(message);
-    ExitCode::from(64)
-}
-
-/// The message of clap without usage and tips.
-fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim);
-    let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-    first.join(" ")
 }
 
 /// Reads a secret from a file. One line end at the end of the file is not part of the secret.

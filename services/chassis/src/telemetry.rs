@@ -1,11 +1,13 @@
 //! Metrics, traces and logs of one process. The only global state is the log subscriber.
 
+mod log_filter;
 mod log_limit;
 mod log_queue;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
+pub use self::log_filter::{BadLogFilter, LogFilter};
 pub use self::log_limit::LogLimit;
 use self::log_queue::LogQueue;
 pub use self::log_queue::Logs;
@@ -18,9 +20,9 @@ use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::{Registry, TextEncoder};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// The filter of the spans that are exported. It excludes the HTTP client of the exporter: each export would cause the next.
 const SPANS: &str = "info,hyper=off,hyper_util=off,reqwest=off,opentelemetry=off";
@@ -46,9 +48,6 @@ pub enum TelemetryError {
     /// The trace exporter cannot be built; most likely its endpoint is invalid.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
     Traces(#[from] ExporterBuildError),
-    /// The log filter is invalid.
-    #[error("LOG: {0}")]
-    Filter(#[from] ParseError),
     /// The thread that writes the logs cannot be started.
     #[error("logs: {0}")]
     Thread(#[from] std::io::Error),
@@ -80,8 +79,8 @@ impl Telemetry {
     /// Sends logs to stderr, filtered by `filter`, and spans to the collector if there is one. Logging never waits for stderr.
     ///
     /// # Errors
-    /// The filter is invalid, the system has no thread left, or this is the second call in the process.
-    pub fn install(&self, filter: &str) -> Result<Logs, TelemetryError> {
+    /// The system has no thread left, or this is the second call in the process.
+    pub fn install(&self, filter: &LogFilter) -> Result<Logs, TelemetryError> {
         let queue = Arc::new(LogQueue::start(std::io::stderr())?);
         let logs = tracing_subscriber::fmt::layer()
             .compact()
@@ -89,7 +88,7 @@ impl Telemetry {
             .with_writer(Arc::clone(&queue))
             // It would report to stderr itself, and wait there.
             .log_internal_errors(false)
-            .with_filter(EnvFilter::try_new(filter)?);
+            .with_filter(filter.env_filter());
         let spans = self.tracers.as_ref().map(|tracers| {
             tracing_opentelemetry::layer()
                 .with_tracer(tracers.tracer(self.service))

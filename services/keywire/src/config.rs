@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chassis::config::PublicArgs;
+use chassis::config::path::{database_url, file_path};
 use rest_read::config::ReadArgs;
 use ws_ingest::config::WriteArgs;
 
@@ -27,11 +28,11 @@ pub(crate) struct Config {
     pub(crate) admin_addr: SocketAddr,
 
     /// Database, as `sqlite://path` or `mysql://user@host:3306/schema`; its schema is migrated at the start
-    #[arg(long, env, default_value = "sqlite://data/keywire.db")]
+    #[arg(long, env, value_parser = database_url, default_value = "sqlite://data/keywire.db")]
     pub(crate) database_url: String,
 
     /// File that holds the database password
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub(crate) database_password_file: Option<PathBuf>,
 
     /// Use a database that may lose acknowledged writes

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chassis::config::PublicArgs;
+use chassis::config::path::{database_url, file_path};
+use chassis::config::{PublicArgs, TIMEOUT_MS_MAX};
 use db::{BadUrl, KEY_BYTES_MAX, Store};
 
 /// Bytes of replies that may be unwritten at the same time. See [`ReadLimits::backlog_bytes_max`].
@@ -27,11 +28,11 @@ pub struct Config {
     pub admin_addr: SocketAddr,
 
     /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`
-    #[arg(long, env, default_value = "mysql://keywire_reader@127.0.0.1:3306/keywire")]
+    #[arg(long, env, value_parser = database_url, default_value = "mysql://keywire_reader@127.0.0.1:3306/keywire")]
     pub database_url: String,
 
     /// File that holds the database password
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = file_path())]
     pub database_password_file: Option<PathBuf>,
 
     /// Use a database that may lose acknowledged writes
@@ -44,7 +45,7 @@ pub struct Config {
     pub read: ReadArgs,
 
     /// Time limit of a get, a list and the beginning of an export; when it is over, the reply is 503
-    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub op_timeout_ms: u64,
 
     /// The most bytes of a key

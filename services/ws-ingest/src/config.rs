@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chassis::config::PublicArgs;
+use chassis::config::path::{database_url, file_path, plain_text};
+use chassis::config::{PublicArgs, TIMEOUT_MS_MAX};
 use db::{BadUrl, KEY_BYTES_MAX, Store, VALUE_BYTES_MAX, WriterConfig};
 
 use crate::protocol::MessageLimits;
@@ -46,11 +47,11 @@ pub struct Config {
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseArgs {
     /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`
-    #[arg(long, env, default_value = "mysql://keywire_writer@127.0.0.1:3306/keywire", global = true)]
+    #[arg(long, env, value_parser = database_url, default_value = "mysql://keywire_writer@127.0.0.1:3306/keywire", global = true)]
     pub database_url: String,
 
     /// File that holds the database password
-    #[arg(long, env, global = true)]
+    #[arg(long, env, value_parser = file_path(), global = true)]
     pub database_password_file: Option<PathBuf>,
 
     /// Use a database that may lose acknowledged writes
@@ -82,11 +83,11 @@ pub struct WriteArgs {
 
     /// Time limit of a write (in `keywire` also of a get, a list and the beginning of an export); when it is over, the reply is
     /// 503, or 504 if a write may be applied
-    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub op_timeout_ms: u64,
 
     /// Time between two sweeps, which remove entries that expired or were deleted more than 10 minutes ago
-    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub sweep_interval_ms: u64,
 
     /// The most bytes of a key
@@ -104,10 +105,10 @@ pub enum Command {
     /// Bring the schema up to date and grant the database users of the services their rights
     Migrate {
         /// Database user of ws-ingest; without it nothing is granted to this user
-        #[arg(long, env)]
+        #[arg(long, env, value_parser = plain_text)]
         writer_user: Option<String>,
         /// Database user of rest-read; without it nothing is granted to this user
-        #[arg(long, env)]
+        #[arg(long, env, value_parser = plain_text)]
         reader_user: Option<String>,
     },
     /// Check whether a running ws-ingest on this machine is ready

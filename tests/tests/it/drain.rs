@@ -13,7 +13,7 @@ promises! {
         sigterm_under_load_answers_every_write_that_was_read,
         sigterm_lets_reads_under_way_finish,
         a_client_that_never_answers_the_close_does_not_hold_up_the_stop,
-        sigint_stops_in_order_too;
+        sigint_and_sighup_stop_in_order_too;
     sqlite:
         a_second_signal_stops_at_once_and_says_so;
 }
@@ -103,11 +103,13 @@ async fn a_client_that_never_answers_the_close_does_not_hold_up_the_stop(engine:
     assert_eq!(status.code(), Some(0), "{}", system.writer.log());
 }
 
-async fn sigint_stops_in_order_too(engine: EngineKind) {
-    let mut system = System::start(engine).await;
-    let mut socket = system.socket().await;
-    socket.set("k", "v").await;
-    signal("INT", system.writer.id());
-    assert_eq!(socket.closed().await, Closed::Code(Some(1001)));
-    assert_eq!(system.writer.ended(STOP_MAX).await.code(), Some(0));
+async fn sigint_and_sighup_stop_in_order_too(engine: EngineKind) {
+    for name in ["INT", "HUP"] {
+        let mut system = System::start(engine).await;
+        let mut socket = system.socket().await;
+        socket.set("k", "v").await;
+        signal(name, system.writer.id());
+        assert_eq!(socket.closed().await, Closed::Code(Some(1001)), "{name}");
+        assert_eq!(system.writer.ended(STOP_MAX).await.code(), Some(0), "{name}");
+    }
 }

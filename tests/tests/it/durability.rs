@@ -40,7 +40,11 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
         let weaken = format!("set global {name} = 0");
         root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
         let system = System::start_processes(database.again(), &[("OP_TIMEOUT_MS", "1000")]);
-        wait_both_not_ready(&system, name).await;
+        let why = format!("{name} is 0 and must be 1");
+        wait_both_not_ready(&system, &why).await;
+        for process in [&system.writer, system.reads()] {
+            assert!(process.log().contains(&why), "the log says it too: {}", process.log());
+        }
         let mut socket = system.socket().await;
         socket.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;
         system.read("k").await.refused(503, "unavailable");
@@ -49,7 +53,11 @@ async fn a_database_that_is_not_durable_is_not_used_unless_told_so(engine: Engin
         told.ready().await;
         let reply = told.socket().await.set(name, "unsafe").await;
         assert_eq!(reply, format!(r#"{{"message":"{name} created","status":200}}"#));
-        assert!(told.writer.log().contains("WARN"), "it is said loudly: {}", told.writer.log());
+        let log = told.writer.log();
+        assert!(
+            log.lines().any(|line| line.contains("WARN") && line.contains(&why)),
+            "it is said loudly: {log}"
+        );
 
         let strengthen = format!("set global {name} = 1");
         root.execute(AssertSqlSafe(strengthen)).await.expect("root may set it");
@@ -69,7 +77,7 @@ async fn a_database_that_ceases_to_be_durable_is_no_longer_used(engine: EngineKi
         load.acked(1000, PATIENCE).await;
         let weaken = format!("set global {name} = 0");
         root.execute(AssertSqlSafe(weaken)).await.expect("root may set it");
-        wait_both_not_ready(&system, name).await;
+        wait_both_not_ready(&system, &format!("{name} is 0 and must be 1")).await;
         let tally = load.stop().await;
         assert!(!tally.refused.is_empty(), "nothing was refused");
         system.socket().await.refuses(r#"{"key":"k","value":"v"}"#, 503, "unavailable").await;

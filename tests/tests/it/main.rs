@@ -2,6 +2,7 @@
 
 mod access;
 mod asyncapi;
+mod bad_values;
 mod batches;
 mod bench;
 mod clock;

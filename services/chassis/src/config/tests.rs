@@ -12,7 +12,7 @@ struct Args {
 
 fn validate(listen: &str, args: &[&str]) -> Result<Public, String> {
     let args = Args::try_parse_from([&["test"], args].concat());
-    let args = args.map_err(|error| one_line(&error.to_string()))?;
+    let args = args.map_err(command_line::message)?;
     let listen = listen.parse().expect("an address");
     args.public.validate(listen).map_err(|error| error.to_string())
 }
@@ -49,6 +49,7 @@ fn an_invalid_value_is_refused_in_one_line_that_names_it() {
         ("--allowed-origins=https://a.*.example", "ALLOWED_ORIGINS"),
         ("--public-hosts=a.example:80", "PUBLIC_HOSTS"),
         ("--log=a=b=c", "LOG"),
+        ("--log=warning", "LOG"),
         ("--connections-max=0", "--connections-max"),
         ("--header-timeout-ms=soon", "--header-timeout-ms"),
         ("--what", "--what"),

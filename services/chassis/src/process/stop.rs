@@ -61,12 +61,13 @@ impl Stop {
         &self.tracker
     }
 
-    /// The first signal begins the drain. Returns at the second signal: stop at once.
+    /// The first signal begins the drain. Returns at the second signal: stop at once. A second SIGHUP does not count, because a
+    /// terminal that is closed may send two.
     pub async fn on_signals(self, mut signals: Signals) {
         signals.next().await;
         tracing::info!("stopping");
         self.begin();
-        signals.next().await;
+        while signals.next().await == SignalKind::hangup() {}
     }
 }
 
@@ -76,11 +77,13 @@ pub fn failure(why: impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Catches SIGTERM and SIGINT as long as it exists.
+/// Catches SIGTERM, SIGINT and SIGHUP as long as it exists.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// `None`: whoever started the process wants SIGHUP to be ignored, as `nohup` does.
+    hangup: Option<Signal>,
     /// Never received. A write past the largest size of a file (`ulimit -f`) then fails instead of ending the process.
     _file_size: Signal,
 }
@@ -94,6 +97,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
             _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
@@ -103,8 +107,29 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = self.interrupt.recv() => SignalKind::interrupt(),
+            () = received(self.hangup.as_mut()) => SignalKind::hangup(),
         }
     }
+}
+
+/// Waits for `signal`; for ever if it is not caught. Cancel-safe.
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the process was started with SIGHUP ignored. False where the system has no `/proc`.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_hangup_ignored(&status))
+}
+
+/// Whether `status`, the text of `/proc/self/status`, has SIGHUP in its mask of ignored signals.
+fn is_hangup_ignored(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
 }
 
 /// Runs `work`, which serves until `stop` begins and then finishes the accepted work.
@@ -145,6 +170,13 @@ mod tests {
 
     fn signals() -> Signals {
         Signals::listen().expect("signal handlers can be installed")
+    }
+
+    #[test]
+    fn the_mask_of_ignored_signals_tells_about_sighup() {
+        assert!(is_hangup_ignored("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"));
+        assert!(!is_hangup_ignored("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
+        assert!(!is_hangup_ignored(""));
     }
 
     #[tokio::test]

@@ -16,8 +16,18 @@ pub fn say(line: impl Display) {
 
 /// Prints the last line of a process on stderr. If nobody reads stderr, the process ends after a second all the same.
 pub fn say_last(line: impl Display) {
-    let line = line.to_string();
+    let line = one_line(&line.to_string());
     within_a_second(move || say(line));
+}
+
+/// `text` with its control characters escaped: messages repeat what somebody else wrote.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }
+    }
+    line
 }
 
 /// Prints `text` on stdout when a service starts. The service starts even if stdout is full, closed or not read.
@@ -38,5 +48,18 @@ fn within_a_second(print: impl FnOnce() + Send + 'static) {
     });
     if thread.is_ok() {
         let _ = done.recv_timeout(READER_TIMEOUT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_never_breaks_the_line_it_is_named_in() {
+        assert_eq!(
+            one_line("No value found for key a\nb\u{1b}[2J é"),
+            r"No value found for key a\nb\u{1b}[2J é"
+        );
     }
 }

@@ -7,6 +7,8 @@ use chassis::process::stop::{Signals, Stop, run_until_stopped};
 use chassis::server::ConnectionLimits;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
 
 use crate::net::{TestServer, soon};
 
@@ -70,13 +72,41 @@ async fn a_request_that_never_ends_is_dropped_at_the_drain_timeout() {
     );
 }
 
+/// Held by a test while it sends signals to this process: the tests of other threads would receive them.
+static SIGNALS: Mutex<()> = Mutex::const_new(());
+
+fn raise(signal: &str) {
+    let kill = format!("kill -{signal} {}", std::process::id());
+    let status = Command::new("sh").args(["-c", &kill]).status();
+    assert!(status.expect("a shell").success());
+}
+
+#[tokio::test]
+async fn two_sighups_are_one_signal() {
+    let _turn = SIGNALS.lock().await;
+    let (stop, signals) = (Stop::new(), Signals::listen().expect("signal handlers"));
+    let mut hangup = signal(SignalKind::hangup()).expect("a signal handler");
+    raise("HUP");
+    let work = async {
+        soon("the drain", stop.wait()).await;
+        hangup.recv().await;
+        raise("HUP");
+        soon("the second signal", hangup.recv()).await;
+        // Whoever else waits for the signal has its turn.
+        tokio::task::yield_now().await;
+    };
+    let hour = Duration::from_hours(1);
+    let code = soon("the end", run_until_stopped(&stop, signals, hour, work)).await;
+    assert_eq!(
+        format!("{code:?}"),
+        format!("{:?}", ExitCode::SUCCESS),
+        "a terminal that is closed may send two"
+    );
+}
+
 #[tokio::test]
 async fn the_first_signal_begins_the_drain_and_the_second_ends_it() {
-    let raise = |signal: &str| {
-        let kill = format!("kill -{signal} {}", std::process::id());
-        let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.expect("a shell").success());
-    };
+    let _turn = SIGNALS.lock().await;
     let (stop, signals) = (Stop::new(), Signals::listen().expect("signal handlers"));
     raise("TERM");
     let work = async {

@@ -36,8 +36,9 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_key() {
     });
     let telemetry = Telemetry::new("test", Some(&base)).expect("a valid URL");
     assert!(telemetry.exports_spans());
-    let _logs = telemetry.install("off").expect("the only subscriber of this process");
-    assert!(telemetry.install("off").is_err());
+    let off = "off".parse().expect("a filter");
+    let _logs = telemetry.install(&off).expect("the only subscriber of this process");
+    assert!(telemetry.install(&off).is_err());
 
     let app = Route::new().at("/keys/:key", get(make_sync(|_| "value")));
     let app = edge(app, OriginRule::default(), Access::default(), &telemetry, Stop::new());

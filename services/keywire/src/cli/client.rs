@@ -9,10 +9,11 @@ mod roots;
 mod socket;
 mod target;
 
+pub(crate) use chassis::process::terminal::one_line;
 pub(crate) use dial::{Connection, authority, dial};
 pub(crate) use failure::Failure;
 pub(crate) use fetch::{Fetched, encoded, fetch, fetch_slowly};
-pub(crate) use output::{finish, one_line, printed};
+pub(crate) use output::{finish, printed};
 pub(crate) use reply::Reply;
 pub(crate) use socket::{Socket, SocketError};
 pub(crate) use target::{ReadTargetArgs, Target, TargetArgs};

@@ -4,10 +4,10 @@ mod output;
 
 use std::path::PathBuf;
 
+use chassis::config::path::file_path;
 use chassis::process::stop::Signals;
 use chassis::process::terminal::say;
 use indicatif::HumanBytes;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::client::{Failure, ReadTargetArgs, encoded, fetch, fetch_slowly};
 use crate::cli::progress::{Progress, counted};
@@ -18,6 +18,7 @@ use output::Output;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ExportArgs {
     /// File to write; it appears, or replaces the old file, when the export is complete. Default: stdout
+    #[arg(value_parser = file_path())]
     file: Option<PathBuf>,
 
     /// Export only keys with this prefix
@@ -48,12 +49,10 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
     // Only here a signal must be caught, to remove the unfinished file. While the command waits for a pipe, a signal ends it.
     let failed = |error| Failure::File("cannot catch signals".into(), error);
     let mut signals = Signals::listen().map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let output = Output::open(file)?;
     tokio::select! {
         done = receive(args, output) => done,
         signal = signals.next() => Err(Failure::Interrupted("exported", signal)),
-        _ = hangup.recv() => Err(Failure::Interrupted("exported", SignalKind::hangup())),
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::access::Access;
+use chassis::config::path::file_path;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -26,7 +27,7 @@ pub(crate) struct TokenArgs {
     name: String,
 
     /// File to add the token to, for `TOKENS_FILE`; created if it does not exist. It stores hashes only
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_path())]
     into: PathBuf,
 
     /// Prefix of keys that the client may read; '' means all keys. May be repeated

@@ -11,11 +11,11 @@ pub(crate) struct BenchArgs {
     pub(crate) targets: TargetArgs,
 
     /// Number of clients; each has a WebSocket for writes and an HTTP connection for reads
-    #[arg(short, long, default_value = "32")]
+    #[arg(short, long, default_value = "32", value_parser = at_most::<65_536>)]
     pub(crate) clients: NonZeroUsize,
 
-    /// Operations in flight per client, 1 to 1024
-    #[arg(short, long, default_value = "1", value_parser = pipeline)]
+    /// Operations in flight per client, 1 to 1024: the server takes no more from one socket
+    #[arg(short, long, default_value = "1", value_parser = at_most::<1024>)]
     pub(crate) pipeline: NonZeroUsize,
 
     /// Share of reads, in percent
@@ -59,7 +59,7 @@ pub(crate) struct BenchArgs {
     pub(crate) no_fill: bool,
 
     /// Threads of the load generator
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = at_most::<1024>)]
     pub(crate) threads: NonZeroUsize,
 
     /// Print the result as JSON
@@ -76,10 +76,9 @@ pub(crate) enum Distribution {
     Zipf,
 }
 
-/// The server accepts at most 1024 operations in flight on one socket.
-fn pipeline(text: &str) -> Result<NonZeroUsize, String> {
-    let depth: NonZeroUsize = text.parse().map_err(|e| format!("{e}"))?;
-    if depth.get() > 1024 { Err("must be at most 1024".into()) } else { Ok(depth) }
+fn at_most<const MAX: usize>(text: &str) -> Result<NonZeroUsize, String> {
+    let number: NonZeroUsize = text.parse().map_err(|e| format!("{e}"))?;
+    if number.get() > MAX { Err(format!("must be at most {MAX}")) } else { Ok(number) }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use chassis::process::terminal::say;
+use chassis::process::terminal::{one_line, say};
 
 use super::failure::Failure;
 
@@ -24,27 +24,5 @@ pub(crate) fn finish(done: Result<(), Failure>) -> ExitCode {
             say(format_args!("keywire: {}", one_line(&failure.to_string())));
             failure.exit_code()
         }
-    }
-}
-
-/// `text` with its control characters escaped: messages repeat keys, and a key may contain any character.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_never_breaks_the_line_it_is_named_in() {
-        assert_eq!(
-            one_line("No value found for key a\nb\u{1b}[2J é"),
-            r"No value found for key a\nb\u{1b}[2J é"
-        );
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chassis::config::file::read_file;
+use chassis::config::path::check;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -18,6 +19,7 @@ pub(crate) struct Roots(Arc<RootCertStore>);
 impl Roots {
     /// Only the authorities of a file.
     pub(super) fn read(path: &str) -> Result<Self, String> {
+        check(path)?;
         let bad = |why: &dyn fmt::Display| format!("{path}: {why}");
         let mut roots = RootCertStore::empty();
         let pem = read_file(Path::new(path)).map_err(|error| bad(&error))?;

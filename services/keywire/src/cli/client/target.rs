@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chassis::config::path::check;
 use chassis::config::read_secret;
 use hyper::header::HeaderValue;
 use secrecy::ExposeSecret as _;
@@ -68,6 +69,7 @@ impl TargetArgs {
 
 /// The value of `Authorization` with the token in the file at `path`. Its debug form hides the token.
 fn bearer(path: &str) -> Result<HeaderValue, String> {
+    check(path)?;
     let token = read_secret(Path::new(path)).map_err(|error| error.to_string())?;
     let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
     let mut value = value.map_err(|_| format!("{path} does not contain a token"))?;
@@ -77,10 +79,12 @@ fn bearer(path: &str) -> Result<HeaderValue, String> {
 
 /// Parses a URL that consists of scheme, host and port.
 fn origin(text: &str) -> Result<Url, String> {
+    check(text)?;
     let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let has_login = !url.username().is_empty() || url.password().is_some();
     let is_known = matches!(url.scheme(), "http" | "https");
-    if !is_known || url.host_str().is_none() || !url.username().is_empty() || !bare {
+    if !is_known || url.host_str().is_none() || has_login || !bare {
         return Err("must be http://HOST:PORT or https://HOST:PORT".into());
     }
     Ok(url)

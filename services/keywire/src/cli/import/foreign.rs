@@ -9,6 +9,7 @@ mod stored;
 
 use std::path::PathBuf;
 
+use chassis::config::path::{database_url, file_path};
 use db::{ForeignNames, PrivateCopy};
 
 use crate::cli::client::{Failure, TargetArgs};
@@ -26,11 +27,11 @@ pub(super) struct ForeignArgs {
     /// (`-`: stdin)
     ///
     /// Without --table, it is the table of key-value-django. It is only read, at one instant.
-    #[arg(long, value_name = "SOURCE", conflicts_with = "file")]
+    #[arg(long, value_name = "SOURCE", conflicts_with = "file", value_parser = database_url)]
     from: Option<String>,
 
     /// File that holds the password for the source
-    #[arg(long, value_name = "FILE", requires = "from")]
+    #[arg(long, value_name = "FILE", requires = "from", value_parser = file_path())]
     from_password_file: Option<PathBuf>,
 
     /// Table, view or (in a `dumpdata` file) model to import
