@@ -3,7 +3,7 @@
 import sys
 
 from client import Client
-from client.api.default import export, get_entries, get_entry
+from client.api.read import export, get_entries, get_entry
 from client.models import Entries, Entry, Missing, Page
 
 server = Client(base_url=sys.argv[1])

@@ -1,6 +1,6 @@
 // Uses the client that openapi-generator makes for TypeScript. The store has `hello` and `user/1` to `user/5`.
 
-import { Configuration, DefaultApi, type Entries, type Page, ResponseError } from './client';
+import { Configuration, type Entries, type Page, ReadApi, ResponseError } from './client';
 
 declare const process: { argv: string[] };
 
@@ -9,7 +9,7 @@ function check(holds: boolean, what: unknown): asserts holds {
 }
 
 async function main(): Promise<void> {
-    const server = new DefaultApi(new Configuration({ basePath: process.argv[2] }));
+    const server = new ReadApi(new Configuration({ basePath: process.argv[2] }));
 
     const entry = await server.getEntry({ key: 'hello' });
     check(entry.key === 'hello' && entry.value === 'world', entry);

@@ -10,7 +10,7 @@ use db::{Range, Rev};
 use poem::Request;
 use poem::http::Version;
 use poem_openapi::param::Path;
-use poem_openapi::{OpenApi, OpenApiService};
+use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 use crate::body;
 use crate::export::Exports;
@@ -81,7 +81,14 @@ impl Api {
     }
 }
 
-#[OpenApi]
+/// Groups of operations. Generated clients name their classes or modules after them.
+#[derive(Tags)]
+enum Group {
+    /// Entries that were written over the WebSocket
+    Read,
+}
+
+#[OpenApi(tag = "Group::Read")]
 impl Api {
     /// Read one key
     #[oai(path = "/storage/:key", method = "get", operation_id = "getEntry")]

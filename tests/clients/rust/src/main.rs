@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use client::apis::configuration::Configuration;
-use client::apis::default_api::{GetEntryError, export, get_entries, get_entry};
+use client::apis::read_api::{GetEntryError, export, get_entries, get_entry};
 use client::models::GetEntries200Response::{Entries, Page};
 
 #[tokio::main]
