@@ -242,11 +242,17 @@ pub fn usage_error(message: impl Display) -> ExitCode {
     ExitCode::from(64)
 }
 
-/// The message of clap without usage and tips.
+/// The message of clap in one line: without usage, and with its tip if it has one.
 fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim);
-    let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-    first.join(" ")
+    let mut paragraphs = message.split("\n\n").map(|lines| {
+        let lines: Vec<&str> = lines.lines().map(str::trim).collect();
+        lines.join(" ").trim().to_owned()
+    });
+    let first = paragraphs.next().unwrap_or_default();
+    match paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(ToOwned::to_owned)) {
+        Some(tip) => format!("{first} ({tip})"),
+        None => first,
+    }
 }
 
 /// Reads a secret from a file. One line end at the end of the file is not part of the secret.
