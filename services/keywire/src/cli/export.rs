@@ -52,8 +52,8 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let output = Output::open(file)?;
     tokio::select! {
         done = receive(args, output) => done,
-        signal = signals.next() => Err(Failure::Interrupted("exported", signal)),
-        _ = hangup.recv() => Err(Failure::Interrupted("exported", SignalKind::hangup())),
+        signal = signals.next() => Err(Failure::Interrupted("nothing was exported", signal)),
+        _ = hangup.recv() => Err(Failure::Interrupted("nothing was exported", SignalKind::hangup())),
     }
 }
 
