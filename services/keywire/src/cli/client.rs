@@ -10,7 +10,7 @@ mod socket;
 mod target;
 
 pub(crate) use dial::{Connection, authority, dial};
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, signal_exit_code};
 pub(crate) use fetch::{Fetched, encoded, fetch, fetch_slowly};
 pub(crate) use output::{finish, one_line, printed};
 pub(crate) use reply::Reply;
