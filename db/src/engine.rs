@@ -20,7 +20,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::entry::{Entry, Key, Record, Rev};
+use crate::entry::{Entry, Key, KeyRecord, Record, Rev};
 use crate::error::Error;
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::row::RowError;
@@ -185,6 +185,14 @@ pub(crate) trait ScanSession: Send {
         limit: usize,
         value_bytes_max: usize,
         on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
+    ) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// The same without values: the statement reads none from the disk.
+    fn keys(
+        &mut self,
+        range: &Range,
+        limit: usize,
+        on_row: impl FnMut(Result<KeyRecord<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> impl Future<Output = Result<usize, Error>> + Send;
 
     /// Ends with an error when the database needs this connection to be closed, however slowly the snapshot is read. The future does

@@ -69,6 +69,17 @@ pub struct Record<'r> {
     pub expires_at: Option<u64>,
 }
 
+/// A row of a scan that reads no values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRecord<'r> {
+    /// The key.
+    pub key: &'r str,
+    /// The revision.
+    pub rev: Rev,
+    /// Whether the entry is neither deleted, nor expired by the clock of the database when the row is read.
+    pub is_live: bool,
+}
+
 /// How long a value lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {

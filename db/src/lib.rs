@@ -33,8 +33,8 @@ mod timeouts;
 
 pub use engine::DatabaseUsers;
 pub use entry::{
-    Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, Op, Outcome, Record, Refusal, Rev, VALUE_BYTES_MAX,
-    Value, ValueTooLong, Write, WriteOutcome,
+    Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, KeyRecord, Op, Outcome, Record, Refusal, Rev,
+    VALUE_BYTES_MAX, Value, ValueTooLong, Write, WriteOutcome,
 };
 pub use error::{BadUrl, Cause, Error};
 pub use foreign::copy::PrivateCopy;

@@ -8,7 +8,7 @@ use futures_util::future::Either;
 
 use crate::engine::ScanSession as _;
 use crate::engine::any::{AnyScanner, dispatch};
-use crate::entry::Record;
+use crate::entry::{KeyRecord, Record};
 use crate::error::Error;
 use crate::row::RowError;
 use crate::scanner::range::Range;
@@ -81,6 +81,19 @@ impl Snapshot<'_> {
         dispatch!(self.0, scanner => {
             within(QUERY_TIMEOUT, scanner.records(range, limit, value_bytes_max, on_row)).await
         })
+    }
+
+    /// The same without values: the database reads none, so long values cost nothing.
+    ///
+    /// # Errors
+    /// After any error the scanner must be dropped. Records that were given before the error are valid.
+    pub async fn keys(
+        &mut self,
+        range: &Range,
+        limit: usize,
+        on_row: impl FnMut(Result<KeyRecord<'_>, RowError>) -> ControlFlow<()> + Send,
+    ) -> Result<usize, Error> {
+        dispatch!(self.0, scanner => within(QUERY_TIMEOUT, scanner.keys(range, limit, on_row)).await)
     }
 
     /// Gives the snapshot up, so that the connection can take another.

@@ -73,7 +73,8 @@ impl BenchLoad {
 
     fn bench(self, LoadTarget { write, read }: LoadTarget, more: &[&str]) -> Measured {
         let mut command = Command::new(binary("keywire"));
-        command.args(["bench", "--json", "--url", &format!("http://{read}")]).args(more);
+        // The keys stay for the loads without a fill.
+        command.args(["bench", "--json", "--keep", "--url", &format!("http://{read}")]).args(more);
         command.args(["--write-url", &format!("http://{write}")]);
         if !self.fill {
             command.arg("--no-fill");

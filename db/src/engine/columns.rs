@@ -1,6 +1,6 @@
 //! Entries and records from their columns. A row that holds what it should not fails alone.
 
-use crate::entry::{Entry, KEY_BYTES_MAX, Key, Record, Rev};
+use crate::entry::{Entry, KEY_BYTES_MAX, Key, KeyRecord, Record, Rev};
 use crate::row::{DamagedRow, RowError};
 
 const BAD_KEY: &str = "its key is not UTF-8, is empty or is too long";
@@ -34,6 +34,13 @@ pub(crate) fn entry(key: &[u8], value: &[u8], rev: impl Number) -> Result<Entry,
     let value = std::str::from_utf8(value).map_err(|_| damaged(BAD_VALUE))?.to_owned();
     let rev = positive(rev).map(Rev).ok_or_else(|| damaged(BAD_REV))?;
     Ok(Entry { key: Key::new(text, KEY_BYTES_MAX).map_err(|_| damaged(BAD_KEY))?, value, rev })
+}
+
+/// A row of a scan without values, from its columns.
+pub(crate) fn key_record(key: &[u8], rev: impl Number, is_live: bool) -> Result<KeyRecord<'_>, RowError> {
+    let text = key_text(key)?;
+    let rev = positive(rev).map(Rev).ok_or_else(|| RowError::Damaged(DamagedRow::new(key, BAD_REV)))?;
+    Ok(KeyRecord { key: text, rev, is_live })
 }
 
 /// The row of `key` without its value, which has `bytes` bytes.
@@ -100,6 +107,15 @@ mod tests {
         }
         assert!([0_i64, -1, i64::MIN].iter().all(|rev| damaged(entry(b"k", b"v", *rev))));
         assert!([0, 1 << 63, u64::MAX].iter().all(|rev| damaged(entry(b"k", b"v", *rev))));
+    }
+
+    #[test]
+    fn a_record_without_a_value_has_a_key_and_a_revision() {
+        let expected = KeyRecord { key: "k", rev: Rev(7), is_live: true };
+        assert!(key_record(b"k", 7_i64, true).is_ok_and(|record| record == expected));
+        for (key, rev) in [(&b"\xff"[..], 1_i64), (b"", 1), (b"k", 0), (b"k", -1)] {
+            assert!(damaged(key_record(key, rev, false)), "{key:?} {rev}");
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@ use super::error::classify;
 use super::server_check::ServerChecker;
 use super::text;
 use crate::engine::ScanSession;
-use crate::engine::columns::ScannedColumns;
+use crate::engine::columns::{ScannedColumns, key_record};
 use crate::engine::yielding;
-use crate::entry::Record;
+use crate::entry::{KeyRecord, Record};
 use crate::error::Error;
 use crate::row::RowError;
 use crate::scanner::range::Range;
@@ -73,6 +73,33 @@ impl ScanSession for MySqlScanner {
                 let value_bytes = columns.value.map_or(0, <[u8]>::len);
                 flow = on_row(columns.record(value_bytes_max));
                 yielding::after_value(value_bytes).await;
+            }
+        }
+        Ok(count)
+    }
+
+    async fn keys(
+        &mut self,
+        range: &Range,
+        limit: usize,
+        mut on_row: impl FnMut(Result<KeyRecord<'_>, RowError>) -> ControlFlow<()> + Send,
+    ) -> Result<usize, Error> {
+        let (start, end) = range.bounds();
+        let query = sqlx::query(if end.is_some() { text::KEYS } else { text::ALL_KEYS });
+        let query = query.bind(self.checker.known_floor()).bind(start);
+        let query = match end {
+            Some(end) => query.bind(end),
+            None => query,
+        };
+        let mut rows = query.bind(limit as u64).fetch(&mut self.connection);
+        let (mut count, mut flow) = (0, ControlFlow::Continue(()));
+        while let Some(row) = rows.try_next().await.map_err(classify)? {
+            count += 1;
+            if flow.is_continue() {
+                let key: &[u8] = row.try_get_unchecked(0).map_err(classify)?;
+                let rev: u64 = row.try_get_unchecked(1).map_err(classify)?;
+                let is_live: bool = row.try_get_unchecked(2).map_err(classify)?;
+                flow = on_row(key_record(key, rev, is_live));
             }
         }
         Ok(count)

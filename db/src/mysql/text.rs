@@ -249,6 +249,20 @@ pub(super) const RECORDS: &str = concat!(records!(), " where k >= ? and k < ? or
 /// fails every query of `information_schema.processlist`.
 pub(super) const ALL_RECORDS: &str = concat!(records!(), " where k >= ? order by k limit ?");
 
+/// Rows without their values, which no column needs: a long value is stored outside of its row, and is not read. The argument is that
+/// of `is_live`.
+macro_rules! keys {
+    () => {
+        concat!("select k, rev, ", is_live!(), " from entries")
+    };
+}
+
+/// The keys of a range of the primary key.
+pub(super) const KEYS: &str = concat!(keys!(), " where k >= ? and k < ? order by k limit ?");
+
+/// The keys to the last one, without an upper bound, for the same reason as in [`ALL_RECORDS`].
+pub(super) const ALL_KEYS: &str = concat!(keys!(), " where k >= ? order by k limit ?");
+
 // Sweeper.
 
 /// Takes the lock of the sweeper. The lock ends with the connection. The name of a lock belongs to the whole server, so this name

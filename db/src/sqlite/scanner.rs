@@ -12,9 +12,9 @@ use super::error::classify;
 use super::text;
 use crate::engine::ScanSession;
 use crate::engine::clock::StoreClock;
-use crate::engine::columns::ScannedColumns;
+use crate::engine::columns::{ScannedColumns, key_record};
 use crate::engine::yielding;
-use crate::entry::{KEY_BYTES_MAX, Record};
+use crate::entry::{KEY_BYTES_MAX, KeyRecord, Record};
 use crate::error::Error;
 use crate::row::RowError;
 use crate::scanner::range::Range;
@@ -52,11 +52,8 @@ impl ScanSession for SqliteScanner {
         mut on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
         self.connection.check_read()?;
-        let (start, end) = range.bounds();
-        // No table has more rows than that, and no value more bytes.
-        let [limit, bytes] = [limit, value_bytes_max].map(|max| i64::try_from(max).unwrap_or(i64::MAX));
-        // Longer than any key, so it comes after every key, even after keys that are no UTF-8.
-        let end = end.unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1]);
+        let (start, end) = bounds(range);
+        let [limit, bytes] = [limit, value_bytes_max].map(number);
         let query = sqlx::query(text::RECORDS)
             .bind(signed(self.clock.now()?)?)
             .bind(bytes)
@@ -84,6 +81,30 @@ impl ScanSession for SqliteScanner {
         Ok(count)
     }
 
+    async fn keys(
+        &mut self,
+        range: &Range,
+        limit: usize,
+        mut on_row: impl FnMut(Result<KeyRecord<'_>, RowError>) -> ControlFlow<()> + Send,
+    ) -> Result<usize, Error> {
+        self.connection.check_read()?;
+        let (start, end) = bounds(range);
+        let query = sqlx::query(text::KEYS).bind(signed(self.clock.now()?)?).bind(start).bind(end);
+        let mut rows = query.bind(number(limit)).fetch(&mut *self.connection);
+        let mut count = 0;
+        while let Some(row) = rows.try_next().await.map_err(classify)? {
+            count += 1;
+            let key: &[u8] = row.try_get_unchecked(0).map_err(classify)?;
+            let rev: i64 = row.try_get_unchecked(1).map_err(classify)?;
+            let is_live: bool = row.try_get_unchecked(2).map_err(classify)?;
+            // To drop the rows ends the statement.
+            if on_row(key_record(key, rev, is_live)).is_break() {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
     fn displaced(&self) -> impl Future<Output = Error> + Send + use<> {
         let moved = self.connection.moved();
         async move {
@@ -101,6 +122,18 @@ impl ScanSession for SqliteScanner {
     }
 }
 
+/// The lower bound (inclusive) and the upper bound (exclusive) of `range`.
+fn bounds(range: &Range) -> (Vec<u8>, Vec<u8>) {
+    let (start, end) = range.bounds();
+    // Longer than any key, so it comes after every key, even after keys that are no UTF-8.
+    (start, end.unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1]))
+}
+
+/// `max` as an argument: no table has more rows, and no value more bytes, than the largest signed number.
+fn number(max: usize) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::engine::{DatabaseUsers, Engine as _};
@@ -109,18 +142,40 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_page_is_a_search_in_the_primary_key_wherever_it_begins() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+    /// A scanner of an empty store in `folder`.
+    async fn scanner(folder: &tempfile::TempDir) -> SqliteScanner {
         let url = format!("sqlite://{}", folder.path().join("plan.db").display());
         let store = Store::new(&url, None, false).expect("the URL is valid");
         store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-        let mut scanner =
-            Sqlite::new(&url).expect("the URL is valid").open_scanner().await.expect("it opens");
-        let explain = sqlx::AssertSqlSafe(format!("explain query plan {}", text::RECORDS));
-        let explain = sqlx::query(explain).bind(1).bind(vec![1]).bind(vec![2]).bind(10);
-        let steps = explain.fetch_all(&mut *scanner.connection).await.expect("it can be explained");
-        let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
-        assert_eq!(steps, ["SEARCH entries USING PRIMARY KEY (k>? AND k<?)"]);
+        Sqlite::new(&url).expect("the URL is valid").open_scanner().await.expect("it opens")
+    }
+
+    #[tokio::test]
+    async fn a_page_is_a_search_in_the_primary_key_wherever_it_begins() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let mut scanner = scanner(&folder).await;
+        for statement in [text::RECORDS, text::KEYS] {
+            let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
+            let explain = sqlx::query(explain).bind(1).bind(vec![1]).bind(vec![2]).bind(10);
+            let steps = explain.fetch_all(&mut *scanner.connection).await.expect("it can be explained");
+            let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+            assert_eq!(steps, ["SEARCH entries USING PRIMARY KEY (k>? AND k<?)"], "{statement}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_without_values_needs_no_value() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let mut scanner = scanner(&folder).await;
+        for (statement, needs_values) in [(text::RECORDS, true), (text::KEYS, false)] {
+            let explain = sqlx::AssertSqlSafe(format!("explain {statement}"));
+            let steps = sqlx::query(explain).fetch_all(&mut *scanner.connection).await;
+            // The value is column 1.
+            let is_value = |step: &sqlx::sqlite::SqliteRow| {
+                step.get::<String, _>("opcode") == "Column" && step.get::<i64, _>("p2") == 1
+            };
+            let steps = steps.expect("it can be explained");
+            assert_eq!(steps.iter().any(is_value), needs_values, "{statement}");
+        }
     }
 }

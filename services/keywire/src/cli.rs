@@ -2,9 +2,13 @@
 
 mod bench;
 mod client;
+mod count;
+mod del;
+mod delivery;
 mod export;
 mod get;
 mod import;
+mod listing;
 mod ls;
 mod progress;
 mod put;
@@ -18,17 +22,19 @@ use anyhow::Context as _;
 
 use bench::BenchArgs;
 use client::Failure;
+use count::CountArgs;
+use del::DelArgs;
 use export::ExportArgs;
 use get::GetArgs;
 use import::ImportArgs;
 use ls::LsArgs;
-use put::{DelArgs, PutArgs};
+use put::PutArgs;
 use token::TokenArgs;
 
 /// The exit codes of the client commands, as their help lists them.
 macro_rules! exit_codes {
     () => {
-        "Exit codes: 0 done, 1 not found, refused or stdout closed, 64 usage, 69 service unavailable, 74 file error"
+        "Exit codes: 0 done, 1 not found, refused or stdout closed, 64 wrong usage,\n69 service unavailable, 74 file error"
     };
 }
 
@@ -40,6 +46,18 @@ const EXAMPLES: &str = concat!(
 
   { read -r rev; value=$(cat); } < <(keywire get --rev count)
   keywire put count "$((value + 1))" --if-rev "$rev"
+
+"#,
+    exit_codes!()
+);
+
+/// The end of the help of `del`.
+const DEL_EXAMPLES: &str = concat!(
+    r#"Examples:
+  keywire del hello
+  keywire del --prefix session/ --dry-run    # how many keys that would be
+  keywire del --prefix session/
+  keywire del --all
 
 "#,
     exit_codes!()
@@ -57,19 +75,30 @@ pub(crate) enum Command {
     /// Write a value
     ///
     /// Exit code 0 means that the write is committed and on disk.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = EXAMPLES, visible_alias = "set")]
     Put(PutArgs),
     /// Print the exact bytes of a value; on a terminal, followed by a line end
     #[command(after_help = exit_codes!())]
     Get(GetArgs),
-    /// Delete a key; exit code 1 if the key does not exist
-    #[command(after_help = exit_codes!())]
+    /// Delete a key, or all keys with a prefix
+    ///
+    /// With a KEY, the exit code is 1 if the key does not exist.
+    ///
+    /// With --prefix, keys are listed and deleted page by page. A key that somebody writes after it was listed is kept and
+    /// counted. During an outage of the service the command waits, and then continues. After a minute without progress it gives
+    /// up. Ctrl-C ends it at any time; run it again to delete the rest.
+    #[command(after_help = DEL_EXAMPLES, visible_aliases = ["delete", "rm"])]
     Del(DelArgs),
     /// List keys in byte order, one per line
     ///
     /// A key that contains control characters, or begins with a quote, is shown as a JSON string.
-    #[command(after_help = exit_codes!())]
+    #[command(after_help = exit_codes!(), visible_alias = "list")]
     Ls(LsArgs),
+    /// Print the number of keys
+    ///
+    /// Keys are counted page by page: a key that is written or deleted meanwhile may count or not.
+    #[command(after_help = exit_codes!())]
+    Count(CountArgs),
     /// Write all entries of one instant to a file
     ///
     /// Each line is a write message for one entry, with its expiry if it has one. If the export breaks off, the exit code is
@@ -97,6 +126,9 @@ pub(crate) enum Command {
     ///
     /// By default every client waits for a reply before its next operation (a closed loop). With --rate, operations fall due
     /// at a steady rate whether or not replies come, and latency counts from the moment when an operation fell due.
+    ///
+    /// The run writes keys that begin with `bench:` (--key-prefix), and deletes them when it ends, unless --keep is given. Ctrl-C
+    /// ends it early and prints what was measured until then.
     Bench(Box<BenchArgs>),
 }
 
@@ -108,8 +140,9 @@ pub(crate) fn execute(command: &Command, default_admin_addr: SocketAddr) -> anyh
         }
         Command::Put(args) => run(put::put(args)),
         Command::Get(args) => run(get::get(args)),
-        Command::Del(args) => run(put::del(args)),
+        Command::Del(args) => run(del::del(args)),
         Command::Ls(args) => run(ls::ls(args)),
+        Command::Count(args) => run(count::count(args)),
         Command::Export(args) => run(export::export(args)),
         Command::Import(args) => run(import::import(args)),
         Command::Token(args) => Ok(client::finish(token::token(args))),

@@ -50,7 +50,7 @@ pub(crate) async fn entries<'a>(
     let mut body = list();
     let mut turn_end = TURN_BYTES;
     for (at, Entry { key, value, rev }) in found.enumerate() {
-        item(&mut body, at, key.as_str(), value, *rev);
+        item(&mut body, at, key.as_str(), Some(value), *rev);
         if body.len() >= turn_end {
             tokio::task::yield_now().await;
             turn_end = body.len() + TURN_BYTES;
@@ -72,12 +72,14 @@ pub(crate) fn list() -> Vec<u8> {
     br#"{"items":["#.to_vec()
 }
 
-/// `{"key":…,"value":…,"rev":…}`, the item at `at` of a list.
-pub(crate) fn item(body: &mut Vec<u8>, at: usize, key: &str, value: &str, Rev(rev): Rev) {
+/// `{"key":…,"value":…,"rev":…}`, the item at `at` of a list. Without a value: `{"key":…,"rev":…}`.
+pub(crate) fn item(body: &mut Vec<u8>, at: usize, key: &str, value: Option<&str>, Rev(rev): Rev) {
     body.extend_from_slice(if at == 0 { br#"{"key":"# } else { br#",{"key":"# });
     string(body, key);
-    body.extend_from_slice(br#","value":"#);
-    string(body, value);
+    if let Some(value) = value {
+        body.extend_from_slice(br#","value":"#);
+        string(body, value);
+    }
     body.extend_from_slice(br#","rev":"#);
     body.extend_from_slice(itoa::Buffer::new().format(rev).as_bytes());
     body.push(b'}');
@@ -202,11 +204,12 @@ mod tests {
     #[test]
     fn a_page_says_where_the_list_goes_on() {
         let mut body = list();
-        item(&mut body, 0, "user/1", "x", Rev(12));
-        item(&mut body, 1, "\"", "", Rev(u64::MAX));
+        item(&mut body, 0, "user/1", Some("x"), Rev(12));
+        item(&mut body, 1, "\"", Some(""), Rev(u64::MAX));
+        item(&mut body, 2, "z", None, Rev(1));
         let mut last = body.clone();
         end_list(&mut body, Some("bmV4dA"));
-        let items = r#"{"items":[{"key":"user/1","value":"x","rev":12},{"key":"\"","value":"","rev":18446744073709551615}],"#;
+        let items = r#"{"items":[{"key":"user/1","value":"x","rev":12},{"key":"\"","value":"","rev":18446744073709551615},{"key":"z","rev":1}],"#;
         assert_eq!(text(body), format!(r#"{items}"next":"bmV4dA","message":"","status":200}}"#));
         end_list(&mut last, None);
         assert_eq!(text(last), format!(r#"{items}"next":null,"message":"","status":200}}"#));

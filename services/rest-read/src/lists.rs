@@ -24,6 +24,15 @@ use crate::lists::turns::Turns;
 use crate::metrics::Metrics;
 use crate::owner::Owner;
 
+/// Which page is asked for: the first of its range.
+#[derive(Debug, Clone)]
+pub(crate) struct PageQuery {
+    pub(crate) range: Range,
+    pub(crate) items_max: usize,
+    /// Whether the items have their values.
+    pub(crate) with_values: bool,
+}
+
 /// Accepts lists. The listers end when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Lists {
@@ -78,21 +87,20 @@ impl Lists {
         move || backlog.bytes()
     }
 
-    /// The body of the first page of `range` for the client `peer`, read from one snapshot that is taken after this call. While lists
+    /// The body of the page of `query` for the client `peer`, read from one snapshot that is taken after this call. While lists
     /// wait, owners take turns.
     ///
     /// Ends within the timeout of an operation. Dropping the future withdraws the request.
     pub(crate) async fn page(
         &self,
-        range: Range,
-        items_max: usize,
+        query: PageQuery,
         owner: &Owner,
         peer: Option<&Arc<Peer>>,
     ) -> Result<Bytes, ReadError> {
         let deadline = Instant::now() + self.op_timeout;
         let mut charge = self.backlog.charge();
         loop {
-            let body = self.read(range.clone(), items_max, owner, deadline).await?;
+            let body = self.read(query.clone(), owner, deadline).await?;
             if charge.grow(body.len()) {
                 return Ok(charge.attach(body, peer));
             }
@@ -111,20 +119,14 @@ impl Lists {
         Some(self.backlog.reserve(bytes).await)
     }
 
-    async fn read(
-        &self,
-        range: Range,
-        items_max: usize,
-        owner: &Owner,
-        deadline: Instant,
-    ) -> Result<Vec<u8>, ReadError> {
+    async fn read(&self, query: PageQuery, owner: &Owner, deadline: Instant) -> Result<Vec<u8>, ReadError> {
         let selects = self.health.lists.selects();
         let late = || self.health.late_list(selects);
         let turn = timeout_at(deadline, self.turns.next(owner)).await.map_err(|_| late())?;
         let turn = turn.ok_or_else(|| self.health.full_of_lists())?;
         let (reply, body) = oneshot::channel();
         // The channel has room: it has a place for each turn.
-        let sent = self.queue.send(PageRequest { range, items_max, deadline, reply, turn }).await;
+        let sent = self.queue.send(PageRequest { query, deadline, reply, turn }).await;
         sent.map_err(|_| ReadError::Internal)?;
         match timeout_at(deadline, body).await {
             Ok(Ok(body)) => body,

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use e2e::{EngineKind, System, promises, run_to_end};
+use e2e::{BinaryRun, EngineKind, PATIENCE, System, eventually, promises, run_to_end, signal};
 use serde_json::Value;
 
 promises! {
@@ -10,6 +10,9 @@ promises! {
         it_writes_and_reads_as_often_as_requested,
         at_a_fixed_rate_it_keeps_to_the_rate,
         what_is_refused_is_counted_by_its_code;
+    sqlite:
+        its_keys_are_deleted_unless_they_are_to_be_kept,
+        an_interrupted_run_reports_what_it_has_measured;
 }
 
 fn bench(system: &System, args: &[&str]) -> Value {
@@ -66,6 +69,59 @@ async fn what_is_refused_is_counted_by_its_code(engine: EngineKind) {
     assert_eq!(output.status.code(), Some(1), "nothing was done: {output:?}");
     let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(result["refused"], serde_json::json!({ "too_large": 20 }), "{result}");
+}
+
+/// The environment with which the client finds `system`.
+fn env(system: &System) -> [(String, String); 1] {
+    [("KEYWIRE_URL".to_owned(), format!("http://{}", system.http()))]
+}
+
+fn keys(system: &System) -> String {
+    let count = run_to_end("keywire", &["count"], &env(system));
+    String::from_utf8_lossy(&count.stdout).trim_end().to_owned()
+}
+
+async fn its_keys_are_deleted_unless_they_are_to_be_kept(engine: EngineKind) {
+    let system = System::start(engine).await;
+    system.socket().await.set("bench:of somebody else", "v").await;
+    let load = ["--count", "200", "--keys", "3000", "--clients", "4", "--pipeline", "8"];
+    for (more, left) in
+        [(&[][..], "1"), (&["--reads", "0"], "1"), (&["--keep"], "3001"), (&["--no-fill"], "3001")]
+    {
+        bench(&system, &[&load, more].concat());
+        assert_eq!(keys(&system), left, "{more:?}");
+    }
+    bench(&system, &load);
+    assert_eq!(keys(&system), "1", "the key of somebody else stays");
+}
+
+async fn an_interrupted_run_reports_what_it_has_measured(engine: EngineKind) {
+    let system = System::start(engine).await;
+    for (options, code) in [(&["--json"][..], 130), (&[], 143), (&["--rate", "500", "--json"], 143)] {
+        let args = [&["bench", "--seconds", "600", "--keys", "100", "--clients", "4"], options].concat();
+        let run = BinaryRun::start("keywire", &args, &env(&system));
+        let sets = "select count(*) from entries where rev > born";
+        eventually("keys are overwritten", PATIENCE, async || match system.database.number(sets).await {
+            more if more > 10 => Ok(()),
+            other => Err(other.to_string()),
+        })
+        .await;
+        signal(if code == 130 { "INT" } else { "TERM" }, run.id());
+        let output = run.end();
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(code), 0), "{output:?}");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        if options.contains(&"--json") {
+            let result: Value = serde_json::from_str(&printed).expect("JSON");
+            assert_eq!(result["interrupted"], true, "{result}");
+            assert!(result["writes"]["count"].as_u64().is_some_and(|count| count > 0), "{result}");
+        } else {
+            assert!(printed.contains("interrupted: this is what was measured until then"), "{printed}");
+            assert!(printed.contains("  writes ") && printed.contains("  reads "), "{printed}");
+            assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+        }
+        assert_eq!(keys(&system), "0", "its keys are deleted");
+        system.database.execute("delete from entries").await;
+    }
 }
 
 #[test]

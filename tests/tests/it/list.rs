@@ -1,5 +1,7 @@
 //! Lists of keys in byte order, page by page.
 
+mod without_values;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,6 +205,12 @@ async fn an_invalid_list_is_refused(engine: EngineKind) {
         "prefix=%FF",
         "prefx=a",
         "key=a&x",
+        "values=",
+        "values=0",
+        "values=False",
+        "values=true&values=true",
+        "key=a&values=true",
+        "key=a&values=false",
     ] {
         connection.get(&format!("/storage?{query}")).await.refused(422, "bad_parameter");
     }

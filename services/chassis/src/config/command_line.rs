@@ -48,16 +48,22 @@ pub fn usage_error(message: impl Display) -> ExitCode {
     ExitCode::from(64)
 }
 
-/// The message of clap without usage, tips and passwords.
+/// The message of clap in one line: without usage and passwords, and with its tip if it has one.
 pub(super) fn message(mut error: clap::Error) -> String {
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
         let shown = terminal::one_line(&without_password(value));
         error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
     }
     let message = error.to_string();
-    let lines = message.lines().map(str::trim);
-    let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-    first.join(" ")
+    let mut paragraphs = message.split("\n\n").map(|lines| {
+        let lines: Vec<&str> = lines.lines().map(str::trim).collect();
+        lines.join(" ").trim().to_owned()
+    });
+    let first = paragraphs.next().unwrap_or_default();
+    match paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(ToOwned::to_owned)) {
+        Some(tip) => format!("{first} ({tip})"),
+        None => first,
+    }
 }
 
 /// `text` without the user and the password, if it is a URL that has them.

@@ -1,6 +1,8 @@
 //! `keywire bench`: puts load on a running server and measures its throughput and latency.
 
 mod args;
+mod cleanup;
+mod drive;
 mod gets;
 mod keys;
 mod load_client;
@@ -16,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chassis::process::descriptors::raise_limit;
+use chassis::process::stop::Signals;
 use chassis::process::terminal::say;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
+use crate::cli::client::signal_exit_code;
+
+use drive::{Driven, Stopped, connect, drive};
 use keys::Keys;
-use load_client::LoadClient;
 use load_run::LoadRun;
 use report::Report;
 use results::Results;
@@ -29,35 +32,22 @@ use schedule::Schedule;
 
 pub(crate) use args::BenchArgs;
 
-/// The most clients that connect at the same time: more could overflow the accept queue of the server.
-const CONNECTING_MAX: usize = 64;
-
 /// Operations in flight on each socket that fills the store.
 const FILL_PIPELINE: usize = 64;
 
 /// The most sockets that fill the store.
 const FILL_CLIENTS: usize = 32;
 
-/// Runs the load and prints the report as a table or as JSON. The run fails if a client cannot connect, a connection breaks, or
-/// a reply is not from Keywire: one line on stderr, exit code 1.
+/// Runs the load, prints the report as a table or as JSON, and deletes the keys. The run fails if a client cannot connect, a
+/// connection breaks, or a reply is not from Keywire: one line on stderr, exit code 1.
 pub(crate) fn bench(args: &BenchArgs) -> ExitCode {
-    let done = run(args).and_then(|report| {
-        let mut out = std::io::stdout();
-        if args.json { writeln!(out, "{}", report.json()) } else { write!(out, "{report}") }
-            .context("cannot print the result")?;
-        Ok(report.succeeded())
-    });
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            say(format_args!("keywire bench: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    run(args).unwrap_or_else(|error| {
+        say(format_args!("keywire bench: {error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
-fn run(args: &BenchArgs) -> anyhow::Result<Report> {
+fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     // Each client is a connection.
     raise_limit().context("cannot raise the limit of open files")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -66,30 +56,47 @@ fn run(args: &BenchArgs) -> anyhow::Result<Report> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        if args.reads > 0 && !args.no_fill {
-            fill(args).await.context("cannot write the keys for the reads")?;
+        let mut signals = Signals::listen().context("cannot catch signals")?;
+        let (succeeded, interrupted) = match measure(args, &mut signals).await {
+            Ok(report) => {
+                print(&report).context("cannot print the result")?;
+                (report.succeeded(), report.interrupted)
+            }
+            Err(Stopped::Interrupted(signal)) => {
+                say("keywire bench: interrupted; nothing was measured");
+                (false, Some(signal))
+            }
+            Err(Stopped::Failed(error)) => return Err(error),
+        };
+        if !args.leaves_keys() {
+            let left = format!("keys that begin with {:?} may be left", args.key_prefix);
+            tokio::select! {
+                deleted = cleanup::delete_keys(args) => deleted.with_context(|| left)?,
+                signal = signals.next() => {
+                    say(format_args!("keywire bench: interrupted; {left}"));
+                    return Ok(signal_exit_code(signal));
+                }
+            }
         }
-        measure(args).await
+        Ok(match interrupted {
+            Some(signal) => signal_exit_code(signal),
+            None if succeeded => ExitCode::SUCCESS,
+            None => ExitCode::FAILURE,
+        })
     })
 }
 
-/// Writes every key once, so that reads find it.
-async fn fill(args: &BenchArgs) -> anyhow::Result<()> {
-    let mut filling = args.clone();
-    let most = usize::try_from(args.keys.get()).unwrap_or(usize::MAX).div_ceil(FILL_PIPELINE);
-    filling.clients = FILL_CLIENTS.min(most).try_into().expect("there is at least one key");
-    filling.pipeline = FILL_PIPELINE.try_into().expect("a pipeline is not empty");
-    (filling.reads, filling.rate, filling.count) = (0, None, Some(args.keys));
-    let run = LoadRun::new(filling, Keys::in_turn(args), Schedule::closed_loop(None, Some(args.keys)));
-    let (clients, _) = connect(&run).await?;
-    drive(&run, clients, Instant::now()).await?;
-    let refused = run.results(|results| results.refused.clone());
-    anyhow::ensure!(refused.is_empty(), "the server refused some writes: {refused:?}");
-    Ok(())
+fn print(report: &Report) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    if report.args.json { writeln!(out, "{}", report.json()) } else { write!(out, "{report}") }
 }
 
-/// Runs the measured load.
-async fn measure(args: &BenchArgs) -> anyhow::Result<Report> {
+/// Runs the load: first the keys for the reads are written, then it is measured. A signal ends it, and the report is about what was
+/// measured until then.
+async fn measure(args: &BenchArgs, signals: &mut Signals) -> Result<Report, Stopped> {
+    if args.reads > 0 && !args.no_fill {
+        fill(args, signals).await?;
+    }
     let keys = Keys::drawn(args)?;
     let count = args.count;
     let span = if count.is_some() { None } else { Some(Duration::from_secs_f64(args.seconds)) };
@@ -98,52 +105,35 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<Report> {
         None => Schedule::closed_loop(span, count),
     };
     let run = LoadRun::new(args.clone(), keys, schedule);
-    let (clients, connecting) = connect(&run).await?;
+    let (clients, connecting) = connect(&run, signals).await?;
     let cpu = report::cpu_time();
     let begun = Instant::now();
-    let unsent = drive(&run, clients, begun).await?;
+    let Driven { unsent, interrupted } = drive(&run, clients, begun, signals).await?;
     let elapsed = begun.elapsed();
     let cpu = cpu.zip(report::cpu_time()).map(|(before, after)| after.saturating_sub(before));
     let results = run.results(|results| std::mem::replace(results, Results::new()));
-    Ok(Report { args: args.clone(), results, elapsed, connecting, unsent, cpu })
+    Ok(Report { args: args.clone(), results, elapsed, connecting, unsent, cpu, interrupted })
 }
 
-/// Opens the connections of all clients. Also returns how long that took.
-async fn connect(run: &LoadRun) -> anyhow::Result<(Vec<LoadClient>, Duration)> {
-    let begun = Instant::now();
-    let total = run.args.clients.get();
-    let mut opening = JoinSet::new();
-    let mut clients = Vec::with_capacity(total);
-    for number in 0..total {
-        if opening.len() >= CONNECTING_MAX
-            && let Some(opened) = opening.join_next().await
-        {
-            clients.push(opened??);
-        }
-        opening.spawn(LoadClient::connect(run.clone(), number));
+/// Writes every key once, so that reads find it.
+async fn fill(args: &BenchArgs, signals: &mut Signals) -> Result<(), Stopped> {
+    let mut filling = args.clone();
+    let most = usize::try_from(args.keys.get()).unwrap_or(usize::MAX).div_ceil(FILL_PIPELINE);
+    filling.clients = FILL_CLIENTS.min(most).try_into().expect("there is at least one key");
+    filling.pipeline = FILL_PIPELINE.try_into().expect("a pipeline is not empty");
+    (filling.reads, filling.rate, filling.count) = (0, None, Some(args.keys));
+    let run = LoadRun::new(filling, Keys::in_turn(args), Schedule::closed_loop(None, Some(args.keys)));
+    let failed = |stopped| match stopped {
+        Stopped::Failed(error) => Stopped::Failed(error.context("cannot write the keys for the reads")),
+        Stopped::Interrupted(signal) => Stopped::Interrupted(signal),
+    };
+    let (clients, _) = connect(&run, signals).await.map_err(failed)?;
+    if let Some(signal) = drive(&run, clients, Instant::now(), signals).await.map_err(failed)?.interrupted {
+        return Err(Stopped::Interrupted(signal));
     }
-    while let Some(opened) = opening.join_next().await {
-        clients.push(opened??);
+    let refused = run.results(|results| results.refused.clone());
+    if refused.is_empty() {
+        return Ok(());
     }
-    Ok((clients, begun.elapsed()))
-}
-
-/// Runs the clients until all have finished. Returns how many operations fell due and were never sent.
-async fn drive(run: &LoadRun, clients: Vec<LoadClient>, begun: Instant) -> anyhow::Result<u64> {
-    run.schedule.begin(begun);
-    let mut running: JoinSet<anyhow::Result<u64>> = clients.into_iter().map(|c| c.run(begun)).collect();
-    let progress = run.progress();
-    let mut tick = interval(Duration::from_millis(200));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unsent = 0;
-    loop {
-        tokio::select! {
-            ended = running.join_next() => match ended {
-                Some(ended) => unsent += ended??,
-                None => break,
-            },
-            _ = tick.tick(), if progress.is_shown() => run.show(&progress, begun.elapsed()),
-        }
-    }
-    Ok(unsent)
+    Err(failed(Stopped::Failed(anyhow::anyhow!("the server refused some writes: {refused:?}"))))
 }

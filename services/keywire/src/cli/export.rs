@@ -52,7 +52,7 @@ pub(crate) async fn export(args: &ExportArgs) -> Result<(), Failure> {
     let output = Output::open(file)?;
     tokio::select! {
         done = receive(args, output) => done,
-        signal = signals.next() => Err(Failure::Interrupted("exported", signal)),
+        signal = signals.next() => Err(Failure::Interrupted("nothing was exported", signal)),
     }
 }
 

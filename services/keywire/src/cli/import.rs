@@ -1,21 +1,17 @@
 //! `keywire import`: sends every line as a write message, in order, over one socket, with many lines in flight.
 
-mod counts;
-mod delivery;
 mod foreign;
-mod line;
-mod window;
+mod format;
+mod reader;
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Read};
-use std::path::PathBuf;
-
-use chassis::process::terminal::say;
+use std::io::{self, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
 
 use crate::cli::client::{Failure, TargetArgs};
+use crate::cli::delivery::{Delivery, Unit};
 use crate::cli::progress::Progress;
 
-use delivery::Delivery;
 use foreign::ForeignArgs;
 
 /// Options of `import`.
@@ -36,28 +32,17 @@ pub(crate) async fn import(args: &ImportArgs) -> Result<(), Failure> {
     if let Some(source) = args.foreign.source()? {
         return foreign::import(&args.foreign, source, &args.targets).await;
     }
-    let (input, progress) = open(args)?;
-    let delivery = Delivery::new(args.targets.write_target(), line::read(input), &progress);
-    finish(delivery, &progress).await
-}
-
-/// Writes everything and prints how much was written. What is refused is reported and skipped; the command fails at the end.
-async fn finish(mut delivery: Delivery<'_>, progress: &Progress) -> Result<(), Failure> {
+    let path = args.file.as_deref().filter(|file| file.as_os_str() != "-");
+    let (input, progress) = open(path)?;
+    let lines = reader::read(input, path.map(Path::to_owned));
+    let mut delivery = Delivery::new(args.targets.write_target(), Unit::Line, lines, &progress);
     let done = delivery.run().await;
-    let summary = delivery.summary();
-    progress.clear();
-    if done.is_ok() && delivery.counts.refused > 0 {
-        return Err(Failure::Refused(summary));
-    }
-    if done.is_ok() || delivery.counts.settled() > 0 {
-        say(format_args!("keywire: {summary}"));
-    }
-    done
+    delivery.report(done)
 }
 
-/// Opens the input, and the progress line for its size.
-fn open(args: &ImportArgs) -> Result<(Box<dyn Read + Send>, Progress), Failure> {
-    let Some(path) = args.file.as_deref().filter(|file| file.as_os_str() != "-") else {
+/// Opens the file at `path`, or stdin, and the progress line for its size.
+fn open(path: Option<&Path>) -> Result<(Box<dyn Read + Send>, Progress), Failure> {
+    let Some(path) = path else {
         let stdin = std::io::stdin();
         let progress = if stdin.is_terminal() { Progress::hidden() } else { Progress::new(None) };
         return Ok((Box::new(stdin), progress));
@@ -67,4 +52,8 @@ fn open(args: &ImportArgs) -> Result<(Box<dyn Read + Send>, Progress), Failure> 
     let found = file.metadata().map_err(failed)?;
     let total = if found.is_file() { Some(found.len()) } else { None };
     Ok((Box::new(file), Progress::new(total)))
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    Failure::File("cannot read the input to its end".into(), error)
 }

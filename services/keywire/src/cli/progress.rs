@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use chassis::process::terminal::say;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-/// With a known total: a bar and the time left.
-const BOUNDED: &str = "  {bar:24} {percent:>3} %  {msg}  {eta} left";
+/// With a known total: a bar and the time left. The text is cut at the width of the terminal.
+const BOUNDED: &str = "  {bar:10} {percent:>3} %  {eta} left  {wide_msg}";
 /// Without a known total.
-const UNBOUNDED: &str = "  {spinner} {elapsed}  {msg}";
+const UNBOUNDED: &str = "  {spinner} {elapsed}  {wide_msg}";
 
 /// The longest time between two updates of the line.
 const TICK: Duration = Duration::from_millis(200);

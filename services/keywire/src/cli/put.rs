@@ -1,4 +1,4 @@
-//! `keywire put` and `keywire del`: one write. The command ends when the reply has come.
+//! `keywire put`, and the delete of one key: one write. The command ends when the reply has come.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::time::Duration;
@@ -34,23 +34,10 @@ pub(crate) struct PutArgs {
     targets: TargetArgs,
 }
 
-/// Options of `del`.
+/// Options of any single write.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct DelArgs {
-    /// The key
-    key: String,
-
-    #[command(flatten)]
-    options: WriteOptions,
-
-    #[command(flatten)]
-    targets: TargetArgs,
-}
-
-/// Options of both commands.
-#[derive(Debug, Clone, clap::Args)]
-struct WriteOptions {
-    /// Write only if the key has this rev; 0: only if the key does not exist
+pub(crate) struct WriteOptions {
+    /// Only if the key has this rev; 0: only if it does not exist
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(u64).range(..=9_223_372_036_854_775_807))]
     if_rev: Option<u64>,
 
@@ -88,10 +75,10 @@ pub(crate) async fn put(args: &PutArgs) -> Result<(), Failure> {
 }
 
 /// Deletes a key. A missing key is a failure.
-pub(crate) async fn del(args: &DelArgs) -> Result<(), Failure> {
-    let if_rev = args.options.if_rev;
-    let message = Message { op: "delete", key: &args.key, value: None, ttl: None, if_rev };
-    write(&args.targets, &message, args.options.rev).await
+pub(crate) async fn delete(key: &str, options: &WriteOptions, targets: &TargetArgs) -> Result<(), Failure> {
+    let if_rev = options.if_rev;
+    let message = Message { op: "delete", key, value: None, ttl: None, if_rev };
+    write(targets, &message, options.rev).await
 }
 
 async fn write(targets: &TargetArgs, message: &Message<'_>, shows_rev: bool) -> Result<(), Failure> {

@@ -43,6 +43,15 @@ pub(crate) struct TokenArgs {
     ops_per_second: Option<u32>,
 }
 
+/// Why a token cannot be added.
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("the file cannot be read or written: {0}")]
+    Io(#[from] io::Error),
+    #[error("the file has a token with this name")]
+    NameIsThere,
+}
+
 /// Adds a new token to the file and prints it. Only the hash of the token is stored.
 pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
     let token = format!("kw_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>()));
@@ -59,7 +68,15 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
     // The lock is held until the new file has replaced the old one: two processes at the same time would lose a token.
     let lock = File::open(folder(&path)).map_err(failed)?;
     lock.lock().map_err(failed)?;
-    let new = with_entry(&path, entry).map_err(failed)?;
+    let new = with_entry(&path, entry).map_err(|error| match error {
+        TokenError::Io(error) => failed(error),
+        TokenError::NameIsThere => Failure::Refused(format!(
+            "{} has a token with the name {} already: choose another name, or remove that token from the file, which revokes it at \
+             the next start of the services",
+            args.into.display(),
+            args.name
+        )),
+    })?;
     // The services must be able to read the new file, so it is read as they read it before it replaces the old one.
     Access::read(new.path()).map_err(|bad| Failure::Refused(format!("{} {bad}", args.into.display())))?;
     // Printed before it becomes valid: a token that cannot be printed must not be in the file.
@@ -68,13 +85,19 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
 }
 
 /// A file beside `path` with the tokens of `path` and `entry`. Owner and permissions are those of `path`.
-fn with_entry(path: &Path, entry: Value) -> io::Result<NamedTempFile> {
+fn with_entry(path: &Path, entry: Value) -> Result<NamedTempFile, TokenError> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text?,
     };
-    let mut tokens: Vec<Value> =
-        if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text)? };
+    let mut tokens: Vec<Value> = if text.trim().is_empty() {
+        Vec::new()
+    } else {
+        serde_json::from_str(&text).map_err(io::Error::from)?
+    };
+    if tokens.iter().any(|token| token["name"] == entry["name"]) {
+        return Err(TokenError::NameIsThere);
+    }
     tokens.push(entry);
     // The services may run as another user, and a file of hashes lets nobody in. The umask applies.
     let mut new = beside(path, 0o666)?;
@@ -84,7 +107,7 @@ fn with_entry(path: &Path, entry: Value) -> io::Result<NamedTempFile> {
             fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
         }
     }
-    serde_json::to_writer_pretty(&mut new, &tokens)?;
+    serde_json::to_writer_pretty(&mut new, &tokens).map_err(io::Error::from)?;
     new.write_all(b"\n")?;
     new.as_file().sync_all()?;
     Ok(new)

@@ -16,12 +16,12 @@ use crate::body;
 use crate::export::Exports;
 use crate::gets::Gets;
 use crate::http::bearer::Bearer;
-use crate::http::parameters::{After, IfNoneMatch, KeyText, KeyTexts, Limit, Once, Prefix, only};
+use crate::http::parameters::{After, IfNoneMatch, KeyText, KeyTexts, Limit, Once, Prefix, Values, only};
 use crate::http::reply::{
     EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, ProblemReply,
     quoted,
 };
-use crate::lists::Lists;
+use crate::lists::{Lists, PageQuery};
 use crate::owner::Owner;
 
 const DESCRIPTION: &str = "\
@@ -127,16 +127,17 @@ impl Api {
     /// in a path, such as `.` and `..`.
     ///
     /// Without `key`: lists the keys that begin with `prefix` in byte order, page by page. Each page shows the store as it was at
-    /// one instant. A page ends at `limit` items, before an item that would take its values past 4 MiB, or after 10,000 rows,
-    /// including deleted and expired ones. So it may hold fewer items than `limit`, even none. To read the whole list, send `next`
-    /// as `after` of the next request until `next` is null. A page ends before a damaged row. A page that would begin with one is a
-    /// 500 that names the `after` with which the list continues after the row.
+    /// one instant. With `values=false` the items have no `value`, and no page ends for the size of values. A page ends at `limit`
+    /// items, before an item that would take its values past 4 MiB, or after 10,000 rows, including deleted and expired ones. So it
+    /// may hold fewer items than `limit`, even none. To read the whole list, send `next` as `after` of the next request until
+    /// `next` is null. A page ends before a damaged row. A page that would begin with one is a 500 that names the `after` with
+    /// which the list continues after the row.
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,
         Bearer(caller): Bearer,
         request: &Request,
-        /// 1 to 100 distinct keys, each in its own parameter. Cannot be combined with `prefix`, `limit` or `after`
+        /// 1 to 100 distinct keys, each in its own parameter. Cannot be combined with the other parameters
         key: KeyTexts,
         /// Lists the keys that begin with this prefix. Default: all keys
         prefix: Once<Prefix>,
@@ -144,20 +145,25 @@ impl Api {
         limit: Once<Limit>,
         /// Continues a list: the `next` of the previous page, which had the same prefix
         after: Once<After>,
+        /// `false` leaves the values of a list out, which is faster. Default: `true`
+        values: Once<Values>,
     ) -> Result<EntriesReply, ProblemReply> {
-        only(request, &["key", "prefix", "limit", "after"])?;
+        only(request, &["key", "prefix", "limit", "after", "values"])?;
         if key.is_empty() {
             let Prefix(prefix) = prefix.0.unwrap_or_default();
             caller.may_read(&prefix)?;
             let range = Range::new(prefix);
             let range = after.0.map_or(Ok(range.clone()), |after| after.range(range))?;
             let Limit(items_max) = limit.0.unwrap_or_default();
+            let Values(with_values) = values.0.unwrap_or_default();
             let owner = self.owner(&caller, request);
-            let page = self.lists.page(range, items_max, &owner, caller.peer()).await;
+            let query = PageQuery { range, items_max, with_values };
+            let page = self.lists.page(query, &owner, caller.peer()).await;
             return Ok(EntriesReply::Found(EntriesBody(page.map_err(Problem::from)?)));
         }
-        if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() {
-            let message = "key cannot be combined with prefix, limit or after: ask for keys or for a list";
+        if prefix.0.is_some() || limit.0.is_some() || after.0.is_some() || values.0.is_some() {
+            let message =
+                "key cannot be combined with prefix, limit, after or values: ask for keys or for a list";
             return Err(Problem::new(Code::BadParameter, message).into());
         }
         key.iter().try_for_each(|key| caller.may_read(key))?;

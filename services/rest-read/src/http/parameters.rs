@@ -15,7 +15,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use crate::http::etag;
 use crate::http::parameters::once::query;
 
-pub(crate) use crate::http::parameters::once::{After, Limit, Once, Prefix, only};
+pub(crate) use crate::http::parameters::once::{After, Limit, Once, Prefix, Values, only};
 
 /// The most keys of one request.
 const KEYS_MAX: usize = 100;

@@ -64,6 +64,18 @@ struct ItemSchema {
     rev: i64,
 }
 
+/// An item of a page
+#[derive(Object)]
+#[oai(rename = "PageItem")]
+struct PageItemSchema {
+    /// The key
+    key: String,
+    /// Its value. Absent with `values=false`
+    value: Option<String>,
+    /// Its revision, which grows with every write of the key
+    rev: u64,
+}
+
 /// An error
 #[derive(Object)]
 #[oai(rename = "Problem")]
@@ -81,7 +93,7 @@ struct ProblemSchema {
 #[oai(rename = "Page", example)]
 struct PageSchema {
     /// The entries of the page, in byte order of their keys. There may be none
-    items: Vec<ItemSchema>,
+    items: Vec<PageItemSchema>,
     /// The cursor to send as `after` of the next request. Null on the last page
     next: Next,
     /// Always empty
@@ -247,7 +259,7 @@ impl Example for EntriesSchema {
 
 impl Example for PageSchema {
     fn example() -> Self {
-        let item = ItemSchema { key: "user/1".into(), value: "x".into(), rev: 12 };
+        let item = PageItemSchema { key: "user/1".into(), value: Some("x".into()), rev: 12 };
         let next = Next(Some(cursor::encode("user/", "user/1")));
         Self { items: vec![item], next, message: String::new(), status: 200 }
     }

@@ -11,6 +11,7 @@ use crate::cursor;
 use crate::damage::DamageLog;
 use crate::error::ReadError;
 use crate::health::{Failures, Health};
+use crate::lists::PageQuery;
 use crate::lists::page::PageBuilder;
 use crate::lists::turns::Turn;
 use crate::metrics::Metrics;
@@ -19,11 +20,13 @@ use crate::pace::Pace;
 /// How long an idle connection is kept for the next page.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// A request for the first page of a range.
+/// The most rows of a statement without values. With the longest keys they have half a megabyte.
+const KEYS_PER_STATEMENT_MAX: usize = 1024;
+
+/// A request for a page, which waits in the queue.
 #[derive(Debug)]
 pub(crate) struct PageRequest {
-    pub(crate) range: Range,
-    pub(crate) items_max: usize,
+    pub(crate) query: PageQuery,
     pub(crate) deadline: Instant,
     pub(crate) reply: oneshot::Sender<Result<Vec<u8>, ReadError>>,
     /// Kept until the page is read.
@@ -45,6 +48,14 @@ pub(crate) struct ListerTask {
     pace: Pace,
     /// Damaged rows that lists met.
     damage: Arc<DamageLog>,
+}
+
+/// What one statement has read.
+struct ReadRows {
+    /// Whether the range ends with these rows.
+    is_last: bool,
+    /// The damaged row at which reading stopped.
+    damaged: Option<DamagedRow>,
 }
 
 /// A page, or the damaged row that it would begin with.
@@ -84,12 +95,12 @@ impl ListerTask {
     }
 
     async fn answer(&mut self, request: PageRequest) {
-        let PageRequest { range, items_max, deadline, mut reply, turn: _turn } = request;
+        let PageRequest { query, deadline, mut reply, turn: _turn } = request;
         let page = tokio::select! {
             biased;
             // The client has left. A statement under way is dropped with its connection.
             () = reply.closed() => return,
-            page = timeout_at(deadline, self.page(&range, items_max)) => page,
+            page = timeout_at(deadline, self.page(&query)) => page,
         };
         if let Ok(page) = page {
             // A client that has left needs no reply.
@@ -99,11 +110,11 @@ impl ListerTask {
 
     /// Tries until there is a page, or a failure that no other attempt can repair. The first attempt may fail because the
     /// connection broke while it was idle.
-    async fn page(&mut self, range: &Range, items_max: usize) -> Result<Vec<u8>, ReadError> {
+    async fn page(&mut self, query: &PageQuery) -> Result<Vec<u8>, ReadError> {
         let mut failures = Failures::default();
         loop {
             failures.pause().await;
-            match self.read(range.clone(), items_max).await {
+            match self.read(query.clone()).await {
                 Ok(page) => return page,
                 Err(error) => {
                     failures.add("list", &error);
@@ -117,21 +128,22 @@ impl ListerTask {
     }
 
     /// Reads a page from a snapshot of its own, on the idle connection or a new one.
-    async fn read(&mut self, range: Range, items_max: usize) -> Result<Result<Vec<u8>, ReadError>, Error> {
+    async fn read(&mut self, query: PageQuery) -> Result<Result<Vec<u8>, ReadError>, Error> {
         let mut scanner = match self.scanner.take() {
             Some(scanner) => scanner,
             None => self.store.scanner().await?,
         };
         let displaced = scanner.displaced();
         let mut snapshot = scanner.snapshot().await?;
+        let prefix = query.range.prefix().to_owned();
         let filled = tokio::select! {
             biased;
             error = displaced => return Err(error),
-            filled = self.fill(&mut snapshot, range.clone(), items_max) => filled?,
+            filled = self.fill(&mut snapshot, query) => filled?,
         };
         snapshot.end().await?;
         self.scanner = Some(scanner);
-        let cursor = |key: &[u8]| cursor::encode(range.prefix(), key);
+        let cursor = |key: &[u8]| cursor::encode(&prefix, key);
         Ok(match filled {
             FilledPage::Page(page) => {
                 let next = page.is_full().then(|| cursor(page.last().as_bytes()));
@@ -145,50 +157,79 @@ impl ListerTask {
     }
 
     /// Sends one statement after another until the page is full or the range ends. A page ends before a damaged row.
-    async fn fill(
-        &mut self,
-        snapshot: &mut Snapshot<'_>,
-        mut range: Range,
-        items_max: usize,
-    ) -> Result<FilledPage, Error> {
-        let mut page = PageBuilder::new(items_max);
+    async fn fill(&mut self, snapshot: &mut Snapshot<'_>, mut query: PageQuery) -> Result<FilledPage, Error> {
+        let mut page = PageBuilder::new(query.items_max);
         loop {
-            let bytes_left = page.value_bytes_left();
-            let rows_max = self.pace.rows(bytes_left).min(page.rows_wanted());
-            let (mut is_cut, mut damaged) = (false, None);
             let sent = Instant::now();
-            let read =
-                snapshot.records(&range, rows_max, Pace::value_bytes_max(rows_max, bytes_left), |row| {
-                    let record = match row {
-                        Ok(record) => record,
-                        Err(RowError::LeftOut { bytes, .. }) => {
-                            is_cut = true;
-                            self.pace.weigh(bytes);
-                            return page.postpone(bytes);
-                        }
-                        Err(RowError::Damaged(row)) => {
-                            damaged = Some(row);
-                            return page.end();
-                        }
-                    };
-                    self.pace.weigh(record.value.map_or(0, str::len));
-                    page.take(&record)
-                });
-            let read = read.await;
+            let read = if query.with_values {
+                self.read_records(snapshot, &query.range, &mut page).await
+            } else {
+                read_keys(snapshot, &query.range, &mut page).await
+            };
             self.metrics.scan(self.store.system(), sent.elapsed(), read.is_ok());
-            let rows = read?;
+            let ReadRows { is_last, damaged } = read?;
             self.health.lists.selected();
-            self.pace.grow();
             if let Some(row) = damaged.filter(|_| page.is_empty()) {
                 self.damage.add(&row);
                 return Ok(FilledPage::Damaged(row));
             }
-            if page.is_full() || rows < rows_max && !is_cut {
+            if page.is_full() || is_last {
                 return Ok(FilledPage::Page(page));
             }
             if !page.is_empty() {
-                range.advance(page.last());
+                query.range.advance(page.last());
             }
         }
     }
+
+    /// Sends one statement that reads rows with their values.
+    async fn read_records(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        range: &Range,
+        page: &mut PageBuilder,
+    ) -> Result<ReadRows, Error> {
+        let bytes_left = page.value_bytes_left();
+        let rows_max = self.pace.rows(bytes_left).min(page.rows_wanted());
+        let (mut is_cut, mut damaged) = (false, None);
+        let read = snapshot.records(range, rows_max, Pace::value_bytes_max(rows_max, bytes_left), |row| {
+            let record = match row {
+                Ok(record) => record,
+                Err(RowError::LeftOut { bytes, .. }) => {
+                    is_cut = true;
+                    self.pace.weigh(bytes);
+                    return page.postpone(bytes);
+                }
+                Err(RowError::Damaged(row)) => {
+                    damaged = Some(row);
+                    return page.end();
+                }
+            };
+            self.pace.weigh(record.value.map_or(0, str::len));
+            page.take(&record)
+        });
+        let rows = read.await?;
+        self.pace.grow();
+        Ok(ReadRows { is_last: rows < rows_max && !is_cut, damaged })
+    }
+}
+
+/// Sends one statement that reads rows without their values. All rows are light, so it asks for all that the page wants.
+async fn read_keys(
+    snapshot: &mut Snapshot<'_>,
+    range: &Range,
+    page: &mut PageBuilder,
+) -> Result<ReadRows, Error> {
+    let rows_max = page.rows_wanted().min(KEYS_PER_STATEMENT_MAX);
+    let mut damaged = None;
+    let read = snapshot.keys(range, rows_max, |row| match row {
+        Ok(record) => page.take_key(&record),
+        Err(RowError::Damaged(row)) => {
+            damaged = Some(row);
+            page.end()
+        }
+        Err(RowError::LeftOut { .. }) => panic!("a row without a value has none that could be left out"),
+    });
+    let rows = read.await?;
+    Ok(ReadRows { is_last: rows < rows_max, damaged })
 }

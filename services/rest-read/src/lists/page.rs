@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use db::Record;
+use db::{KeyRecord, Record, Rev};
 
 use crate::body;
 
@@ -47,17 +47,26 @@ impl PageBuilder {
 
     /// Takes `record`, the next row in key order, unless the page ends before it.
     pub(crate) fn take(&mut self, record: &Record<'_>) -> ControlFlow<()> {
-        let bytes = record.value.map_or(0, str::len);
+        self.pass(record.key, record.rev, record.value, record.value.is_some())
+    }
+
+    /// The same for a row that was read without its value.
+    pub(crate) fn take_key(&mut self, record: &KeyRecord<'_>) -> ControlFlow<()> {
+        self.pass(record.key, record.rev, None, record.is_live)
+    }
+
+    fn pass(&mut self, key: &str, rev: Rev, value: Option<&str>, is_live: bool) -> ControlFlow<()> {
+        let bytes = value.map_or(0, str::len);
         let is_over = self.is_over(bytes) || self.items == self.items_max || self.passed == PAGE_ROWS_MAX;
         if self.is_full || is_over {
             return self.end();
         }
         self.passed += 1;
-        self.dead = if record.value.is_some() { 0 } else { self.dead + 1 };
+        self.dead = if is_live { 0 } else { self.dead + 1 };
         self.last.clear();
-        self.last.push_str(record.key);
-        if let Some(value) = record.value {
-            body::item(&mut self.json, self.items, record.key, value, record.rev);
+        self.last.push_str(key);
+        if is_live {
+            body::item(&mut self.json, self.items, key, value, rev);
             self.items += 1;
             self.value_bytes += bytes;
         }

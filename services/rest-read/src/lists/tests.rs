@@ -23,6 +23,15 @@ fn all() -> Range {
     Range::new(String::new())
 }
 
+fn query(range: Range, items_max: usize) -> PageQuery {
+    PageQuery { range, items_max, with_values: true }
+}
+
+/// The first page of all keys.
+fn page_of(items_max: usize) -> PageQuery {
+    query(all(), items_max)
+}
+
 /// The keys of a page, and where the list goes on.
 fn parts(body: &[u8]) -> (Vec<String>, Option<String>) {
     let body: Value = serde_json::from_slice(body).expect("a page is JSON");
@@ -38,8 +47,12 @@ async fn pages_follow_each_other_in_byte_order() {
     let (lists, tasks) = start(&database, &limits());
     let (mut range, mut found) = (all(), Vec::new());
     loop {
-        let (keys, next) =
-            parts(&lists.page(range.clone(), 2, &owner(1), None).await.expect("the page can be read"));
+        let page = lists.page(query(range.clone(), 2), &owner(1), None).await.expect("the page can be read");
+        let keys_only = PageQuery { with_values: false, ..query(range.clone(), 2) };
+        let keys_only = lists.page(keys_only, &owner(1), None).await.expect("the page can be read");
+        assert_eq!(parts(&page), parts(&keys_only), "the same keys and the same cursor");
+        assert!(!String::from_utf8_lossy(&keys_only).contains("value"), "{keys_only:?}");
+        let (keys, next) = parts(&page);
         found.extend(keys);
         let Some(next) = next else { break };
         let key = cursor::decode("", &next).expect("it is a cursor");
@@ -58,7 +71,7 @@ async fn a_page_counts_in_the_backlog_until_it_is_written() {
     let value = "v".repeat(1000);
     let database = TestDatabase::holding(&[("a", &value), ("b", &value)]).await;
     let (lists, _) = start(&database, &limits());
-    let page = lists.page(all(), 10, &owner(1), None).await.expect("the page can be read");
+    let page = lists.page(page_of(10), &owner(1), None).await.expect("the page can be read");
     assert_eq!(lists.backlog.bytes(), page.len());
     assert_eq!(lists.health.unread(), 0, "gets do not wait for it");
     drop(page);
@@ -70,17 +83,17 @@ async fn a_full_queue_of_lists_refuses_with_the_reason() {
     let (health, limits) = (health(), ReadLimits { listers: 1, list_queue_max: 1, ..limits() });
     let (lists, _queue) = Lists::new(&limits, &health);
     let owner = owner(1);
-    let mut under_way = std::pin::pin!(lists.page(all(), 1, &owner, None));
-    let mut waits = std::pin::pin!(lists.page(all(), 1, &owner, None));
+    let mut under_way = std::pin::pin!(lists.page(page_of(1), &owner, None));
+    let mut waits = std::pin::pin!(lists.page(page_of(1), &owner, None));
     assert!(under_way.as_mut().now_or_never().is_none() && waits.as_mut().now_or_never().is_none());
-    assert_eq!(lists.page(all(), 1, &owner, None).await.err(), Some(ReadError::Unavailable));
+    assert_eq!(lists.page(page_of(1), &owner, None).await.err(), Some(ReadError::Unavailable));
     let _connected = health.connection();
-    assert_eq!(lists.page(all(), 1, &owner, None).await.err(), Some(ReadError::TooManyLists));
+    assert_eq!(lists.page(page_of(1), &owner, None).await.err(), Some(ReadError::TooManyLists));
     health.lists.failed();
-    let why = lists.page(all(), 1, &owner, None).await.err();
+    let why = lists.page(page_of(1), &owner, None).await.err();
     assert_eq!(why, Some(ReadError::Unavailable), "the database answers gets, but refuses lists");
     health.lists.selected();
-    assert_eq!(lists.page(all(), 1, &owner, None).await.err(), Some(ReadError::TooManyLists));
+    assert_eq!(lists.page(page_of(1), &owner, None).await.err(), Some(ReadError::TooManyLists));
 }
 
 #[tokio::test]
@@ -88,15 +101,15 @@ async fn a_list_past_its_deadline_says_whether_the_database_works() {
     let (health, owner) = (health(), owner(1));
     let limits = ReadLimits { op_timeout: Duration::from_millis(20), ..limits() };
     let (lists, _queue) = Lists::new(&limits, &health);
-    assert_eq!(lists.page(all(), 1, &owner, None).await.err(), Some(ReadError::Unavailable));
+    assert_eq!(lists.page(page_of(1), &owner, None).await.err(), Some(ReadError::Unavailable));
     let _connected = health.connection();
-    let (asked, answers) = (lists.page(all(), 1, &owner, None), async { health.selected() });
+    let (asked, answers) = (lists.page(page_of(1), &owner, None), async { health.selected() });
     assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::Unavailable), "it answers only gets");
-    let (asked, answers) = (lists.page(all(), 1, &owner, None), async { health.lists.selected() });
+    let (asked, answers) = (lists.page(page_of(1), &owner, None), async { health.lists.selected() });
     assert_eq!(tokio::join!(asked, answers).0.err(), Some(ReadError::TooManyLists), "it answers others");
     // A lister that cannot connect meets the same deadline.
     let (lists, _) = start(&TestDatabase::new(), &limits);
-    assert_eq!(lists.page(all(), 1, &owner, None).await.err(), Some(ReadError::Unavailable));
+    assert_eq!(lists.page(page_of(1), &owner, None).await.err(), Some(ReadError::Unavailable));
 }
 
 /// A page that has room is of the owner that waits, not of the one that has waited longer and has had its turn.
@@ -110,7 +123,7 @@ async fn owners_take_turns_at_the_room_in_the_backlog() {
     let (first, second) = (owner(1), owner(2));
     let page = |owner: &Owner| {
         let (lists, owner) = (lists.clone(), owner.clone());
-        async move { lists.page(all(), 1, &owner, None).await.expect("the page can be read") }
+        async move { lists.page(page_of(1), &owner, None).await.expect("the page can be read") }
     };
     let unread = page(&first).await;
     let waits_for_room = |count: usize| {
@@ -150,14 +163,14 @@ async fn lists_whose_clients_left_are_not_read() {
     let (limits, owner) = (ReadLimits { listers: 10, ..limits() }, owner(1));
     let (lists, queue) = Lists::new(&limits, &health);
     for waiting in 1..=limits.listers {
-        let left = tokio::time::timeout(Duration::ZERO, lists.page(all(), 1, &owner, None)).await;
+        let left = tokio::time::timeout(Duration::ZERO, lists.page(page_of(1), &owner, None)).await;
         assert!(left.is_err(), "nobody reads");
         assert_eq!(lists.queue.capacity(), limits.listers - waiting, "it is in the queue");
     }
     let damage = Arc::new(DamageLog::new("list"));
     let lister = ListerTask::new(database.store.clone(), queue, Arc::clone(&health), Metrics::noop(), damage);
     let lister = tokio::spawn(lister.run());
-    assert_eq!(parts(&lists.page(all(), 1, &owner, None).await.expect("the page can be read")).0, ["a"]);
+    assert_eq!(parts(&lists.page(page_of(1), &owner, None).await.expect("the page can be read")).0, ["a"]);
     assert_eq!(health.lists.selects(), 1);
     drop(lists);
     tokio::time::timeout(PATIENCE, lister).await.expect("it ends with its queue").expect("no panic");

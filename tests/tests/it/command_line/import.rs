@@ -19,6 +19,7 @@ promises! {
         refused_lines_are_reported_by_number_and_the_rest_is_written,
         an_import_without_a_reader_of_its_messages_writes_everything,
         a_line_is_any_write_message,
+        an_input_of_another_format_is_named_and_nothing_is_written,
         expired_lines_are_skipped_and_counted_separately,
         a_line_over_the_message_limit_is_refused_and_the_rest_is_written,
         an_import_that_was_interrupted_and_runs_again_ends_the_same;
@@ -63,6 +64,33 @@ async fn a_line_is_any_write_message(engine: EngineKind) {
         "{said}"
     );
     assert_eq!((system.read("a").await.status, &system.read("b").await.json()["value"]), (404, &"2".into()));
+}
+
+async fn an_input_of_another_format_is_named_and_nothing_is_written(engine: EngineKind) {
+    let system = System::start(engine).await;
+    let message = r#"{"key":"a","value":"1"}"#;
+    let utf16: Vec<u8> = message.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let dump = r#"[{"model":"storage.keyvaluepair","pk":1,"fields":{"key":"a","value":"1"}}]"#;
+    let folder = system.database.folder();
+    for (name, bytes, named) in [
+        ("all.ndjson.gz", &b"\x1f\x8b\x08\0\n\n"[..], "(gzip); unpack it: gunzip -c "),
+        ("utf16.ndjson", &utf16, "UTF-16; convert it: iconv -f UTF-16 -t UTF-8 "),
+        ("array.json", format!("[{message},{message}]").as_bytes(), "a JSON array; "),
+        ("dump.json", dump.as_bytes(), "keywire import --from "),
+        ("table.csv", b"key,value\na,1\nb,2\n", "CSV"),
+    ] {
+        let file = folder.join(name);
+        std::fs::write(&file, bytes).expect("a file can be written");
+        let path = file.display().to_string();
+        let refused = super::said(&run_to_end("keywire", &["import", &path], &env(&system)), 1);
+        assert!(refused.starts_with(&format!("keywire: {path} cannot be imported as it is: ")), "{refused}");
+        assert!(refused.contains(named), "{refused}");
+        let mut piped = BinaryRun::start("keywire", &["import", "-"], &env(&system));
+        piped.feed(bytes);
+        let refused = super::said(&piped.end(), 1);
+        assert!(refused.starts_with("keywire: stdin cannot be imported as it is: "), "{refused}");
+    }
+    assert_eq!(system.database.entries().await, 0);
 }
 
 async fn expired_lines_are_skipped_and_counted_separately(engine: EngineKind) {

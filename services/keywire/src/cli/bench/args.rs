@@ -30,7 +30,7 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_enum, default_value_t = Distribution::Uniform)]
     pub(crate) distribution: Distribution,
 
-    /// Prefix of the keys
+    /// Prefix of the keys, which are the prefix and a number
     #[arg(long, default_value = "bench:")]
     pub(crate) key_prefix: String,
 
@@ -54,9 +54,13 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) rate: Option<NonZeroU64>,
 
-    /// Skip the writes of all keys before the measurement
+    /// Use the keys of an earlier run with --keep: do not write all keys before the measurement, nor delete them after it
     #[arg(long)]
     pub(crate) no_fill: bool,
+
+    /// Leave the keys on the server
+    #[arg(long)]
+    pub(crate) keep: bool,
 
     /// Threads of the load generator
     #[arg(long, default_value = "1", value_parser = at_most::<1024>)]
@@ -65,6 +69,13 @@ pub(crate) struct BenchArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl BenchArgs {
+    /// Whether the keys are left on the server.
+    pub(super) fn leaves_keys(&self) -> bool {
+        self.keep || self.no_fill
+    }
 }
 
 /// How often each key is used.

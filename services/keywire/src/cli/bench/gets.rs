@@ -25,6 +25,8 @@ const READ_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct GetConnection {
     connection: Connection,
+    /// The path of every request before its key.
+    path: String,
     /// The headers of every request.
     headers: String,
     /// Requests that are not sent yet.
@@ -42,7 +44,8 @@ impl GetConnection {
             write!(headers, "Authorization: {}\r\n", bearer.to_str()?)?;
         }
         let (requests, received, due) = (Vec::new(), Vec::new(), VecDeque::new());
-        Ok(Self { connection, headers, requests, received, due })
+        let path = target.path("/storage/");
+        Ok(Self { connection, path, headers, requests, received, due })
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -51,8 +54,8 @@ impl GetConnection {
 
     /// Adds a get to the requests that the next flush sends.
     pub(super) fn send(&mut self, key: &str, due: Instant) {
-        let (key, headers) = (encoded(key), &self.headers);
-        let request = format!("GET /storage/{key} HTTP/1.1\r\n{headers}\r\n");
+        let (path, key, headers) = (&self.path, encoded(key), &self.headers);
+        let request = format!("GET {path}{key} HTTP/1.1\r\n{headers}\r\n");
         self.requests.extend_from_slice(request.as_bytes());
         self.due.push_back(due);
     }

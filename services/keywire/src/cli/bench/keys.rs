@@ -1,5 +1,6 @@
 //! Chooses the key of each operation, and the value of each set.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
@@ -35,6 +36,11 @@ enum Choice {
     Zipf(Zipf<f64>),
 }
 
+/// Appends the key of this number to `to`.
+pub(super) fn write(prefix: &str, number: u64, to: &mut String) {
+    write!(to, "{prefix}{number:08}").expect("a String takes any text");
+}
+
 impl Keys {
     /// Each key in turn.
     pub(super) fn in_turn(args: &BenchArgs) -> Self {
@@ -65,7 +71,6 @@ impl Keys {
 
     /// Appends the next key to `to`.
     pub(super) fn next(&self, rng: &mut SmallRng, to: &mut String) {
-        use std::fmt::Write as _;
         let number = match &self.choice {
             Choice::InTurn(next) => next.fetch_add(1, Ordering::Relaxed) % self.count,
             Choice::Uniform => rng.random_range(0..self.count),
@@ -76,7 +81,7 @@ impl Keys {
             )]
             Choice::Zipf(zipf) => zipf.sample(rng) as u64 - 1,
         };
-        write!(to, "{}{number:08}", self.prefix).expect("a String takes any text");
+        write(&self.prefix, number, to);
     }
 
     /// A value. It probably differs from the value before.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
+use tokio::signal::unix::SignalKind;
 
 use super::args::{BenchArgs, Distribution};
 use super::results::Results;
@@ -23,8 +24,10 @@ pub(super) struct Report {
     pub(super) elapsed: Duration,
     /// How long it took to open the connections.
     pub(super) connecting: Duration,
-    /// Operations that fell due and were never sent.
+    /// Operations that fell due and were never sent. 0 if the run was interrupted.
     pub(super) unsent: u64,
+    /// The signal that ended the run early.
+    pub(super) interrupted: Option<SignalKind>,
     /// The CPU time of this process during the run, if it is known.
     pub(super) cpu: Option<Duration>,
 }
@@ -62,6 +65,7 @@ impl Report {
             "missing": self.results.missing,
             "refused": self.results.refused,
             "unsent": self.unsent,
+            "interrupted": self.interrupted.is_some(),
             "generator_cores": self.cores(),
         })
     }
@@ -81,12 +85,12 @@ impl Report {
         }
         write!(
             f,
-            "  {name:<6} {:>11} {:>12}",
+            "  {name:<6} {:>10} {:>12}",
             grouped(self.rate(latencies)),
             HumanCount(latencies.len()).to_string()
         )?;
         for (_, percent) in PERCENTILES {
-            write!(f, " {:>9}", time(latencies.value_at_percentile(percent)))?;
+            write!(f, " {:>8}", time(latencies.value_at_percentile(percent)))?;
         }
         writeln!(f)
     }
@@ -98,13 +102,8 @@ impl fmt::Display for Report {
         let pace = args.rate.map_or("as fast as replies come".into(), |rate| {
             format!("{} due each second", HumanCount(rate.get()))
         });
-        writeln!(
-            f,
-            "\n  {} · {} clients, {} in flight each · {pace}",
-            args.targets.read_target().url,
-            args.clients,
-            args.pipeline
-        )?;
+        writeln!(f, "\n  {}", args.targets.read_target().url)?;
+        writeln!(f, "  {} clients, {} in flight each · {pace}", args.clients, args.pipeline)?;
         writeln!(
             f,
             "  {} keys, {} · values of {} bytes · {} % reads · {:.1} s\n",
@@ -114,9 +113,9 @@ impl fmt::Display for Report {
             args.reads,
             self.elapsed.as_secs_f64()
         )?;
-        write!(f, "  {:<6} {:>11} {:>12}", "", "per second", "count")?;
+        write!(f, "  {:<6} {:>10} {:>12}", "", "per second", "count")?;
         for (name, _) in PERCENTILES {
-            write!(f, " {name:>9}")?;
+            write!(f, " {name:>8}")?;
         }
         writeln!(f)?;
         self.row(f, "writes", &self.results.writes)?;
@@ -134,6 +133,9 @@ impl fmt::Display for Report {
                 "  {} fell due and were never sent: the replies came too slowly",
                 HumanCount(self.unsent)
             )?;
+        }
+        if self.interrupted.is_some() {
+            writeln!(f, "  interrupted: this is what was measured until then")?;
         }
         if let Some(cores) = self.cores() {
             writeln!(f, "  the load generator itself used {cores:.2} cores")?;

@@ -1,7 +1,7 @@
 //! The schedule of a run: when each client may send its next operation, and from which moment its latency counts.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -19,6 +19,8 @@ pub(super) struct Schedule {
     left: Option<AtomicU64>,
     /// `None` in a closed loop.
     fixed_rate: Option<FixedRate>,
+    /// Whether the run ends early.
+    is_stopped: AtomicBool,
 }
 
 /// Operation `k` of client `c` falls due `(k * clients + c) / rate` seconds after the start.
@@ -34,7 +36,7 @@ impl Schedule {
     /// Each client sends its next operation when a reply has come.
     pub(super) fn closed_loop(span: Option<Duration>, count: Option<std::num::NonZeroU64>) -> Self {
         let left = count.map(|count| AtomicU64::new(count.get()));
-        Self { begun: OnceLock::new(), span, left, fixed_rate: None }
+        Self { begun: OnceLock::new(), span, left, fixed_rate: None, is_stopped: AtomicBool::new(false) }
     }
 
     /// `rate` operations fall due each second, spread evenly over `clients`.
@@ -63,6 +65,18 @@ impl Schedule {
                 }
             });
         }
+    }
+
+    /// Ends the run: no client may send any more.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        if let Some(fixed_rate) = &self.fixed_rate {
+            fixed_rate.due.iter().for_each(Notify::notify_one);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
     /// Wakes the clients whose operation has fallen due. Returns the time until the next one, or `None` if the run is over.
@@ -112,9 +126,11 @@ impl Schedule {
         }
     }
 
-    /// Operations of `client` that fell due and were not sent, given that it sent `sent`.
+    /// Operations of `client` that fell due and were not sent, given that it sent `sent`. 0 if the run was stopped early.
     pub(super) fn unsent(&self, client: usize, sent: u64) -> u64 {
-        let (Some(fixed_rate), Some(span)) = (&self.fixed_rate, self.span) else { return 0 };
+        let (Some(fixed_rate), Some(span), false) = (&self.fixed_rate, self.span, self.is_stopped()) else {
+            return 0;
+        };
         fixed_rate.due_before(span, client).saturating_sub(sent)
     }
 
@@ -128,7 +144,7 @@ impl Schedule {
 
     fn is_over(&self, due: Duration) -> bool {
         let all_sent = self.left.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) == 0);
-        all_sent || self.span.is_some_and(|span| due >= span)
+        all_sent || self.is_stopped() || self.span.is_some_and(|span| due >= span)
     }
 }
 
@@ -177,6 +193,17 @@ mod tests {
         assert_eq!(schedule.may_send(3, 1000), NextSend::Later);
         assert_eq!(schedule.may_send(3, 2500), NextSend::Never);
         assert_eq!(schedule.unsent(3, 2), 2498);
+    }
+
+    #[test]
+    fn after_a_stop_nobody_sends() {
+        let second = Some(Duration::from_secs(1));
+        for schedule in [Schedule::closed_loop(second, None), Schedule::fixed_rate(1000, 1, second, None)] {
+            let schedule = Arc::new(schedule);
+            schedule.begin(Instant::now());
+            schedule.stop();
+            assert_eq!((schedule.may_send(0, 0), schedule.unsent(0, 0)), (NextSend::Never, 0));
+        }
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub(crate) enum Failure {
     /// A file or a pipe of the caller failed.
     #[error("{0}: {1}")]
     File(String, #[source] io::Error),
-    /// A signal ended the command, and the unfinished file was removed. The text names what was not done.
-    #[error("interrupted; nothing was {0}")]
+    /// A signal ended the command. The text says what became of its work.
+    #[error("interrupted; {0}")]
     Interrupted(&'static str, SignalKind),
     /// The reader of stdout closed the pipe. Nothing is printed about it: the reader knows why.
     #[error("stdout is closed")]
@@ -44,8 +44,13 @@ impl Failure {
             Self::Usage(_) => USAGE.into(),
             Self::Unavailable(_) => UNAVAILABLE.into(),
             Self::File(..) => IO_ERROR.into(),
-            Self::Interrupted(_, signal) => u8::try_from(signal.as_raw_value())
-                .map_or(ExitCode::FAILURE, |signal| (SIGNALED + signal).into()),
+            Self::Interrupted(_, signal) => signal_exit_code(*signal),
         }
     }
+}
+
+/// The exit code of a command that ended because of `signal`.
+pub(crate) fn signal_exit_code(signal: SignalKind) -> ExitCode {
+    let code = u8::try_from(signal.as_raw_value()).ok().and_then(|signal| SIGNALED.checked_add(signal));
+    code.map_or(ExitCode::FAILURE, Into::into)
 }

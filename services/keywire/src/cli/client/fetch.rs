@@ -41,7 +41,7 @@ pub(crate) struct Fetched {
     _connection: JoinSet<hyper::Result<()>>,
 }
 
-/// Sends a GET for `path`, which includes the query. A status other than 200 is a failure.
+/// Sends a GET for `path`, which includes the query, below the path of the target. A status other than 200 is a failure.
 pub(crate) async fn fetch(target: Target<'_>, path: &str) -> Result<Fetched, Failure> {
     fetch_over(dial(target, None).await?, target, path, http1::Builder::new()).await
 }
@@ -60,7 +60,7 @@ async fn fetch_over(
     path: &str,
     http: http1::Builder,
 ) -> Result<Fetched, Failure> {
-    let mut request = Request::get(path)
+    let mut request = Request::get(target.path(path))
         .header(header::HOST, authority(target.url))
         .body(String::new())
         .map_err(|error| Failure::Refused(format!("not a valid request: {error}")))?;

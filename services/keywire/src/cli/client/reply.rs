@@ -7,6 +7,10 @@ use super::failure::Failure;
 /// The most characters shown of a text that is not a reply of Keywire.
 const SHOWN_CHARS_MAX: usize = 200;
 
+/// The end of the message about a missing or unknown token.
+const HOW_TO_GIVE_A_TOKEN: &str =
+    "name a file that has it with --token-file or KEYWIRE_TOKEN_FILE (`keywire token` makes tokens)";
+
 /// A parsed reply.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reply {
@@ -52,6 +56,11 @@ impl Reply {
                 "{}: this port does not serve the request, see --help",
                 self.message
             )),
+            Some("unauthenticated") => {
+                // What follows tells a program how to send its token.
+                let what = self.message.split(':').next().unwrap_or_default();
+                Failure::Refused(format!("{what}; {HOW_TO_GIVE_A_TOKEN}"))
+            }
             _ => Failure::Refused(self.message),
         }
     }

@@ -45,7 +45,7 @@ impl Socket {
     /// Opens a socket to `target`.
     pub(crate) async fn connect(target: Target<'_>) -> Result<Self, Failure> {
         let stream = dial(target, None).await?;
-        let address = format!("ws://{}/ws/storage/", authority(target.url));
+        let address = format!("ws://{}{}", authority(target.url), target.path("/ws/storage/"));
         let no_socket = |why: String| Failure::Unavailable(format!("no socket at {address}: {why}"));
         let mut request =
             address.as_str().into_client_request().map_err(|error| no_socket(error.to_string()))?;

@@ -13,8 +13,8 @@ use super::roots::Roots;
 /// Options of a command that only reads.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReadTargetArgs {
-    /// Base URL of the server
-    #[arg(long, env = "KEYWIRE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000", value_parser = origin)]
+    /// Base URL of the server; behind a proxy it may have a path
+    #[arg(long, env = "KEYWIRE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000", value_parser = base_url)]
     url: Url,
 
     /// File with the access token, if the server requires one
@@ -33,7 +33,7 @@ pub(crate) struct TargetArgs {
     read: ReadTargetArgs,
 
     /// Base URL for writes, if it differs from the URL for reads
-    #[arg(long, env = "KEYWIRE_WRITE_URL", value_name = "URL", value_parser = origin)]
+    #[arg(long, env = "KEYWIRE_WRITE_URL", value_name = "URL", value_parser = base_url)]
     write_url: Option<Url>,
 }
 
@@ -45,6 +45,13 @@ pub(crate) struct Target<'a> {
     pub(crate) bearer: Option<&'a HeaderValue>,
     /// The CAs to trust; `None` means the public CAs.
     pub(crate) roots: Option<&'a Roots>,
+}
+
+impl Target<'_> {
+    /// The path of a request: `path` below the path of the URL.
+    pub(crate) fn path(self, path: &str) -> String {
+        self.url.path().trim_end_matches('/').to_owned() + path
+    }
 }
 
 impl ReadTargetArgs {
@@ -77,15 +84,15 @@ fn bearer(path: &str) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// Parses a URL that consists of scheme, host and port.
-fn origin(text: &str) -> Result<Url, String> {
+/// Parses a URL that consists of scheme, host, port and maybe a path.
+fn base_url(text: &str) -> Result<Url, String> {
     check(text)?;
     let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let is_bare = url.query().is_none() && url.fragment().is_none();
     let has_login = !url.username().is_empty() || url.password().is_some();
     let is_known = matches!(url.scheme(), "http" | "https");
-    if !is_known || url.host_str().is_none() || has_login || !bare {
-        return Err("must be http://HOST:PORT or https://HOST:PORT".into());
+    if !is_known || url.host_str().is_none() || has_login || !is_bare {
+        return Err("must be http://HOST:PORT or https://HOST:PORT, with a path or without".into());
     }
     Ok(url)
 }

@@ -3,7 +3,7 @@
 mod comparison;
 mod dumpdata;
 mod reports;
-pub(super) mod rows;
+mod rows;
 mod source;
 mod stored;
 
@@ -13,10 +13,9 @@ use chassis::config::path::{database_url, file_path};
 use db::{ForeignNames, PrivateCopy};
 
 use crate::cli::client::{Failure, TargetArgs};
+use crate::cli::delivery::{Delivery, Unit};
 use crate::cli::progress::{Progress, counted};
 
-use super::delivery::Delivery;
-use super::finish;
 use reports::Reports;
 use source::Source;
 
@@ -87,8 +86,9 @@ pub(super) async fn import(args: &ForeignArgs, source: Source, targets: &TargetA
         return comparison::compare(copy, targets.read_target(), &progress).await;
     }
     let target = targets.write_target();
-    let delivery = Delivery::of_rows(target, rows::chunks(copy, args.if_absent), &progress);
-    finish(delivery, &progress).await
+    let mut delivery = Delivery::new(target, Unit::Row, rows::chunks(copy, args.if_absent), &progress);
+    let done = delivery.run().await;
+    delivery.report(done)
 }
 
 /// Reports the rows that could not be written. An error if there are any.

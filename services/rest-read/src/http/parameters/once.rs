@@ -26,6 +26,9 @@ pub(crate) struct Limit(pub(crate) usize);
 /// The cursor of a page. It belongs to one prefix, and is not checked yet.
 pub(crate) struct After(String);
 
+/// Whether the items of a list have their values.
+pub(crate) struct Values(pub(crate) bool);
+
 /// A parameter of the query.
 pub(crate) trait Parameter: Sized {
     const NAME: &'static str;
@@ -90,6 +93,29 @@ impl Parameter for After {
 
     fn parse(text: String) -> Result<Self, Problem> {
         Ok(Self(text))
+    }
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+impl Parameter for Values {
+    const NAME: &'static str = "values";
+
+    fn schema() -> MetaSchema {
+        // Without a default: a generated client would send it with `key`, too.
+        MetaSchema { example: Some(false.into()), ..MetaSchema::new("boolean") }
+    }
+
+    fn parse(text: String) -> Result<Self, Problem> {
+        match text.as_str() {
+            "true" => Ok(Self(true)),
+            "false" => Ok(Self(false)),
+            _ => Err(Problem::new(Code::BadParameter, "values must be true or false")),
+        }
     }
 }
 

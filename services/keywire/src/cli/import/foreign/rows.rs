@@ -1,13 +1,13 @@
 //! Turns rows into write messages.
 
-use std::borrow::Cow;
 use std::io;
 
 use db::{ForeignEntry, PrivateCopy};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::cli::import::line::{BadLine, Chunk, ImportLine};
+use crate::cli::delivery::{BadLine, Chunk, Line};
+use crate::cli::import::unreadable;
 
 /// A write message. `key` and `value` alone get the shortest reply.
 #[derive(Serialize)]
@@ -16,13 +16,6 @@ struct Set<'a> {
     value: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     if_rev: Option<u64>,
-}
-
-/// The part of a message that tells the user which row it is.
-#[derive(Deserialize)]
-struct Keyed<'a> {
-    #[serde(borrow)]
-    key: Cow<'a, str>,
 }
 
 /// Reads the rows in a task of its own; some are read ahead. With `if_absent`, a message changes nothing if its key exists.
@@ -37,11 +30,11 @@ pub(super) fn chunks(mut copy: PrivateCopy, if_absent: bool) -> Receiver<Chunk> 
                     .into_iter()
                     .map(|row| {
                         number += 1;
-                        row.map(|entry| ImportLine::new(number, message(&entry, if_absent), number))
+                        row.map(|entry| Line::new(number, message(&entry, if_absent), number))
                             .map_err(|unfit| BadLine { number, why: unfit.to_string(), end: number })
                     })
                     .collect()),
-                Err(error) => Err(io::Error::other(error)),
+                Err(error) => Err(unreadable(io::Error::other(error))),
             };
             let is_last = chunk.is_err();
             // The receiver may have been dropped.
@@ -51,12 +44,6 @@ pub(super) fn chunks(mut copy: PrivateCopy, if_absent: bool) -> Receiver<Chunk> 
         }
     });
     chunks
-}
-
-/// The key of a message in quotes.
-pub(in crate::cli::import) fn key(message: &str) -> String {
-    let set: Keyed<'_> = serde_json::from_str(message).expect("`message` made it");
-    format!("\"{}\"", set.key.escape_debug())
 }
 
 fn message(entry: &ForeignEntry, if_absent: bool) -> String {

@@ -1,21 +1,17 @@
-//! Reads the lines of an import: each has a number, a bounded length, and the expiry that is checked before it is sent.
+//! Reads the lines of an import: each has a number and a bounded length.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
 
 use db::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use tokio::sync::mpsc::{Receiver, channel};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::cli::delivery::{BadLine, Chunk, Line};
+
+use super::{format, unreadable};
 
 /// The most bytes of a line, which is also the limit of a message. In JSON a control character takes six bytes.
 const LINE_BYTES_MAX: usize = 6 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) + 4096;
-
-/// The most bytes of an `id`.
-const ID_BYTES_MAX: usize = 128;
 
 /// Some editors write it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -23,36 +19,28 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// A chunk ends when it has this many bytes, or when no further line is available yet.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A line that can be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ImportLine {
-    /// Counted from 1. Blank lines count.
-    pub(super) number: u64,
-    pub(super) text: Utf8Bytes,
-    /// When the entry expires, in microseconds since 1970. Known only for a set that the server accepts otherwise.
-    expires_at: Option<u64>,
-    /// Where the line ends in the input, in bytes.
-    pub(super) end: u64,
-}
+/// The most bytes of the start of an input by which its format is recognized.
+const START_BYTES: usize = 64 * 1024;
 
-/// A line that cannot be sent.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
-    pub(super) number: u64,
-    pub(super) why: String,
-    pub(super) end: u64,
-}
-
-/// Lines that were read together, or the error that ended reading.
-pub(super) type Chunk = io::Result<Vec<Result<ImportLine, BadLine>>>;
-
-/// Reads `input` in a thread of its own, because an input that blocks must not stop the socket. One chunk is read ahead.
-pub(super) fn read(input: impl io::Read + Send + 'static) -> Receiver<Chunk> {
+/// Reads `input` in a thread of its own, because an input that blocks must not stop the socket. One chunk is read ahead. An input
+/// of another format gives no lines, but a failure that says what to do. `path` is the file of the input; `None` is stdin.
+pub(super) fn read(mut input: impl io::Read + Send + 'static, path: Option<PathBuf>) -> Receiver<Chunk> {
     let (sender, chunks) = channel(1);
     std::thread::spawn(move || {
-        let mut lines = LineReader::new(input);
+        let start = match start(&mut input) {
+            Ok(start) => format::check(&start, path.as_deref()).map(|()| start),
+            Err(error) => Err(unreadable(error)),
+        };
+        let mut lines = match start {
+            Ok(start) => LineReader::new(io::Cursor::new(start).chain(input)),
+            Err(failure) => {
+                // The receiver may have been dropped.
+                drop(sender.blocking_send(Err(failure)));
+                return;
+            }
+        };
         loop {
-            let chunk = lines.chunk();
+            let chunk = lines.chunk().map_err(unreadable);
             let is_last = match &chunk {
                 Ok(lines) if lines.is_empty() => return,
                 Ok(_) => false,
@@ -67,53 +55,19 @@ pub(super) fn read(input: impl io::Read + Send + 'static) -> Receiver<Chunk> {
     chunks
 }
 
-impl ImportLine {
-    pub(super) fn new(number: u64, text: String, end: u64) -> Self {
-        Self { number, expires_at: expires_at(&text), text: text.into(), end }
+/// The first bytes of `input`: at least a line that is not blank, unless the line is very long or the input ends before.
+fn start(input: &mut impl io::Read) -> io::Result<Vec<u8>> {
+    let (mut start, mut read) = (vec![0; START_BYTES], 0);
+    while read < START_BYTES && !start[..read].trim_ascii_start().contains(&b'\n') {
+        match input.read(&mut start[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-
-    /// Whether the entry has expired, by the clock of this machine.
-    pub(super) fn has_expired(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros());
-        self.expires_at.is_some_and(|at| u128::from(at) <= now)
-    }
-}
-
-/// The expiry of a set that the server accepts otherwise. Every other line is left to the server: a line that it refuses for
-/// another reason must not count as expired.
-fn expires_at(text: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Set<'a> {
-        #[serde(borrow)]
-        id: Option<&'a RawValue>,
-        #[serde(borrow)]
-        op: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        key: Cow<'a, str>,
-        #[serde(borrow)]
-        value: Cow<'a, str>,
-        if_rev: Option<u64>,
-        ttl: Option<IgnoredAny>,
-        #[serde(borrow, rename = "traceparent")]
-        _traceparent: Option<Cow<'a, str>>,
-        expires_at: u64,
-    }
-    if !text.contains("\"expires_at\"") {
-        return None;
-    }
-    let set: Set<'_> = serde_json::from_str(text).ok()?;
-    let id_fits = set.id.is_none_or(|id| {
-        let (id, first) = (id.get(), id.get().as_bytes()[0]);
-        id.len() <= ID_BYTES_MAX && (first == b'"' || first == b'-' || first.is_ascii_digit())
-    });
-    let fits = id_fits
-        && set.op.is_none_or(|op| op == "set")
-        && (1..=KEY_BYTES_MAX).contains(&set.key.len())
-        && set.value.len() <= VALUE_BYTES_MAX
-        && set.if_rev.is_none_or(|rev| i64::try_from(rev).is_ok())
-        && set.ttl.is_none();
-    fits.then_some(set.expires_at)
+    start.truncate(read);
+    Ok(start)
 }
 
 /// Reads lines one by one, and chunks of lines.
@@ -131,7 +85,7 @@ impl<R: io::Read> LineReader<R> {
     }
 
     /// The available lines: at least one, or none at the end of the input.
-    fn chunk(&mut self) -> Chunk {
+    fn chunk(&mut self) -> io::Result<Vec<Result<Line, BadLine>>> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
@@ -155,7 +109,7 @@ impl<R: io::Read> LineReader<R> {
     }
 
     /// The next line that is not blank.
-    fn next(&mut self) -> io::Result<Option<Result<ImportLine, BadLine>>> {
+    fn next(&mut self) -> io::Result<Option<Result<Line, BadLine>>> {
         loop {
             let mut text = Vec::new();
             let most = LINE_BYTES_MAX as u64 + 1;
@@ -179,7 +133,7 @@ impl<R: io::Read> LineReader<R> {
                 continue;
             }
             return Ok(Some(match String::from_utf8(text) {
-                Ok(text) => Ok(ImportLine::new(self.number, text, self.bytes)),
+                Ok(text) => Ok(Line::new(self.number, text, self.bytes)),
                 Err(error) => {
                     let at = error.utf8_error().valid_up_to() + 1;
                     Err(self.bad_line(format!("not UTF-8 from byte {at} on")))
@@ -191,11 +145,6 @@ impl<R: io::Read> LineReader<R> {
     fn bad_line(&self, why: String) -> BadLine {
         BadLine { number: self.number, why, end: self.bytes }
     }
-}
-
-#[cfg(test)]
-pub(super) fn line(number: u64, text: &str) -> ImportLine {
-    ImportLine::new(number, text.into(), 0)
 }
 
 #[cfg(test)]
@@ -237,37 +186,6 @@ mod tests {
         assert_eq!(lines[1], (2, Err(format!("longer than {LINE_BYTES_MAX} bytes"))));
         assert_eq!(lines[2], (3, Err("not UTF-8 from byte 3 on".into())));
         assert_eq!(lines[3], (4, Ok("{}".into())));
-    }
-
-    #[test]
-    fn only_a_valid_set_with_a_past_expiry_has_expired() {
-        for (text, expired) in [
-            (r#"{"key":"k","value":"v","expires_at":1}"#, true),
-            (r#"{"expires_at":1,"key":"k","value":"expires_at"}"#, true),
-            (r#"{"key":"k","value":"v","expires_at":9000000000000000}"#, false),
-            (r#"{"key":"k","value":"v"}"#, false),
-            (r#"{"key":"k","value":"v","expires_at":null}"#, false),
-            (r#"{"key":"k","value":"v","expires_at":"1"}"#, false),
-            (r#"{"key":"k","value":"v","expires_at":-1}"#, false),
-            (r#"{"key":"k","value":"v","expires_at":1,"expires_at":1}"#, false),
-            (r#"{"key":"k","expires_at":1"#, false),
-            (r#"{"id":"7","op":"set","key":"k\n","value":"","if_rev":0,"ttl":null,"expires_at":1}"#, true),
-            (r#"{"id":null,"op":null,"key":"k","value":"","if_rev":null,"expires_at":1}"#, true),
-            // The server refuses or accepts these whatever the time is.
-            (r#"{"op":"delete","key":"k","expires_at":1}"#, false),
-            (r#"{"op":"put","key":"k","value":"v","expires_at":1}"#, false),
-            (r#"{"key":"","value":"v","expires_at":1}"#, false),
-            (r#"{"key":"k","value":1,"expires_at":1}"#, false),
-            (r#"{"key":"k","expires_at":1}"#, false),
-            (r#"{"key":"k","value":"v","ttl":1,"expires_at":1}"#, false),
-            (r#"{"key":"k","value":"v","if_rev":9223372036854775808,"expires_at":1}"#, false),
-            (r#"{"id":true,"key":"k","value":"v","expires_at":1}"#, false),
-            (r#"{"key":"k","value":"v","traceparent":1,"expires_at":1}"#, false),
-            (r#"{"key":"k","key":"k","value":"v","expires_at":1}"#, false),
-            (r#"{"key":"k","value":"v","expires_at":1,"ifrev":0}"#, false),
-        ] {
-            assert_eq!(line(1, text).has_expired(), expired, "{text}");
-        }
     }
 
     #[test]

@@ -1,7 +1,12 @@
-//! Sends the lines over a socket and counts the replies. When the socket breaks, it opens another one and continues.
+//! Delivers many writes: sends lines over a socket and counts the replies. When the socket breaks, it opens another one and continues.
+
+mod counts;
+mod line;
+mod outcome;
+mod report;
+mod window;
 
 use std::collections::VecDeque;
-use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
@@ -11,16 +16,21 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::cli::client::{Failure, Reply, Socket, SocketError, Target, one_line};
 use crate::cli::progress::Progress;
 
-use super::counts::{LineCounts, Unit};
-use super::foreign::rows;
-use super::line::{BadLine, Chunk, ImportLine};
-use super::window::Window;
+use counts::LineCounts;
+use outcome::{Outcome, outcome};
+use window::Window;
+
+pub(crate) use counts::Unit;
+pub(crate) use line::{BadLine, Chunk, Line};
 
 /// How long the server may send no reply, or the socket may accept nothing. Longer than the time limits of the server.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// The import gives up after this time without a settled line.
-const STALL_MAX: Duration = Duration::from_mins(1);
+/// How many refused keys are named. All are counted.
+const NAMED_KEYS_MAX: u64 = 20;
+
+/// A delivery gives up after this time without a settled line.
+pub(crate) const STALL_MAX: Duration = Duration::from_mins(1);
 
 /// The pause before the next socket. It doubles after each socket that settled no line.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -29,21 +39,21 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long the server may still write the lines that were in flight on a broken socket: a write has 10 s, and the network 1 s.
 const LATE_WRITE_MAX: Duration = Duration::from_secs(11);
 
-/// A running import.
+/// A running delivery.
 #[derive(Debug)]
-pub(super) struct Delivery<'a> {
+pub(crate) struct Delivery<'a> {
     target: Target<'a>,
     unit: Unit,
     input: Receiver<Chunk>,
     input_ended: bool,
-    /// The error that ended the input.
-    input_error: Option<io::Error>,
+    /// Why the input ended before all of it was read.
+    input_error: Option<Failure>,
     /// Lines that were read and are not in flight yet.
-    read: VecDeque<Result<ImportLine, BadLine>>,
+    read: VecDeque<Result<Line, BadLine>>,
     window: Window,
     progress: &'a Progress,
-    pub(super) counts: LineCounts,
-    /// When a line was last settled, or input arrived for which the import had waited.
+    counts: LineCounts,
+    /// When a line was last settled, or input arrived for which the delivery had waited.
     last_progress: Instant,
     /// Whether the last socket broke with lines in flight. The server may still write them, and so overwrite a later line of the
     /// same key; nothing is sent until that can no longer happen.
@@ -51,10 +61,17 @@ pub(super) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(target: Target<'a>, input: Receiver<Chunk>, progress: &'a Progress) -> Self {
+    /// A delivery of the lines of `input`. Lines of rows and keys are made by this process. They have a condition only if a key that
+    /// does not meet it is to be left as it is.
+    pub(crate) fn new(
+        target: Target<'a>,
+        unit: Unit,
+        input: Receiver<Chunk>,
+        progress: &'a Progress,
+    ) -> Self {
         Self {
             target,
-            unit: Unit::Line,
+            unit,
             input,
             input_ended: false,
             input_error: None,
@@ -67,19 +84,9 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// A delivery of rows: each line has a key, and a condition only if its key is to be left as it is.
-    pub(super) fn of_rows(target: Target<'a>, input: Receiver<Chunk>, progress: &'a Progress) -> Self {
-        Self { unit: Unit::Row, ..Self::new(target, input, progress) }
-    }
-
-    /// The counts and the duration in words.
-    pub(super) fn summary(&self) -> String {
-        self.counts.summary(self.unit, self.progress.elapsed().as_secs_f64())
-    }
-
     /// Sends every line, in order, over as many sockets as needed. It fails if the first socket cannot be opened, or if no line
     /// is settled for a minute.
-    pub(super) async fn run(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn run(&mut self) -> Result<(), Failure> {
         let mut socket = Ok(Socket::connect(self.target).await?);
         let mut pause = PAUSE_MIN;
         loop {
@@ -90,7 +97,7 @@ impl<'a> Delivery<'a> {
             };
             let why = match used {
                 _ if self.is_done() => {
-                    return self.input_error.take().map_or(Ok(()), |error| Err(unreadable(error)));
+                    return self.input_error.take().map_or(Ok(()), Err);
                 }
                 Err(Failure::Unavailable(why)) => one_line(&why),
                 other => return other,
@@ -201,7 +208,7 @@ impl<'a> Delivery<'a> {
             Ok(line) if line.has_expired() => self.counts.expired += 1,
             Ok(line) => {
                 if self.window.is_empty() {
-                    // Until now the import waited for its input, not for the server.
+                    // Until now the delivery waited for its input, not for the server.
                     self.last_progress = Instant::now();
                 }
                 self.window.push(line);
@@ -227,22 +234,24 @@ impl<'a> Delivery<'a> {
         let retry_reason = if reply.is_transient() { Some(reply.message.as_str()) } else { None };
         let Some(line) = self.window.reply(retry_reason) else { return Ok(()) };
         self.last_progress = Instant::now();
-        match (reply.status, reply.code.as_deref()) {
-            // After a delete of a missing key the store is as the line wants it.
-            (200, _) | (404, None) => self.counts.written += 1,
-            (_, Some("bad_ttl")) if line.has_expired() => self.counts.expired += 1,
-            (412, Some("rev_mismatch")) if self.unit == Unit::Row => self.counts.existing += 1,
-            _ => self.refuse_line(&line, &reply.message),
+        match outcome(self.unit, &line, &reply) {
+            Outcome::Refused => self.refuse_line(&line, &reply.message),
+            Outcome::Written => self.counts.written += 1,
+            Outcome::Expired => self.counts.expired += 1,
+            Outcome::Existing => self.counts.existing += 1,
+            Outcome::Gone => self.counts.gone += 1,
         }
         self.progress.at_count(line.end, self.counts.settled(), self.unit.noun());
         Ok(())
     }
 
-    fn refuse_line(&mut self, line: &ImportLine, why: &str) {
+    fn refuse_line(&mut self, line: &Line, why: &str) {
         match self.unit {
             Unit::Line => self.refuse(line.number, why),
-            // The number of a row is that of the sorted copy, so it tells the user nothing.
-            Unit::Row => self.refuse(line.number, &format!("the key {}: {why}", rows::key(&line.text))),
+            // The number of a row is that of the sorted copy, and that of a key the one of the list: it tells the user nothing.
+            Unit::Row | Unit::Key => {
+                self.refuse(line.number, &format!("the key {}: {why}", line.quoted_key()))
+            }
         }
     }
 
@@ -250,7 +259,10 @@ impl<'a> Delivery<'a> {
         self.counts.refused += 1;
         // The parser of JSON counts lines within the message, which has only one.
         let why = one_line(why).replace(" at line 1 column ", " at column ");
-        self.progress.say(&format!("keywire: {} {number}: {why}", self.unit.noun()));
+        // A token that may not write there has all keys refused.
+        if self.unit != Unit::Key || self.counts.refused <= NAMED_KEYS_MAX {
+            self.progress.say(&format!("keywire: {} {number}: {why}", self.unit.noun()));
+        }
     }
 
     /// The socket ended. Before a close frame, the server has replied to every message that it took in. If the message was too
@@ -276,10 +288,6 @@ async fn in_time(sending: impl Future<Output = Result<(), SocketError>>) -> Resu
         return Err(Failure::Unavailable(format!("the socket accepted nothing for {wait} s")));
     };
     Ok(sent?)
-}
-
-fn unreadable(error: io::Error) -> Failure {
-    Failure::File("cannot read the input to its end".into(), error)
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
-//! How many lines, or rows, an import has written, refused and skipped.
+//! How many lines, rows or keys a delivery has written, refused and skipped.
 
 use indicatif::HumanCount;
 
 use crate::cli::progress::counted;
 
-/// What an import processes.
+/// What a line stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// A line of a file: a write message.
     Line,
     /// A row of a table, as a write message.
     Row,
+    /// A key to delete, as a delete with the revision that the key had when it was listed.
+    Key,
 }
 
 /// How many lines were settled.
@@ -20,8 +22,10 @@ pub(super) struct LineCounts {
     pub(super) refused: u64,
     /// Lines whose entry had expired before they were written.
     pub(super) expired: u64,
-    /// Rows whose key was there already, and was not to be overwritten.
+    /// Rows whose key was there already, and was not to be overwritten. Keys that were written after they were listed.
     pub(super) existing: u64,
+    /// Keys that were gone before they were deleted.
+    pub(super) gone: u64,
 }
 
 impl Unit {
@@ -29,6 +33,7 @@ impl Unit {
         match self {
             Self::Line => "line",
             Self::Row => "row",
+            Self::Key => "key",
         }
     }
 }
@@ -36,13 +41,22 @@ impl Unit {
 impl LineCounts {
     /// How many lines have a final outcome.
     pub(super) fn settled(&self) -> u64 {
-        self.written + self.refused + self.expired + self.existing
+        self.written + self.refused + self.expired + self.existing + self.gone
     }
 
     /// The counts and the duration in words.
     pub(super) fn summary(&self, unit: Unit, seconds: f64) -> String {
-        let mut parts = vec![format!("{} written", counted(self.written, unit.noun()))];
-        let others = [(self.refused, "refused"), (self.expired, "expired"), (self.existing, "there already")];
+        let (written, existing) = match unit {
+            Unit::Line | Unit::Row => ("written", "there already"),
+            Unit::Key => ("deleted", "changed meanwhile and kept"),
+        };
+        let mut parts = vec![format!("{} {written}", counted(self.written, unit.noun()))];
+        let others = [
+            (self.refused, "refused"),
+            (self.expired, "expired"),
+            (self.existing, existing),
+            (self.gone, "gone already"),
+        ];
         for (count, what) in others {
             if count > 0 {
                 parts.push(format!("{} {what}", HumanCount(count)));

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::line::ImportLine;
+use super::line::Line;
 
 /// The most lines in flight. The server accepts twice as many, so it never waits for the import to read replies.
 const LINES_MAX: usize = 512;
@@ -16,7 +16,7 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The lines that are not settled yet.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    lines: VecDeque<ImportLine>,
+    lines: VecDeque<Line>,
     bytes: usize,
     /// How many lines were sent.
     sent: usize,
@@ -28,19 +28,19 @@ pub(super) struct Window {
 
 impl Window {
     /// Whether `line` may be added.
-    pub(super) fn has_room(&self, line: &ImportLine) -> bool {
+    pub(super) fn has_room(&self, line: &Line) -> bool {
         let fits = self.lines.len() < LINES_MAX && self.bytes + line.text.len() <= BYTES_MAX;
         fits || self.lines.is_empty()
     }
 
     /// Adds a line at the end.
-    pub(super) fn push(&mut self, line: ImportLine) {
+    pub(super) fn push(&mut self, line: Line) {
         self.bytes += line.text.len();
         self.lines.push_back(line);
     }
 
     /// The next line to send; it counts as sent. `None` while the first line has to be sent again.
-    pub(super) fn send(&mut self) -> Option<&ImportLine> {
+    pub(super) fn send(&mut self) -> Option<&Line> {
         let line = if self.retry_reason.is_none() { self.lines.get(self.sent) } else { None };
         self.sent += usize::from(line.is_some());
         line
@@ -62,13 +62,13 @@ impl Window {
     }
 
     /// The first line that is not settled yet.
-    pub(super) fn first(&self) -> Option<&ImportLine> {
+    pub(super) fn first(&self) -> Option<&Line> {
         self.lines.front()
     }
 
     /// Counts the next reply and returns the line that it settles, if any. `retry_reason` tells that the line has to be sent
     /// again, and why.
-    pub(super) fn reply(&mut self, retry_reason: Option<&str>) -> Option<ImportLine> {
+    pub(super) fn reply(&mut self, retry_reason: Option<&str>) -> Option<Line> {
         if self.retry_reason.is_none() {
             self.retry_reason = retry_reason.map(str::to_owned);
         }
@@ -80,7 +80,7 @@ impl Window {
     }
 
     /// Removes the first line: its outcome is final.
-    pub(super) fn settle(&mut self) -> Option<ImportLine> {
+    pub(super) fn settle(&mut self) -> Option<Line> {
         let line = self.lines.pop_front()?;
         self.bytes -= line.text.len();
         self.sent -= 1;

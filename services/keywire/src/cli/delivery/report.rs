@@ -1,0 +1,32 @@
+//! What a command tells its user at the end of a delivery.
+
+use chassis::process::terminal::say;
+
+use crate::cli::client::Failure;
+use crate::cli::progress::counted;
+
+use super::Delivery;
+
+impl Delivery<'_> {
+    /// Prints how much was delivered. `done` is how the delivery ended. What was refused has been reported and skipped; it makes the
+    /// command fail.
+    pub(crate) fn report(self, done: Result<(), Failure>) -> Result<(), Failure> {
+        let summary = self.counts.summary(self.unit, self.progress.elapsed().as_secs_f64());
+        self.progress.clear();
+        if done.is_ok() && self.counts.refused > 0 {
+            return Err(Failure::Refused(summary));
+        }
+        if done.is_ok() || self.counts.settled() > 0 {
+            say(format_args!("keywire: {summary}"));
+        }
+        done
+    }
+
+    /// Prints nothing. Lines that were refused are a failure.
+    pub(crate) fn into_success(self) -> Result<(), Failure> {
+        match self.counts.refused {
+            0 => Ok(()),
+            count => Err(Failure::Refused(format!("{} refused", counted(count, self.unit.noun())))),
+        }
+    }
+}
