@@ -215,13 +215,13 @@ fn refused_name(name: &str, unknown: UnknownMembers) -> String {
         UnknownMembers::Ignored => format!(
             "member {name} is one unknown member too many; an object may have at most {UNKNOWN_MEMBERS_MAX} unknown members"
         ),
-        UnknownMembers::Refused => match nearest(&name) {
-            Some(meant) => format!("unknown member {name}; did you mean {}?", meant.name()),
-            None => {
-                let known = Member::ALL.map(Member::name).join(", ");
-                format!("unknown member {name}; the known members are {known}")
-            }
-        },
+        UnknownMembers::Refused => {
+            let advice = nearest(&name).map_or_else(
+                || format!("the known members are {}", Member::ALL.map(Member::name).join(", ")),
+                |meant| format!("did you mean {}?", meant.name()),
+            );
+            format!("unknown member {name}; {advice}")
+        }
     }
 }
 

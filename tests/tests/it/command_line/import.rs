@@ -8,9 +8,12 @@ use e2e::{
     BinaryRun, EngineKind, PATIENCE, System, eventually, free_port, promises, run_to_end, storage, write,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
-use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::{closed_pipe, env, full, heard};
 
@@ -211,11 +214,7 @@ async fn answering_with(
         for (turn, lines) in lines.iter_mut().enumerate() {
             let (stream, _) = listener.accept().await.expect("a client comes");
             between = ends.map(|ends: Instant| ends.elapsed()).unwrap_or_default();
-            let speak = |_: &Request, mut response: Response| {
-                response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("kv.v1"));
-                Ok(response)
-            };
-            let mut socket = tokio_tungstenite::accept_hdr_async(stream, speak).await.expect("a handshake");
+            let mut socket = accept(stream).await;
             while let Some(Ok(Message::Text(text))) = socket.next().await {
                 let Some(answer) = answer(turn, lines.len()) else { break };
                 lines.push(text.as_str().to_owned());
@@ -226,6 +225,28 @@ async fn answering_with(
         ReceivedMessages { lines, between }
     });
     (addr, service)
+}
+
+/// Answers the handshake of a client that speaks `kv.v1`.
+async fn accept(mut stream: TcpStream) -> WebSocketStream<TcpStream> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("the client sends a handshake"));
+    }
+    let head = String::from_utf8(head).expect("a handshake is text");
+    let fields: Vec<_> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+    let field = |name: &str| {
+        let field = fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+        field.unwrap_or_else(|| panic!("no {name}: {head}")).1
+    };
+    assert_eq!(field("Sec-WebSocket-Protocol"), "kv.v1");
+    let key = derive_accept_key(field("Sec-WebSocket-Key").as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Protocol: kv.v1\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).await.expect("the client is there");
+    WebSocketStream::from_raw_socket(stream, Role::Server, None).await
 }
 
 /// Imports ten lines at `addr`. Returns the lines, and what the command reported.

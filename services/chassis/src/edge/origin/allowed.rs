@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use url::Url;
 
+const NO_ORIGIN: &str = "is not an origin such as https://example.org";
+
 /// Origins whose pages may use this service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedOrigin {
@@ -58,7 +60,7 @@ impl FromStr for AllowedOrigin {
             Some(_) | None if entry == "null" => {
                 Err("is the origin of every file and sandboxed page, so it cannot be allowed".into())
             }
-            Some(_) | None => Err("is not an origin such as https://example.org".into()),
+            Some(_) | None => Err(NO_ORIGIN.into()),
         }
     }
 }
@@ -67,9 +69,10 @@ impl FromStr for AllowedOrigin {
 fn web_origin(entry: &str) -> Result<AllowedOrigin, String> {
     let concrete = entry.replacen("://*.", "://x.", 1);
     let origin = Url::parse(&concrete).ok().filter(|_| !concrete.contains('*')).map(|url| url.origin());
-    let origin = origin.ok_or_else(|| match entry.contains('*') {
-        true => "has a * in a wrong place: only the first label of the host can be a *, as in https://*.example.org",
-        false => "is not an origin such as https://example.org",
+    let origin = origin.ok_or(if entry.contains('*') {
+        "has a * in a wrong place: only the first label of the host can be a *, as in https://*.example.org"
+    } else {
+        NO_ORIGIN
     })?;
     let written = origin.ascii_serialization();
     if written != concrete {
