@@ -3,6 +3,7 @@
 mod command_line;
 pub mod file;
 pub mod path;
+pub mod pem;
 
 use std::io;
 use std::net::SocketAddr;
@@ -128,10 +129,10 @@ pub enum ConfigError {
         reason: BadTokens,
     },
     /// Only one of the two files is given.
-    #[error("TLS_CERT_FILE and TLS_KEY_FILE go together")]
+    #[error("TLS_CERT_FILE and TLS_KEY_FILE go together: set both, or none")]
     HalfTls,
     /// The certificate or the private key cannot be used.
-    #[error("TLS_CERT_FILE, TLS_KEY_FILE: {0}")]
+    #[error(transparent)]
     BadTls(#[from] BadTls),
     /// An entry of `ALLOWED_ORIGINS` is not an origin as browsers send it.
     #[error("ALLOWED_ORIGINS: {0:?} is not an origin such as https://example.org")]
