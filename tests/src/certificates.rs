@@ -34,6 +34,23 @@ impl Certificates {
         Self { folder }
     }
 
+    /// Issues a certificate for `names` that has signed itself and says that it is an authority, as `openssl req -x509` does.
+    #[must_use]
+    pub fn self_signed(names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let key = KeyPair::generate().expect("keys can be made");
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("valid names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("it can sign itself").pem();
+        for (name, text) in
+            [("ca.pem", &certificate), ("cert.pem", &certificate), ("key.pem", &key.serialize_pem())]
+        {
+            std::fs::write(folder.path().join(name), text).expect("a file can be written");
+        }
+        Self { folder }
+    }
+
     /// The file of the authority's certificate.
     #[must_use]
     pub fn authority(&self) -> String {

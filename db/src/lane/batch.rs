@@ -235,8 +235,10 @@ impl Batch {
     /// The report of the batch. Counts `refused_waiting` more refusals, of writes that were still in the queue.
     pub(crate) fn report(&self, refused_waiting: usize) -> BatchReport {
         assert!(self.pending.is_empty(), "a batch is finished when each of its writes is");
-        self.span.record("attempts", self.attempts);
-        self.span.record("db.operation.batch.size", self.committed + self.refused);
+        // The exporter of spans makes a text of every unsigned number.
+        let size = i64::try_from(self.committed + self.refused).expect("a batch fits into memory");
+        self.span.record("attempts", i64::from(self.attempts));
+        self.span.record("db.operation.batch.size", size);
         let (attempts, elapsed) = (self.attempts, self.elapsed());
         let refused = self.refused + refused_waiting;
         BatchReport { committed: self.committed, refused, attempts, elapsed }

@@ -3,6 +3,7 @@
 mod command_line;
 pub mod file;
 pub mod path;
+pub mod pem;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,12 +17,12 @@ use url::Url;
 use self::command_line::without_password;
 pub use self::command_line::{parse, usage_error};
 use self::file::read_text;
-use self::path::file_path;
+use self::path::{file_path, plain_text};
 use crate::access::{Access, BadTokens};
 use crate::edge::origin::OriginRule;
 use crate::server::ConnectionLimits;
 use crate::server::tls::{BadTls, Tls};
-use crate::telemetry::{BadLogFilter, LogFilter};
+use crate::telemetry::{BadAttribute, BadLogFilter, LogFilter, ResourceAttributes};
 
 /// The largest time limit of an option: a day, in milliseconds. A larger one is a slip of the keyboard, and the end of the largest is
 /// no instant that the system has.
@@ -81,6 +82,14 @@ pub struct PublicArgs {
     /// Base URL of an OpenTelemetry collector for traces (OTLP over HTTP); without it no traces
     #[arg(long, env)]
     pub otel_exporter_otlp_endpoint: Option<String>,
+
+    /// Name of this service in traces and metrics; default: the name of the program
+    #[arg(long, env, value_parser = plain_text)]
+    pub otel_service_name: Option<String>,
+
+    /// More attributes of this service in traces and metrics, as `name=value,name=value`
+    #[arg(long, env)]
+    pub otel_resource_attributes: Option<String>,
 }
 
 /// [`PublicArgs`] after validation.
@@ -100,6 +109,8 @@ pub struct Public {
     pub log: LogFilter,
     /// Base URL of the OpenTelemetry collector, if any.
     pub otlp_endpoint: Option<String>,
+    /// Name and attributes of the service in telemetry.
+    pub attributes: ResourceAttributes,
 }
 
 /// Why a configuration is refused.
@@ -119,10 +130,10 @@ pub enum ConfigError {
         reason: BadTokens,
     },
     /// Only one of the two files is given.
-    #[error("TLS_CERT_FILE and TLS_KEY_FILE go together")]
+    #[error("TLS_CERT_FILE and TLS_KEY_FILE go together: set both, or none")]
     HalfTls,
     /// The certificate or the private key cannot be used.
-    #[error("TLS_CERT_FILE, TLS_KEY_FILE: {0}")]
+    #[error(transparent)]
     BadTls(#[from] BadTls),
     /// An entry of `ALLOWED_ORIGINS` is not an origin as browsers send it. The second text says why.
     #[error("ALLOWED_ORIGINS: {0:?} {1}")]
@@ -133,6 +144,9 @@ pub enum ConfigError {
     /// The URL of the collector is invalid, or its scheme is not HTTP or HTTPS.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0:?} is not a URL such as http://localhost:4318")]
     BadCollector(String),
+    /// The attributes of the service are malformed.
+    #[error("OTEL_RESOURCE_ATTRIBUTES: {0}")]
+    BadAttributes(#[from] BadAttribute),
     /// `LOG` is not a log filter.
     #[error("LOG: {0}")]
     BadLog(#[from] BadLogFilter),
@@ -181,6 +195,8 @@ impl PublicArgs {
         if let Some(bad) = endpoint.as_ref().filter(|endpoint| !is_http(endpoint)) {
             return Err(ConfigError::BadCollector(without_password(bad)));
         }
+        let attributes = self.otel_resource_attributes.as_deref();
+        let attributes = ResourceAttributes::parse(attributes, self.otel_service_name.as_deref())?;
         Ok(Public {
             limits: ConnectionLimits {
                 connections_max: self.connections_max as usize,
@@ -196,6 +212,7 @@ impl PublicArgs {
             drain_timeout,
             log,
             otlp_endpoint: endpoint,
+            attributes,
         })
     }
 }

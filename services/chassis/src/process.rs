@@ -89,7 +89,7 @@ impl Process {
         mut public: Public,
         database_connections: usize,
     ) -> Result<Self, StartError> {
-        let telemetry = Telemetry::new(name, public.otlp_endpoint.as_deref())?;
+        let telemetry = Telemetry::new(name, public.otlp_endpoint.as_deref(), &public.attributes)?;
         let logs = telemetry.install(&public.log)?;
         logs.catch_panics();
         let signals = Signals::listen().map_err(StartError::Signals)?;

@@ -3,6 +3,8 @@
 mod log_filter;
 mod log_limit;
 mod log_queue;
+mod resource;
+mod span_export;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -11,7 +13,8 @@ pub use self::log_filter::{BadLogFilter, LogFilter};
 pub use self::log_limit::LogLimit;
 use self::log_queue::LogQueue;
 pub use self::log_queue::Logs;
-use opentelemetry::KeyValue;
+pub use self::resource::{BadAttribute, ResourceAttributes};
+use self::span_export::BoundedProcessor;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
@@ -57,15 +60,17 @@ pub enum TelemetryError {
 }
 
 impl Telemetry {
-    /// Telemetry of the process `service`. There are traces only with the base URL of a collector (OTLP over HTTP).
+    /// Telemetry of the process `service`, which `attributes` may rename. There are traces only with the base URL of a collector
+    /// (OTLP over HTTP).
     ///
     /// # Errors
     /// The URL is invalid.
-    pub fn new(service: &'static str, otlp_endpoint: Option<&str>) -> Result<Self, TelemetryError> {
-        let resource = Resource::builder()
-            .with_service_name(service)
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
+    pub fn new(
+        service: &'static str,
+        otlp_endpoint: Option<&str>,
+        attributes: &ResourceAttributes,
+    ) -> Result<Self, TelemetryError> {
+        let resource = attributes.resource(service);
         let registry = Registry::new();
         let reader = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -148,5 +153,6 @@ fn tracers(base: &str, resource: Resource) -> Result<SdkTracerProvider, Exporter
         .with_http()
         .with_endpoint(format!("{}/v1/traces", base.trim_end_matches('/')))
         .build()?;
-    Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
+    let processor = BoundedProcessor::new(exporter);
+    Ok(SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor).build())
 }

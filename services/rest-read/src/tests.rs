@@ -33,7 +33,8 @@ struct TestResponse {
 impl Client {
     async fn new(entries: &[(&str, &str)]) -> Self {
         let database = TestDatabase::holding(entries).await;
-        let telemetry = Telemetry::new("test", None).expect("no collector is needed");
+        let telemetry = Telemetry::new("test", None, &chassis::telemetry::ResourceAttributes::default())
+            .expect("no collector is needed");
         let reads = Reads::start(&database.store, &limits(), &telemetry);
         let app = edge(reads.app(), OriginRule::default(), Access::default(), &telemetry, Stop::new());
         Self { reads, app: app.boxed(), telemetry, _database: database }

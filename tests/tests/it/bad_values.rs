@@ -84,7 +84,8 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         "allowed-origins" => Some(vec!["app.example", "*", "https://a.example/", "null"]),
         "log" => Some(vec!["", "warning", "verbose", "nonsense=info", "=[", "info,debug"]),
         "otel-exporter-otlp-endpoint" => Some(vec!["127.0.0.1:4318", "ftp://127.0.0.1", "http://h:1\r"]),
-        "writer-user" | "reader-user" => Some(vec!["keywire\r", " keywire"]),
+        "writer-user" | "reader-user" | "otel-service-name" => Some(vec!["keywire\r", " keywire"]),
+        "otel-resource-attributes" => Some(vec!["keywire", "=a", "a=%ff"]),
         // Any text.
         "prefix" | "key-prefix" | "table" | "key-column" | "value-column" | "read" | "write" => Some(vec![]),
         // No value.

@@ -9,6 +9,8 @@ promises! {
     every:
         metrics_count_what_happens_and_name_no_key,
         spans_reach_the_collector_and_name_no_key;
+    sqlite:
+        spans_that_the_collector_does_not_take_are_said_in_the_log;
 }
 
 const KEY: &str = "a-secret-key";
@@ -75,6 +77,32 @@ async fn collect(stream: TcpStream, spans: mpsc::UnboundedSender<(String, Vec<u8
     }
 }
 
+/// The first byte of an attribute whose value is an integer, by the protocol.
+const INTEGER: u8 = 0x18;
+
+/// The first bytes of all values of the attribute `name` in the requests of an exporter: its name as a field of text, a field with
+/// the value and the length of the value come before.
+fn kinds_of(spans: &[u8], name: &str) -> Vec<u8> {
+    let length = u8::try_from(name.len()).expect("a short name");
+    let before = [&[0x0a, length], name.as_bytes(), &[0x12]].concat();
+    let found = spans.windows(before.len() + 2).filter(|window| window.starts_with(&before));
+    found.map(|window| window[before.len() + 1]).collect()
+}
+
+async fn spans_that_the_collector_does_not_take_are_said_in_the_log(engine: EngineKind) {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let endpoint = format!("http://{}", nobody.local_addr().expect("it has an address"));
+    drop(nobody);
+    let mut system = System::start_with_settings(engine, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+    for _ in 0..10 {
+        system.read("k").await;
+    }
+    system.writer.terminate();
+    assert_eq!(system.writer.ended(PATIENCE).await.code(), Some(0), "{}", system.writer.log());
+    let log = system.writer.log();
+    assert_eq!(log.matches("spans were lost").count(), 1, "{log}");
+}
+
 async fn spans_reach_the_collector_and_name_no_key(engine: EngineKind) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
@@ -84,7 +112,12 @@ async fn spans_reach_the_collector_and_name_no_key(engine: EngineKind) {
             tokio::spawn(collect(stream, spans.clone()));
         }
     });
-    let mut system = System::start_with_settings(engine, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_SERVICE_NAME", "the-shop"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=weaker,deployment.environment.name=the-mall"),
+    ];
+    let mut system = System::start_with_settings(engine, &settings).await;
     system.socket().await.set(KEY, "v").await;
     HttpConnection::open(system.http()).await.get(&storage(KEY)).await;
     // The ordered stop sends the remaining spans.
@@ -95,7 +128,7 @@ async fn spans_reach_the_collector_and_name_no_key(engine: EngineKind) {
     let mut all = Vec::new();
     let services: &[&str] =
         if engine == EngineKind::Sqlite { &["keywire"] } else { &["ws-ingest", "rest-read"] };
-    let wanted = [services, &["/storage/"]].concat();
+    let wanted = [services, &["/storage/", "the-shop", "the-mall", "attempts"]].concat();
     eventually("the spans have arrived", PATIENCE, async || {
         while let Ok((path, body)) = received.try_recv() {
             assert_eq!(path, "/v1/traces");
@@ -108,7 +141,16 @@ async fn spans_reach_the_collector_and_name_no_key(engine: EngineKind) {
         }
     })
     .await;
-    assert!(!String::from_utf8_lossy(&all).contains("secret-key"), "a key is in a span");
+    let text = String::from_utf8_lossy(&all);
+    assert!(!text.contains("secret-key"), "a key is in a span");
+    assert!(!text.contains("weaker"), "OTEL_SERVICE_NAME is stronger than an attribute");
+    for name in ["http.response.status_code", "bytes", "ops", "attempts", "db.operation.batch.size"] {
+        let kinds = kinds_of(&all, name);
+        assert!(
+            !kinds.is_empty() && kinds.iter().all(|kind| *kind == INTEGER),
+            "{name} is no number: {kinds:?}"
+        );
+    }
     collector.abort();
     let ended = within("the collector ends", PATIENCE, collector).await;
     assert!(ended.is_err_and(|error| error.is_cancelled()));

@@ -14,6 +14,9 @@ promises! {
         what_is_written_over_tls_is_read_over_tls,
         a_server_without_a_trusted_certificate_is_refused,
         a_client_without_a_handshake_is_closed;
+    sqlite:
+        a_certificate_that_is_named_itself_is_trusted_for_its_names,
+        a_url_for_the_other_protocol_is_told_so;
     sql:
         a_service_refuses_a_database_with_a_certificate_for_another_name;
 }
@@ -54,10 +57,14 @@ async fn a_server_without_a_trusted_certificate_is_refused(engine: EngineKind) {
     let certificates = Certificates::new(&["localhost"]);
     let system = system(engine, &certificates).await;
     // An unknown authority; a known authority, but a certificate for another name.
-    for authority in [Certificates::new(&["127.0.0.1"]).authority(), certificates.authority()] {
+    let stranger = Certificates::new(&["127.0.0.1"]);
+    for (authority, why) in [
+        (stranger.authority(), "not signed by a CA that is trusted"),
+        (certificates.authority(), "not for the name 127.0.0.1"),
+    ] {
         let refused = run_to_end("keywire", &["put", "k", "v"], &env(&system, &authority));
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(refused.status.code() == Some(69) && said.contains("invalid peer certificate"), "{said}");
+        assert!(refused.status.code() == Some(69) && said.contains(why), "{said}");
     }
     assert_eq!(system.database.entries().await, 0);
     // A client without TLS gets no response either.
@@ -66,6 +73,38 @@ async fn a_server_without_a_trusted_certificate_is_refused(engine: EngineKind) {
     let mut answer = Vec::new();
     let read = within("the end", PATIENCE, plain.read_to_end(&mut answer)).await;
     assert!(read.is_err() || !answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+}
+
+async fn a_certificate_that_is_named_itself_is_trusted_for_its_names(engine: EngineKind) {
+    let certificates = Certificates::self_signed(&["127.0.0.1"]);
+    let system = system(engine, &certificates).await;
+    let put = run_to_end("keywire", &["put", "k", "v"], &env(&system, &certificates.certificate()));
+    assert!(put.status.success(), "{put:?}");
+    let refused = |certificates: &Certificates, system: &System, why: &str| {
+        let put = run_to_end("keywire", &["put", "k", "v"], &env(system, &certificates.certificate()));
+        let said = String::from_utf8_lossy(&put.stderr).into_owned();
+        assert!(put.status.code() == Some(69) && said.contains(why), "{said}");
+    };
+    let twin = Certificates::self_signed(&["127.0.0.1"]);
+    refused(&twin, &system, "certificate of the server");
+    let elsewhere = Certificates::self_signed(&["localhost"]);
+    let other = self::system(engine, &elsewhere).await;
+    refused(&elsewhere, &other, "not for the name 127.0.0.1");
+    assert_eq!(other.database.entries().await, 0);
+}
+
+async fn a_url_for_the_other_protocol_is_told_so(engine: EngineKind) {
+    let certificates = Certificates::new(&["127.0.0.1"]);
+    let (tls, plain) = (system(engine, &certificates).await, System::start(engine).await);
+    for (system, scheme, right) in [(&tls, "http", "https://"), (&plain, "https", "http://")] {
+        let url = format!("--url={scheme}://{}", system.http());
+        for command in [&["put", "k", "v"][..], &["get", "k"], &["ls"]] {
+            let output = run_to_end("keywire", &[command, &[url.as_str()]].concat(), &[]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let advice = format!("the URL begins with {right}");
+            assert!(output.status.code() == Some(69) && said.contains(&advice), "{command:?} {url}: {said}");
+        }
+    }
 }
 
 async fn a_client_without_a_handshake_is_closed(engine: EngineKind) {

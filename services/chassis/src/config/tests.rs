@@ -102,3 +102,46 @@ fn an_empty_or_endless_file_is_refused_and_never_counts_as_a_setting_that_is_not
         }
     }
 }
+
+#[test]
+fn files_that_do_not_make_a_certificate_and_its_key_are_refused_in_words_that_help() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("writable");
+        path.display().to_string()
+    };
+    let issue = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("it can be issued");
+    let (own, other) = (issue(), issue());
+    let cert = file("cert.pem", own.cert.pem().as_bytes());
+    let key_pem = own.signing_key.serialize_pem();
+    let key = file("key.pem", key_pem.as_bytes());
+    let other_key = file("other.pem", other.signing_key.serialize_pem().as_bytes());
+    let encrypted = key_pem.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let encrypted = file("encrypted.pem", encrypted.as_bytes());
+    let older = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let older = file("older.pem", older.as_bytes());
+    let text = file("text.pem", b"hello\n");
+    let der = file("cert.der", own.cert.der());
+    let cut = file("cut.pem", &own.cert.pem().as_bytes()[..200]);
+    let tried = |cert: &str, key: &str| {
+        let tls = [format!("--tls-cert-file={cert}"), format!("--tls-key-file={key}")];
+        validate("127.0.0.1:1", &[&tls[0], &tls[1]])
+    };
+    assert!(tried(&cert, &key).is_ok());
+    for (cert, key, setting, what) in [
+        (&cert, &encrypted, "TLS_KEY_FILE", "openssl pkey"),
+        (&cert, &older, "TLS_KEY_FILE", "is encrypted"),
+        (&cert, &other_key, "TLS_KEY_FILE", "is not that of the first certificate"),
+        (&key, &cert, "TLS_CERT_FILE", "is it the other file"),
+        (&cert, &cert, "TLS_KEY_FILE", "is it the other file"),
+        (&text, &key, "TLS_CERT_FILE", "-----BEGIN CERTIFICATE-----"),
+        (&cert, &text, "TLS_KEY_FILE", "-----BEGIN PRIVATE KEY-----"),
+        (&der, &key, "TLS_CERT_FILE", "openssl x509 -inform der"),
+        (&cut, &key, "TLS_CERT_FILE", "damaged"),
+    ] {
+        let refusal = tried(cert, key).expect_err(what);
+        assert!(refusal.contains(setting) && refusal.contains(what), "{what}: {refusal}");
+        assert!(!refusal.contains('\n'), "{refusal}");
+    }
+}

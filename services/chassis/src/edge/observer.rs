@@ -73,7 +73,8 @@ impl Observer {
             // The span has begun: setting its `otel.name` field would have no effect.
             span.context().span().update_name(name);
             span.record("http.route", route.as_ref().map(StringValue::as_str));
-            span.record("http.response.status_code", status);
+            // The exporter makes a text of every unsigned number.
+            span.record("http.response.status_code", i64::from(status));
         }
         let method = KeyValue::new("http.request.method", method);
         let status = KeyValue::new("http.response.status_code", i64::from(status));

@@ -9,7 +9,7 @@ use chassis::process::admin::serve_admin;
 use chassis::process::check::check;
 use chassis::process::stop::Stop;
 use chassis::server::bind;
-use chassis::telemetry::Telemetry;
+use chassis::telemetry::{ResourceAttributes, Telemetry};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use crate::net::{Reply, TestClient, soon};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_do_not_keep_a_health_check_out() {
     const SILENT: usize = 200;
-    let telemetry = Telemetry::new("test", None).expect("metrics");
+    let telemetry = Telemetry::new("test", None, &ResourceAttributes::default()).expect("metrics");
     let listener = bind("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
     let addr = listener.local_addr().expect("it is open");
     tokio::spawn(async move { serve_admin(listener, || Ok(()), Vec::new(), &telemetry, &Stop::new()).await });
@@ -55,7 +55,7 @@ async fn silent_connections_do_not_keep_a_health_check_out() {
 
 #[tokio::test]
 async fn readiness_follows_the_service_and_the_drain_while_liveness_stays() {
-    let telemetry = Telemetry::new("test", None).expect("metrics");
+    let telemetry = Telemetry::new("test", None, &ResourceAttributes::default()).expect("metrics");
     telemetry.meter().u64_counter("kv.things").build().add(3, &[]);
     let listener = bind("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
     let addr = listener.local_addr().expect("it is open");

@@ -13,7 +13,7 @@ use chassis::problem::{Code, Problem};
 use chassis::process::stop::Stop;
 use chassis::server::tls::Tls;
 use chassis::server::{ConnectionLimits, bind, serve};
-use chassis::telemetry::Telemetry;
+use chassis::telemetry::{ResourceAttributes, Telemetry};
 use futures_util::{StreamExt as _, stream};
 use poem::endpoint::{make, make_sync};
 use poem::error::InternalServerError;
@@ -73,7 +73,8 @@ impl TestServer {
     ) -> Self {
         let (gate, opened) = watch::channel(false);
         let (arrived, waiting) = watch::channel(0);
-        let (stop, telemetry) = (Stop::new(), Telemetry::new("test", None).expect("metrics"));
+        let (stop, telemetry) =
+            (Stop::new(), Telemetry::new("test", None, &ResourceAttributes::default()).expect("metrics"));
         let edge_stop = Stop::new();
         let app = edge(app(opened, arrived), origin, Access::default(), &telemetry, edge_stop.clone())
             .with_fast_path(fast_path);

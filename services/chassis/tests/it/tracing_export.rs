@@ -4,7 +4,7 @@ use chassis::access::Access;
 use chassis::edge::edge;
 use chassis::edge::origin::OriginRule;
 use chassis::process::stop::Stop;
-use chassis::telemetry::Telemetry;
+use chassis::telemetry::{ResourceAttributes, Telemetry};
 use poem::endpoint::make_sync;
 use poem::{Endpoint as _, Request, Route, get};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -34,7 +34,8 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_key() {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("it listens");
         seen
     });
-    let telemetry = Telemetry::new("test", Some(&base)).expect("a valid URL");
+    let attributes = ResourceAttributes::parse(None, Some("another-name")).expect("a name");
+    let telemetry = Telemetry::new("test", Some(&base), &attributes).expect("a valid URL");
     assert!(telemetry.exports_spans());
     let off = "off".parse().expect("a filter");
     let _logs = telemetry.install(&off).expect("the only subscriber of this process");
@@ -52,4 +53,8 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_key() {
     let text = String::from_utf8_lossy(&export);
     assert!(holds(&export, b"GET /keys/:key") && holds(&export, &TRACE), "{text}");
     assert!(!holds(&export, b"secret"));
+    assert!(holds(&export, b"another-name"), "{text}");
+    // As the protocol has it: a value of 3 bytes, an integer, 200. A text would begin with 0x0a.
+    let status = [&b"http.response.status_code"[..], &[0x12, 3, 0x18, 0xc8, 1]].concat();
+    assert!(holds(&export, &status), "the status is a number: {text}");
 }

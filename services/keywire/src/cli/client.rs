@@ -6,6 +6,7 @@ mod fetch;
 mod output;
 mod reply;
 mod roots;
+mod server_certificate;
 mod socket;
 mod target;
 

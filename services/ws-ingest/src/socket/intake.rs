@@ -131,7 +131,12 @@ impl Intake {
         let bytes = write.bytes();
         let priority = if replies.all_are_known() { Priority::High } else { Priority::Normal };
         let span = if self.exports_spans {
-            info_span!("message", otel.kind = "server", bytes, ops = write.ops().len())
+            info_span!(
+                "message",
+                otel.kind = "server",
+                bytes = number(bytes),
+                ops = number(write.ops().len())
+            )
         } else {
             Span::none()
         };
@@ -144,6 +149,11 @@ impl Intake {
             }
         }
     }
+}
+
+/// A number as the attribute of a span: the exporter makes a text of every unsigned one.
+fn number(count: usize) -> i64 {
+    i64::try_from(count).expect("a message has less than 2^63 bytes")
 }
 
 #[cfg(test)]

@@ -31,6 +31,10 @@ const SLOW_RECEIVE_BYTES: usize = 64 * 1024;
 /// The most bytes of a body that is read into memory: more than the largest page with every byte escaped.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The port that answers speaks another protocol.
+pub(super) const NOT_HTTP: &str =
+    "the reply is not HTTP; if the port speaks TLS, the URL begins with https://";
+
 /// A response with status 200. Its body may still be on its way.
 #[derive(Debug)]
 pub(crate) struct Fetched {
@@ -121,6 +125,7 @@ pub(crate) fn encoded(text: &str) -> PercentEncode<'_> {
 async fn in_time<T>(part: impl Future<Output = hyper::Result<T>>) -> Result<T, Failure> {
     match timeout(SILENCE_MAX, part).await {
         Ok(Ok(part)) => Ok(part),
+        Ok(Err(error)) if error.is_parse() => Err(Failure::Unavailable(NOT_HTTP.into())),
         Ok(Err(error)) => {
             Err(Failure::Unavailable(format!("the connection broke: {:#}", anyhow::Error::new(error))))
         }

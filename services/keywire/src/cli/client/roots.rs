@@ -1,4 +1,4 @@
-//! The certificate authorities that the client trusts.
+//! The certificates that the client trusts.
 
 use std::fmt;
 use std::path::Path;
@@ -6,41 +6,56 @@ use std::sync::Arc;
 
 use chassis::config::file::read_file;
 use chassis::config::path::check;
+use chassis::config::pem;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// A set of trusted certificate authorities.
+use super::server_certificate::NamedCertificates;
+
+/// A set of trusted certificate authorities, and of servers' own certificates.
 #[derive(Clone)]
-pub(crate) struct Roots(Arc<RootCertStore>);
+pub(crate) struct Roots {
+    authorities: Arc<RootCertStore>,
+    /// The certificates that the user named; none for the public authorities.
+    named: Arc<[CertificateDer<'static>]>,
+}
 
 impl Roots {
-    /// Only the authorities of a file.
+    /// Only the certificates of a file.
     pub(super) fn read(path: &str) -> Result<Self, String> {
         check(path)?;
         let bad = |why: &dyn fmt::Display| format!("{path}: {why}");
-        let mut roots = RootCertStore::empty();
         let pem = read_file(Path::new(path)).map_err(|error| bad(&error))?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|error| bad(&error))?;
-            roots.add(certificate).map_err(|error| bad(&error))?;
+        let named = pem::certificates(&pem).map_err(|why| bad(&why))?;
+        let mut authorities = RootCertStore::empty();
+        for certificate in &named {
+            authorities.add(certificate.clone()).map_err(|error| bad(&error))?;
         }
-        if roots.is_empty() { Err(bad(&"there is no certificate")) } else { Ok(Self(Arc::new(roots))) }
+        Ok(Self { authorities: Arc::new(authorities), named: named.into() })
     }
 
     /// The public authorities, which browsers trust too.
     pub(super) fn public() -> Self {
-        Self(Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()))
+        let authorities = Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
+        Self { authorities, named: Arc::default() }
     }
 
-    /// Opens TLS connections to servers whose certificate these authorities have signed.
+    /// Opens TLS connections to servers whose certificate is trusted.
     pub(super) fn connector(&self) -> TlsConnector {
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let by_ca =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.authorities), Arc::clone(&provider))
+                .build()
+                .expect("there are authorities");
+        let verifier = NamedCertificates { certificates: Arc::clone(&self.named), by_ca };
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider knows the versions")
-            .with_root_certificates(Arc::clone(&self.0))
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         TlsConnector::from(Arc::new(config))
     }
@@ -48,6 +63,6 @@ impl Roots {
 
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Roots").field(&self.0.len()).finish()
+        f.debug_tuple("Roots").field(&self.authorities.len()).finish()
     }
 }

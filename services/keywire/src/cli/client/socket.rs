@@ -7,12 +7,14 @@ use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use hyper::header::{self, HeaderValue};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::dial::{Connection, authority, dial};
 use super::failure::Failure;
+use super::fetch::NOT_HTTP;
 use super::reply::Reply;
 use super::target::Target;
 
@@ -64,6 +66,7 @@ impl Socket {
                 Some(body) if !body.is_empty() => Err(Reply::parse_error(response.status().as_u16(), body)),
                 _ => Err(no_socket(format!("status {}", response.status().as_u16()))),
             },
+            Ok(Err(Error::Protocol(ProtocolError::HttparseError(_)))) => Err(no_socket(NOT_HTTP.into())),
             Ok(Err(error)) => Err(no_socket(error.to_string())),
             Err(_) => Err(no_socket(format!("no reply within {} s", HANDSHAKE_MAX.as_secs()))),
         }

@@ -21,7 +21,7 @@ pub(crate) struct ReadTargetArgs {
     #[arg(long = "token-file", env = "KEYWIRE_TOKEN_FILE", value_name = "FILE", value_parser = bearer)]
     bearer: Option<HeaderValue>,
 
-    /// CA certificates to trust (PEM); default: the public CAs
+    /// CA certificates to trust, or the server's own certificate (PEM); default: the public CAs
     #[arg(long = "ca-file", env = "KEYWIRE_CA_FILE", value_name = "FILE", value_parser = Roots::read)]
     roots: Option<Roots>,
 }

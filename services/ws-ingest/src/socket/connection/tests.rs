@@ -2,7 +2,7 @@
 
 use chassis::access::Access;
 use chassis::process::stop::Stop;
-use chassis::telemetry::Telemetry;
+use chassis::telemetry::{ResourceAttributes, Telemetry};
 use futures_util::FutureExt as _;
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::protocol::MessageLimits;
 
 fn context() -> Arc<SocketContext> {
-    let telemetry = Telemetry::new("test", None).expect("metrics");
+    let telemetry = Telemetry::new("test", None, &ResourceAttributes::default()).expect("metrics");
     Arc::new(SocketContext {
         writer: writer(),
         limits: MessageLimits { key_bytes_max: 512, value_bytes_max: 512 },
