@@ -1,7 +1,8 @@
 //! The page `/docs`: Swagger UI as the framework makes it, with what it lacks.
 
-/// What the head lacks: a width for phones, and dark colors. Swagger UI has no dark theme, so its page is inverted: the hues come
-/// back by a half turn, and so do the colors of code, which is dark already.
+/// What the head lacks: a width for phones, and dark colors. Swagger UI has no dark theme, so its page is inverted, and the hues come
+/// back by a half turn. Code is dark already, so it is inverted once more. Only on `html` a filter leaves a dialog in the middle of
+/// the window: a filtered element inside of it would be what a fixed position refers to.
 const HEAD: &str = r#"
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <meta name="color-scheme" content="light dark">
@@ -12,10 +13,11 @@ nav { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; max-width: 1460px; marg
 nav a { color: inherit; }
 .swagger-ui, .swagger-ui .info a, .swagger-ui .opblock-summary-path { overflow-wrap: anywhere; }
 @media (prefers-color-scheme: dark) {
-  html { background: #131416; color: #e7e5df; }
-  #ui { color-scheme: light; filter: invert(.9) hue-rotate(180deg); }
-  #ui .highlight-code, #ui pre, #ui .copy-to-clipboard, #ui .download-contents { filter: invert(1) hue-rotate(180deg); }
-  #ui .highlight-code pre { filter: none; }
+  html { color-scheme: dark; background: #fff; color: #000; filter: invert(.92) hue-rotate(180deg); }
+  body { color-scheme: light; }
+  html .swagger-ui .dialog-ux .backdrop-ux { background: rgba(255, 255, 255, .8); }
+  .highlight-code, .swagger-ui pre, .copy-to-clipboard, .download-contents { filter: invert(1) hue-rotate(180deg); }
+  .highlight-code pre { filter: none; }
 }
 @media (max-width: 36rem) {
   .swagger-ui .parameters-col_name { width: auto; }
