@@ -84,7 +84,7 @@ impl<E: WriteEngine> Link<E> {
             }
             Err(error) => {
                 // Any other answer to COMMIT but OK counts as a lost answer.
-                warn!(%error, lane = self.id(), "COMMIT got no answer; asking the fence");
+                self.note_lost_answer(&error);
                 AttemptEnd::RetryAfterBackoff
             }
         }

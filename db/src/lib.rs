@@ -21,6 +21,7 @@ mod fence;
 mod foreign;
 mod lane;
 mod mysql;
+mod outage;
 mod plan;
 mod row;
 mod scanner;
@@ -43,6 +44,7 @@ pub use lane::config::{BatchReport, WriterConfig};
 pub use lane::pending::Ticket;
 pub use lane::sender::Priority;
 pub use lane::writer::{Submitted, Writer, WriterHealth};
+pub use outage::OutageLog;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use plan::model as plan_model;

@@ -50,7 +50,8 @@ impl WriteEngine for MySql {
         if !session.identity.is_successor_of(lock_holder) {
             return Ok(());
         }
-        tracing::warn!(connection = lock_holder.connection, "killing the earlier connection of this lane");
+        // The log has said why the connection was given up.
+        tracing::debug!(connection = lock_holder.connection, "killing the earlier connection of this lane");
         let kill = AssertSqlSafe(text::kill(lock_holder.connection));
         match sqlx::raw_sql(kill).execute(&mut session.connection).await.map_err(classify) {
             // A conflict: there is no such connection any more.

@@ -10,6 +10,7 @@ use crate::engine::shapes::KEYS_PER_SELECT_MAX;
 use crate::engine::{DatabaseUsers, Engine, ReadSession as _, WriteEngine};
 use crate::entry::{Entry, Key};
 use crate::error::{BadUrl, Error};
+use crate::outage::OutageLog;
 use crate::row::RowError;
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
@@ -17,6 +18,10 @@ use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) engine: AnyEngine,
+    /// What the log says about the database, as lanes and the sweeper see it.
+    pub(crate) write_outages: OutageLog,
+    /// The same, as readers and scanners see it.
+    read_outages: OutageLog,
 }
 
 /// One connection for gets: autocommit, on the primary. Drop it after an error.
@@ -32,13 +37,23 @@ impl Store {
     /// # Errors
     /// [`BadUrl`] says why the URL cannot be used, without the password.
     pub fn new(url: &str, password: Option<&SecretString>, unsafe_durability: bool) -> Result<Self, BadUrl> {
-        Ok(Self { engine: AnyEngine::new(url, password, unsafe_durability)? })
+        Ok(Self {
+            engine: AnyEngine::new(url, password, unsafe_durability)?,
+            write_outages: OutageLog::new("write"),
+            read_outages: OutageLog::new("read"),
+        })
     }
 
     /// The name of the engine as `OpenTelemetry` spells it: `mysql` or `sqlite`.
     #[must_use]
     pub fn system(&self) -> &'static str {
         self.engine.system()
+    }
+
+    /// The log of failed reads. Whoever reads tells it what fails, and what works.
+    #[must_use]
+    pub fn read_outages(&self) -> &OutageLog {
+        &self.read_outages
     }
 
     /// Brings the schema up to date, then gives `users` their rights. Several processes may do so at once.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::engine::Engine as _;
 use crate::engine::any::dispatch;
@@ -44,16 +44,12 @@ pub fn sweep(
             due.set_missed_tick_behavior(MissedTickBehavior::Delay);
             // The first tick comes at once, when a process that just started has other work.
             due.tick().await;
-            let mut is_failing = false;
             loop {
                 due.tick().await;
                 // Boxed, because the future of a round is large and rare.
                 let swept = dispatch!(&store.engine, engine => Box::pin(round(engine.open_sweeper())).await);
                 observe(match swept {
-                    Ok(removed) => {
-                        is_failing = false;
-                        removed.map_or(Round::Elsewhere, Round::Swept)
-                    }
+                    Ok(removed) => removed.map_or(Round::Elsewhere, Round::Swept),
                     Err(Error::Conflict(reason)) => {
                         debug!(%reason, "the sweeper and a writer were in conflict; trying again");
                         Round::Failed
@@ -64,12 +60,7 @@ pub fn sweep(
                         | Error::NotReady(_)
                         | Error::Internal(_)),
                     ) => {
-                        // A warning for the first failure only.
-                        if std::mem::replace(&mut is_failing, true) {
-                            debug!(%error, "still cannot sweep");
-                        } else {
-                            warn!(%error, "cannot sweep; trying again");
-                        }
+                        store.write_outages.failed("cannot sweep; trying again", &error);
                         Round::Failed
                     }
                 });

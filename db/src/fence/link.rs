@@ -7,7 +7,6 @@ use futures_util::future::BoxFuture;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use tracing::{info, warn};
 
 use super::limits::TimeLimits;
 use super::transaction::FencedTransaction;
@@ -111,7 +110,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Opens a connection unless there is one. Logs each reason for a failure once. Dropping the future does not end the connection
+    /// Opens a connection unless there is one. Logs a failure. Dropping the future does not end the connection
     /// attempt.
     pub(crate) async fn open(&mut self, limits: &mut TimeLimits<'_>) -> Result<(), Error> {
         if matches!(self.connection, LinkState::Closed) {
@@ -127,16 +126,14 @@ impl<E: WriteEngine> Link<E> {
                 self.connection = LinkState::Idle(session);
                 self.is_registered = true;
                 self.refused = None;
-                if self.state.set(Ok(())) {
-                    info!(lane = self.id, "database connected");
-                }
+                self.state.set(Ok(()));
+                self.state.outages.connected();
                 Ok(())
             }
             Err(error) => {
                 self.connection = LinkState::Closed;
-                if self.state.set(Err(error.to_string())) {
-                    warn!(%error, lane = self.id, "no database connection; trying again");
-                }
+                self.state.set(Err(error.to_string()));
+                self.state.outages.failed("no database connection; trying again", &error);
                 Err(error)
             }
         }
@@ -191,8 +188,9 @@ impl<E: WriteEngine> Link<E> {
         let passed = limits.statement(session.fence(self.id, self.seq, revs)).await;
         match passed {
             Ok(Some(last)) => {
-                if std::mem::take(&mut self.is_locked_out) && self.state.set(Ok(())) {
-                    info!(lane = self.id, "the database writes again");
+                if std::mem::take(&mut self.is_locked_out) {
+                    self.state.set(Ok(()));
+                    self.state.outages.works();
                 }
                 Ok(FenceAnswer::Passed(FencedTransaction::new(session, last, revs)))
             }
@@ -205,9 +203,8 @@ impl<E: WriteEngine> Link<E> {
                 self.roll_back_session(session, Some(&error), limits).await;
                 if let Error::Conflict(Cause::LockWait(_)) = error {
                     self.is_locked_out = true;
-                    if self.state.set(Err(format!("the database is locked against writes: {error}"))) {
-                        warn!(%error, lane = self.id, "the database is locked against writes");
-                    }
+                    self.state.set(Err(format!("the database is locked against writes: {error}")));
+                    self.state.outages.failed("the database is locked against writes", &error);
                 }
                 Err(BeginError(error))
             }
@@ -225,7 +222,10 @@ impl<E: WriteEngine> Link<E> {
     ) -> Result<(), Error> {
         let committed = limits.statement(transaction.session.commit()).await;
         match &committed {
-            Ok(()) => self.connection = LinkState::Idle(transaction.session),
+            Ok(()) => {
+                self.state.outages.works();
+                self.connection = LinkState::Idle(transaction.session);
+            }
             Err(error @ Error::Refused(_)) => {
                 self.roll_back_session(transaction.session, Some(error), limits).await;
             }
@@ -263,7 +263,7 @@ impl<E: WriteEngine> Link<E> {
 
     /// Notes that `session` failed with `error`. The caller drops it.
     fn give_up(&mut self, session: &E::Session, error: &Error) {
-        warn!(%error, lane = self.id, "database connection given up");
+        self.state.outages.failed("database connection given up", error);
         // The first connection that was given up may lock the row. Later ones only waited for that lock.
         self.lock_holder.get_or_insert_with(|| E::identity(session));
         self.state.set(Err(error.to_string()));

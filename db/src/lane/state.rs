@@ -3,26 +3,28 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::entry::Refusal;
+use crate::outage::OutageLog;
 
-/// Whether a lane has a connection. `Err`: why it has none.
+/// Whether a lane has a connection, and the log that tells about it.
 #[derive(Debug, Clone)]
-pub(crate) struct LaneState(Arc<Mutex<Result<(), String>>>);
+pub(crate) struct LaneState {
+    /// `Err`: why there is none.
+    current: Arc<Mutex<Result<(), String>>>,
+    /// What the log says about the database.
+    pub(crate) outages: OutageLog,
+}
 
 impl LaneState {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Err("not connected yet".into()))))
+    pub(crate) fn new(outages: OutageLog) -> Self {
+        Self { current: Arc::new(Mutex::new(Err("not connected yet".into()))), outages }
     }
 
-    /// Sets the state. Returns whether it changed.
-    pub(crate) fn set(&self, state: Result<(), String>) -> bool {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *current != state;
-        *current = state;
-        changed
+    pub(crate) fn set(&self, state: Result<(), String>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     pub(crate) fn get(&self) -> Result<(), String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The refusal of a write that has no time left.

@@ -41,7 +41,15 @@ impl Harness {
         let (engine, tracker) =
             (ScriptedEngine::<ROUND_TRIPS>::new(server.clone(), StoreClock::new()), TaskTracker::new());
         let config = config(1000, 1 << 20, op_timeout);
-        let writer = Writer::start_on(&engine, 1, config, &tracker, StdRng::seed_from_u64(1), |_| {});
+        let writer = Writer::start_on(
+            &engine,
+            &crate::outage::OutageLog::new("test"),
+            1,
+            config,
+            &tracker,
+            StdRng::seed_from_u64(1),
+            |_| {},
+        );
         Self { server, writer }
     }
 

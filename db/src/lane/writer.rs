@@ -21,6 +21,7 @@ use crate::lane::pending::{PendingWrite, Ticket};
 use crate::lane::receiver::QueueReceiver;
 use crate::lane::sender::{Priority, QueueDepth, QueueSender};
 use crate::lane::state::LaneState;
+use crate::outage::OutageLog;
 use crate::store::Store;
 
 /// The write side of a process. After the last clone is dropped, the writes that wait are still committed, and the lanes end.
@@ -66,22 +67,25 @@ impl Writer {
         tracker: &TaskTracker,
         observe: impl Fn(BatchReport) + Send + Sync + 'static,
     ) -> Self {
-        dispatch!(&store.engine, engine => Self::start_lanes(engine, config, tracker, observe))
+        let outages = &store.write_outages;
+        dispatch!(&store.engine, engine => Self::start_lanes(engine, outages, config, tracker, observe))
     }
 
     fn start_lanes<E: Engine>(
         engine: &E,
+        outages: &OutageLog,
         config: WriterConfig,
         tracker: &TaskTracker,
         observe: impl Fn(BatchReport) + Send + Sync + 'static,
     ) -> Self {
         let random = StdRng::from_rng(&mut rand::rng());
-        Self::start_on(engine, E::lanes(config.lanes), config, tracker, random, observe)
+        Self::start_on(engine, outages, E::lanes(config.lanes), config, tracker, random, observe)
     }
 
     /// Starts `lanes` lanes on `engine`. `random` is the source of every random choice.
     pub(crate) fn start_on<E: WriteEngine>(
         engine: &E,
+        outages: &OutageLog,
         lanes: usize,
         config: WriterConfig,
         tracker: &TaskTracker,
@@ -95,7 +99,7 @@ impl Writer {
         let handle = |_| {
             let (queue, receiver) =
                 QueueReceiver::new(config.queue_ops_max.get(), config.batch_ops_max.get());
-            let state = LaneState::new();
+            let state = LaneState::new(outages.clone());
             let (lane_state, observe) = (state.clone(), Arc::clone(&observe));
             let random = StdRng::from_rng(&mut random);
             tracker.spawn(Lane::new(engine.clone(), receiver, config, lane_state, random, observe).run());

@@ -195,11 +195,27 @@ fn start(
     let (config, lanes) = (setup.config, setup.config.lanes.get());
     if setup.is_one_writer {
         let engine = ScriptedEngine::<false>::new(server.clone(), process.clock.clone());
-        Writer::start_on(&engine, lanes, config, tracker, random, observe)
+        Writer::start_on(
+            &engine,
+            &crate::outage::OutageLog::new("test"),
+            lanes,
+            config,
+            tracker,
+            random,
+            observe,
+        )
     } else {
         let engine = ScriptedEngine::<true>::new(server.clone(), process.clock.clone());
         // One more for atomic writes.
-        Writer::start_on(&engine, lanes + 1, config, tracker, random, observe)
+        Writer::start_on(
+            &engine,
+            &crate::outage::OutageLog::new("test"),
+            lanes + 1,
+            config,
+            tracker,
+            random,
+            observe,
+        )
     }
 }
 

@@ -70,8 +70,9 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub header_timeout_ms: u64,
 
-    /// Time limit of the ordered stop, which SIGTERM, SIGINT and SIGHUP begin. Longer than a write may take; when it is over, the
-    /// process exits with code 1
+    /// Time limit of the ordered stop, which SIGTERM, SIGINT and SIGHUP begin. At least 3 s longer than `OP_TIMEOUT_MS`: a write that hangs
+    /// takes that and up to 1 s, and closing sockets and database connections up to 1 s each. When it is over, the process exits with
+    /// code 1, up to 1 s later
     #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub drain_timeout_ms: u64,
 

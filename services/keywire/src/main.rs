@@ -33,7 +33,10 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage_error(error)),
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve::serve(&config, public, store))
+    let ended = runtime.block_on(serve::serve(&config, public, store));
+    // A call that blocks, such as the last export of spans, must not hold up the end of the process.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The store of the configuration. The error is one line without the password.

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use db::Error;
 use tokio::time::sleep;
 
 use crate::backlog::Backlog;
@@ -241,18 +240,9 @@ impl Failures {
         sleep(backoff(self.0)).await;
     }
 
-    /// Counts and logs a failure to `act` ("read", "list"). Only the first failure in a row is a warning.
-    pub(crate) fn add(&mut self, act: &str, error: &Error) {
+    /// Counts a failure.
+    pub(crate) fn add(&mut self) {
         self.0 = self.0.saturating_add(1);
-        match error {
-            Error::Internal(_) => tracing::error!(%error, "cannot {act}"),
-            Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_) => {
-                match self.0 {
-                    1 => tracing::warn!(%error, "cannot {act}, trying again"),
-                    failures => tracing::debug!(%error, failures, "still cannot {act}"),
-                }
-            }
-        }
     }
 
     /// An attempt succeeded.

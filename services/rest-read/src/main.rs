@@ -35,7 +35,10 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(message) => return Ok(usage_error(message)),
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(&config, store))
+    let ended = runtime.block_on(serve(&config, store));
+    // A call that blocks, such as the last export of spans, must not hold up the end of the process.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {

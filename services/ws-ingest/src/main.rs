@@ -35,7 +35,12 @@ fn run() -> anyhow::Result<ExitCode> {
             writeln!(std::io::stdout(), "the schema is up to date").context("cannot write to stdout")?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Check) | None => runtime.block_on(serve(&config, store)),
+        Some(Command::Check) | None => {
+            let ended = runtime.block_on(serve(&config, store));
+            // A call that blocks, such as the last export of spans, must not hold up the end of the process.
+            runtime.shutdown_background();
+            ended
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use e2e::{
     Closed, EngineKind, Frame, HttpConnection, Load, PATIENCE, RawSocket, System, eventually, promises,
     signal,
 };
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 promises! {
@@ -15,7 +16,8 @@ promises! {
         a_client_that_never_answers_the_close_does_not_hold_up_the_stop,
         sigint_and_sighup_stop_in_order_too;
     sqlite:
-        a_second_signal_stops_at_once_and_says_so;
+        a_second_signal_stops_at_once_and_says_so,
+        a_collector_that_hangs_does_not_hold_up_the_end;
 }
 
 /// The time limit of an ordered stop.
@@ -90,6 +92,20 @@ async fn a_second_signal_stops_at_once_and_says_so(engine: EngineKind) {
     assert_eq!(status.code(), Some(1), "{}", system.writer.log());
     assert!(system.writer.log().contains("second signal: stopping without draining"));
     waits.frame().await.expect_err("its write was not answered");
+}
+
+async fn a_collector_that_hangs_does_not_hold_up_the_end(engine: EngineKind) {
+    // Nobody accepts, but the system completes the connection.
+    let collector = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let endpoint = format!("http://{}", collector.local_addr().expect("it has an address"));
+    let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("DRAIN_TIMEOUT_MS", "500")];
+    let mut system = System::start_with_settings(engine, &settings).await;
+    system.socket().await.set("k", "v").await;
+    system.writer.terminate();
+    // The time limit, a second for the log, and one for a slow machine. The exporter would wait for 5 s.
+    let status = system.writer.ended(Duration::from_millis(2500)).await;
+    assert_eq!(status.code(), Some(1), "{}", system.writer.log());
+    assert!(system.writer.log().contains("the drain took too long"), "{}", system.writer.log());
 }
 
 async fn a_client_that_never_answers_the_close_does_not_hold_up_the_stop(engine: EngineKind) {

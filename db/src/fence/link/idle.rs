@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
 
 use super::{BeginError, FenceAnswer, Link, LinkState};
 use crate::engine::{WriteEngine, WriteSession};
@@ -38,9 +37,10 @@ impl<E: WriteEngine> Link<E> {
             LinkState::Idle(mut session) => match limits.statement(session.touch(self.id)).await {
                 Ok(()) => {
                     self.connection = LinkState::Idle(session);
-                    if self.refused.take().is_some() && self.state.set(Ok(())) {
-                        info!(lane = self.id, "the database writes again");
+                    if self.refused.take().is_some() {
+                        self.state.set(Ok(()));
                     }
+                    self.state.outages.works();
                 }
                 Err(error) => {
                     self.roll_back_session(session, Some(&error), limits).await;
@@ -71,9 +71,13 @@ impl<E: WriteEngine> Link<E> {
     /// Notes that the database refused to write. Until it writes again, the lane is not ready.
     pub(super) fn note_refusal(&mut self, error: &Error) {
         self.refused = Some(Instant::now());
-        if self.state.set(Err(error.to_string())) {
-            warn!(%error, lane = self.id, "the database refuses to write");
-        }
+        self.state.set(Err(error.to_string()));
+        self.state.outages.failed("the database refuses to write", error);
+    }
+
+    /// Notes that a COMMIT got no answer. The fence will tell.
+    pub(in crate::fence) fn note_lost_answer(&self, error: &Error) {
+        self.state.outages.failed("COMMIT got no answer; asking the fence", error);
     }
 
     /// After a refusal, a touch tells whether the database writes again. Between batches too, because a lane that is never idle would

@@ -10,7 +10,7 @@ use crate::lane::sender::{Priority, QueueSender};
 /// A batcher for batches of up to three writes with two seconds each, and the sender of its queue.
 fn feed() -> (QueueSender, Batcher) {
     let (sender, receiver) = QueueReceiver::new(10, 3);
-    let state = LaneState::new();
+    let state = LaneState::new(crate::outage::OutageLog::new("test"));
     state.set(Ok(()));
     (sender, Batcher::new(receiver, config(3, 1 << 20, Duration::from_secs(2)), state))
 }

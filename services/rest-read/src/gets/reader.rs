@@ -75,7 +75,7 @@ impl ReaderTask {
             failures.pause().await;
             match self.store.reader().await {
                 Ok(reader) => {
-                    tracing::info!("database connected");
+                    self.store.read_outages().connected();
                     return reader;
                 }
                 Err(error) => self.failed(failures, &error),
@@ -159,6 +159,7 @@ impl ReaderTask {
                 self.health.selected();
             }
             failures.clear();
+            self.store.read_outages().works();
             select.finish();
             return Ok(());
         };
@@ -176,7 +177,8 @@ impl ReaderTask {
 
     fn failed(&self, failures: &mut Failures, error: &Error) {
         self.health.record_error(error.to_string());
-        failures.add("read", error);
+        failures.add();
+        self.store.read_outages().failed("cannot read; trying again", error);
     }
 }
 

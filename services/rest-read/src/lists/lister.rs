@@ -115,9 +115,13 @@ impl ListerTask {
         loop {
             failures.pause().await;
             match self.read(query.clone()).await {
-                Ok(page) => return page,
+                Ok(page) => {
+                    self.store.read_outages().works();
+                    return page;
+                }
                 Err(error) => {
-                    failures.add("list", &error);
+                    failures.add();
+                    self.store.read_outages().failed("cannot list; trying again", &error);
                     self.health.lists.failed();
                     if matches!(error, Error::Internal(_)) {
                         return Err(ReadError::Internal);
