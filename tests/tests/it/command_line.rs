@@ -143,7 +143,7 @@ async fn a_refusal_is_the_message_of_the_service_and_exit_code_1(engine: EngineK
     assert_eq!(said(&keywire(&system, &["put", "", "v"]), 1), "keywire: key must not be empty");
     assert_eq!(said(&keywire(&system, &["get", ""]), 1), "keywire: key must not be empty");
     let elsewhere = keywire(&system, &["get", "k", "--url", &format!("http://{}", system.reads().admin)]);
-    assert!(said(&elsewhere, 69).contains("see --help"), "{elsewhere:?}");
+    assert!(said(&elsewhere, 69).contains("check --url"), "{elsewhere:?}");
     for (input, word) in [(&b"ab\xff"[..], "not UTF-8"), (&vec![b'x'; 1_048_577], "more than 1048576 bytes")]
     {
         let mut put = BinaryRun::start("keywire", &["put", "k", "-"], &env(&system));
@@ -237,12 +237,16 @@ fn a_service_that_is_not_there_is_one_line_and_exit_code_69() {
     for args in commands {
         let said = said(&run_to_end("keywire", args, &nowhere), 69);
         assert!(said.starts_with("keywire: no connection to 127.0.0.1:1: "), "{args:?}: {said}");
+        assert!(
+            said.ends_with("is Keywire running? `keywire` starts it, --url names another server"),
+            "{said}"
+        );
     }
 }
 
 #[test]
 fn a_bad_command_line_is_one_line_and_exit_code_64() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 11] = [
         &["put", "k"],
         &["put", "k", "v", "--ttl", "0"],
         &["put", "k", "v", "--if-rev", "-1"],
@@ -251,6 +255,9 @@ fn a_bad_command_line_is_one_line_and_exit_code_64() {
         &["get", "k", "--url", "ftp://127.0.0.1"],
         &["ls", "a", "b"],
         &["import", "--url", "http://127.0.0.1:8000/?base"],
+        &["ls", "a", "--prefix", "a"],
+        &["count", "--url", "127.0.0.1:8000"],
+        &["token", "app", "--into", "/no/such/folder/tokens.json"],
     ];
     for args in commands {
         said(&run_to_end("keywire", args, &[]), 64);

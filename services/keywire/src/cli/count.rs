@@ -3,15 +3,14 @@
 use std::io::Write as _;
 
 use crate::cli::client::{Failure, ReadTargetArgs, printed};
-use crate::cli::listing::Listing;
+use crate::cli::listing::{Listing, PrefixArgs};
 use crate::cli::progress::Progress;
 
 /// Options of `count`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct CountArgs {
-    /// Prefix of the keys; default: all keys
-    #[arg(default_value = "", hide_default_value = true)]
-    prefix: String,
+    #[command(flatten)]
+    prefix: PrefixArgs,
 
     #[command(flatten)]
     target: ReadTargetArgs,
@@ -20,7 +19,8 @@ pub(crate) struct CountArgs {
 /// Prints the number of keys.
 pub(crate) async fn count(args: &CountArgs) -> Result<(), Failure> {
     let progress = Progress::new(None);
-    let count = counted_keys(Listing::of_keys(args.target.read_target(), &args.prefix), &progress).await?;
+    let count =
+        counted_keys(Listing::of_keys(args.target.read_target(), args.prefix.prefix()), &progress).await?;
     drop(progress);
     printed(writeln!(std::io::stdout(), "{count}"))
 }

@@ -250,7 +250,7 @@ impl<'a> Delivery<'a> {
             Unit::Line => self.refuse(line.number, why),
             // The number of a row is that of the sorted copy, and that of a key the one of the list: it tells the user nothing.
             Unit::Row | Unit::Key => {
-                self.refuse(line.number, &format!("the key {}: {why}", line.quoted_key()))
+                self.refuse(line.number, &format!("the key {}: {why}", line.quoted_key()));
             }
         }
     }

@@ -7,6 +7,24 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use crate::cli::client::{Failure, Target, encoded, fetch};
 
+/// Option of a command that lists keys: the prefix by its place, as in a shell, or by its name, as other commands have it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PrefixArgs {
+    /// Prefix of the keys; default: all keys
+    prefix: Option<String>,
+
+    /// The same as PREFIX
+    #[arg(long = "prefix", value_name = "PREFIX", conflicts_with = "prefix")]
+    named_prefix: Option<String>,
+}
+
+impl PrefixArgs {
+    /// The prefix. It is empty for all keys.
+    pub(crate) fn prefix(&self) -> &str {
+        self.prefix.as_deref().or(self.named_prefix.as_deref()).unwrap_or_default()
+    }
+}
+
 /// A list of the keys with a prefix, read as far as the last page that was asked for.
 #[derive(Debug)]
 pub(crate) struct Listing<'a> {

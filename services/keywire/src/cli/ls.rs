@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::io::{BufWriter, Write};
 
 use crate::cli::client::{Failure, ReadTargetArgs, printed};
-use crate::cli::listing::{ListedKey, Listing, Size};
+use crate::cli::listing::{ListedKey, Listing, PrefixArgs, Size};
 
 /// Options of `ls`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LsArgs {
-    /// Prefix of the keys; default: all keys
-    #[arg(default_value = "", hide_default_value = true)]
-    prefix: String,
+    #[command(flatten)]
+    prefix: PrefixArgs,
 
     /// Show the rev, and the size of the value in bytes, before each key
     #[arg(short, long)]
@@ -26,9 +25,9 @@ pub(crate) async fn ls(args: &LsArgs) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let target = args.target.read_target();
     let mut listing = if args.long {
-        Listing::with_sizes(target, &args.prefix)
+        Listing::with_sizes(target, args.prefix.prefix())
     } else {
-        Listing::of_keys(target, &args.prefix)
+        Listing::of_keys(target, args.prefix.prefix())
     };
     while let Some(keys) = listing.next().await? {
         for key in &keys {

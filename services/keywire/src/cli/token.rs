@@ -54,6 +54,11 @@ enum TokenError {
 
 /// Adds a new token to the file and prints it. Only the hash of the token is stored.
 pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
+    if args.read.is_empty() && args.write.is_empty() {
+        let message =
+            "the token would grant nothing: give it --read PREFIX or --write PREFIX ('' for all keys)";
+        return Err(Failure::Usage(message.into()));
+    }
     let token = format!("kw_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>()));
     let mut hash = String::new();
     for byte in Sha256::digest(&token) {

@@ -132,6 +132,7 @@ impl Api {
     /// may hold fewer items than `limit`, even none. To read the whole list, send `next` as `after` of the next request until
     /// `next` is null. A page ends before a damaged row. A page that would begin with one is a 500 that names the `after` with
     /// which the list continues after the row.
+    #[expect(clippy::too_many_arguments, reason = "each parameter of the request is an argument")]
     #[oai(path = "/storage", method = "get", operation_id = "getEntries")]
     async fn entries(
         &self,

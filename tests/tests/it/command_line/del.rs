@@ -44,6 +44,8 @@ async fn keys_are_counted(engine: EngineKind) {
     system.database.put((0..20).map(|n| format!("key/dead{n:02}")), "", "0").await;
     assert_eq!(printed(keywire(&system, &["count"])), "2502\n");
     assert_eq!([count(&system, "key/"), count(&system, "key/24"), count(&system, "none")], [2500, 111, 0]);
+    assert_eq!(printed(keywire(&system, &["count", "--prefix", "key/24"])), "111\n");
+    assert_eq!(printed(keywire(&system, &["ls", "--prefix", "key/249"])).lines().count(), 11);
 }
 
 async fn keys_with_a_prefix_are_deleted_and_no_other(engine: EngineKind) {

@@ -67,6 +67,15 @@ fn a_token_with_a_name_that_is_there_is_told_what_to_do() {
 }
 
 #[test]
+fn a_file_in_a_folder_that_is_not_there_is_told_so() {
+    let path = "/no/such/folder/file";
+    for args in [&["token", "app", "--read", "", "--into", path][..], &["export", path]] {
+        let said = said(&run_to_end("keywire", args, &[]), 74);
+        assert_eq!(said, format!("keywire: cannot write {path}: No such file or directory (os error 2)"));
+    }
+}
+
+#[test]
 fn every_help_fits_a_terminal_of_80_columns() {
     let columns = [("COLUMNS".to_owned(), "80".to_owned())];
     let commands =

@@ -5,6 +5,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use crate::cli::client::TargetArgs;
 
 /// Options of `bench`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! Opens one connection to a server, over TLS if the URL says so.
 
+use std::io;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -32,7 +33,12 @@ pub(crate) async fn dial(target: Target<'_>, receive_bytes: Option<usize>) -> Re
     let stream = timeout(CONNECT_MAX, TcpStream::connect((host, port)))
         .await
         .map_err(|_| no_connection(&format_args!("no answer within {} s", CONNECT_MAX.as_secs())))?
-        .map_err(|error| no_connection(&error))?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => no_connection(&format_args!(
+                "{error}; is Keywire running? `keywire` starts it, --url names another server"
+            )),
+            _ => no_connection(&error),
+        })?;
     stream.set_nodelay(true).map_err(|error| no_connection(&error))?;
     if let Some(bytes) = receive_bytes {
         SockRef::from(&stream).set_recv_buffer_size(bytes).map_err(|error| no_connection(&error))?;

@@ -53,7 +53,7 @@ impl Reply {
         match self.code.as_deref() {
             _ if self.is_transient() => Failure::Unavailable(self.message),
             Some("no_route" | "bad_method") => Failure::Unavailable(format!(
-                "{}: this port does not serve the request, see --help",
+                "{}: the server does not take such requests at this URL; check --url (and --write-url, if writes have another port)",
                 self.message
             )),
             Some("unauthenticated") => {

@@ -87,12 +87,13 @@ fn bearer(path: &str) -> Result<HeaderValue, String> {
 /// Parses a URL that consists of scheme, host, port and maybe a path.
 fn base_url(text: &str) -> Result<Url, String> {
     check(text)?;
-    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    let form = "must be http://HOST:PORT or https://HOST:PORT, with a path or without";
+    let url = Url::parse(text).map_err(|_| form)?;
     let is_bare = url.query().is_none() && url.fragment().is_none();
     let has_login = !url.username().is_empty() || url.password().is_some();
     let is_known = matches!(url.scheme(), "http" | "https");
     if !is_known || url.host_str().is_none() || has_login || !is_bare {
-        return Err("must be http://HOST:PORT or https://HOST:PORT, with a path or without".into());
+        return Err(form.into());
     }
     Ok(url)
 }
