@@ -46,7 +46,7 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         "op-timeout-ms" | "sweep-interval-ms" => with(&["0", "99", "86400001"]),
         "header-timeout-ms" | "drain-timeout-ms" => with(&["0", "86400001", "18446744073709551615"]),
         "key-bytes-max" => with(&["0", "513"]),
-        "value-bytes-max" => with(&["1048577"]),
+        "value-bytes-max" | "value-bytes" => with(&["1048577"]),
         "connections-max" | "ops-per-second" => with(&["0", "4294967296"]),
         "connection-ops-per-second" => with(&["4294967296"]),
         "ttl" => with(&["0", "3153600001"]),
@@ -56,7 +56,6 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         "threads" => with(&["0", "1025", "18446744073709551615"]),
         "keys" | "count" | "rate" => with(&["0"]),
         "reads" => with(&["101"]),
-        "value-bytes" => with(&["1048577"]),
         "seconds" => Some(vec!["", "-1", "0", "1s", "nan", "inf", "86401"]),
         "distribution" => Some(vec!["", "normal"]),
         "listen-addr" => Some([&ADDRESSES[..], &["0.0.0.0:0", "[::]:0"]].concat()),
@@ -86,11 +85,11 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         "otel-exporter-otlp-endpoint" => Some(vec!["127.0.0.1:4318", "ftp://127.0.0.1", "http://h:1\r"]),
         "writer-user" | "reader-user" | "otel-service-name" => Some(vec!["keywire\r", " keywire"]),
         "otel-resource-attributes" => Some(vec!["keywire", "=a", "a=%ff"]),
-        // Any text.
-        "prefix" | "key-prefix" | "table" | "key-column" | "value-column" | "read" | "write" => Some(vec![]),
-        // No value.
-        "help" | "version" | "rev" | "long" | "ids" | "no-fill" | "json" | "if-absent" | "dry-run"
-        | "verify" => Some(vec![]),
+        // Any text, or no value.
+        "prefix" | "key-prefix" | "table" | "key-column" | "value-column" | "read" | "write" | "help"
+        | "version" | "rev" | "long" | "ids" | "no-fill" | "json" | "if-absent" | "dry-run" | "verify" => {
+            Some(vec![])
+        }
         _ => None,
     }
 }
