@@ -187,7 +187,7 @@ pub(crate) trait ScanSession: Send {
         on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> impl Future<Output = Result<usize, Error>> + Send;
 
-    /// The same without values: the statement reads none from the disk.
+    /// Reads the first `limit` rows of `range` without their values, which the database does not read. Otherwise the same as `records`.
     fn keys(
         &mut self,
         range: &Range,

@@ -1,5 +1,5 @@
-//! What the log says about a database that fails. All connections of a process share it: one cause is one line a minute, however many
-//! connections fail, and however often.
+//! The log lines about a database that fails. All connections of a process share them: each cause is logged at most once a minute,
+//! however many connections fail.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,19 +14,19 @@ use crate::error::Error;
 /// The shortest time between two lines about the same cause.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// The most causes that are told apart. The text of an error may contain a key or a number, so there may be any number of them.
+/// The most causes that have lines of their own. The text of an error may contain a key or a number, so there may be any number of causes.
 const CAUSES_MAX: usize = 32;
 
-/// The log of the outages of one database, as its readers or its writers see it. Clones share it.
+/// The log of the outages of one database, for all connections that read or for all that write. Clones share the log.
 #[derive(Debug, Clone)]
 pub struct OutageLog(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// `read` or `write`. The two are told apart, because a database whose disk is full still reads.
+    /// `read` or `write`: a database whose disk is full still reads, so each has a log of its own.
     role: &'static str,
     /// Whether a failure was logged, and the database has not worked since then.
-    is_told: AtomicBool,
+    is_logged: AtomicBool,
     /// Whether the first connection was logged.
     has_connected: AtomicBool,
     causes: Mutex<Causes>,
@@ -34,16 +34,16 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Causes {
-    by_text: HashMap<String, Lines>,
-    /// For all causes that find no room in `by_text`.
-    others: Lines,
+    by_text: HashMap<String, CauseLines>,
+    /// The lines about all causes that have no place in `by_text`.
+    others: CauseLines,
     /// Failures since the database last worked.
     failures: u64,
 }
 
 /// The lines about one cause.
 #[derive(Debug, Default)]
-struct Lines {
+struct CauseLines {
     /// When a line was last logged.
     logged: Option<Instant>,
     /// Lines left out since then.
@@ -52,17 +52,17 @@ struct Lines {
 
 impl OutageLog {
     pub(crate) fn new(role: &'static str) -> Self {
-        let (is_told, has_connected) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Shared { role, is_told, has_connected, causes: Mutex::default() }))
+        let (is_logged, has_connected) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Shared { role, is_logged, has_connected, causes: Mutex::default() }))
     }
 
     /// A connection failed: `what` happened, and why.
     pub fn failed(&self, what: &'static str, error: &Error) {
         let (role, text) = (self.0.role, error.to_string());
         let Some(left_out) = self.admit(&text) else { return debug!(role, error = text, "{what}") };
-        // As a signed number: the exporter of spans makes a text of every other one.
+        // Signed, because the span exporter writes unsigned numbers as text.
         let left_out = left_out.cast_signed();
-        self.0.is_told.store(true, Ordering::Relaxed);
+        self.0.is_logged.store(true, Ordering::Relaxed);
         match error {
             Error::Internal(_) => error!(role, error = text, left_out, "{what}"),
             Error::Unavailable(_) | Error::Refused(_) | Error::NotReady(_) | Error::Conflict(_) => {
@@ -81,10 +81,10 @@ impl OutageLog {
         }
     }
 
-    /// The database did what it was asked for. Cheap enough for every statement.
-    pub fn works(&self) {
-        // A store only after an outage: all connections read this.
-        if self.0.is_told.load(Ordering::Relaxed) && self.0.is_told.swap(false, Ordering::Relaxed) {
+    /// A statement succeeded. Ends the outage, if there was one. Cheap enough for every statement.
+    pub fn succeeded(&self) {
+        // Written only after an outage, because all connections read this flag.
+        if self.0.is_logged.load(Ordering::Relaxed) && self.0.is_logged.swap(false, Ordering::Relaxed) {
             let failures = std::mem::take(&mut self.causes().failures);
             info!(role = self.0.role, failures = failures.cast_signed(), "the database works again");
         }
@@ -99,7 +99,7 @@ impl OutageLog {
             // A cause without a line for a minute needs no place, unless it has lines to report.
             causes.by_text.retain(|_, lines| lines.left_out > 0 || lines.is_recent(now));
             if causes.by_text.len() < CAUSES_MAX {
-                causes.by_text.insert(cause.to_owned(), Lines::default());
+                causes.by_text.insert(cause.to_owned(), CauseLines::default());
             }
         }
         let Causes { by_text, others, .. } = &mut *causes;
@@ -117,7 +117,7 @@ impl OutageLog {
     }
 }
 
-impl Lines {
+impl CauseLines {
     fn is_recent(&self, now: Instant) -> bool {
         self.logged.is_some_and(|logged| now.duration_since(logged) < PAUSE)
     }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_cause_is_one_line_a_minute() {
+    async fn each_cause_has_one_line_a_minute() {
         let log = OutageLog::new("test");
         assert_eq!(
             [log.admit("a"), log.admit("a"), log.admit("b"), log.admit("a")],
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn causes_without_end_share_one_line() {
+    async fn further_causes_share_one_line() {
         let log = OutageLog::new("test");
         let lines = (0..1000).filter(|number| log.admit(&number.to_string()).is_some()).count();
         assert_eq!(lines, CAUSES_MAX + 1);
@@ -149,15 +149,15 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_outage_is_told_only_if_its_beginning_was() {
+    fn the_end_of_an_outage_is_logged_only_if_its_beginning_was() {
         let log = OutageLog::new("test");
-        let is_told = || log.0.is_told.load(Ordering::Relaxed);
+        let is_logged = || log.0.is_logged.load(Ordering::Relaxed);
         log.failed("it fails", &Error::Unavailable("a".into()));
-        assert!(is_told());
-        log.works();
-        assert!(!is_told());
+        assert!(is_logged());
+        log.succeeded();
+        assert!(!is_logged());
         log.failed("it fails", &Error::Unavailable("a".into()));
-        assert!(!is_told(), "the line was left out");
+        assert!(!is_logged(), "the line was left out");
         assert_eq!(log.causes().failures, 1);
     }
 }

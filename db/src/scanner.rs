@@ -66,8 +66,8 @@ impl Snapshot<'_> {
     /// row as it arrives, until `on_row` returns `Break`. A server still sends the remaining rows, and they are ignored. Values of
     /// more than `value_bytes_max` bytes are left out.
     ///
-    /// Returns how many rows there were; fewer than `limit` means that the range ends there, unless `on_row` returned `Break`. Ends within 5 seconds. Not
-    /// cancel-safe: after the future is dropped, the scanner must be dropped too.
+    /// Returns how many rows there were; fewer than `limit` means that the range ends there, unless `on_row` returned `Break`. Ends
+    /// within 5 seconds. Not cancel-safe: after the future is dropped, the scanner must be dropped too.
     ///
     /// # Errors
     /// After any error the scanner must be dropped. Records that were given before the error are valid.
@@ -83,7 +83,8 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The same without values: the database reads none, so long values cost nothing.
+    /// Reads the first `limit` rows of `range` without their values, so long values cost nothing. Otherwise the same as
+    /// [`records`](Self::records).
     ///
     /// # Errors
     /// After any error the scanner must be dropped. Records that were given before the error are valid.

@@ -18,9 +18,9 @@ use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) engine: AnyEngine,
-    /// What the log says about the database, as lanes and the sweeper see it.
+    /// The log of outages that lanes and the sweeper meet.
     pub(crate) write_outages: OutageLog,
-    /// The same, as readers and scanners see it.
+    /// The log of outages that readers and scanners meet.
     read_outages: OutageLog,
 }
 
@@ -50,7 +50,7 @@ impl Store {
         self.engine.system()
     }
 
-    /// The log of failed reads. Whoever reads tells it what fails, and what works.
+    /// The log of outages that reads meet. Each task that reads reports its failures and its successes to it.
     #[must_use]
     pub fn read_outages(&self) -> &OutageLog {
         &self.read_outages

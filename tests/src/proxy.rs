@@ -48,7 +48,7 @@ impl Proxy {
         let state =
             State { lost: AtomicU64::new(0), silencing: OnceLock::new(), silent: watch::Sender::new(false) };
         let state = Arc::new(state);
-        let (mut tasks, shared) = (JoinSet::new(), Arc::clone(&state));
+        let (mut tasks, task_state) = (JoinSet::new(), Arc::clone(&state));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             let mut number = 0;
@@ -58,8 +58,8 @@ impl Proxy {
                 number += 1;
                 // So that another answer of a transaction is lost each time.
                 let spared = SPARED + every + number % 7;
-                let forwarding = forward(client, server, spared, number % 4 == 0, Arc::clone(&shared));
-                connections.spawn(unless_silent(shared.silent.subscribe(), forwarding));
+                let forwarding = forward(client, server, spared, number % 4 == 0, Arc::clone(&task_state));
+                connections.spawn(unless_silent(task_state.silent.subscribe(), forwarding));
             }
         });
         Self { addr, state, _tasks: tasks }

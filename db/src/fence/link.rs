@@ -110,8 +110,7 @@ impl<E: WriteEngine> Link<E> {
         }
     }
 
-    /// Opens a connection unless there is one. Logs a failure. Dropping the future does not end the connection
-    /// attempt.
+    /// Opens a connection unless there is one. Logs a failure. Dropping the future does not end the connection attempt.
     pub(crate) async fn open(&mut self, limits: &mut TimeLimits<'_>) -> Result<(), Error> {
         if matches!(self.connection, LinkState::Closed) {
             let connecting = connect(self.engine.clone(), self.id, self.is_registered).boxed();
@@ -190,7 +189,7 @@ impl<E: WriteEngine> Link<E> {
             Ok(Some(last)) => {
                 if std::mem::take(&mut self.is_locked_out) {
                     self.state.set(Ok(()));
-                    self.state.outages.works();
+                    self.state.outages.succeeded();
                 }
                 Ok(FenceAnswer::Passed(FencedTransaction::new(session, last, revs)))
             }
@@ -223,7 +222,7 @@ impl<E: WriteEngine> Link<E> {
         let committed = limits.statement(transaction.session.commit()).await;
         match &committed {
             Ok(()) => {
-                self.state.outages.works();
+                self.state.outages.succeeded();
                 self.connection = LinkState::Idle(transaction.session);
             }
             Err(error @ Error::Refused(_)) => {

@@ -235,7 +235,7 @@ impl Batch {
     /// The report of the batch. Counts `refused_waiting` more refusals, of writes that were still in the queue.
     pub(crate) fn report(&self, refused_waiting: usize) -> BatchReport {
         assert!(self.pending.is_empty(), "a batch is finished when each of its writes is");
-        // The exporter of spans makes a text of every unsigned number.
+        // Signed, because the span exporter writes unsigned numbers as text.
         let size = i64::try_from(self.committed + self.refused).expect("a batch fits into memory");
         self.span.record("attempts", i64::from(self.attempts));
         self.span.record("db.operation.batch.size", size);

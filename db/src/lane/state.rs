@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::entry::Refusal;
 use crate::outage::OutageLog;
 
-/// Whether a lane has a connection, and the log that tells about it.
+/// Whether a lane has a connection, and the log of its outages.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneState {
-    /// `Err`: why there is none.
+    /// `Err`: why the lane has no connection.
     current: Arc<Mutex<Result<(), String>>>,
-    /// What the log says about the database.
+    /// The log of database outages, which all lanes share.
     pub(crate) outages: OutageLog,
 }
 

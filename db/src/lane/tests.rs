@@ -13,6 +13,7 @@ use crate::lane::pending::Ticket;
 use crate::lane::samples::{config, set, set_and_ask};
 use crate::lane::sender::Priority;
 use crate::lane::writer::{Submitted, Writer};
+use crate::outage::OutageLog;
 use crate::scripted::{FaultRates, Sabotage, Script, ScriptedEngine, ScriptedServer};
 
 mod held_keys;
@@ -43,7 +44,7 @@ impl Harness {
         let config = config(1000, 1 << 20, op_timeout);
         let writer = Writer::start_on(
             &engine,
-            &crate::outage::OutageLog::new("test"),
+            &OutageLog::new("test"),
             1,
             config,
             &tracker,

@@ -6,7 +6,7 @@ use super::error::classify;
 use super::text;
 use crate::error::Error;
 
-/// The settings, in the order of [`text::DURABILITY`], and what gives each of them its value.
+/// The settings, in the order of [`text::DURABILITY`], and how to set each one to 1.
 const SETTINGS: [(&str, &str); 4] = [
     ("log_bin", "start the server with --log-bin"),
     ("sync_binlog", "run `set global sync_binlog = 1`, and put it into the configuration of the server"),
@@ -17,7 +17,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("sql_log_bin", "remove it from init_connect"),
 ];
 
-/// Why a server is refused whose commits may not last: which settings have which values, and what to do.
+/// Why the server is refused: each wrong setting, its value and how to correct it.
 pub(super) async fn reason(connection: &mut MySqlConnection) -> Result<String, Error> {
     let row = sqlx::query(text::DURABILITY).fetch_one(connection).await.map_err(classify)?;
     let mut values = [0; SETTINGS.len()];
@@ -32,7 +32,7 @@ fn describe(values: [i64; SETTINGS.len()]) -> String {
     let wrong: Vec<String> =
         wrong.map(|((name, remedy), value)| format!("{name} is {value} and must be 1: {remedy}")).collect();
     if wrong.is_empty() {
-        // Somebody has changed them between two statements.
+        // Somebody corrected the settings after the check found them wrong.
         return "it may have lost acknowledged writes: its settings were not durable until now".to_owned();
     }
     format!("it may lose acknowledged writes: {}", wrong.join("; "))

@@ -249,18 +249,18 @@ pub(super) const RECORDS: &str = concat!(records!(), " where k >= ? and k < ? or
 /// fails every query of `information_schema.processlist`.
 pub(super) const ALL_RECORDS: &str = concat!(records!(), " where k >= ? order by k limit ?");
 
-/// Rows without their values, which no column needs: a long value is stored outside of its row, and is not read. The argument is that
-/// of `is_live`.
+/// Selects rows without the column `v`. `InnoDB` stores a long value outside of its row, so the value is not read. The argument is that of
+/// `is_live`.
 macro_rules! keys {
     () => {
         concat!("select k, rev, ", is_live!(), " from entries")
     };
 }
 
-/// The keys of a range of the primary key.
+/// A range of the primary key, without values.
 pub(super) const KEYS: &str = concat!(keys!(), " where k >= ? and k < ? order by k limit ?");
 
-/// The keys to the last one, without an upper bound, for the same reason as in [`ALL_RECORDS`].
+/// All rows from a key on, without values. It has no upper bound for the same reason as [`ALL_RECORDS`].
 pub(super) const ALL_KEYS: &str = concat!(keys!(), " where k >= ? order by k limit ?");
 
 // Sweeper.

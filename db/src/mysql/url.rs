@@ -1,4 +1,5 @@
-//! The URL of a server. The client library leaves out in silence what it does not know: `?tls=true` would connect without TLS.
+//! Parses the URL of a server. The client library ignores unknown parameters, so that `?tls=true` would connect without TLS. This module
+//! refuses such a URL.
 
 use std::collections::HashMap;
 
@@ -33,7 +34,7 @@ pub(super) struct ServerUrl {
 /// Parses a URL.
 ///
 /// # Errors
-/// What cannot be used in the URL, or would be left out. The text does not contain the password.
+/// The part of the URL that cannot be used, or that the client library would ignore. The text does not contain the password.
 pub(super) fn parse(text: &str) -> Result<ServerUrl, BadUrl> {
     let url = Url::parse(text).map_err(|error| {
         BadUrl(format!(
@@ -51,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<ServerUrl, BadUrl> {
     let mut options =
         MySqlConnectOptions::from_url(&url).map_err(|error| BadUrl(format!("cannot be used: {error}")))?;
     if let Some(Host::Ipv6(address)) = url.host() {
-        // The brackets belong to the URL. The client library would look them up as a part of a name.
+        // Without the brackets of the URL: the client library would look up `[::1]` as a name.
         options = options.host(&address.to_string());
     }
     let names_tls = parameters.keys().any(|name| name.starts_with("ssl"));
@@ -88,7 +89,7 @@ fn unknown(name: &str) -> BadUrl {
     BadUrl(format!("has the unknown parameter {name:?}: {instead}"))
 }
 
-/// Checks that no parameter of TLS is without effect.
+/// Checks the value of `ssl-mode`, and that every other parameter of TLS has an effect.
 fn check_tls(parameters: &HashMap<&str, String>) -> Result<(), BadUrl> {
     let mode = parameters.get("ssl-mode").map(|mode| mode.to_uppercase());
     if let Some(mode) = mode.as_deref().filter(|mode| !SSL_MODES.contains(mode)) {

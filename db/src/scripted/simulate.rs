@@ -26,6 +26,7 @@ use crate::lane::pending::Ticket;
 use crate::lane::samples;
 use crate::lane::sender::Priority;
 use crate::lane::writer::{Submitted, Writer};
+use crate::outage::OutageLog;
 
 /// Within this time after the last fault every writer must work again. `wait_timeout` frees locks after 30 s.
 const RECOVERY_MAX: Duration = Duration::from_mins(1);
@@ -192,30 +193,14 @@ fn start(
         reported[1].fetch_add(report.refused as u64, Ordering::Relaxed);
     };
     let random = StdRng::seed_from_u64(random.random());
-    let (config, lanes) = (setup.config, setup.config.lanes.get());
+    let (config, lanes, outages) = (setup.config, setup.config.lanes.get(), OutageLog::new("test"));
     if setup.is_one_writer {
         let engine = ScriptedEngine::<false>::new(server.clone(), process.clock.clone());
-        Writer::start_on(
-            &engine,
-            &crate::outage::OutageLog::new("test"),
-            lanes,
-            config,
-            tracker,
-            random,
-            observe,
-        )
+        Writer::start_on(&engine, &outages, lanes, config, tracker, random, observe)
     } else {
         let engine = ScriptedEngine::<true>::new(server.clone(), process.clock.clone());
         // One more for atomic writes.
-        Writer::start_on(
-            &engine,
-            &crate::outage::OutageLog::new("test"),
-            lanes + 1,
-            config,
-            tracker,
-            random,
-            observe,
-        )
+        Writer::start_on(&engine, &outages, lanes + 1, config, tracker, random, observe)
     }
 }
 

@@ -53,7 +53,7 @@ impl ScanSession for SqliteScanner {
     ) -> Result<usize, Error> {
         self.connection.check_read()?;
         let (start, end) = bounds(range);
-        let [limit, bytes] = [limit, value_bytes_max].map(number);
+        let [limit, bytes] = [limit, value_bytes_max].map(saturated);
         let query = sqlx::query(text::RECORDS)
             .bind(signed(self.clock.now()?)?)
             .bind(bytes)
@@ -90,14 +90,14 @@ impl ScanSession for SqliteScanner {
         self.connection.check_read()?;
         let (start, end) = bounds(range);
         let query = sqlx::query(text::KEYS).bind(signed(self.clock.now()?)?).bind(start).bind(end);
-        let mut rows = query.bind(number(limit)).fetch(&mut *self.connection);
+        let mut rows = query.bind(saturated(limit)).fetch(&mut *self.connection);
         let mut count = 0;
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             count += 1;
             let key: &[u8] = row.try_get_unchecked(0).map_err(classify)?;
             let rev: i64 = row.try_get_unchecked(1).map_err(classify)?;
             let is_live: bool = row.try_get_unchecked(2).map_err(classify)?;
-            // To drop the rows ends the statement.
+            // Dropping `rows` ends the statement.
             if on_row(key_record(key, rev, is_live)).is_break() {
                 break;
             }
@@ -129,8 +129,8 @@ fn bounds(range: &Range) -> (Vec<u8>, Vec<u8>) {
     (start, end.unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1]))
 }
 
-/// `max` as an argument: no table has more rows, and no value more bytes, than the largest signed number.
-fn number(max: usize) -> i64 {
+/// `max` as an argument of a statement, cut at `i64::MAX`. No table has so many rows, and no value so many bytes.
+fn saturated(max: usize) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX)
 }
 

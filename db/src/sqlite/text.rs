@@ -146,8 +146,8 @@ pub(super) const RECORDS: &str = "select k, iif(expires_at is null or expires_at
     rev, expires_at, iif(expires_at is null or expires_at > ?1, octet_length(v), null) \
     from entries where k >= ?3 and k < ?4 order by k limit ?5";
 
-/// A range of the primary key without values. A long value is not put together: `SQLite` only follows the chain of its pages, because the
-/// other columns lie behind it. The arguments are the time, the range and the number of rows.
+/// A range of the primary key, without values. `SQLite` does not build a long value, but follows the chain of its pages to the columns
+/// after it. The arguments are the time, the range and the number of rows.
 pub(super) const KEYS: &str = "select k, rev, expires_at is null or expires_at > ?1 \
     from entries where k >= ?2 and k < ?3 order by k limit ?4";
 

@@ -54,8 +54,8 @@ pub struct Grant {
 #[derive(Debug, Clone)]
 pub struct Caller {
     grant: Arc<Grant>,
-    /// Whether a known token came in `Authorization`.
-    sent_token: bool,
+    /// Whether the header `Authorization` has a known token.
+    has_header_token: bool,
     /// `None` without a connection, as in tests of the routes.
     peer: Option<Arc<Peer>>,
 }
@@ -82,19 +82,19 @@ impl Access {
     /// # Errors
     /// `unauthenticated`: a token is needed, and the request has none or an unknown one.
     pub fn caller(&self, headers: &HeaderMap, peer: Option<&Arc<Peer>>) -> Result<Caller, Problem> {
-        let (grant, sent_token) = match self {
+        let (grant, has_header_token) = match self {
             Self::Everyone(all) => (all, false),
             Self::Tokens(tokens) => grant(tokens, headers)?,
         };
-        Ok(Caller { grant: Arc::clone(grant), sent_token, peer: peer.cloned() })
+        Ok(Caller { grant: Arc::clone(grant), has_header_token, peer: peer.cloned() })
     }
 }
 
-/// The grant of the token that a request carries, and whether `Authorization` carries it.
+/// The grant of the token that a request carries, and whether the token is in the header `Authorization`.
 fn grant<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Result<(&'a Arc<Grant>, bool), Problem> {
     let unauthenticated = |message| Problem::new(Code::Unauthenticated, message);
-    let sent = sent(headers);
-    let presented = sent
+    let header_token = header_token(headers);
+    let presented = header_token
         .or_else(|| offered(headers).find_map(|name| name.strip_prefix(BEARER_SUBPROTOCOL)))
         .ok_or_else(|| unauthenticated("a token is needed: Authorization: Bearer <token>"))?;
     let sha256: [u8; 32] = Sha256::digest(presented).into();
@@ -103,7 +103,7 @@ fn grant<'a>(tokens: &'a [Token], headers: &HeaderMap) -> Result<(&'a Arc<Grant>
         if bool::from(token.sha256.ct_eq(&sha256)) { Some(&token.grant) } else { known }
     });
     let known = known.ok_or_else(|| unauthenticated("this token is not known"))?;
-    Ok((known, sent.is_some()))
+    Ok((known, header_token.is_some()))
 }
 
 impl Caller {
@@ -138,11 +138,11 @@ impl Caller {
         self.grant.token.as_ref()
     }
 
-    /// Whether the request proves by itself that no page of a foreign origin has sent it: it has a known token in `Authorization`.
-    /// A page cannot add this field to a handshake, and to another request only if a preflight has allowed it.
+    /// Whether the header `Authorization` has a known token. Then no page of a foreign origin has sent the request: a page cannot add
+    /// this header to a handshake, and can add it to another request only if a preflight has allowed it.
     #[must_use]
-    pub(crate) fn is_no_foreign_page(&self) -> bool {
-        self.sent_token
+    pub(crate) fn has_header_token(&self) -> bool {
+        self.has_header_token
     }
 
     /// The connection that the reply is sent on.
@@ -166,8 +166,9 @@ impl<'a> FromRequest<'a> for Caller {
     }
 }
 
-/// The token in `Authorization`; empty if there is only the word `Bearer`. Another scheme is not for us: a proxy may have added it.
-fn sent(headers: &HeaderMap) -> Option<&str> {
+/// The token in the header `Authorization`; empty if the header has only the word `Bearer`. Headers of other schemes are ignored, because
+/// a proxy may have added them.
+fn header_token(headers: &HeaderMap) -> Option<&str> {
     let fields = headers.get_all(header::AUTHORIZATION).into_iter();
     fields.filter_map(|field| field.to_str().ok()).find_map(|field| {
         let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));

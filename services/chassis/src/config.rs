@@ -24,8 +24,8 @@ use crate::server::ConnectionLimits;
 use crate::server::tls::{BadTls, Tls};
 use crate::telemetry::{BadAttribute, BadLogFilter, LogFilter, ResourceAttributes};
 
-/// The largest time limit of an option: a day, in milliseconds. A larger one is a slip of the keyboard, and the end of the largest is
-/// no instant that the system has.
+/// The largest value of an option that is a time in milliseconds: a day. A longer time is probably a mistake, and adding the longest one
+/// to the current time would overflow.
 pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
 
 /// The options of the public port. Each binary adds the addresses of its ports, whose defaults differ.
@@ -70,9 +70,8 @@ pub struct PublicArgs {
     #[arg(long, env, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub header_timeout_ms: u64,
 
-    /// Time limit of the ordered stop, which SIGTERM, SIGINT and SIGHUP begin. At least 3 s longer than `OP_TIMEOUT_MS`: a write that hangs
-    /// takes that and up to 1 s, and closing sockets and database connections up to 1 s each. When it is over, the process exits with
-    /// code 1, up to 1 s later
+    /// Time limit of the ordered stop, which SIGTERM, SIGINT or SIGHUP begins. It should be at least 3 s longer than
+    /// `OP_TIMEOUT_MS`. A process that is not finished in time exits with code 1 within another second
     #[arg(long, env, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..=TIMEOUT_MS_MAX))]
     pub drain_timeout_ms: u64,
 
@@ -219,7 +218,7 @@ impl PublicArgs {
 }
 
 fn is_http(text: &str) -> bool {
-    // The parser leaves control characters out.
+    // `Url::parse` ignores control characters.
     let is_clean = !text.contains(|char: char| char.is_control() || char == ' ');
     is_clean && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }

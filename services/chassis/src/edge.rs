@@ -169,7 +169,7 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         let head = Head { method, uri, version, headers: request.headers() };
         match admit(head, self.stop.begun(), &self.hosts)? {
             Admitted::Plain => check_path(request.uri())?,
-            Admitted::Other { .. } if caller.is_some_and(Caller::is_no_foreign_page) => {}
+            Admitted::Other { .. } if caller.is_some_and(Caller::has_header_token) => {}
             Admitted::Other { host } => check_origin(request.headers(), host, &self.origin)?,
         }
         match caller {

@@ -78,7 +78,7 @@ codes! {
     BadIfRev = 422 "bad_if_rev",
     /// The batch as a whole is invalid.
     BadBatch = 422 "bad_batch",
-    /// A member that is not known, on a socket that spoke the subprotocol. On other sockets: more of them than are ignored.
+    /// With the subprotocol: an unknown member. Without it: more unknown members than are ignored.
     BadMember = 422 "bad_member",
     /// A query or path parameter is missing, of a wrong type or range.
     BadParameter = 422 "bad_parameter",

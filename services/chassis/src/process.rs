@@ -20,6 +20,18 @@ use crate::edge::fast_path::FastPath;
 use crate::server::{ConnectionLimits, announce, bind, serve};
 use crate::telemetry::{Logs, Telemetry, TelemetryError};
 
+/// Runs `work` on a new runtime.
+///
+/// # Errors
+/// The runtime cannot be started.
+pub fn block_on<W: Future>(work: W) -> io::Result<W::Output> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let output = runtime.block_on(work);
+    // A call that blocks, such as the last export of spans, must not hold up the end of the process.
+    runtime.shutdown_background();
+    Ok(output)
+}
+
 /// The service that a process runs.
 pub trait Service {
     /// The routes of the public port.

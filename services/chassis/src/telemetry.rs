@@ -60,8 +60,8 @@ pub enum TelemetryError {
 }
 
 impl Telemetry {
-    /// Telemetry of the process `service`, which `attributes` may rename. There are traces only with the base URL of a collector
-    /// (OTLP over HTTP).
+    /// Telemetry of a process. The name of its service is `service`, unless `attributes` has another name. There are traces only with
+    /// the base URL of a collector (OTLP over HTTP).
     ///
     /// # Errors
     /// The URL is invalid.

@@ -85,8 +85,8 @@ pub(crate) enum Command {
     /// With a KEY, the exit code is 1 if the key does not exist.
     ///
     /// With --prefix, keys are listed and deleted page by page. A key that somebody writes after it was listed is kept and
-    /// counted. During an outage of the service the command waits, and then continues. After a minute without progress it gives
-    /// up. Ctrl-C ends it at any time; run it again to delete the rest.
+    /// counted. During an outage of the service the command waits, and then continues. After a minute without progress the
+    /// command gives up. Ctrl-C ends the command; run it again to delete the rest.
     #[command(after_help = DEL_EXAMPLES, visible_aliases = ["delete", "rm"])]
     Del(DelArgs),
     /// List keys in byte order, one per line
@@ -96,7 +96,7 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Print the number of keys
     ///
-    /// Keys are counted page by page: a key that is written or deleted meanwhile may count or not.
+    /// Keys are counted page by page. A key that is written or deleted during the count may be counted or not.
     #[command(after_help = exit_codes!())]
     Count(CountArgs),
     /// Write all entries of one instant to a file
@@ -128,7 +128,7 @@ pub(crate) enum Command {
     /// at a steady rate whether or not replies come, and latency counts from the moment when an operation fell due.
     ///
     /// The run writes keys that begin with `bench:` (--key-prefix), and deletes them when it ends, unless --keep is given. Ctrl-C
-    /// ends it early and prints what was measured until then.
+    /// ends the run early and prints what was measured until then.
     Bench(Box<BenchArgs>),
 }
 

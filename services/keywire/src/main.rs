@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
+use chassis::process::block_on;
 use db::Store;
 
 use crate::config::Config;
@@ -32,11 +33,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Ok(public) => public,
         Err(error) => return Ok(usage_error(error)),
     };
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let ended = runtime.block_on(serve::serve(&config, public, store));
-    // A call that blocks, such as the last export of spans, must not hold up the end of the process.
-    runtime.shutdown_background();
-    ended
+    block_on(serve::serve(&config, public, store)).context("cannot start the runtime")?
 }
 
 /// The store of the configuration. The error is one line without the password.

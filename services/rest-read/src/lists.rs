@@ -24,7 +24,7 @@ use crate::lists::turns::Turns;
 use crate::metrics::Metrics;
 use crate::owner::Owner;
 
-/// Which page is asked for: the first of its range.
+/// A request for the first page of a range.
 #[derive(Debug, Clone)]
 pub(crate) struct PageQuery {
     pub(crate) range: Range,
@@ -87,8 +87,8 @@ impl Lists {
         move || backlog.bytes()
     }
 
-    /// The body of the page of `query` for the client `peer`, read from one snapshot that is taken after this call. While lists
-    /// wait, owners take turns.
+    /// Returns the body of the page that `query` requests, for the client `peer`. The page is read from one snapshot that is taken after
+    /// this call. While lists wait, owners take turns.
     ///
     /// Ends within the timeout of an operation. Dropping the future withdraws the request.
     pub(crate) async fn page(

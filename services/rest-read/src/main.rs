@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
-use chassis::process::Process;
+use chassis::process::{Process, block_on};
 use db::Store;
 use rest_read::Reads;
 use rest_read::config::{Command, Config};
@@ -34,11 +34,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Ok(store) => store,
         Err(message) => return Ok(usage_error(message)),
     };
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let ended = runtime.block_on(serve(&config, store));
-    // A call that blocks, such as the last export of spans, must not hold up the end of the process.
-    runtime.shutdown_background();
-    ended
+    block_on(serve(&config, store)).context("cannot start the runtime")?
 }
 
 async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {

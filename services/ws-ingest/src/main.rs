@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
-use chassis::process::Process;
+use chassis::process::{Process, block_on};
 use db::{DatabaseUsers, Store};
 use ws_ingest::Ingest;
 use ws_ingest::config::{Command, Config};
@@ -26,21 +26,16 @@ fn run() -> anyhow::Result<ExitCode> {
         Ok(store) => store,
         Err(message) => return Ok(usage_error(message)),
     };
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     match &config.command {
         Some(Command::Migrate { writer_user, reader_user }) => {
             let named = |user: &Option<String>| user.clone().filter(|user| !user.is_empty());
             let users = DatabaseUsers { writer: named(writer_user), reader: named(reader_user) };
-            runtime.block_on(store.migrate(&users)).context("cannot migrate")?;
+            let migrated = block_on(store.migrate(&users)).context("cannot start the runtime")?;
+            migrated.context("cannot migrate")?;
             writeln!(std::io::stdout(), "the schema is up to date").context("cannot write to stdout")?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Check) | None => {
-            let ended = runtime.block_on(serve(&config, store));
-            // A call that blocks, such as the last export of spans, must not hold up the end of the process.
-            runtime.shutdown_background();
-            ended
-        }
+        Some(Command::Check) | None => block_on(serve(&config, store)).context("cannot start the runtime")?,
     }
 }
 

@@ -16,7 +16,8 @@ use self::members::Members;
 pub use self::reply::{binary, not_written, written};
 pub use self::request::{Envelope, RefusedRequest, WriteRequest};
 
-/// Parses one message. `unknown` says what becomes of unknown members. `now` returns the time in microseconds since 1970; it is called only for a message with `expires_at`.
+/// Parses one message. `unknown` says whether unknown members are ignored or refused. `now` returns the time in microseconds since 1970,
+/// and is called only for a message with `expires_at`.
 ///
 /// # Errors
 /// The refusal, with its reply.

@@ -60,7 +60,7 @@ impl Endpoint for SocketEndpoint {
         let speaks_subprotocol = speaks_subprotocol(request.headers());
         let Ok(upgrade) = request.take_upgrade() else { return Ok(upgrade_required()) };
 
-        // A client that speaks the subprotocol promises to send no other members.
+        // With the subprotocol, a client sends only members that it documents.
         let unknown = if speaks_subprotocol { UnknownMembers::Refused } else { UnknownMembers::Ignored };
         let (context, purpose) = (Arc::clone(&self.context), self.purpose);
         self.context.stop.tracker().spawn(async move {

@@ -1,4 +1,5 @@
-//! Finds the COMMITs of one connection in the protocol of MySQL: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>.
+//! Finds the COMMITs of one connection in the protocol of `MySQL`:
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>.
 
 use std::sync::Mutex;
 

@@ -6,7 +6,7 @@ use e2e::run_to_end;
 
 /// The commands of each binary. Without a command it serves.
 const COMMANDS: [(&str, &[&str]); 3] = [
-    ("keywire", &["check", "put", "get", "del", "ls", "export", "import", "token", "bench"]),
+    ("keywire", &["check", "put", "get", "del", "ls", "count", "export", "import", "token", "bench"]),
     ("ws-ingest", &["check", "migrate"]),
     ("rest-read", &["check", "openapi"]),
 ];
@@ -33,7 +33,7 @@ const DATABASES: [&str; 12] = [
     " sqlite://kv.db",
 ];
 
-/// The bad values of an option. Empty: every text is a valid value, or the option has no value. `None`: nobody has thought about it.
+/// The bad values of an option. Empty: every text is a valid value, or the option has no value. `None`: this test does not know the option.
 fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
     let with = |more: &[&'static str]| Some([&NO_NUMBERS, more].concat());
     match flag {
@@ -87,9 +87,8 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         "otel-resource-attributes" => Some(vec!["keywire", "=a", "a=%ff"]),
         // Any text, or no value.
         "prefix" | "key-prefix" | "table" | "key-column" | "value-column" | "read" | "write" | "help"
-        | "version" | "rev" | "long" | "ids" | "no-fill" | "json" | "if-absent" | "dry-run" | "verify" => {
-            Some(vec![])
-        }
+        | "version" | "rev" | "long" | "ids" | "no-fill" | "json" | "if-absent" | "dry-run" | "verify"
+        | "keep" | "all" => Some(vec![]),
         _ => None,
     }
 }
@@ -124,9 +123,9 @@ fn options(name: &str, command: Option<&str>) -> Vec<HelpOption> {
     options
 }
 
-/// Runs a process that must be refused. The error says why it was not, or not as it should be: `flag` is the option to be named.
+/// Runs a process that must be refused with a message that names `flag`. The error says what was wrong.
 fn refused(name: &str, args: &[&str], env: &[(&str, &str)], flag: &str) -> Result<(), String> {
-    // Whoever takes the bad value for a good one must not serve on a port of others.
+    // If a process accepts the bad value, it must not use the port of another process.
     let mut all = vec![
         ("LISTEN_ADDR", "127.0.0.1:0"),
         ("ADMIN_ADDR", "127.0.0.1:0"),

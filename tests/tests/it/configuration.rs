@@ -39,7 +39,7 @@ fn help_names_variables_and_shows_no_value_of_them() {
     ]);
     let mut helps: Vec<(&str, Vec<&str>)> = BINARIES.map(|name| (name, vec![])).into();
     helps.push(("ws-ingest", vec!["migrate"]));
-    let commands = ["check", "put", "get", "del", "ls", "export", "import", "token", "bench"];
+    let commands = ["check", "put", "get", "del", "ls", "count", "export", "import", "token", "bench"];
     helps.extend(commands.map(|command| ("keywire", vec![command])));
     for (name, mut args) in helps {
         for flag in ["--help", "-h"] {

@@ -40,7 +40,7 @@ impl<E: WriteEngine> Link<E> {
                     if self.refused.take().is_some() {
                         self.state.set(Ok(()));
                     }
-                    self.state.outages.works();
+                    self.state.outages.succeeded();
                 }
                 Err(error) => {
                     self.roll_back_session(session, Some(&error), limits).await;
@@ -75,7 +75,7 @@ impl<E: WriteEngine> Link<E> {
         self.state.outages.failed("the database refuses to write", error);
     }
 
-    /// Notes that a COMMIT got no answer. The fence will tell.
+    /// Logs that a COMMIT got no answer. The next attempt asks the fence whether it was applied.
     pub(in crate::fence) fn note_lost_answer(&self, error: &Error) {
         self.state.outages.failed("COMMIT got no answer; asking the fence", error);
     }

@@ -6,11 +6,12 @@ use super::*;
 use crate::lane::pending::Ticket;
 use crate::lane::samples::{config, due, name};
 use crate::lane::sender::{Priority, QueueSender};
+use crate::outage::OutageLog;
 
 /// A batcher for batches of up to three writes with two seconds each, and the sender of its queue.
 fn feed() -> (QueueSender, Batcher) {
     let (sender, receiver) = QueueReceiver::new(10, 3);
-    let state = LaneState::new(crate::outage::OutageLog::new("test"));
+    let state = LaneState::new(OutageLog::new("test"));
     state.set(Ok(()));
     (sender, Batcher::new(receiver, config(3, 1 << 20, Duration::from_secs(2)), state))
 }

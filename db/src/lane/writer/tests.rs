@@ -16,15 +16,8 @@ async fn start() -> (ScriptedServer, Writer) {
     let server = ScriptedServer::new(Script::new(1, FaultRates::default()), false, Sabotage::None);
     let engine = ScriptedEngine::<true>::new(server.clone(), StoreClock::new());
     let (config, random) = (config(1000, 1 << 20, Duration::from_secs(10)), StdRng::seed_from_u64(1));
-    let writer = Writer::start_on(
-        &engine,
-        &crate::outage::OutageLog::new("test"),
-        3,
-        config,
-        &TaskTracker::new(),
-        random,
-        |_| {},
-    );
+    let writer =
+        Writer::start_on(&engine, &OutageLog::new("test"), 3, config, &TaskTracker::new(), random, |_| {});
     sleep(Duration::from_millis(100)).await;
     assert_eq!(writer.health().ready(), Ok(()));
     (server, writer)

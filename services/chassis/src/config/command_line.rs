@@ -36,8 +36,8 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// `command` with a help that names variables and never shows their values: a database URL may contain a password, and the next
-/// secret option must not need a thought.
+/// `command` whose help names variables and never shows their values. A database URL may contain a password, and so may an option that
+/// is added later.
 fn without_values_of_variables(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values_of_variables)
 }
@@ -48,7 +48,7 @@ pub fn usage_error(message: impl Display) -> ExitCode {
     ExitCode::from(64)
 }
 
-/// The message of clap in one line: without usage and passwords, and with its tip if it has one.
+/// The message of clap in one line, without usage and passwords. The tip of clap, if there is one, follows in parentheses.
 pub(super) fn message(mut error: clap::Error) -> String {
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
         let shown = terminal::one_line(&without_password(value));

@@ -1,4 +1,5 @@
-//! Paths that settings name. Outside a shell, `~` and `$HOME` are names of files, and so is a line end that came along.
+//! Checks the paths in settings. Only a shell replaces `~` and `$HOME`, and a path from a file may end with a stray line end. Such a path
+//! would name another file than the user means.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 /// Reads the value of an option as the path of a file.
 #[must_use]
 pub fn file_path() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().try_map(|path| match check(&path.to_string_lossy()) {
+    OsStringValueParser::new().try_map(|path| match check_path(&path.to_string_lossy()) {
         Ok(()) => Ok(PathBuf::from(path)),
         Err(why) => Err(why),
     })
@@ -16,34 +17,34 @@ pub fn file_path() -> impl TypedValueParser<Value = PathBuf> {
 /// Reads the value of an option as the URL of a database.
 ///
 /// # Errors
-/// What is wrong with its characters. Whoever opens the database checks the rest.
+/// The character that is wrong, and what to do. The rest of the URL is checked when the store is made.
 pub fn database_url(text: &str) -> Result<String, String> {
     match text.strip_prefix("sqlite://") {
-        Some(path) => check(path)?,
+        Some(path) => check_path(path)?,
         None => check_characters(text)?,
     }
     Ok(text.to_owned())
 }
 
-/// Reads the value of an option as a name without characters that nobody types on purpose.
+/// Reads the value of an option as a text without control characters and without spaces around it.
 ///
 /// # Errors
-/// The character.
+/// The character that is wrong, and what to do.
 pub fn plain_text(text: &str) -> Result<String, String> {
     check_characters(text)?;
     Ok(text.to_owned())
 }
 
-/// Checks that `path` is what was meant, and not text that a shell would have replaced.
+/// Checks that `path` has no part that only a shell would replace.
 ///
 /// # Errors
 /// What is wrong with it, and what to do.
-pub fn check(path: &str) -> Result<(), String> {
+pub fn check_path(path: &str) -> Result<(), String> {
     check_characters(path)?;
     if path == "~" || path.starts_with("~/") {
         return Err("no shell replaces `~` here: write the path of the home folder".to_owned());
     }
-    // A name may contain a dollar sign, but hardly one that begins a variable or a command.
+    // A dollar sign is allowed, unless it begins a variable or a command of a shell.
     let mut rests = path.split('$').skip(1);
     let is_variable =
         |rest: &str| rest.starts_with(|first: char| first.is_ascii_alphabetic() || "_{(".contains(first));
@@ -54,7 +55,7 @@ pub fn check(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that `text` has no characters that nobody types on purpose.
+/// Checks that `text` has no control characters, and no spaces around it.
 fn check_characters(text: &str) -> Result<(), String> {
     if let Some(control) = text.chars().find(|char| char.is_control()) {
         let control = control.escape_default();
@@ -86,12 +87,12 @@ mod tests {
             ("kv.db ", "space"),
             (" kv.db", "space"),
         ] {
-            assert!(check(path).expect_err(path).contains(named), "{path:?}");
+            assert!(check_path(path).expect_err(path).contains(named), "{path:?}");
             let refusal = database_url(&format!("sqlite://{path}")).expect_err(path);
             assert!(refusal.contains(named), "{refusal}");
         }
         for path in ["kv.db", "a~b", "x/~/kv", "Q3$.db", "$5", "my files/kv.db", "é"] {
-            assert_eq!(check(path), Ok(()), "{path}");
+            assert_eq!(check_path(path), Ok(()), "{path}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Certificates and private keys in PEM, and what is wrong with a file that has none.
+//! Reads certificates and private keys in PEM. The error of a file without them says what the file has instead.
 
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,7 +25,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
 /// # Errors
 /// What is wrong with the file, and what to do.
 pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    // The second form is the older one of OpenSSL, whose header the parser would take for a part of the key.
+    // The second text is in the older form of OpenSSL. The parser would read its header as a part of the key.
     if has(pem, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(pem, "Proc-Type: 4,ENCRYPTED") {
         return Err(
             "the private key is encrypted, and there is nobody to ask for its password: decrypt it with \
@@ -52,9 +52,9 @@ fn damaged(error: &pem::Error) -> String {
     format!("its PEM is damaged ({error}): copy the file again")
 }
 
-/// Why there is no `what`. `convert` makes PEM of DER.
+/// Why the file has no `what`. `convert` is the command that converts DER to PEM.
 fn missing(pem: &[u8], what: &str, convert: &str) -> String {
-    // The first byte of every certificate and key in DER: a sequence.
+    // In DER, every certificate and key begins with this byte, which means a sequence.
     if pem.first() == Some(&0x30) && std::str::from_utf8(pem).is_err() {
         return format!("it is DER and must be PEM: convert it with `{convert}`");
     }

@@ -18,7 +18,7 @@ pub(super) enum Admitted<'a> {
     /// By the fast path or by the framework, with the same response: a GET without query and `Origin`. Its path is not checked
     /// yet: the fast path decodes it anyway, and before the framework gets it, [`check_path`] must be called.
     Plain,
-    /// By the framework only. Its origin is not checked yet: [`check_origin`] must be called.
+    /// By the framework only. The origin of the request is not checked yet: [`check_origin`] must be called.
     Other {
         /// The host and port that the request names.
         host: Option<&'a [u8]>,
@@ -75,7 +75,7 @@ pub(super) fn admit<'a>(
     Ok(Admitted::Other { host })
 }
 
-/// Checks the origin of a request that names `host`. A request without `Origin` does not come from a page of another origin.
+/// Checks the header `Origin` of a request that names `host`. A request without this header comes from no page of another origin.
 ///
 /// # Errors
 /// `forbidden`.

@@ -73,7 +73,7 @@ impl Observer {
             // The span has begun: setting its `otel.name` field would have no effect.
             span.context().span().update_name(name);
             span.record("http.route", route.as_ref().map(StringValue::as_str));
-            // The exporter makes a text of every unsigned number.
+            // Signed, because the span exporter writes unsigned numbers as text.
             span.record("http.response.status_code", i64::from(status));
         }
         let method = KeyValue::new("http.request.method", method);

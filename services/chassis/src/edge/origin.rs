@@ -40,7 +40,7 @@ impl OriginRule {
     }
 }
 
-/// The host of a page that seems to be ours: its `origin` has the host and port that the request names.
+/// The host of `origin`, if `origin` has the host and port that the request names: this service may have served the page.
 fn host_of_own_page(origin: &str, host: &str) -> Option<String> {
     let (origin, host) = (origin.parse::<Uri>().ok()?, host.parse::<Authority>().ok()?);
     let (scheme, from) = (origin.scheme()?, origin.authority()?);
@@ -56,7 +56,7 @@ fn host_of_own_page(origin: &str, host: &str) -> Option<String> {
 
 /// Why a page of `origin` is refused, and which setting would allow it.
 fn refusal(origin: &str, own_host: Option<&str>) -> String {
-    // Browsers send ASCII.
+    // Browsers send only visible ASCII. Other characters could change the terminal of whoever reads the message.
     let clean = |c: char| if c.is_ascii_graphic() { c } else { '\u{fffd}' };
     let quoted: String = origin.chars().map(clean).take(QUOTE_CHARS_MAX).collect();
     match own_host {

@@ -61,8 +61,8 @@ impl Stop {
         &self.tracker
     }
 
-    /// The first signal begins the drain. Returns at the second signal: stop at once. A second SIGHUP does not count, because a
-    /// terminal that is closed may send two.
+    /// The first signal begins the drain. Returns at the second signal, when the process must stop at once. A second SIGHUP is ignored,
+    /// because a closed terminal may send SIGHUP twice.
     pub async fn on_signals(self, mut signals: Signals) {
         signals.next().await;
         tracing::info!("stopping");
@@ -82,7 +82,7 @@ pub fn failure(why: impl Display) -> ExitCode {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// `None`: whoever started the process wants SIGHUP to be ignored, as `nohup` does.
+    /// `None`: the process was started with SIGHUP ignored, as by `nohup`.
     hangup: Option<Signal>,
     /// Never received. A write past the largest size of a file (`ulimit -f`) then fails instead of ending the process.
     _file_size: Signal,

@@ -20,7 +20,7 @@ pub fn say_last(line: impl Display) {
     within_a_second(move || say(line));
 }
 
-/// `text` with its control characters escaped: messages repeat what somebody else wrote.
+/// `text` with its control characters escaped, because messages repeat keys and other texts of clients.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());

@@ -18,7 +18,7 @@ use crate::config::pem;
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
-/// Why a certificate or its key is refused. Names the settings, and says what to do.
+/// Why a certificate or its key is refused. The message names the settings and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BadTls {
     /// The file of the certificates.
@@ -49,7 +49,7 @@ pub enum BadTls {
         /// The file of the key.
         key: PathBuf,
     },
-    /// Both are what they should be, and cannot be used.
+    /// The TLS library refuses the certificate or the key for another reason.
     #[error("TLS_CERT_FILE, TLS_KEY_FILE: the certificate and the key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
 }

@@ -1,7 +1,7 @@
-//! The filter of log lines, from the text of `LOG`.
+//! Parses `LOG`, the filter of log lines.
 //!
-//! `tracing_subscriber` takes any word for a target: `warning` would be a target that no code has, and the filter would leave out every
-//! line, errors too. So each word is checked here first.
+//! `tracing_subscriber` accepts any word as a target. With `LOG=warning` it would look for a target `warning`, which no code has, and
+//! log nothing, not even errors. So this module checks each word first.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -31,22 +31,22 @@ pub struct LogFilter {
 /// Why a text is not a filter of log lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLogFilter {
-    /// A word that should be a level is none.
+    /// The word must be a level, and is not.
     #[error("{0:?} is not a level: {FORM}")]
     Level(String),
     /// No code has this target.
     #[error("{0:?} is not a target: {FORM}")]
     Target(String),
-    /// The same target, or all other code, has two levels.
+    /// The same target has two levels, or the filter has two levels without a target.
     #[error("{0:?} gives a second level to the same code: {FORM}")]
     Twice(String),
-    /// There is no word.
+    /// The text has no word.
     #[error("it is empty: {FORM}")]
     Empty,
 }
 
 impl LogFilter {
-    /// The same filter, as the log subscriber takes it.
+    /// The filter in the form that the log subscriber takes.
     pub(crate) fn env_filter(&self) -> EnvFilter {
         let all = EnvFilter::builder().with_default_directive(self.level.into()).parse_lossy("");
         self.targets.iter().fold(all, |filter, (target, level)| {
@@ -90,7 +90,7 @@ impl FromStr for LogFilter {
 
 fn parse_level(word: &str) -> Result<LevelFilter, BadLogFilter> {
     let bad = || BadLogFilter::Level(word.to_owned());
-    // The library also takes the empty word, and numbers whose order nobody knows by heart.
+    // The library also accepts an empty word and numbers. Both are probably mistakes.
     let is_name = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic());
     if is_name { word.parse().map_err(|_| bad()) } else { Err(bad()) }
 }

@@ -1,11 +1,11 @@
-//! The resource of all telemetry: which service it comes from, by the variables of OpenTelemetry.
+//! The resource of all telemetry: name, version and attributes of the service, from the variables of OpenTelemetry.
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use percent_encoding::percent_decode_str;
 
-/// Attributes of the resource, from `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`. Of two values of a name the last one counts.
+/// Attributes of the resource, from `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`. If a name has two values, the last one counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResourceAttributes(Vec<(String, String)>);
 
@@ -17,7 +17,7 @@ pub struct BadAttribute(String);
 const SERVICE_NAME: &str = "service.name";
 
 impl ResourceAttributes {
-    /// Parses the values of both variables. `service_name` is stronger than an attribute `service.name`.
+    /// Parses the values of both variables. `service_name` replaces an attribute `service.name`.
     ///
     /// # Errors
     /// An entry of `attributes` is malformed.
@@ -30,7 +30,7 @@ impl ResourceAttributes {
         Ok(Self(parsed))
     }
 
-    /// The resource of a process whose service has the name `service` unless an attribute has another one.
+    /// The resource of a process. The name of its service is `service`, unless an attribute has another name.
     pub(crate) fn resource(&self, service: &'static str) -> Resource {
         let own = [
             KeyValue::new(SERVICE_NAME, service),

@@ -1,7 +1,7 @@
-//! The way of spans to the collector, which never loses any in silence.
+//! Sends spans to the collector, and logs how many were lost.
 //!
-//! The processor of the SDK leaves spans out while its queue is full, and drops a batch that the collector does not take. Without its
-//! internal logs, which have no limit, it says neither.
+//! The processor of the SDK drops spans while its queue is full, and drops a batch that the collector refuses. It tells so only in its
+//! internal logs, which are switched off because they have no limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use super::log_limit::LogLimit;
 /// The most spans that wait for the collector. Further spans are left out.
 const WAITING_MAX: usize = 2048;
 
-/// What the two ends of the queue share.
+/// The counts that both ends of the queue share.
 #[derive(Debug, Default)]
 struct Counts {
     /// Spans in the queue, and in the export under way.
@@ -30,7 +30,7 @@ struct Counts {
     refused: AtomicU64,
 }
 
-/// The end of the queue that takes spans in. It logs nothing: it runs while a span is closed.
+/// The end of the queue that takes spans in. It logs nothing, because it runs while a span is closed.
 #[derive(Debug)]
 pub(crate) struct BoundedProcessor {
     queue: BatchSpanProcessor,

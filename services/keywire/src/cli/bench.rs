@@ -23,7 +23,7 @@ use chassis::process::terminal::say;
 
 use crate::cli::client::signal_exit_code;
 
-use drive::{Driven, Stopped, connect, drive};
+use drive::{LoadEnd, Stopped, connect, drive};
 use keys::Keys;
 use load_run::LoadRun;
 use report::Report;
@@ -91,8 +91,8 @@ fn print(report: &Report) -> std::io::Result<()> {
     if report.args.json { writeln!(out, "{}", report.json()) } else { write!(out, "{report}") }
 }
 
-/// Runs the load: first the keys for the reads are written, then it is measured. A signal ends it, and the report is about what was
-/// measured until then.
+/// Writes the keys for the reads, then runs and measures the load. A signal ends the load early; the report then has what was measured
+/// until the signal.
 async fn measure(args: &BenchArgs, signals: &mut Signals) -> Result<Report, Stopped> {
     if args.reads > 0 && !args.no_fill {
         fill(args, signals).await?;
@@ -108,7 +108,7 @@ async fn measure(args: &BenchArgs, signals: &mut Signals) -> Result<Report, Stop
     let (clients, connecting) = connect(&run, signals).await?;
     let cpu = report::cpu_time();
     let begun = Instant::now();
-    let Driven { unsent, interrupted } = drive(&run, clients, begun, signals).await?;
+    let LoadEnd { unsent, interrupted } = drive(&run, clients, begun, signals).await?;
     let elapsed = begun.elapsed();
     let cpu = cpu.zip(report::cpu_time()).map(|(before, after)| after.saturating_sub(before));
     let results = run.results(|results| std::mem::replace(results, Results::new()));

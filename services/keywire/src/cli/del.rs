@@ -30,7 +30,7 @@ pub(crate) struct DelArgs {
     targets: TargetArgs,
 }
 
-/// Deletes a key, and fails if it does not exist. Or deletes all keys with a prefix, however many there are.
+/// Deletes one key, or all keys with a prefix. A key that does not exist is a failure; a prefix without keys is not.
 pub(crate) async fn del(args: &DelArgs) -> Result<(), Failure> {
     let usage = |message: &str| Err(Failure::Usage(message.into()));
     let prefix = match (args.prefix.as_deref(), args.all) {
@@ -50,7 +50,7 @@ pub(crate) async fn del(args: &DelArgs) -> Result<(), Failure> {
         }
     };
     if args.dry_run {
-        prefix::look(&args.targets, prefix).await
+        prefix::dry_run(&args.targets, prefix).await
     } else {
         prefix::delete(&args.targets, prefix).await
     }

@@ -1,4 +1,4 @@
-//! Delivers many writes: sends lines over a socket and counts the replies. When the socket breaks, it opens another one and continues.
+//! Delivers many writes: sends lines over a socket and counts the replies. After a broken socket, continues over a new one.
 
 mod counts;
 mod line;
@@ -61,8 +61,8 @@ pub(crate) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// A delivery of the lines of `input`. Lines of rows and keys are made by this process. They have a condition only if a key that
-    /// does not meet it is to be left as it is.
+    /// A delivery of the lines of `input`. If `unit` is a row or a key, a line whose condition is false counts as skipped, and not as
+    /// refused.
     pub(crate) fn new(
         target: Target<'a>,
         unit: Unit,
@@ -248,7 +248,7 @@ impl<'a> Delivery<'a> {
     fn refuse_line(&mut self, line: &Line, why: &str) {
         match self.unit {
             Unit::Line => self.refuse(line.number, why),
-            // The number of a row is that of the sorted copy, and that of a key the one of the list: it tells the user nothing.
+            // Rows and keys are numbered by this process, so the number alone tells the user nothing.
             Unit::Row | Unit::Key => {
                 self.refuse(line.number, &format!("the key {}: {why}", line.quoted_key()));
             }
@@ -259,7 +259,7 @@ impl<'a> Delivery<'a> {
         self.counts.refused += 1;
         // The parser of JSON counts lines within the message, which has only one.
         let why = one_line(why).replace(" at line 1 column ", " at column ");
-        // A token that may not write there has all keys refused.
+        // With a token that may not write these keys, the server refuses all of them.
         if self.unit != Unit::Key || self.counts.refused <= NAMED_KEYS_MAX {
             self.progress.say(&format!("keywire: {} {number}: {why}", self.unit.noun()));
         }

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use crate::cli::client::{Failure, Target, encoded, fetch};
 
-/// Option of a command that lists keys: the prefix by its place, as in a shell, or by its name, as other commands have it.
+/// The prefix of a command that lists keys: as an argument, or as an option like in other commands.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PrefixArgs {
     /// Prefix of the keys; default: all keys
@@ -25,21 +25,21 @@ impl PrefixArgs {
     }
 }
 
-/// A list of the keys with a prefix, read as far as the last page that was asked for.
+/// Reads the keys with a prefix, page by page.
 #[derive(Debug)]
 pub(crate) struct Listing<'a> {
     target: Target<'a>,
     prefix: &'a str,
     /// Whether values are read, to find their sizes.
     with_sizes: bool,
-    place: Place,
+    next_page: NextPage,
 }
 
 /// Where the next page begins.
 #[derive(Debug)]
-enum Place {
+enum NextPage {
     Start,
-    /// At this cursor.
+    /// After this cursor.
     After(String),
     /// There is no next page.
     End,
@@ -68,12 +68,12 @@ struct Page {
 }
 
 impl<'a> Listing<'a> {
-    /// Keys and their revs. No value is read.
+    /// Reads keys and their revs, without values.
     pub(crate) fn of_keys(target: Target<'a>, prefix: &'a str) -> Self {
-        Self { target, prefix, with_sizes: false, place: Place::Start }
+        Self { target, prefix, with_sizes: false, next_page: NextPage::Start }
     }
 
-    /// Keys, their revs and the sizes of their values.
+    /// Reads keys, their revs and the sizes of their values.
     pub(crate) fn with_sizes(target: Target<'a>, prefix: &'a str) -> Self {
         Self { with_sizes: true, ..Self::of_keys(target, prefix) }
     }
@@ -87,13 +87,13 @@ impl<'a> Listing<'a> {
         if !self.prefix.is_empty() {
             path.extend(["&prefix="].into_iter().chain(encoded(self.prefix)));
         }
-        match &self.place {
-            Place::Start => {}
-            Place::After(cursor) => path.extend(["&after="].into_iter().chain(encoded(cursor))),
-            Place::End => return Ok(None),
+        match &self.next_page {
+            NextPage::Start => {}
+            NextPage::After(cursor) => path.extend(["&after="].into_iter().chain(encoded(cursor))),
+            NextPage::End => return Ok(None),
         }
         let page: Page = fetch(self.target, &path).await?.json().await?;
-        self.place = page.next.map_or(Place::End, Place::After);
+        self.next_page = page.next.map_or(NextPage::End, NextPage::After);
         Ok(Some(page.items))
     }
 }

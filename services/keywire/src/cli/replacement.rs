@@ -24,7 +24,7 @@ pub(crate) fn folder(path: &Path) -> &Path {
 /// Creates a file beside `path`, with the permissions of the file at `path` if there is one, otherwise with `mode`. Dropping it
 /// removes it; persisting it at `path` replaces the old file.
 pub(crate) fn beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
-    // The error of tempfile would not say what is wrong with the folder.
+    // Checked first, because the error of `tempfile` would not say what is wrong with the folder.
     metadata(folder(path))?;
     let new = tempfile::Builder::new()
         .prefix(".keywire-")

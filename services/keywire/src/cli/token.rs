@@ -49,7 +49,7 @@ enum TokenError {
     #[error("the file cannot be read or written: {0}")]
     Io(#[from] io::Error),
     #[error("the file has a token with this name")]
-    NameIsThere,
+    NameExists,
 }
 
 /// Adds a new token to the file and prints it. Only the hash of the token is stored.
@@ -75,7 +75,7 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
     lock.lock().map_err(failed)?;
     let new = with_entry(&path, entry).map_err(|error| match error {
         TokenError::Io(error) => failed(error),
-        TokenError::NameIsThere => Failure::Refused(format!(
+        TokenError::NameExists => Failure::Refused(format!(
             "{} has a token with the name {} already: choose another name, or remove that token from the file, which revokes it at \
              the next start of the services",
             args.into.display(),
@@ -101,7 +101,7 @@ fn with_entry(path: &Path, entry: Value) -> Result<NamedTempFile, TokenError> {
         serde_json::from_str(&text).map_err(io::Error::from)?
     };
     if tokens.iter().any(|token| token["name"] == entry["name"]) {
-        return Err(TokenError::NameIsThere);
+        return Err(TokenError::NameExists);
     }
     tokens.push(entry);
     // The services may run as another user, and a file of hashes lets nobody in. The umask applies.

@@ -159,7 +159,7 @@ impl ReaderTask {
                 self.health.selected();
             }
             failures.clear();
-            self.store.read_outages().works();
+            self.store.read_outages().succeeded();
             select.finish();
             return Ok(());
         };

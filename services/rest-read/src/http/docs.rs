@@ -1,8 +1,10 @@
-//! The page `/docs`: Swagger UI as the framework makes it, with what it lacks.
+//! The page `/docs`: Swagger UI as the framework makes it, with a layout for phones, dark colors and links.
 
-/// What the head lacks: a width for phones, and dark colors. Swagger UI has no dark theme, so its page is inverted, and the hues come
-/// back by a half turn. Code is dark already, so it is inverted once more. Only on `html` a filter leaves a dialog in the middle of
-/// the window: a filtered element inside of it would be what a fixed position refers to.
+/// Added to the head: a width for phones, and dark colors.
+///
+/// Swagger UI has no dark theme. So the page is inverted, and `hue-rotate` brings the hues back. Code is dark already, so it is inverted
+/// a second time. The filter is on `html`, because dialogs have a fixed position: with a filter on another element, they would stand in
+/// the middle of that element and not of the window.
 const HEAD: &str = r#"
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <meta name="color-scheme" content="light dark">
@@ -32,11 +34,11 @@ nav a { color: inherit; }
 const NAV: &str = r#"
 <nav aria-label="Other pages"><a href="./">Console</a><a href="openapi.json">OpenAPI</a><a href="ws/asyncapi.yaml">AsyncAPI of the write socket</a></nav>"#;
 
-/// What the page does before it shows `spec`.
+/// The script that changes `spec` before the page shows it.
 const PREPARE: &str = r"
     // Requests go to where this page comes from, also behind a proxy that serves everything under a path.
     spec.servers = [{ url: location.pathname.replace(/\/docs\/?$/, '') || '/' }];
-    // The page fills every field with its example. Optional parameters exclude each other, so they stay empty.
+    // Swagger UI fills each field with its example. Some optional parameters exclude each other, so optional fields get no example.
     for (const operations of Object.values(spec.paths)) {
         for (const { parameters = [] } of Object.values(operations)) {
             for (const { required, schema } of parameters) if (!required) delete schema.example;
@@ -47,7 +49,7 @@ const PREPARE: &str = r"
 /// Adds what is missing to `html`, the page that the framework makes.
 ///
 /// # Panics
-/// If the framework makes another page than it did.
+/// The page of the framework does not have the texts that this function replaces, as after an upgrade.
 pub(crate) fn page(html: &str) -> String {
     let html = after(html, "<head>", HEAD);
     let html = after(&html, "</head>\n<body>", NAV);

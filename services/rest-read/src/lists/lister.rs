@@ -20,10 +20,10 @@ use crate::pace::Pace;
 /// How long an idle connection is kept for the next page.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The most rows of a statement without values. With the longest keys they have half a megabyte.
+/// The most rows of a statement that reads no values. With the longest keys the rows have half a megabyte.
 const KEYS_PER_STATEMENT_MAX: usize = 1024;
 
-/// A request for a page, which waits in the queue.
+/// A request for a page that waits in the queue.
 #[derive(Debug)]
 pub(crate) struct PageRequest {
     pub(crate) query: PageQuery,
@@ -50,7 +50,7 @@ pub(crate) struct ListerTask {
     damage: Arc<DamageLog>,
 }
 
-/// What one statement has read.
+/// The result of one statement.
 struct ReadRows {
     /// Whether the range ends with these rows.
     is_last: bool,
@@ -116,7 +116,7 @@ impl ListerTask {
             failures.pause().await;
             match self.read(query.clone()).await {
                 Ok(page) => {
-                    self.store.read_outages().works();
+                    self.store.read_outages().succeeded();
                     return page;
                 }
                 Err(error) => {
@@ -218,7 +218,7 @@ impl ListerTask {
     }
 }
 
-/// Sends one statement that reads rows without their values. All rows are light, so it asks for all that the page wants.
+/// Sends one statement that reads rows without their values. Such rows are small, so the statement asks for as many as the page wants.
 async fn read_keys(
     snapshot: &mut Snapshot<'_>,
     range: &Range,
@@ -232,7 +232,7 @@ async fn read_keys(
             damaged = Some(row);
             page.end()
         }
-        Err(RowError::LeftOut { .. }) => panic!("a row without a value has none that could be left out"),
+        Err(RowError::LeftOut { .. }) => panic!("the statement reads no values, so it leaves none out"),
     });
     let rows = read.await?;
     Ok(ReadRows { is_last: rows < rows_max, damaged })

@@ -47,15 +47,15 @@ impl PageBuilder {
 
     /// Takes `record`, the next row in key order, unless the page ends before it.
     pub(crate) fn take(&mut self, record: &Record<'_>) -> ControlFlow<()> {
-        self.pass(record.key, record.rev, record.value, record.value.is_some())
+        self.take_row(record.key, record.rev, record.value, record.value.is_some())
     }
 
-    /// The same for a row that was read without its value.
+    /// Takes `record`, the next row in key order, which was read without its value, unless the page ends before it.
     pub(crate) fn take_key(&mut self, record: &KeyRecord<'_>) -> ControlFlow<()> {
-        self.pass(record.key, record.rev, None, record.is_live)
+        self.take_row(record.key, record.rev, None, record.is_live)
     }
 
-    fn pass(&mut self, key: &str, rev: Rev, value: Option<&str>, is_live: bool) -> ControlFlow<()> {
+    fn take_row(&mut self, key: &str, rev: Rev, value: Option<&str>, is_live: bool) -> ControlFlow<()> {
         let bytes = value.map_or(0, str::len);
         let is_over = self.is_over(bytes) || self.items == self.items_max || self.passed == PAGE_ROWS_MAX;
         if self.is_full || is_over {

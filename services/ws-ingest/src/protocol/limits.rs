@@ -9,12 +9,12 @@ pub(super) const UNKNOWN_MEMBERS_MAX: usize = 64;
 /// An upper bound of the bytes of a result, without its key and its `id`.
 pub(super) const RESULT_BYTES: usize = 128;
 
-/// What becomes of the unknown members of an object.
+/// Whether the unknown members of an object are ignored or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownMembers {
-    /// Up to 64 are ignored, as the original service did.
+    /// Up to 64 are ignored, as by the original service. More are refused.
     Ignored,
-    /// The first one is refused: a misspelt member would have no effect, and nobody would notice.
+    /// The first one is refused, so that a misspelt member is noticed.
     Refused,
 }
 

@@ -89,7 +89,7 @@ impl<'a> Members<'a> {
         let read = reading.deserialize(&mut json).and_then(|()| json.end());
         let Err(error) = read else { return Ok(reading.members) };
         let (code, message) = match (reading.surplus, text.trim_start().as_bytes().first()) {
-            (Some(name), _) => (Code::BadMember, refused_name(&name, unknown)),
+            (Some(name), _) => (Code::BadMember, refused_member(&name, unknown)),
             (None, Some(b'{') | None) => (Code::BadJson, format!("not one JSON object: {error}")),
             (None, Some(_)) if error.is_data() => {
                 (Code::BadJson, "not one JSON object: it is no object".into())
@@ -208,8 +208,8 @@ impl<'a> BadMembers<'a> {
     }
 }
 
-/// Why an unknown member is refused.
-fn refused_name(name: &str, unknown: UnknownMembers) -> String {
+/// The message that refuses the unknown member `name`.
+fn refused_member(name: &str, unknown: UnknownMembers) -> String {
     let name = quote(name);
     match unknown {
         UnknownMembers::Ignored => format!(

@@ -30,7 +30,7 @@ impl From<(Code, String)> for InvalidRequest {
     }
 }
 
-/// The rules that all objects of a message follow.
+/// The rules for all objects of a message.
 pub(super) struct Rules<'a, N> {
     pub(super) limits: MessageLimits,
     pub(super) unknown: UnknownMembers,

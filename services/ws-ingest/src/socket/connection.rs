@@ -46,7 +46,7 @@ struct SocketConnection<S> {
 }
 
 /// Serves one socket until either side closes it. Every write that was read is finished; its reply is sent if the client is
-/// still connected. `unknown` says what becomes of unknown members in its messages.
+/// still connected. `unknown` says whether unknown members are ignored or refused.
 pub(crate) async fn serve<S>(io: S, caller: Caller, unknown: UnknownMembers, context: Arc<SocketContext>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,

@@ -1,4 +1,4 @@
-//! The handshake of a socket, with the liberties that RFC 9110 gives a client.
+//! Accepts the handshake of a socket, in every form that RFC 9110 allows.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
@@ -8,7 +8,9 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response;
 /// The WebSocket library reads only the first `Connection` line, and an `Upgrade` line that holds nothing else. A client or a proxy
 /// may send several lines, and lists in each. So the library gets the two fields in their simplest form.
 pub(super) fn accept(method: &Method, version: Version, headers: &HeaderMap) -> Option<HeaderMap> {
-    if !lists(headers, &header::CONNECTION, "upgrade") || !lists(headers, &header::UPGRADE, "websocket") {
+    if !lists_token(headers, &header::CONNECTION, "upgrade")
+        || !lists_token(headers, &header::UPGRADE, "websocket")
+    {
         return None;
     }
     let mut handshake = http::Request::new(());
@@ -21,8 +23,8 @@ pub(super) fn accept(method: &Method, version: Version, headers: &HeaderMap) -> 
 }
 
 /// Whether one of the lines of a field lists `token`, in any case.
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    // A line may have other elements that are not text.
+fn lists_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    // Compared as bytes, because other elements of a line may not be text.
     let lines = headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     let mut elements = lines.flat_map(|line| line.split(|byte| *byte == b','));
     elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))

@@ -134,8 +134,8 @@ impl Intake {
             info_span!(
                 "message",
                 otel.kind = "server",
-                bytes = number(bytes),
-                ops = number(write.ops().len())
+                bytes = attribute(bytes),
+                ops = attribute(write.ops().len())
             )
         } else {
             Span::none()
@@ -151,8 +151,8 @@ impl Intake {
     }
 }
 
-/// A number as the attribute of a span: the exporter makes a text of every unsigned one.
-fn number(count: usize) -> i64 {
+/// `count` as an attribute of a span. Signed, because the span exporter writes unsigned numbers as text.
+fn attribute(count: usize) -> i64 {
     i64::try_from(count).expect("a message has less than 2^63 bytes")
 }
 

@@ -1,4 +1,4 @@
-//! The entries of `ALLOWED_ORIGINS`: one origin, all subdomains of a domain, or all pages of an app.
+//! The entries of `ALLOWED_ORIGINS`. An entry is one origin, all subdomains of a domain, or all pages of an app.
 
 use std::str::FromStr;
 
@@ -18,7 +18,7 @@ pub enum AllowedOrigin {
         /// What follows the subdomain: `.example.org`, with a port only if it is not the default.
         after: String,
     },
-    /// Every page with this scheme, which belongs to an app: `ionic://`.
+    /// Every page with the scheme of an app: `ionic://`.
     Scheme(String),
 }
 
@@ -65,7 +65,7 @@ impl FromStr for AllowedOrigin {
     }
 }
 
-/// An origin of the web. Origins are compared as text, so it must be as browsers write it.
+/// Parses an origin of the web. Origins are compared as text, so the entry must be written as browsers write it.
 fn web_origin(entry: &str) -> Result<AllowedOrigin, String> {
     let concrete = entry.replacen("://*.", "://x.", 1);
     let origin = Url::parse(&concrete).ok().filter(|_| !concrete.contains('*')).map(|url| url.origin());
@@ -85,7 +85,7 @@ fn web_origin(entry: &str) -> Result<AllowedOrigin, String> {
     }
 }
 
-/// Whether `scheme` can be that of an app or of a browser extension. The `file` origin is every file of the user.
+/// Whether `scheme` can be that of an app or of a browser extension. `file` is excluded, because all files of the user have it.
 fn is_app_scheme(scheme: &str) -> bool {
     let is_scheme =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.');
@@ -94,7 +94,7 @@ fn is_app_scheme(scheme: &str) -> bool {
         && !matches!(scheme, "file" | "ftp" | "data" | "blob" | "about" | "javascript")
 }
 
-/// The origin of an app or of a browser extension: `tauri://localhost`, `chrome-extension://id`.
+/// Parses the origin of an app or of a browser extension: `tauri://localhost`, `chrome-extension://id`.
 fn app_origin(entry: &str, scheme: &str, host: &str) -> Result<AllowedOrigin, String> {
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
     if host.is_empty() && scheme.ends_with("-extension") {

@@ -31,7 +31,7 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_enum, default_value_t = Distribution::Uniform)]
     pub(crate) distribution: Distribution,
 
-    /// Prefix of the keys, which are the prefix and a number
+    /// Prefix of the keys; each key is this prefix and a number
     #[arg(long, default_value = "bench:")]
     pub(crate) key_prefix: String,
 
@@ -55,7 +55,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) rate: Option<NonZeroU64>,
 
-    /// Use the keys of an earlier run with --keep: do not write all keys before the measurement, nor delete them after it
+    /// Use the keys of an earlier run with --keep: neither write all keys before the measurement nor delete them after it
     #[arg(long)]
     pub(crate) no_fill: bool,
 

@@ -20,7 +20,7 @@ pub(super) async fn delete_keys(args: &BenchArgs) -> Result<(), Failure> {
     delivery.into_success()
 }
 
-/// The deletes, made while they are sent.
+/// Makes the deletes while they are sent.
 fn deletes(args: &BenchArgs) -> Receiver<Chunk> {
     let (sender, deletes) = channel(1);
     let (prefix, count) = (args.key_prefix.clone(), args.keys.get());
@@ -30,7 +30,7 @@ fn deletes(args: &BenchArgs) -> Receiver<Chunk> {
             let to = count.min(from + CHUNK_LINES);
             let line = |number| {
                 let mut key = String::new();
-                keys::write(&prefix, number, &mut key);
+                keys::write_key(&prefix, number, &mut key);
                 // Without a condition: the run does not know the revisions.
                 Ok(Line::delete(number + 1, &key, None))
             };

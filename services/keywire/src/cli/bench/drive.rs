@@ -23,7 +23,7 @@ pub(super) enum Stopped {
 
 /// How a load ended.
 #[derive(Debug)]
-pub(super) struct Driven {
+pub(super) struct LoadEnd {
     /// How many operations fell due and were never sent.
     pub(super) unsent: u64,
     /// The signal that ended the load early. All operations in flight were answered.
@@ -60,23 +60,23 @@ async fn connect_all(run: &LoadRun) -> anyhow::Result<Vec<LoadClient>> {
     Ok(clients)
 }
 
-/// Runs the clients until all have finished. The first signal ends the load: no more operations are sent. The second one does not wait
-/// for the replies either.
+/// Runs the clients until all have finished. After the first signal, no more operations are sent, but replies are still awaited. The
+/// second signal ends the load at once.
 pub(super) async fn drive(
     run: &LoadRun,
     clients: Vec<LoadClient>,
     begun: Instant,
     signals: &mut Signals,
-) -> Result<Driven, Stopped> {
+) -> Result<LoadEnd, Stopped> {
     run.schedule.begin(begun);
     let mut finished = pin!(finished(run, clients, begun));
     let signal = tokio::select! {
-        unsent = &mut finished => return Ok(Driven { unsent: unsent?, interrupted: None }),
+        unsent = &mut finished => return Ok(LoadEnd { unsent: unsent?, interrupted: None }),
         signal = signals.next() => signal,
     };
     run.schedule.stop();
     tokio::select! {
-        unsent = finished => Ok(Driven { unsent: unsent?, interrupted: Some(signal) }),
+        unsent = finished => Ok(LoadEnd { unsent: unsent?, interrupted: Some(signal) }),
         signal = signals.next() => Err(Stopped::Interrupted(signal)),
     }
 }

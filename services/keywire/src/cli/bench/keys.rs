@@ -36,8 +36,8 @@ enum Choice {
     Zipf(Zipf<f64>),
 }
 
-/// Appends the key of this number to `to`.
-pub(super) fn write(prefix: &str, number: u64, to: &mut String) {
+/// Appends the key with this number to `to`.
+pub(super) fn write_key(prefix: &str, number: u64, to: &mut String) {
     write!(to, "{prefix}{number:08}").expect("a String takes any text");
 }
 
@@ -81,7 +81,7 @@ impl Keys {
             )]
             Choice::Zipf(zipf) => zipf.sample(rng) as u64 - 1,
         };
-        write(&self.prefix, number, to);
+        write_key(&self.prefix, number, to);
     }
 
     /// A value. It probably differs from the value before.

@@ -19,7 +19,7 @@ pub(super) struct Schedule {
     left: Option<AtomicU64>,
     /// `None` in a closed loop.
     fixed_rate: Option<FixedRate>,
-    /// Whether the run ends early.
+    /// Whether the run was ended early.
     is_stopped: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl Schedule {
         }
     }
 
-    /// Ends the run: no client may send any more.
+    /// Ends the run early: no client may send another operation.
     pub(super) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         if let Some(fixed_rate) = &self.fixed_rate {

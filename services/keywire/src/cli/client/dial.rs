@@ -13,7 +13,7 @@ use url::{Position, Url};
 
 use super::failure::Failure;
 use super::roots::Roots;
-use super::server_certificate::explain;
+use super::server_certificate::explain_handshake;
 use super::target::Target;
 
 /// Time limit of the TCP connection, and then of the TLS handshake.
@@ -51,7 +51,7 @@ pub(crate) async fn dial(target: Target<'_>, receive_bytes: Option<usize>) -> Re
     let handshake = timeout(CONNECT_MAX, roots.connector().connect(name, stream)).await;
     let stream = handshake
         .map_err(|_| no_connection(&format_args!("no TLS handshake within {} s", CONNECT_MAX.as_secs())))?
-        .map_err(|error| no_connection(&explain(&error, host)))?;
+        .map_err(|error| no_connection(&explain_handshake(&error, host)))?;
     Ok(Either::Right(Box::new(stream)))
 }
 

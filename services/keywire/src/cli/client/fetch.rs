@@ -31,7 +31,7 @@ const SLOW_RECEIVE_BYTES: usize = 64 * 1024;
 /// The most bytes of a body that is read into memory: more than the largest page with every byte escaped.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The port that answers speaks another protocol.
+/// The message when a port answers in another protocol.
 pub(super) const NOT_HTTP: &str =
     "the reply is not HTTP; if the port speaks TLS, the URL begins with https://";
 
@@ -45,7 +45,8 @@ pub(crate) struct Fetched {
     _connection: JoinSet<hyper::Result<()>>,
 }
 
-/// Sends a GET for `path`, which includes the query, below the path of the target. A status other than 200 is a failure.
+/// Sends a GET for `path`, which includes the query. The path of the target's URL is put before `path`. A status other than 200 is a
+/// failure.
 pub(crate) async fn fetch(target: Target<'_>, path: &str) -> Result<Fetched, Failure> {
     fetch_over(dial(target, None).await?, target, path, http1::Builder::new()).await
 }

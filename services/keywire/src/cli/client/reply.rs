@@ -7,7 +7,7 @@ use super::failure::Failure;
 /// The most characters shown of a text that is not a reply of Keywire.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// The end of the message about a missing or unknown token.
+/// What to do about a missing or unknown token.
 const HOW_TO_GIVE_A_TOKEN: &str =
     "name a file that has it with --token-file or KEYWIRE_TOKEN_FILE (`keywire token` makes tokens)";
 
@@ -57,7 +57,7 @@ impl Reply {
                 self.message
             )),
             Some("unauthenticated") => {
-                // What follows tells a program how to send its token.
+                // The rest of the message tells a program which header to send. The user of a command needs other advice.
                 let what = self.message.split(':').next().unwrap_or_default();
                 Failure::Refused(format!("{what}; {HOW_TO_GIVE_A_TOKEN}"))
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chassis::config::file::read_file;
-use chassis::config::path::check;
+use chassis::config::path::check_path;
 use chassis::config::pem;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -15,18 +15,18 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::server_certificate::NamedCertificates;
 
-/// A set of trusted certificate authorities, and of servers' own certificates.
+/// Trusted certificates: of certificate authorities, and of single servers.
 #[derive(Clone)]
 pub(crate) struct Roots {
     authorities: Arc<RootCertStore>,
-    /// The certificates that the user named; none for the public authorities.
+    /// The certificates in the file that the user named. Empty for the public authorities.
     named: Arc<[CertificateDer<'static>]>,
 }
 
 impl Roots {
     /// Only the certificates of a file.
     pub(super) fn read(path: &str) -> Result<Self, String> {
-        check(path)?;
+        check_path(path)?;
         let bad = |why: &dyn fmt::Display| format!("{path}: {why}");
         let pem = read_file(Path::new(path)).map_err(|error| bad(&error))?;
         let named = pem::certificates(&pem).map_err(|why| bad(&why))?;

@@ -9,14 +9,14 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Trusts the certificates that are named, as CAs and as themselves.
+/// Trusts a server if its certificate is signed by one of the named certificates, or is one of them.
 ///
-/// `openssl req -x509` makes a certificate that says it is a CA, and people use it for a server. The library refuses every such
-/// certificate of a server. If it is exactly one of those that are named, there is nobody else to ask whether it is the right one.
+/// Many servers use a certificate made by `openssl req -x509`, which says that it is a CA. The library refuses a CA certificate as that
+/// of a server. This check accepts such a certificate if the user has named exactly this one.
 #[derive(Debug)]
 pub(super) struct NamedCertificates {
     pub(super) certificates: Arc<[CertificateDer<'static>]>,
-    /// The check of the library, with the same certificates as CAs.
+    /// The check of the library, which uses the same certificates as CAs.
     pub(super) by_ca: Arc<WebPkiServerVerifier>,
 }
 
@@ -31,7 +31,7 @@ impl ServerCertVerifier for NamedCertificates {
     ) -> Result<ServerCertVerified, Error> {
         match self.by_ca.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(error) if is_ca(&error) && self.certificates.contains(end_entity) => {
-                // The library checks the period of validity before this, and the name after it.
+                // The library has checked the period of validity before it refused the CA, but not the name.
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -73,7 +73,7 @@ fn is_ca(error: &Error) -> bool {
 }
 
 /// What a failed handshake with `host` means, and what to do.
-pub(super) fn explain(error: &io::Error, host: &str) -> String {
+pub(super) fn explain_handshake(error: &io::Error, host: &str) -> String {
     const NO_TLS: &str =
         "the server does not speak TLS on this port; without TLS the URL begins with http://";
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());

@@ -51,7 +51,7 @@ impl Socket {
         let no_socket = |why: String| Failure::Unavailable(format!("no socket at {address}: {why}"));
         let mut request =
             address.as_str().into_client_request().map_err(|error| no_socket(error.to_string()))?;
-        // So that the server refuses a member that it does not know. A misspelt `ttl` in a file would have no effect.
+        // With the subprotocol, the server refuses unknown members. Otherwise a misspelt `ttl` in a file would have no effect.
         let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         if let Some(bearer) = target.bearer {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chassis::config::path::check;
+use chassis::config::path::check_path;
 use chassis::config::read_secret;
 use hyper::header::HeaderValue;
 use secrecy::ExposeSecret as _;
@@ -76,7 +76,7 @@ impl TargetArgs {
 
 /// The value of `Authorization` with the token in the file at `path`. Its debug form hides the token.
 fn bearer(path: &str) -> Result<HeaderValue, String> {
-    check(path)?;
+    check_path(path)?;
     let token = read_secret(Path::new(path)).map_err(|error| error.to_string())?;
     let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
     let mut value = value.map_err(|_| format!("{path} does not contain a token"))?;
@@ -86,7 +86,7 @@ fn bearer(path: &str) -> Result<HeaderValue, String> {
 
 /// Parses a URL that consists of scheme, host, port and maybe a path.
 fn base_url(text: &str) -> Result<Url, String> {
-    check(text)?;
+    check_path(text)?;
     let form = "must be http://HOST:PORT or https://HOST:PORT, with a path or without";
     let url = Url::parse(text).map_err(|_| form)?;
     let is_bare = url.query().is_none() && url.fragment().is_none();

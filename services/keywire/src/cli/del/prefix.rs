@@ -14,11 +14,11 @@ use crate::cli::delivery::{Chunk, Delivery, Line, STALL_MAX, Unit};
 use crate::cli::listing::Listing;
 use crate::cli::progress::{Progress, counted};
 
-/// The pause before a page is asked for again.
+/// The pause before a page is requested again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Deletes every key with `prefix` that is not written between its listing and its delete. A signal ends the command, and the
-/// deletes that were answered are counted.
+/// Deletes all keys with `prefix`. A key that somebody writes after it was listed is kept. A signal ends the command; the report counts
+/// the deletes that were answered.
 pub(super) async fn delete(targets: &TargetArgs, prefix: &str) -> Result<(), Failure> {
     let signals = Signals::listen();
     let mut signals = signals.map_err(|error| Failure::File("cannot catch signals".into(), error))?;
@@ -26,7 +26,7 @@ pub(super) async fn delete(targets: &TargetArgs, prefix: &str) -> Result<(), Fai
     let (sender, deletes) = channel(1);
     let mut delivery = Delivery::new(targets.write_target(), Unit::Key, deletes, &progress);
     let listing = async {
-        list(Listing::of_keys(targets.read_target(), prefix), sender, &progress).await;
+        send_deletes(Listing::of_keys(targets.read_target(), prefix), sender, &progress).await;
         std::future::pending::<Infallible>().await
     };
     let done = tokio::select! {
@@ -39,8 +39,8 @@ pub(super) async fn delete(targets: &TargetArgs, prefix: &str) -> Result<(), Fai
     delivery.report(done)
 }
 
-/// Only counts the keys.
-pub(super) async fn look(targets: &TargetArgs, prefix: &str) -> Result<(), Failure> {
+/// Says how many keys would be deleted.
+pub(super) async fn dry_run(targets: &TargetArgs, prefix: &str) -> Result<(), Failure> {
     let progress = Progress::new(None);
     let count = counted_keys(Listing::of_keys(targets.read_target(), prefix), &progress).await?;
     drop(progress);
@@ -48,9 +48,9 @@ pub(super) async fn look(targets: &TargetArgs, prefix: &str) -> Result<(), Failu
     Ok(())
 }
 
-/// Gives a delete for each key of `listing` to `deletes`. If the server does not answer, a page is asked for again for a minute. The
-/// first page is asked for only once, as the first socket is.
-async fn list(mut listing: Listing<'_>, deletes: Sender<Chunk>, progress: &Progress) {
+/// Sends a delete for each key of `listing` to `deletes`. A page that the server does not answer is requested again for up to a minute.
+/// The first page is requested only once, so that a wrong URL is reported at once.
+async fn send_deletes(mut listing: Listing<'_>, deletes: Sender<Chunk>, progress: &Progress) {
     let (mut number, mut has_begun, mut failing_since) = (0, false, None);
     loop {
         let chunk = match listing.next().await {

@@ -4,14 +4,14 @@ use indicatif::HumanCount;
 
 use crate::cli::progress::counted;
 
-/// What a line stands for.
+/// What a line of a delivery stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// A line of a file: a write message.
     Line,
     /// A row of a table, as a write message.
     Row,
-    /// A key to delete, as a delete with the revision that the key had when it was listed.
+    /// A key to delete. Its delete may have the condition that the key is not written since it was listed.
     Key,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct LineCounts {
     pub(super) refused: u64,
     /// Lines whose entry had expired before they were written.
     pub(super) expired: u64,
-    /// Rows whose key was there already, and was not to be overwritten. Keys that were written after they were listed.
+    /// Rows whose key existed and must not be overwritten, or keys that were written after they were listed.
     pub(super) existing: u64,
     /// Keys that were gone before they were deleted.
     pub(super) gone: u64,

@@ -22,7 +22,7 @@ pub(crate) struct Line {
     pub(crate) text: Utf8Bytes,
     /// When the entry expires, in microseconds since 1970. Known only for a set that the server accepts otherwise.
     expires_at: Option<u64>,
-    /// Where the line ends in the input, in bytes.
+    /// How much input ends with this line: bytes of a file, or the number of rows or keys. For the progress line.
     pub(crate) end: u64,
 }
 
@@ -46,7 +46,7 @@ struct Delete<'a> {
     if_rev: Option<u64>,
 }
 
-/// The part of a message that tells the user which one it is.
+/// The part of a message that names its key.
 #[derive(Deserialize)]
 struct Keyed<'a> {
     #[serde(borrow)]
@@ -58,14 +58,14 @@ impl Line {
         Self { number, expires_at: expires_at(&text), text: text.into(), end }
     }
 
-    /// Deletes `key`, if it has the revision `if_rev`.
+    /// A delete of `key`; with `if_rev`, only if the key has this revision.
     pub(crate) fn delete(number: u64, key: &str, if_rev: Option<u64>) -> Self {
         let delete = Delete { op: "delete", key, if_rev };
         let text = serde_json::to_string(&delete).expect("strings and numbers are always JSON");
         Self { number, expires_at: None, text: text.into(), end: number }
     }
 
-    /// The key in quotes, of a line that this process has made.
+    /// The key of a line that this process has made, in quotes.
     pub(super) fn quoted_key(&self) -> String {
         let keyed: Keyed<'_> = serde_json::from_str(&self.text).expect("this process has made it");
         format!("\"{}\"", keyed.key.escape_debug())

@@ -23,10 +23,10 @@ pub(super) enum Outcome {
 pub(super) fn outcome(unit: Unit, line: &Line, reply: &Reply) -> Outcome {
     match (reply.status, reply.code.as_deref(), unit) {
         (404, None, Unit::Key) => Outcome::Gone,
-        // A revision of 0: nothing is there. Maybe this very delete was carried out, and its reply was lost.
+        // Revision 0: the key is absent. Perhaps this delete was applied before, and its reply was lost.
         (412, Some("rev_mismatch"), Unit::Key) if reply.rev == Some(0) => Outcome::Gone,
         (412, Some("rev_mismatch"), Unit::Row | Unit::Key) => Outcome::Existing,
-        // After a delete of a missing key the store is as the line wants it.
+        // The delete of an absent key has nothing left to do.
         (200, _, _) | (404, None, Unit::Line | Unit::Row) => Outcome::Written,
         (_, Some("bad_ttl"), _) if line.has_expired() => Outcome::Expired,
         _ => Outcome::Refused,

@@ -1,4 +1,4 @@
-//! What a command tells its user at the end of a delivery.
+//! The end of a delivery: its report, and whether the command succeeds.
 
 use chassis::process::terminal::say;
 
@@ -8,8 +8,8 @@ use crate::cli::progress::counted;
 use super::Delivery;
 
 impl Delivery<'_> {
-    /// Prints how much was delivered. `done` is how the delivery ended. What was refused has been reported and skipped; it makes the
-    /// command fail.
+    /// Prints the counts and returns the result of the command. `done` is how the delivery ended. Refused lines are a failure; each was
+    /// reported before.
     pub(crate) fn report(self, done: Result<(), Failure>) -> Result<(), Failure> {
         let summary = self.counts.summary(self.unit, self.progress.elapsed().as_secs_f64());
         self.progress.clear();
@@ -22,7 +22,7 @@ impl Delivery<'_> {
         done
     }
 
-    /// Prints nothing. Lines that were refused are a failure.
+    /// Returns the result of the command and prints nothing. Refused lines are a failure.
     pub(crate) fn into_success(self) -> Result<(), Failure> {
         match self.counts.refused {
             0 => Ok(()),

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::line::Line;
 
-/// The most lines in flight. The server accepts twice as many, so it never waits for the import to read replies.
+/// The most lines in flight. The server accepts twice as many, so it never waits for the client to read replies.
 const LINES_MAX: usize = 512;
 
 /// The most bytes in flight; a single line may be longer. The server accepts as many.

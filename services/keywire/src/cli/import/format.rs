@@ -27,14 +27,14 @@ pub(super) fn check(start: &[u8], path: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
-/// `file` as a word of a shell.
+/// `file` quoted for a shell, if it needs quotes.
 fn quoted(file: &str) -> String {
     let is_plain = |char: char| char.is_alphanumeric() || "._-/:,+@%=".contains(char);
     if file.chars().all(is_plain) { file.to_owned() } else { format!("'{}'", file.replace('\'', r"'\''")) }
 }
 
-/// If an input that begins with `start` is of another format: its name and what to do. `None`: it may be write messages. `file` is the
-/// name of the input in a command.
+/// The format of an input that begins with `start`, and what to do. `None`: the input may be write messages. `file` is the name of the
+/// input in a command.
 fn advice(start: &[u8], file: &str) -> Option<String> {
     if let Some((_, name, unpack)) = PACKED.iter().find(|(magic, ..)| start.starts_with(magic)) {
         return Some(format!("it is compressed ({name}); unpack it: {unpack} {file} | keywire import -"));
@@ -77,7 +77,7 @@ fn is_utf16(start: &[u8]) -> bool {
     }
 }
 
-/// Whether the line is text with at least two columns.
+/// Whether the line is text without braces, and has at least two columns.
 fn is_csv(line: &[u8]) -> bool {
     let is_text = std::str::from_utf8(line).is_ok_and(|line| !line.contains(['{', '}']));
     is_text && line.iter().any(|byte| matches!(byte, b',' | b';' | b'\t'))

@@ -23,11 +23,11 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const START_BYTES: usize = 64 * 1024;
 
 /// Reads `input` in a thread of its own, because an input that blocks must not stop the socket. One chunk is read ahead. An input
-/// of another format gives no lines, but a failure that says what to do. `path` is the file of the input; `None` is stdin.
+/// of another format gives a failure that says what to do, and no lines. `path` is the file of the input; `None` is stdin.
 pub(super) fn read(mut input: impl io::Read + Send + 'static, path: Option<PathBuf>) -> Receiver<Chunk> {
     let (sender, chunks) = channel(1);
     std::thread::spawn(move || {
-        let start = match start(&mut input) {
+        let start = match read_start(&mut input) {
             Ok(start) => format::check(&start, path.as_deref()).map(|()| start),
             Err(error) => Err(unreadable(error)),
         };
@@ -55,18 +55,18 @@ pub(super) fn read(mut input: impl io::Read + Send + 'static, path: Option<PathB
     chunks
 }
 
-/// The first bytes of `input`: at least a line that is not blank, unless the line is very long or the input ends before.
-fn start(input: &mut impl io::Read) -> io::Result<Vec<u8>> {
-    let (mut start, mut read) = (vec![0; START_BYTES], 0);
-    while read < START_BYTES && !start[..read].trim_ascii_start().contains(&b'\n') {
-        match input.read(&mut start[read..]) {
+/// The first bytes of `input`, up to the end of the first line that is not blank or up to [`START_BYTES`].
+fn read_start(input: &mut impl io::Read) -> io::Result<Vec<u8>> {
+    let (mut start, mut filled) = (vec![0; START_BYTES], 0);
+    while filled < START_BYTES && !start[..filled].trim_ascii_start().contains(&b'\n') {
+        match input.read(&mut start[filled..]) {
             Ok(0) => break,
-            Ok(more) => read += more,
+            Ok(more) => filled += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    start.truncate(read);
+    start.truncate(filled);
     Ok(start)
 }
 

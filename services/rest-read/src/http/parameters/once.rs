@@ -69,7 +69,7 @@ impl Parameter for Limit {
             minimum: Some(1.0),
             maximum: Some(1000.0),
             example: Some(ITEMS_DEFAULT.into()),
-            // No `default`: generated clients would send it with every request, also beside `key`, which excludes it.
+            // No `default`: generated clients would also send it together with `key`, which is refused.
             ..MetaSchema::new_with_format("integer", "int32")
         }
     }
@@ -106,7 +106,7 @@ impl Parameter for Values {
     const NAME: &'static str = "values";
 
     fn schema() -> MetaSchema {
-        // Without a default: a generated client would send it with `key`, too.
+        // No `default`, for the same reason as in `Limit`.
         MetaSchema { example: Some(false.into()), ..MetaSchema::new("boolean") }
     }
 
