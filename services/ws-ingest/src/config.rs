@@ -76,8 +76,8 @@ pub struct WriteArgs {
     #[arg(long, env, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub queue_ops_max: u32,
 
-    /// The most bytes of keys and values that wait in this process; each lane, and the one of atomic writes, has an equal share,
-    /// which only a write that is larger than it may exceed
+    /// The most bytes of keys and values that wait in this process. Each lane, and the lane of atomic writes, has an equal share. Only
+    /// a single write that is larger than the share may exceed it
     #[arg(long, env, default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(8_388_608..=2_147_483_647))]
     pub queue_bytes_max: u32,
 

@@ -1,6 +1,6 @@
 //! The schema of every body in the specification, with an example.
 //!
-//! Integers are signed: generators know the formats `int32` and `int64`, and take others for the shorter one.
+//! Integers are signed, because generators know only the formats `int32` and `int64`. They would use 32 bits for `uint64`.
 
 use std::borrow::Cow;
 
@@ -73,7 +73,7 @@ struct PageItemSchema {
     /// Its value. Absent with `values=false`
     value: Option<String>,
     /// Its revision, which grows with every write of the key
-    rev: u64,
+    rev: i64,
 }
 
 /// An error
@@ -176,7 +176,7 @@ documented! {
 impl Payload for ExportBody {
     const CONTENT_TYPE: &'static str = NDJSON;
 
-    /// Bytes, and not the schema of a line: generated clients would parse the whole body as one line.
+    /// The schema is bytes. With the schema of a line, generated clients would parse the whole body as one line.
     fn schema_ref() -> MetaSchemaRef {
         let example = LineSchema::example().to_json().map(|line| format!("{line}\n").into());
         MetaSchemaRef::Inline(Box::new(MetaSchema {

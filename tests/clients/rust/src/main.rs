@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert!(matches!(missing.entity, Some(GetEntryError::Status404(_))));
 
     let keys = vec!["hello".into(), "nope".into(), "user/1".into()];
-    let Entries(entries) = get_entries(&server, Some(keys), None, None, None).await? else {
+    let Entries(entries) = get_entries(&server, Some(keys), None, None, None, None).await? else {
         panic!("a request for keys has one reply for all");
     };
     assert_eq!(entries.missing, ["nope"]);
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = get_entries(&server, None, Some("user/"), Some(2), after.as_deref()).await?;
+        let page = get_entries(&server, None, Some("user/"), Some(2), after.as_deref(), None).await?;
         let Page(page) = page else { panic!("a request for a list is answered with a page") };
         found.extend(page.items.into_iter().map(|item| item.key));
         after = page.next;
