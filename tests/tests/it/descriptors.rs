@@ -99,19 +99,21 @@ async fn a_full_table_of_descriptors_is_one_line_and_passes(engine: EngineKind) 
         before.get_or_insert(old);
         let mut waiting = HttpConnection::open(process.public).await;
         waiting.send("GET", "/storage/k").await;
-        let told =
+        let refused = async {
             eventually("it says so", PATIENCE, async || match count(&process, "cannot accept connections") {
                 0 => Err("no line".into()),
                 _ => Ok(()),
-            });
+            })
+            .await;
+            // Twenty more attempts to accept.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        };
         tokio::select! {
-            () = told => break waiting,
+            () = refused => break waiting,
             // The process has closed another file meanwhile, and so had room for this connection.
             response = waiting.response() => assert_eq!(response.status, 200),
         }
     };
-    // Twenty more attempts to accept.
-    tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(count(&process, "cannot accept connections"), 1, "{}", process.log());
     socket.set("k", "w").await;
     let before = before.expect("the limit was set");
