@@ -1,4 +1,4 @@
-# For the scripts beside it: starts a fresh `keywire`, and installs programs.
+# Sourced by tests/schemathesis and tests/clients/run: starts a fresh `keywire`, and installs programs.
 
 say() { printf '== %s\n' "$*"; }
 

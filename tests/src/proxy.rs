@@ -35,7 +35,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct State {
     lost: AtomicU64,
-    /// The proxy falls silent at the COMMIT of a transaction with these bytes.
+    /// The proxy stops forwarding at the COMMIT of a transaction that contains these bytes.
     silencing: OnceLock<Vec<u8>>,
     silent: watch::Sender<bool>,
 }
@@ -65,8 +65,8 @@ impl Proxy {
         Self { addr, state, _tasks: tasks }
     }
 
-    /// Forwards neither the COMMIT of a transaction with the text `key` nor anything after it. All connections stay open, and new
-    /// ones are accepted.
+    /// From the COMMIT of a transaction that contains `key` on, nothing is forwarded. All connections stay open, and new ones are
+    /// accepted.
     pub fn fall_silent_at_the_commit_of(&self, key: &str) {
         self.state.silencing.set(key.into()).expect("it is called once");
     }
@@ -104,7 +104,7 @@ async fn forward(client: TcpStream, server: TcpStream, spared: u64, half: bool, 
                 .silencing
                 .get()
                 .is_some_and(|text| chunk[..len].windows(text.len()).any(|part| part == text));
-            let is_commit = commits.is_asked(&chunk[..len]);
+            let is_commit = commits.is_requested(&chunk[..len]);
             if silencing && is_commit {
                 state.silent.send_replace(true);
                 std::future::pending::<()>().await;

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-/// Where the command or the status of a packet stands: behind three bytes of length and one sequence number.
+/// The position of the command or the status in a packet: after three bytes of length and one byte of sequence number.
 const FIRST: usize = 4;
 const COM_STMT_PREPARE: u8 = 0x16;
 const COM_STMT_EXECUTE: u8 = 0x17;
@@ -22,8 +22,8 @@ enum Prepared {
 }
 
 impl Commits {
-    /// Whether the client asks for a COMMIT with `sent`.
-    pub(super) fn is_asked(&self, sent: &[u8]) -> bool {
+    /// Whether `sent` requests a COMMIT.
+    pub(super) fn is_requested(&self, sent: &[u8]) -> bool {
         let mut prepared = self.0.lock().expect("nobody panics with this lock");
         let Some((command, rest)) = sent.get(FIRST..).and_then(<[u8]>::split_first) else { return false };
         match (*command, &*prepared) {

@@ -73,7 +73,7 @@ async fn an_outage_is_a_line_for_each_cause_and_not_for_each_attempt(engine: Eng
     for (process, before) in [&system.writer, system.reads()].into_iter().zip(before) {
         let said = lines(process).split_off(before);
         let count = |text: &str| said.iter().filter(|line| line.contains(text)).count();
-        // A few texts for a connection that was killed, one for the role of the server, and the ends of both outages.
+        // A few lines about killed connections, one about the read-only server, and one at the end of each outage.
         assert!((2..=12).contains(&said.len()), "{said:#?}");
         assert_eq!(count("so it is not the primary"), 1, "{said:#?}");
         assert!((1..=3).contains(&count("works again")), "{said:#?}");

@@ -102,7 +102,7 @@ async fn a_collector_that_hangs_does_not_hold_up_the_end(engine: EngineKind) {
     let mut system = System::start_with_settings(engine, &settings).await;
     system.socket().await.set("k", "v").await;
     system.writer.terminate();
-    // The time limit, a second for the log, and one for a slow machine. The exporter would wait for 5 s.
+    // At most 500 ms for the stop, 1 s for the log and 1 s for a slow machine. The exporter alone would wait for 5 s.
     let status = system.writer.ended(Duration::from_millis(2500)).await;
     assert_eq!(status.code(), Some(1), "{}", system.writer.log());
     assert!(system.writer.log().contains("the drain took too long"), "{}", system.writer.log());

@@ -170,7 +170,7 @@ async fn histories_with_lost_answers_are_linearizable(engine: EngineKind) {
     for _ in 0..2 {
         let mut env = system.database.env_at(Role::Writer, &proxy.addr.to_string());
         env.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        // At `info` the same cause is logged once a minute.
+        // The test counts lost answers in the log. At `info` each cause would be logged only once a minute.
         env.push(("LOG".to_owned(), "info,db=debug".to_owned()));
         let writer = ServiceProcess::start("ws-ingest", &env);
         writer.ready().await;

@@ -57,7 +57,7 @@ async fn a_write_whose_commit_got_no_answer_is_applied_once_and_its_reply_is_tru
     let proxy = Proxy::start(system.database.addr(), 30).await;
     let mut env = system.database.env_at(Role::Writer, &proxy.addr.to_string());
     env.push(("LANES".into(), "2".into()));
-    // At `info` the same cause is logged once a minute.
+    // The test counts lost answers in the log. At `info` each cause would be logged only once a minute.
     env.push(("LOG".to_owned(), "info,db=debug".to_owned()));
     let writer = ServiceProcess::start("ws-ingest", &env);
     writer.ready().await;

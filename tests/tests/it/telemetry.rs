@@ -80,8 +80,8 @@ async fn collect(stream: TcpStream, spans: mpsc::UnboundedSender<(String, Vec<u8
 /// The first byte of an attribute whose value is an integer, by the protocol.
 const INTEGER: u8 = 0x18;
 
-/// The first bytes of all values of the attribute `name` in the requests of an exporter: its name as a field of text, a field with
-/// the value and the length of the value come before.
+/// The first byte of each value of the attribute `name` in the requests of an exporter. Before the value stand: the name as a text field,
+/// the tag of the field of the value, and the length of the value.
 fn kinds_of(spans: &[u8], name: &str) -> Vec<u8> {
     let length = u8::try_from(name.len()).expect("a short name");
     let before = [&[0x0a, length], name.as_bytes(), &[0x12]].concat();

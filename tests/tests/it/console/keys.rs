@@ -22,7 +22,8 @@ impl Console {
         rev.as_str().expect("a field holds text").to_owned()
     }
 
-    /// Clicks `button` and waits until the list shows `what`; nothing: until it shows some keys. Returns the keys in the list.
+    /// Clicks `button` and waits until the note of the list is `what`. If `what` is empty, waits until the list has keys. Returns the keys
+    /// in the list.
     pub(super) async fn list(&mut self, button: &str, what: &str) -> Vec<String> {
         self.browser.click(button).await;
         let listed = match what {
