@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chassis::config::PublicArgs;
 use chassis::config::path::{database_url, file_path};
+use chassis::config::PublicArgs;
 use rest_read::config::ReadArgs;
 use ws_ingest::config::WriteArgs;
 
@@ -66,6 +66,26 @@ mod tests {
             let config = Config::try_parse_from(args).expect("a valid command line");
             assert!(matches!(config.command, Some(Command::Put(_))), "{args:?}");
             assert_eq!(config.allow_unsafe_durability, allowed, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn an_import_of_lines_takes_no_option_of_an_import_from_a_table() {
+        for option in [
+            &["--dry-run"][..],
+            &["--verify"],
+            &["--if-absent"],
+            &["--table", "t"],
+            &["--key-column", "k"],
+            &["--value-column", "v"],
+            &["--from-password-file", "f"],
+        ] {
+            let parse =
+                |args: &[&str]| Config::try_parse_from([&["keywire", "import"], option, args].concat());
+            assert!(parse(&["--from", "dump.json"]).is_ok(), "{option:?}");
+            for args in [&["lines.ndjson"][..], &["-"], &[], &["--from", "dump.json", "lines.ndjson"]] {
+                assert!(parse(args).is_err(), "{option:?} {args:?}");
+            }
         }
     }
 }
