@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chassis::config::path::{database_url, file_path};
-use chassis::config::PublicArgs;
+use chassis::config::{PublicArgs, socket_address};
 use rest_read::config::ReadArgs;
 use ws_ingest::config::WriteArgs;
 
@@ -20,11 +20,11 @@ pub(crate) struct Config {
     pub(crate) command: Option<Command>,
 
     /// Address of the WebSocket and the HTTP interface
-    #[arg(long, env, default_value = "127.0.0.1:8000")]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:8000")]
     pub(crate) listen_addr: SocketAddr,
 
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env, default_value = "127.0.0.1:9000")]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:9000")]
     pub(crate) admin_addr: SocketAddr,
 
     /// Database, as `sqlite://path` or `mysql://user@host:3306/schema`; its schema is migrated at the start
