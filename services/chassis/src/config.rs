@@ -139,7 +139,7 @@ pub enum ConfigError {
     #[error("ALLOWED_ORIGINS: {0:?} {1}")]
     BadOrigin(String, String),
     /// An entry of `PUBLIC_HOSTS` is not a host name.
-    #[error("PUBLIC_HOSTS: {0:?} is not a host name without a port")]
+    #[error("PUBLIC_HOSTS: {0:?} is not a host name without a port and without *: list each name")]
     BadHost(String),
     /// The URL of the collector is invalid, or its scheme is not HTTP or HTTPS.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0:?} is not a URL such as http://localhost:4318")]
@@ -217,6 +217,16 @@ impl PublicArgs {
     }
 }
 
+/// Reads the value of an option as the address of a port.
+///
+/// # Errors
+/// It is not an IP address and a port. The text says what is needed.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "must be an IP address and a port, such as 127.0.0.1:8000, [::1]:8000, or 0.0.0.0:8000 for all addresses of this machine".to_owned()
+    })
+}
+
 fn is_http(text: &str) -> bool {
     // `Url::parse` ignores control characters.
     let is_clean = !text.contains(|char: char| char.is_control() || char == ' ');
@@ -225,7 +235,8 @@ fn is_http(text: &str) -> bool {
 
 fn is_host(text: &str) -> bool {
     let parsed = text.parse::<http::uri::Authority>();
-    parsed.is_ok_and(|authority| authority.host() == text)
+    // A URL parser allows *, which would match nothing here.
+    parsed.is_ok_and(|authority| authority.host() == text) && !text.contains('*')
 }
 
 /// Reads a secret from a file. One line end at the end of the file is not part of the secret.

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chassis::config::socket_address;
 
 use bench::BenchArgs;
 use client::Failure;
@@ -69,7 +70,7 @@ pub(crate) enum Command {
     /// Check whether a running keywire on this machine is ready
     Check {
         /// Admin address of the running keywire; default: `ADMIN_ADDR`, or 127.0.0.1:9000
-        #[arg(long, value_name = "ADMIN_ADDR")]
+        #[arg(long, value_name = "ADMIN_ADDR", value_parser = socket_address)]
         admin_addr: Option<SocketAddr>,
     },
     /// Write a value

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chassis::config::PublicArgs;
 use chassis::config::path::{database_url, file_path};
+use chassis::config::{PublicArgs, socket_address};
 use rest_read::config::ReadArgs;
 use ws_ingest::config::WriteArgs;
 
@@ -20,11 +20,11 @@ pub(crate) struct Config {
     pub(crate) command: Option<Command>,
 
     /// Address of the WebSocket and the HTTP interface
-    #[arg(long, env, default_value = "127.0.0.1:8000")]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:8000")]
     pub(crate) listen_addr: SocketAddr,
 
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env, default_value = "127.0.0.1:9000")]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:9000")]
     pub(crate) admin_addr: SocketAddr,
 
     /// Database, as `sqlite://path` or `mysql://user@host:3306/schema`; its schema is migrated at the start
@@ -66,6 +66,26 @@ mod tests {
             let config = Config::try_parse_from(args).expect("a valid command line");
             assert!(matches!(config.command, Some(Command::Put(_))), "{args:?}");
             assert_eq!(config.allow_unsafe_durability, allowed, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn an_import_of_lines_takes_no_option_of_an_import_from_a_table() {
+        for option in [
+            &["--dry-run"][..],
+            &["--verify"],
+            &["--if-absent"],
+            &["--table", "t"],
+            &["--key-column", "k"],
+            &["--value-column", "v"],
+            &["--from-password-file", "f"],
+        ] {
+            let parse =
+                |args: &[&str]| Config::try_parse_from([&["keywire", "import"], option, args].concat());
+            assert!(parse(&["--from", "dump.json"]).is_ok(), "{option:?}");
+            for args in [&["lines.ndjson"][..], &["-"], &[], &["--from", "dump.json", "lines.ndjson"]] {
+                assert!(parse(args).is_err(), "{option:?} {args:?}");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::config::path::{database_url, file_path};
-use chassis::config::{PublicArgs, TIMEOUT_MS_MAX};
+use chassis::config::{PublicArgs, TIMEOUT_MS_MAX, socket_address};
 use db::{BadUrl, KEY_BYTES_MAX, Store};
 
 /// Bytes of replies that may be unwritten at the same time. See [`ReadLimits::backlog_bytes_max`].
@@ -20,11 +20,11 @@ pub struct Config {
     pub command: Option<Command>,
 
     /// Address of the HTTP interface
-    #[arg(long, env, default_value = "127.0.0.1:8002")]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:8002")]
     pub listen_addr: SocketAddr,
 
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env, default_value = "127.0.0.1:9002", global = true)]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:9002", global = true)]
     pub admin_addr: SocketAddr,
 
     /// Database, as `mysql://user@host:3306/schema` or `sqlite://path`

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::config::path::{database_url, file_path, plain_text};
-use chassis::config::{PublicArgs, TIMEOUT_MS_MAX};
+use chassis::config::{PublicArgs, TIMEOUT_MS_MAX, socket_address};
 use db::{BadUrl, KEY_BYTES_MAX, Store, VALUE_BYTES_MAX, WriterConfig};
 
 use crate::protocol::MessageLimits;
@@ -23,11 +23,11 @@ pub struct Config {
     pub command: Option<Command>,
 
     /// Address of the WebSocket
-    #[arg(long, env, default_value = "127.0.0.1:8001")]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:8001")]
     pub listen_addr: SocketAddr,
 
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env, default_value = "127.0.0.1:9001", global = true)]
+    #[arg(long, env, value_parser = socket_address, default_value = "127.0.0.1:9001", global = true)]
     pub admin_addr: SocketAddr,
 
     #[command(flatten)]

@@ -79,7 +79,7 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         "allow-unsafe-durability" | "allow-anonymous" | "trust-forwarded-for" => {
             Some(vec!["", "perhaps", "2"])
         }
-        "public-hosts" => Some(vec!["http://x", "a.example:80", "a/b"]),
+        "public-hosts" => Some(vec!["http://x", "a.example:80", "a/b", "*.a.example"]),
         "allowed-origins" => Some(vec!["app.example", "*", "https://a.example/", "null"]),
         "log" => Some(vec!["", "warning", "verbose", "nonsense=info", "=[", "info,debug"]),
         "otel-exporter-otlp-endpoint" => Some(vec!["127.0.0.1:4318", "ftp://127.0.0.1", "http://h:1\r"]),

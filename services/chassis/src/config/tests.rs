@@ -48,6 +48,7 @@ fn an_invalid_value_is_refused_in_one_line_that_names_it() {
         ("--allowed-origins=https://a.example,wss://b.example", "wss://b.example"),
         ("--allowed-origins=https://a.*.example", "ALLOWED_ORIGINS"),
         ("--public-hosts=a.example:80", "PUBLIC_HOSTS"),
+        ("--public-hosts=b.example,*.a.example", "*.a.example"),
         ("--log=a=b=c", "LOG"),
         ("--log=warning", "LOG"),
         ("--connections-max=0", "--connections-max"),
@@ -144,4 +145,13 @@ fn files_that_do_not_make_a_certificate_and_its_key_are_refused_in_words_that_he
         assert!(refusal.contains(setting) && refusal.contains(what), "{what}: {refusal}");
         assert!(!refusal.contains('\n'), "{refusal}");
     }
+}
+
+#[test]
+fn an_address_that_is_a_name_or_has_no_port_is_refused_with_an_example() {
+    for text in ["8000", ":8000", "localhost:8000", "127.0.0.1", "::1:8000", "http://127.0.0.1:8000"] {
+        let refusal = socket_address(text).expect_err(text);
+        assert!(refusal.contains("an IP address and a port, such as 127.0.0.1:8000"), "{refusal}");
+    }
+    assert!(socket_address("[::1]:8000").is_ok());
 }

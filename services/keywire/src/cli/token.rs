@@ -48,6 +48,8 @@ pub(crate) struct TokenArgs {
 enum TokenError {
     #[error("the file cannot be read or written: {0}")]
     Io(#[from] io::Error),
+    #[error("the file is not a list of tokens")]
+    NoTokens,
     #[error("the file has a token with this name")]
     NameExists,
 }
@@ -75,6 +77,11 @@ pub(crate) fn token(args: &TokenArgs) -> Result<(), Failure> {
     lock.lock().map_err(failed)?;
     let new = with_entry(&path, entry).map_err(|error| match error {
         TokenError::Io(error) => failed(error),
+        // The file may hold a secret, so nothing of it is shown.
+        TokenError::NoTokens => Failure::Refused(format!(
+            "{} is not a list of tokens: --into needs a file that this command made, or a new one",
+            args.into.display()
+        )),
         TokenError::NameExists => Failure::Refused(format!(
             "{} has a token with the name {} already: choose another name, or remove that token from the file, which revokes it at \
              the next start of the services",
@@ -98,7 +105,7 @@ fn with_entry(path: &Path, entry: Value) -> Result<NamedTempFile, TokenError> {
     let mut tokens: Vec<Value> = if text.trim().is_empty() {
         Vec::new()
     } else {
-        serde_json::from_str(&text).map_err(io::Error::from)?
+        serde_json::from_str(&text).map_err(|_| TokenError::NoTokens)?
     };
     if tokens.iter().any(|token| token["name"] == entry["name"]) {
         return Err(TokenError::NameExists);
@@ -116,4 +123,35 @@ fn with_entry(path: &Path, entry: Value) -> Result<NamedTempFile, TokenError> {
     new.write_all(b"\n")?;
     new.as_file().sync_all()?;
     Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_list_of_tokens_is_named_and_not_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for text in ["kw_secret\n", "{}", "[1"] {
+            let into = folder.path().join("tokens.json");
+            std::fs::write(&into, text).expect("writable");
+            let args = TokenArgs {
+                name: "shop".into(),
+                into: into.clone(),
+                read: vec![String::new()],
+                write: vec![],
+                ops_per_second: None,
+            };
+            match token(&args) {
+                Err(Failure::Refused(why)) => {
+                    assert!(
+                        why.contains("tokens.json is not a list of tokens") && !why.contains("secret"),
+                        "{why}"
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(std::fs::read_to_string(&into).expect("readable"), text);
+        }
+    }
 }

@@ -165,8 +165,8 @@ impl<'a> Members<'a> {
         if type_of(raw) != "number" {
             return Err((code, format!("{name} must be a number, not {}", an(type_of(raw)))));
         }
-        match raw.get().parse::<u64>() {
-            Ok(number) if range.contains(&number) => Ok(Some(number)),
+        match whole_number(raw.get()) {
+            Some(number) if range.contains(&number) => Ok(Some(number)),
             _ => {
                 let (min, max) = range.into_inner();
                 Err((code, format!("{name} must be a whole number from {min} to {max}")))
@@ -236,6 +236,31 @@ fn nearest(name: &str) -> Option<Member> {
 
 pub(super) fn half_a_pair(member: &str) -> String {
     format!("member {} holds half a surrogate pair", quote(member))
+}
+
+/// The whole number that `json`, a number of JSON, stands for. 60, 60.0 and 6e1 are the same number: programs that know only floating
+/// point write it with a fraction.
+fn whole_number(json: &str) -> Option<u64> {
+    json.parse().ok().or_else(|| whole_decimal(json))
+}
+
+/// As [`whole_number`], for a number with a sign, a fraction or an exponent. Nothing is rounded.
+fn whole_decimal(json: &str) -> Option<u64> {
+    let (mantissa, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{}{fraction}", whole.trim_start_matches('-'));
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    if whole.starts_with('-') {
+        return None;
+    }
+    let zeros = i64::try_from(digits.len() - significant.len()).ok()?;
+    let places = i64::try_from(fraction.len()).ok()?;
+    let power = exponent.parse::<i64>().ok()?.checked_add(zeros)?.checked_sub(places)?;
+    let scale = 10u64.checked_pow(u32::try_from(power).ok()?)?;
+    significant.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 /// The JSON type of a value. Its first byte tells.

@@ -76,6 +76,28 @@ fn a_traceparent_is_known_and_changes_no_reply() {
 }
 
 #[test]
+fn a_whole_number_may_have_a_fraction_or_an_exponent() {
+    let number = |text: &str| op(&accepted(&format!(r#"{{"key":"a","value":"","if_rev":{text}}}"#))).if_rev;
+    for (text, rev) in [
+        ("0.0", 0),
+        ("-0", 0),
+        ("-0.0e5", 0),
+        ("0e99999999999999999999", 0),
+        ("60.0", 60),
+        ("6e1", 60),
+        ("0.6E+2", 60),
+        ("600.00e-1", 60),
+        ("9223372036854775807.000", i64::MAX),
+        ("9223372036854775.807e3", i64::MAX),
+    ] {
+        assert_eq!(number(text), number(&rev.to_string()), "{text}");
+    }
+    for text in [r#""ttl":60.0"#, r#""ttl":6e1"#, r#""expires_at":1900000000000000.0"#] {
+        accepted(&format!(r#"{{"key":"a","value":"",{text}}}"#));
+    }
+}
+
+#[test]
 fn odd_keys_stay_valid_json_in_the_reply() {
     let text = r#"{"key":"a\"\\\u0000\n","value":""}"#;
     assert_eq!(op(&accepted(text)).key.as_str(), "a\"\\\0\n");
@@ -129,7 +151,13 @@ fn a_member_missing_or_of_a_wrong_type_is_named() {
         (r#"{"key":"a","value":"","if_rev":"0"}"#, "bad_if_rev", "if_rev must be a number, not a string"),
         (r#"{"key":"a","value":"","if_rev":-1}"#, "bad_if_rev", "from 0 to 9223372036854775807"),
         (r#"{"key":"a","value":"","if_rev":9223372036854775808}"#, "bad_if_rev", "whole number"),
-        (r#"{"key":"a","value":"","if_rev":1.0}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","if_rev":1.5}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","if_rev":-1.0}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","if_rev":9223372036854775808.0}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","if_rev":10000000000000000000e1}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","if_rev":1e-1}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","if_rev":1e99999999999999999999}"#, "bad_if_rev", "whole number"),
+        (r#"{"key":"a","value":"","ttl":0.0}"#, "bad_ttl", "from 1 to 3153600000"),
         (r#"{"key":"a","value":"","ttl":"60"}"#, "bad_ttl", "ttl must be a number, not a string"),
         (r#"{"key":"a","value":"","ttl":0}"#, "bad_ttl", "from 1 to 3153600000"),
         (r#"{"key":"a","value":"","ttl":3153600001}"#, "bad_ttl", "from 1 to 3153600000"),

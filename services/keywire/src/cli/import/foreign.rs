@@ -19,7 +19,8 @@ use crate::cli::progress::{Progress, counted};
 use reports::Reports;
 use source::Source;
 
-/// Options of an import from another program.
+/// Options of an import from another program. Each excludes a file of lines by itself: for clap, `requires = "from"` is no demand where
+/// `from` conflicts with what is given, and an import that writes after `--dry-run` is the worst answer.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ForeignArgs {
     /// Import a table of another program: `mysql://user@host:3306/schema`, `sqlite://path`, or a file that Django's `dumpdata` wrote
@@ -30,31 +31,37 @@ pub(super) struct ForeignArgs {
     from: Option<String>,
 
     /// File that holds the password for the source
-    #[arg(long, value_name = "FILE", requires = "from", value_parser = file_path())]
+    #[arg(long, value_name = "FILE", requires = "from", conflicts_with = "file", value_parser = file_path())]
     from_password_file: Option<PathBuf>,
 
     /// Table, view or (in a `dumpdata` file) model to import
-    #[arg(long, value_name = "NAME", requires = "from", default_value = "storage_keyvaluepair")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "from",
+        conflicts_with = "file",
+        default_value = "storage_keyvaluepair"
+    )]
     table: String,
 
     /// Column with the keys
-    #[arg(long, value_name = "NAME", requires = "from", default_value = "key")]
+    #[arg(long, value_name = "NAME", requires = "from", conflicts_with = "file", default_value = "key")]
     key_column: String,
 
     /// Column with the values
-    #[arg(long, value_name = "NAME", requires = "from", default_value = "value")]
+    #[arg(long, value_name = "NAME", requires = "from", conflicts_with = "file", default_value = "value")]
     value_column: String,
 
     /// Leave keys as they are that the server has already
-    #[arg(long, requires = "from")]
+    #[arg(long, requires = "from", conflicts_with = "file")]
     if_absent: bool,
 
     /// Read the source and report what would be refused; needs no server
-    #[arg(long, requires = "from", conflicts_with_all = ["if_absent", "verify"])]
+    #[arg(long, requires = "from", conflicts_with_all = ["file", "if_absent", "verify"])]
     dry_run: bool,
 
     /// Compare the source with the server instead: missing, different and extra keys; exit code 1 if there are any
-    #[arg(long, requires = "from", conflicts_with = "if_absent")]
+    #[arg(long, requires = "from", conflicts_with_all = ["file", "if_absent"])]
     verify: bool,
 }
 

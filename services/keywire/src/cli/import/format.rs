@@ -44,6 +44,9 @@ fn advice(start: &[u8], file: &str) -> Option<String> {
             "it is an SQLite database; import a table of it: keywire import --from sqlite://{file}"
         ));
     }
+    if start.starts_with(b"\xff\xfe\0\0") || start.starts_with(b"\0\0\xfe\xff") {
+        return Some(format!("it is UTF-32; convert it: iconv -f UTF-32 -t UTF-8 {file} | keywire import -"));
+    }
     if is_utf16(start) {
         return Some(format!("it is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 {file} | keywire import -"));
     }
@@ -61,6 +64,11 @@ fn advice(start: &[u8], file: &str) -> Option<String> {
             "its JSON objects take several lines; write each on one line: jq -c . {file} | keywire import -"
         )),
         b'{' => None,
+        _ if is_sql(start) => Some(
+            "it is a dump in SQL; load it into a database, and import the table: keywire import --from mysql://user@host:3306/schema, \
+             or --from sqlite://path"
+                .into(),
+        ),
         _ if is_csv(first_line) && !second_line.starts_with(b"{") => Some(format!(
             "it looks like CSV; write each row as a line such as {MESSAGE}, and import those lines"
         )),
@@ -75,6 +83,12 @@ fn is_utf16(start: &[u8]) -> bool {
         [0, ascii, ..] | [ascii, 0, ..] => matches!(ascii, b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n'),
         _ => false,
     }
+}
+
+/// Whether the text begins like the output of `mysqldump`, `mariadb-dump` or `.dump` of `sqlite3`, or with a statement of one.
+fn is_sql(start: &[u8]) -> bool {
+    let words: [&[u8]; 6] = [b"-- ", b"/*", b"PRAGMA ", b"CREATE ", b"INSERT ", b"DROP "];
+    words.iter().any(|word| start.get(..word.len()).is_some_and(|text| text.eq_ignore_ascii_case(word)))
 }
 
 /// Whether the line is text without braces, and has at least two columns.
@@ -94,7 +108,13 @@ mod tests {
     #[test]
     fn other_formats_are_named_with_what_to_do() {
         let utf16: Vec<u8> = "\u{feff}{\"key\"".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let cases: [(&[u8], &str, &str); 13] = [
+        let cases: [(&[u8], &str, &str); 19] = [
+            (b"\xff\xfe\0\0{\0\0\0", "UTF-32", "iconv -f UTF-32 -t UTF-8 f"),
+            (b"\0\0\xfe\xff\0\0\0{", "UTF-32", "iconv -f UTF-32"),
+            (b"-- MySQL dump 10.13  Distrib 9.7.0, for Linux\n", "SQL", "--from mysql://"),
+            (b"/*M!999999\\- enable the sandbox mode */\n", "SQL", "--from mysql://"),
+            (b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n", "SQL", "--from sqlite://"),
+            (b"insert into a values (1, 'b');\n", "SQL", "--from mysql://"),
             (b"\x1f\x8b\x08\0rest", "gzip", "gunzip -c f | keywire import -"),
             (b"\x28\xb5\x2f\xfdrest", "Zstandard", "unzstd -c f | keywire import -"),
             (b"SQLite format 3\0", "SQLite", "keywire import --from sqlite://f"),

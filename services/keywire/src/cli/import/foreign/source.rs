@@ -71,6 +71,10 @@ async fn copy_dumpdata(
     while let Some(batch) = batches.recv().await {
         let batch = batch.map_err(|error| match error.classify() {
             serde_json::error::Category::Io => unreadable(path, error.into()),
+            _ if path.is_some_and(is_sqlite) => {
+                let path = named(path);
+                Failure::Refused(format!("{path} is an SQLite database: write --from sqlite://{path}"))
+            }
             _ => Failure::Refused(format!("{} is no JSON of dumpdata: {error}", named(path))),
         })?;
         others += batch.others;
@@ -80,6 +84,14 @@ async fn copy_dumpdata(
         progress.say(&format!("keywire: {} of other models left out", HumanCount(others)));
     }
     copy.sort().await.map_err(failure)
+}
+
+/// Whether the file at `path` is a database of `SQLite`. Only a regular file can be read twice.
+fn is_sqlite(path: &Path) -> bool {
+    let mut start = Vec::new();
+    path.is_file()
+        && File::open(path).is_ok_and(|file| file.take(16).read_to_end(&mut start).is_ok())
+        && start == b"SQLite format 3\0"
 }
 
 fn named(path: Option<&Path>) -> String {
@@ -100,5 +112,23 @@ pub(super) fn failure(error: Error) -> Failure {
             "no room for a temporary copy of the source (its folder is SQLITE_TMPDIR)".into(),
             io::Error::other(cause),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_without_its_scheme_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("db.sqlite3").display().to_string();
+        std::fs::write(&path, b"SQLite format 3\0 and pages").expect("writable");
+        let names = ForeignNames { table: "t".into(), key: "k".into(), value: "v".into() };
+        let source = Source::new(&path, None, names).expect("a file");
+        match source.copy(&Progress::hidden()).await {
+            Err(Failure::Refused(why)) => assert!(why.contains(&format!("--from sqlite://{path}")), "{why}"),
+            other => panic!("{:?}", other.err()),
+        }
     }
 }
