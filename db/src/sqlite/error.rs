@@ -11,14 +11,25 @@ const IOERR_WRITE: i32 = 0x30a;
 
 /// The code of a file with another content.
 const NOT_A_DATABASE: &str = "26";
+/// The code of a file that cannot be opened.
+const CANNOT_OPEN: &str = "14";
 
 /// What an error means that came when `file` was opened or first read.
 pub(crate) fn classify_opening(file: &Path, error: sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    if code.is_some_and(|code| code == NOT_A_DATABASE) {
-        return Error::NotReady(format!("{} is not an SQLite database", file.display()).into());
+    match code.as_deref() {
+        Some(NOT_A_DATABASE) => {
+            Error::NotReady(format!("{} is not an SQLite database", file.display()).into())
+        }
+        Some(CANNOT_OPEN) if !file.exists() => {
+            let why = format!(
+                "{} does not exist: `ws-ingest migrate` makes it, and so does `keywire`",
+                file.display()
+            );
+            Error::Unavailable(why.into())
+        }
+        _ => classify(error),
     }
-    classify(error)
 }
 
 /// What an error of the client library means for the caller.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use e2e::{BinaryRun, Database, EngineKind, PATIENCE, Role, System, eventually, promises};
+use e2e::{BinaryRun, Database, EngineKind, PATIENCE, Role, ServiceProcess, System, eventually, promises};
 use sqlx::{AssertSqlSafe, Executor as _};
+use tempfile::TempDir;
 
 promises! {
     every:
@@ -115,4 +116,18 @@ async fn a_migration_waits_for_one_that_runs_and_not_for_one_that_died(engine: E
     let output = waiting.end();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     works(database).await;
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_exist_is_named_with_what_makes_it() {
+    let folder = TempDir::new().expect("a folder can be made");
+    let url = format!("sqlite://{}", folder.path().join("kv.db").display());
+    for service in ["ws-ingest", "rest-read"] {
+        let process = ServiceProcess::start(service, &[("DATABASE_URL".into(), url.clone())]);
+        eventually("it says why", PATIENCE, async || match process.readiness().await {
+            Err(why) if why.contains("kv.db does not exist: `ws-ingest migrate` makes it") => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
 }
