@@ -1,5 +1,6 @@
 //! The configuration that every process shares, and the refusal of an invalid one.
 
+mod collector;
 mod command_line;
 pub mod file;
 pub mod path;
@@ -12,12 +13,11 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use secrecy::SecretString;
-use url::Url;
 
-use self::command_line::without_password;
+pub use self::collector::{BadCollector, CollectorArgs};
 pub use self::command_line::{parse, usage_error};
 use self::file::read_text;
-use self::path::{file_path, plain_text};
+use self::path::file_path;
 use crate::access::{Access, BadTokens};
 use crate::edge::origin::OriginRule;
 use crate::server::ConnectionLimits;
@@ -79,17 +79,9 @@ pub struct PublicArgs {
     #[arg(long, env, default_value = "info")]
     pub log: String,
 
-    /// Base URL of an OpenTelemetry collector for traces (OTLP over HTTP); without it no traces
-    #[arg(long, env)]
-    pub otel_exporter_otlp_endpoint: Option<String>,
-
-    /// Name of this service in traces and metrics; default: the name of the program
-    #[arg(long, env, value_parser = plain_text)]
-    pub otel_service_name: Option<String>,
-
-    /// More attributes of this service in traces and metrics, as `name=value,name=value`
-    #[arg(long, env)]
-    pub otel_resource_attributes: Option<String>,
+    /// Options of telemetry.
+    #[command(flatten)]
+    pub collector: CollectorArgs,
 }
 
 /// [`PublicArgs`] after validation.
@@ -141,9 +133,9 @@ pub enum ConfigError {
     /// An entry of `PUBLIC_HOSTS` is not a host name.
     #[error("PUBLIC_HOSTS: {0:?} is not a host name without a port and without *: list each name")]
     BadHost(String),
-    /// The URL of the collector is invalid, or its scheme is not HTTP or HTTPS.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0:?} is not a URL such as http://localhost:4318")]
-    BadCollector(String),
+    /// Traces would not arrive.
+    #[error(transparent)]
+    BadCollector(#[from] BadCollector),
     /// The attributes of the service are malformed.
     #[error("OTEL_RESOURCE_ATTRIBUTES: {0}")]
     BadAttributes(#[from] BadAttribute),
@@ -191,12 +183,6 @@ impl PublicArgs {
             return Err(ConfigError::BadHost(bad.clone()));
         }
         let drain_timeout = Duration::from_millis(self.drain_timeout_ms);
-        let endpoint = self.otel_exporter_otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
-        if let Some(bad) = endpoint.as_ref().filter(|endpoint| !is_http(endpoint)) {
-            return Err(ConfigError::BadCollector(without_password(bad)));
-        }
-        let attributes = self.otel_resource_attributes.as_deref();
-        let attributes = ResourceAttributes::parse(attributes, self.otel_service_name.as_deref())?;
         Ok(Public {
             limits: ConnectionLimits {
                 connections_max: self.connections_max as usize,
@@ -211,8 +197,8 @@ impl PublicArgs {
             tls,
             drain_timeout,
             log,
-            otlp_endpoint: endpoint,
-            attributes,
+            otlp_endpoint: self.collector.endpoint()?,
+            attributes: self.collector.attributes()?,
         })
     }
 }
@@ -225,12 +211,6 @@ pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "must be an IP address and a port, such as 127.0.0.1:8000, [::1]:8000, or 0.0.0.0:8000 for all addresses of this machine".to_owned()
     })
-}
-
-fn is_http(text: &str) -> bool {
-    // `Url::parse` ignores control characters.
-    let is_clean = !text.contains(|char: char| char.is_control() || char == ' ');
-    is_clean && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn is_host(text: &str) -> bool {

@@ -9,6 +9,7 @@ pub mod terminal;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use poem::{Endpoint, Response};
 use tokio::net::TcpListener;
@@ -60,6 +61,9 @@ pub struct Process {
     logs: Logs,
 }
 
+/// What an ordered stop takes beyond the ops: the last statement, the sockets and the connections to the database, up to 1 s each.
+const STOP_AFTER_OPS: Duration = Duration::from_secs(3);
+
 /// A process whose ports are open.
 #[derive(Debug)]
 pub struct Bound {
@@ -107,6 +111,17 @@ impl Process {
         let signals = Signals::listen().map_err(StartError::Signals)?;
         public.limits = fitted(public.limits, database_connections)?;
         Ok(Self { name, public, telemetry, stop: Stop::new(), signals, logs })
+    }
+
+    /// Logs a warning if the ordered stop may end before the ops that were accepted, each of which may take `op_timeout`.
+    pub fn warn_of_short_drain(&self, op_timeout: Duration) {
+        if self.public.drain_timeout < op_timeout + STOP_AFTER_OPS {
+            tracing::warn!(
+                drain_timeout = ?self.public.drain_timeout,
+                ?op_timeout,
+                "DRAIN_TIMEOUT_MS should be at least 3 s longer than OP_TIMEOUT_MS: while the database hangs, a stop ends before the last replies"
+            );
+        }
     }
 
     /// Opens the public port and the admin port.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::config::Public;
@@ -20,6 +21,7 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     let is_tls = public.tls.is_some();
     let database_connections = config.write.database_connections() + config.read.database_connections();
     let process = Process::start("keywire", public, database_connections)?;
+    process.warn_of_short_drain(Duration::from_millis(config.write.op_timeout_ms));
     // Before the ports open: a client that can connect can write.
     store.migrate(&DatabaseUsers::default()).await.context("cannot prepare the database")?;
     let process = process.bind(config.listen_addr, config.admin_addr).await?;

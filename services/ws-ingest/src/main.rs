@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
@@ -45,6 +46,7 @@ async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage_error(error)),
     };
     let process = Process::start("ws-ingest", public, config.write.database_connections())?;
+    process.warn_of_short_drain(Duration::from_millis(config.write.op_timeout_ms));
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
     let ingest = Ingest::start(&store, &config.write, process.telemetry(), process.stop());
     Ok(process.serve(ingest).await?)

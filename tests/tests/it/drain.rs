@@ -101,6 +101,7 @@ async fn a_collector_that_hangs_does_not_hold_up_the_end(engine: EngineKind) {
     let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("DRAIN_TIMEOUT_MS", "500")];
     let mut system = System::start_with_settings(engine, &settings).await;
     system.socket().await.set("k", "v").await;
+    assert!(system.writer.log().contains("DRAIN_TIMEOUT_MS should be"), "{}", system.writer.log());
     system.writer.terminate();
     // At most 500 ms for the stop, 1 s for the log and 1 s for a slow machine. The exporter alone would wait for 5 s.
     let status = system.writer.ended(Duration::from_millis(2500)).await;

@@ -27,6 +27,29 @@ fn the_defaults_serve_this_machine() {
 }
 
 #[test]
+fn a_collector_that_would_get_no_traces_is_refused() {
+    let collector = "--otel-exporter-otlp-endpoint=http://localhost:4318";
+    let endpoint = |args: &[&str]| validate("127.0.0.1:1", args).map(|public| public.otlp_endpoint);
+    let used = Ok(Some("http://localhost:4318".to_owned()));
+    assert_eq!(endpoint(&[collector]), used);
+    assert_eq!(endpoint(&[collector, "--otel-exporter-otlp-protocol=http/protobuf"]), used);
+    assert_eq!(endpoint(&[collector, "--otel-sdk-disabled=false"]), used);
+    assert_eq!(endpoint(&[collector, "--otel-sdk-disabled=TRUE"]), Ok(None));
+    assert_eq!(endpoint(&["--otel-exporter-otlp-protocol=grpc"]), Ok(None), "there are no traces");
+    for (args, advice) in [
+        (&[collector, "--otel-exporter-otlp-protocol=grpc"][..], "http/protobuf"),
+        (&["--otel-exporter-otlp-endpoint=http://h:4318/v1/traces/"], "leave /v1/traces out"),
+        (
+            &["--otel-exporter-otlp-traces-endpoint=http://h:4318/v1/traces"],
+            "set OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+    ] {
+        let refusal = endpoint(args).expect_err(advice);
+        assert!(refusal.contains(advice), "{refusal}");
+    }
+}
+
+#[test]
 fn other_machines_are_served_only_when_that_was_asked_for() {
     for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
         let refusal = validate(listen, &[]).expect_err("no tokens");
