@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::connection::{Connection, Connections, WAL_BYTES_MAX};
-use super::error::{classify, classify_opening};
+use super::error::{classify, classify_opening_store};
 use super::{migrate, text};
 use crate::engine::clock::StoreClock;
 use crate::engine::shapes::SHAPES;
@@ -56,7 +56,7 @@ impl Sqlite {
 
     /// A connection without checks, for migrations. There must be a file.
     pub(super) async fn open_unchecked(&self) -> Result<SqliteConnection, Error> {
-        self.options.connect().await.map_err(|error| classify_opening(&self.path, error))
+        self.options.connect().await.map_err(|error| classify_opening_store(&self.path, error))
     }
 
     /// A connection to a file whose schema fits.

@@ -16,20 +16,25 @@ const CANNOT_OPEN: &str = "14";
 
 /// What an error means that came when `file` was opened or first read.
 pub(crate) fn classify_opening(file: &Path, error: sqlx::Error) -> Error {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    match code.as_deref() {
-        Some(NOT_A_DATABASE) => {
-            Error::NotReady(format!("{} is not an SQLite database", file.display()).into())
-        }
-        Some(CANNOT_OPEN) if !file.exists() => {
-            let why = format!(
-                "{} does not exist: `ws-ingest migrate` makes it, and so does `keywire`",
-                file.display()
-            );
-            Error::Unavailable(why.into())
-        }
-        _ => classify(error),
+    if has_code(&error, NOT_A_DATABASE) {
+        return Error::NotReady(format!("{} is not an SQLite database", file.display()).into());
     }
+    classify(error)
+}
+
+/// The same for the file of the store, which Keywire can make.
+pub(super) fn classify_opening_store(file: &Path, error: sqlx::Error) -> Error {
+    if has_code(&error, CANNOT_OPEN) && !file.exists() {
+        let file = file.display();
+        return Error::Unavailable(
+            format!("{file} does not exist: `ws-ingest migrate` makes it, and so does `keywire`").into(),
+        );
+    }
+    classify_opening(file, error)
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|found| found == code)
 }
 
 /// What an error of the client library means for the caller.
