@@ -4,7 +4,9 @@ use std::future::pending;
 use std::ops::ControlFlow;
 
 use futures_util::TryStreamExt;
-use sqlx::{MySqlConnection, Row as _};
+use sqlx::mysql::MySqlArguments;
+use sqlx::query::Query;
+use sqlx::{MySql, MySqlConnection, Row as _};
 
 use super::connect::close;
 use super::error::classify;
@@ -50,15 +52,11 @@ impl ScanSession for MySqlScanner {
         value_bytes_max: usize,
         mut on_row: impl FnMut(Result<Record<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
-        let (start, end) = range.bounds();
-        let query = sqlx::query(if end.is_some() { text::RECORDS } else { text::ALL_RECORDS });
+        let bounds = range.bounds();
+        let query = sqlx::query(if bounds.1.is_some() { text::RECORDS } else { text::ALL_RECORDS });
         let floor = self.checker.known_floor();
-        let query = query.bind(floor).bind(value_bytes_max as u64).bind(floor).bind(start);
-        let query = match end {
-            Some(end) => query.bind(end),
-            None => query,
-        };
-        let mut rows = query.bind(limit as u64).fetch(&mut self.connection);
+        let query = query.bind(floor).bind(value_bytes_max as u64).bind(floor);
+        let mut rows = bind_last(query, bounds, limit).fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             count += 1;
@@ -84,14 +82,10 @@ impl ScanSession for MySqlScanner {
         limit: usize,
         mut on_row: impl FnMut(Result<KeyRecord<'_>, RowError>) -> ControlFlow<()> + Send,
     ) -> Result<usize, Error> {
-        let (start, end) = range.bounds();
-        let query = sqlx::query(if end.is_some() { text::KEYS } else { text::ALL_KEYS });
-        let query = query.bind(self.checker.known_floor()).bind(start);
-        let query = match end {
-            Some(end) => query.bind(end),
-            None => query,
-        };
-        let mut rows = query.bind(limit as u64).fetch(&mut self.connection);
+        let bounds = range.bounds();
+        let query = sqlx::query(if bounds.1.is_some() { text::KEYS } else { text::ALL_KEYS });
+        let query = query.bind(self.checker.known_floor());
+        let mut rows = bind_last(query, bounds, limit).fetch(&mut self.connection);
         let (mut count, mut flow) = (0, ControlFlow::Continue(()));
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             count += 1;
@@ -117,4 +111,18 @@ impl ScanSession for MySqlScanner {
     async fn close(self) {
         close(self.connection).await;
     }
+}
+
+/// Binds the last parameters of every scan: the bounds of its range, and the most rows.
+fn bind_last(
+    query: Query<'_, MySql, MySqlArguments>,
+    (start, end): (Vec<u8>, Option<Vec<u8>>),
+    limit: usize,
+) -> Query<'_, MySql, MySqlArguments> {
+    let query = query.bind(start);
+    let query = match end {
+        Some(end) => query.bind(end),
+        None => query,
+    };
+    query.bind(limit as u64)
 }

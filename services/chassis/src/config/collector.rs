@@ -12,7 +12,7 @@ const TRACES_PATH: &str = "/v1/traces";
 /// The protocol of the exporter, as the standard names it.
 const PROTOCOL: &str = "http/protobuf";
 
-/// Options of telemetry. The hidden ones are variables of the standard that somebody may have set for all programs.
+/// Options of telemetry. The hidden options are variables of the `OpenTelemetry` standard: they may be set for all programs of a machine.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CollectorArgs {
     /// Base URL of an OpenTelemetry collector for traces (OTLP over HTTP); without it no traces
