@@ -14,6 +14,7 @@
 //! A write goes from [`Writer`] through the queue of a lane (`lane`) into a transaction (`plan`, `fence`) of an engine (`engine`,
 //! `mysql`, `sqlite`). Reads go from [`Reader`] or [`Scanner`] to an engine.
 
+mod changes;
 mod engine;
 mod entry;
 mod error;
@@ -32,6 +33,7 @@ mod store;
 mod sweeper;
 mod timeouts;
 
+pub use changes::{LanePosition, LogState};
 pub use engine::DatabaseUsers;
 pub use entry::{
     Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, KeyRecord, Op, Outcome, Record, Refusal, Rev,
