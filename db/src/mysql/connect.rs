@@ -116,9 +116,10 @@ impl MySql {
         let mut connection = self.open_unchecked().await?;
         // One for each table that is not read by every check.
         let statements = if writes {
-            vec![text::upsert_expiring(1), text::REGISTER.to_owned(), text::add_hints(1)]
+            let log = text::changes::LOG_CHANGES.to_owned();
+            vec![text::upsert_expiring(1), text::REGISTER.to_owned(), text::add_hints(1), log]
         } else {
-            vec![text::get(1)]
+            vec![text::get(1), text::changes::READS_LOG.to_owned()]
         };
         let (clock, failed_checks) = (self.clock.clone(), Arc::clone(&self.failed_checks));
         let mut checker = ServerChecker::new(clock, failed_checks, self.unsafe_durability, statements);
