@@ -59,10 +59,15 @@ impl StoreClock {
 
     /// The same. `None` if the last sample is too old.
     pub(crate) fn fresh_floor(&self) -> Option<u64> {
+        self.floor_sampled_within(SAMPLE_AGE_MAX)
+    }
+
+    /// The same. `None` if the last sample is older than `age_max`.
+    pub(crate) fn floor_sampled_within(&self, age_max: Duration) -> Option<u64> {
         self.with(|times| {
             let now = Instant::now();
             let sampled_at = times.sampled_at?;
-            (now.duration_since(sampled_at) < SAMPLE_AGE_MAX).then(|| times.floor(now))
+            (now.duration_since(sampled_at) < age_max).then(|| times.floor(now))
         })
     }
 

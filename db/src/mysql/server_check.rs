@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, MySqlConnection};
 use tokio::time::Instant;
@@ -70,6 +71,18 @@ impl ServerChecker {
     /// the connection must not be used any more.
     pub(super) async fn floor(&mut self, connection: &mut MySqlConnection) -> Result<u64, Error> {
         match self.fresh_floor() {
+            Some(floor) => Ok(floor),
+            None => Ok(self.check(connection).await?.floor),
+        }
+    }
+
+    /// The same, from a sample of the last `age_max`, whoever took it: for a look that changes nothing.
+    pub(super) async fn recent_floor(
+        &mut self,
+        connection: &mut MySqlConnection,
+        age_max: Duration,
+    ) -> Result<u64, Error> {
+        match self.clock.floor_sampled_within(age_max) {
             Some(floor) => Ok(floor),
             None => Ok(self.check(connection).await?.floor),
         }

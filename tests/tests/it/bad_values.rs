@@ -93,7 +93,7 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         // Any text, or no value.
         "prefix" | "key-prefix" | "table" | "key-column" | "value-column" | "read" | "write" | "help"
         | "version" | "rev" | "long" | "ids" | "no-fill" | "json" | "if-absent" | "dry-run" | "verify"
-        | "keep" | "all" => Some(vec![]),
+        | "keep" | "all" | "restored" => Some(vec![]),
         _ => None,
     }
 }
