@@ -189,16 +189,11 @@ impl ServerState {
                 transaction.fence = fence.map(|fence| (lane, fence));
                 StatementResult::Fenced(fence.map(|fence| Rev(fence.rev)))
             }
-            LaneStatement::ReadSeq { lane } => StatementResult::Seq(match self.sabotage {
-                Sabotage::HopedForSeq => self.tried.get(&lane).copied(),
-                Sabotage::None
-                | Sabotage::NoFence
-                | Sabotage::ShortAnswer
-                | Sabotage::LogForgotten
-                | Sabotage::LogKept
-                | Sabotage::ClockTrusted
-                | Sabotage::UnknownTakenForRefused => tables.writers.get(&lane).map(|row| row.seq),
-            }),
+            LaneStatement::ReadSeq { lane } => {
+                let hoped_for = self.sabotage == Sabotage::HopedForSeq;
+                let stored = tables.writers.get(&lane).map(|row| row.seq);
+                StatementResult::Seq(if hoped_for { self.tried.get(&lane).copied() } else { stored })
+            }
             LaneStatement::FindLocked(_) if self.is_one_writer => {
                 StatementResult::FoundLocks(FoundLocks::default())
             }
@@ -238,16 +233,7 @@ impl ServerState {
                 StatementResult::Done
             }
             LaneStatement::LogChanges { lane, seq, keys } => {
-                match self.sabotage {
-                    Sabotage::LogForgotten => {}
-                    Sabotage::LogKept => tables.log.add(lane, seq, keys),
-                    Sabotage::None
-                    | Sabotage::NoFence
-                    | Sabotage::HopedForSeq
-                    | Sabotage::ShortAnswer
-                    | Sabotage::ClockTrusted
-                    | Sabotage::UnknownTakenForRefused => transaction.logged = Some((lane, seq, keys)),
-                }
+                tables.log_changes(transaction, (lane, seq), keys, self.sabotage);
                 StatementResult::Done
             }
             LaneStatement::StoreTime { lane } => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::log::ChangeLog;
+use super::script::Sabotage;
 use crate::entry::{Expiry, Key};
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
@@ -180,6 +181,26 @@ impl Tables {
             self.violation(format!("a hint for a key that was not written: {hints:?}"));
         }
         transaction.hints.extend(hints);
+    }
+
+    /// Adds `keys` to the log as those of a batch, with the transaction, unless a bug was put in.
+    pub(super) fn log_changes(
+        &mut self,
+        transaction: &mut OpenTransaction,
+        (lane, seq): (u64, u64),
+        keys: Vec<Key>,
+        sabotage: Sabotage,
+    ) {
+        match sabotage {
+            Sabotage::LogForgotten => {}
+            Sabotage::LogKept => self.log.add(lane, seq, keys),
+            Sabotage::None
+            | Sabotage::NoFence
+            | Sabotage::HopedForSeq
+            | Sabotage::ShortAnswer
+            | Sabotage::ClockTrusted
+            | Sabotage::UnknownTakenForRefused => transaction.logged = Some((lane, seq, keys)),
+        }
     }
 
     pub(super) fn commit(&mut self, transaction: OpenTransaction) {

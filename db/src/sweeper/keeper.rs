@@ -164,14 +164,13 @@ impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> Keeper<'_, S, O> 
     /// One transaction. Reports what it has done. If its COMMIT gets no answer, nobody has to find out what became of it: either the
     /// hints are consumed and their expiries are logged, or the next look finds the hints again.
     async fn transaction(&mut self, hints: &[Hint]) -> Result<Pass, Error> {
-        let lane = match self.lane {
-            Some(lane) => lane,
-            None => {
-                let lane = fresh_id(&mut rand::rng());
-                self.session.register(lane).await?;
-                (self.lane, self.seq) = (Some(lane), 1);
-                lane
-            }
+        let lane = if let Some(lane) = self.lane {
+            lane
+        } else {
+            let lane = fresh_id(&mut rand::rng());
+            self.session.register(lane).await?;
+            (self.lane, self.seq) = (Some(lane), 1);
+            lane
         };
         let Some(now) = self.session.begin(lane, self.seq).await? else { return Ok(Pass::Unfenced) };
         let taken = self.session.take(hints).await?;
