@@ -1,5 +1,7 @@
 //! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
+pub(super) mod follower;
+
 use crate::engine::shapes::{either, list};
 
 /// The stored time. Each lane stores the time there at each commit.
