@@ -90,6 +90,9 @@ pub(crate) fn limits() -> ReadLimits {
         list_queue_max: 64,
         exports_max: 2,
         trust_forwarded_for: false,
+        watches_max: 16,
+        watch_snapshots: 2,
+        watch_end_within: Duration::ZERO,
     }
 }
 
