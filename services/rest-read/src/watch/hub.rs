@@ -188,6 +188,20 @@ impl Hub {
         }
     }
 
+    /// Whether all changes since `position` are in memory.
+    pub(crate) fn remembers(&self, position: &Position) -> bool {
+        self.members().rounds.as_ref().is_some_and(|rounds| rounds.recent.since(position).is_some())
+    }
+
+    /// Replaces the changes in memory by all `changes` between `from` and `to`.
+    pub(crate) fn reach_back(&self, from: Position, to: &Arc<Position>, changes: Vec<Change>) {
+        if let Some(rounds) = &mut self.members().rounds {
+            let mut recent = Recent::new(Arc::new(from));
+            recent.add(Arc::clone(to), changes);
+            rounds.recent = recent;
+        }
+    }
+
     /// The keys that have changed since `position` and belong to `target`. `None` if they are not all in memory, or are more than
     /// `keys_max`.
     pub(crate) fn changed_since(

@@ -81,6 +81,17 @@ impl Position {
         Self { store_id, time, kept: u64::MAX, lanes }
     }
 
+    /// A position that none of `positions`, at least one, is behind.
+    pub(crate) fn earliest(positions: &[&Self]) -> Self {
+        let first = positions.first().expect("there is one");
+        // A lane that one of them does not name counts from 0.
+        let seq = |lane: &LaneSeq| positions.iter().map(|position| position.seq(lane.id)).min().unwrap_or(0);
+        let lanes = first.lanes.iter().map(|lane| LaneSeq { seq: seq(lane), ..*lane });
+        let lanes = lanes.filter(|lane| lane.seq > 0).collect();
+        let time = positions.iter().map(|position| position.time).min().unwrap_or(0);
+        Self { store_id: first.store_id, time, kept: first.kept, lanes }
+    }
+
     pub(crate) fn lanes(&self) -> &[LaneSeq] {
         &self.lanes
     }
@@ -99,10 +110,8 @@ impl Position {
     /// The same, for a position of a cursor: a lane that it leaves out was idle when the cursor was made, and counts as known
     /// if it has been idle since.
     pub(crate) fn covers_active(&self, other: &Self) -> bool {
-        other
-            .lanes
-            .iter()
-            .all(|lane| self.seq(lane.id) >= lane.seq || lane.rev.saturating_add(MARGIN_MICROS) < self.time)
+        let was_idle = |lane: &LaneSeq| lane.rev > 0 && lane.rev.saturating_add(MARGIN_MICROS) < self.time;
+        other.lanes.iter().all(|lane| self.seq(lane.id) >= lane.seq || was_idle(lane))
     }
 
     /// The lanes of `state` that have moved since this position, and how far each is known.
@@ -229,10 +238,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn none_is_behind_the_earliest_of_several_positions() {
+        let positions = [cursor(NOW, &[(1, 5), (2, 9)]), cursor(NOW - 1, &[(1, 7), (3, 1)])];
+        let earliest = Position::earliest(&[&positions[0], &positions[1]]);
+        assert!(positions.iter().all(|position| position.covers(&earliest)));
+        assert_eq!((earliest.time, earliest.seq(1), earliest.seq(2), earliest.seq(3)), (NOW - 1, 5, 0, 0));
+    }
+
+    #[test]
     fn a_lane_that_a_cursor_left_out_because_it_was_idle_is_known() {
         let live = Position::of(&state(&[(1, 5, NOW, true), (2, 9, NOW - 80 * MINUTE, true)]));
         assert!(cursor(NOW, &[(1, 5)]).covers_active(&live));
         assert!(!cursor(NOW, &[(1, 4)]).covers_active(&live));
         assert!(!cursor(NOW - 75 * MINUTE, &[(1, 5)]).covers_active(&live));
+        let other = cursor(NOW, &[(1, 5), (2, 9)]);
+        assert!(!cursor(NOW, &[(1, 5)]).covers_active(&other), "nobody knows when the lane was idle");
     }
 }

@@ -15,7 +15,7 @@ use crate::watch::recent::Change;
 use crate::watch::watcher::{Delivery, Watcher};
 
 /// The most changes of a round. With more, every watcher reads by itself what it has missed.
-const CHANGES_MAX: usize = 100_000;
+pub(crate) const CHANGES_MAX: usize = 100_000;
 
 /// The most keys that a round brings to a watcher which joins. A watcher with more reads them by itself.
 const KEYS_PER_JOINING_MAX: usize = 10_000;
@@ -53,10 +53,11 @@ struct Recipient {
 }
 
 impl Round {
-    /// Reads the changes since `from`. `None`: they are too many for a round.
+    /// Reads the changes since `from`. `None`: they are more than about `changes_max`.
     pub(crate) async fn changes(
         snapshot: &mut LogSnapshot<'_>,
         from: &Position,
+        changes_max: usize,
     ) -> Result<Option<Vec<Change>>, Error> {
         let moved: Vec<LaneSeq> = from.moved(snapshot.state()).collect();
         let mut changes = Vec::new();
@@ -69,7 +70,7 @@ impl Round {
                     Some(last) => after = last,
                     None => break,
                 }
-                if changes.len() > CHANGES_MAX {
+                if changes.len() > changes_max {
                     return Ok(None);
                 }
             }

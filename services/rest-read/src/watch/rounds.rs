@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Error, Follower, LogState, Store};
+use db::{Error, Follower, LogSnapshot, LogState, Store};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ use crate::health::Failures;
 use crate::metrics::Metrics;
 use crate::watch::hub::{Hub, Joining, Status};
 use crate::watch::position::Position;
-use crate::watch::round::Round;
+use crate::watch::round::{CHANGES_MAX, Round};
 use crate::watch::unlogged::UnloggedLanes;
 
 /// The time from the beginning of one look to the next.
@@ -20,6 +20,12 @@ const INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often the time of a position is brought up to date while nothing moves.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How far back a round reads what watchers have missed that join, in microseconds. Those that have missed more read it by themselves.
+const REACH_BACK_MICROS: u64 = 5 * 60 * 1_000_000;
+
+/// The same in changes. A round with so many takes less than a tenth of a second.
+const REACH_BACK_CHANGES_MAX: usize = 20_000;
 
 /// How long the task looks on when nobody watches, so that a client that comes back at once finds its changes in memory.
 const LINGER: Duration = Duration::from_secs(5);
@@ -128,7 +134,7 @@ impl Rounds {
         match hub.position() {
             Some(from) => {
                 age = from.age(snapshot.state());
-                match Round::changes(&mut snapshot, &from).await? {
+                match Round::changes(&mut snapshot, &from, CHANGES_MAX).await? {
                     Some(changes) => {
                         self.metrics.changes(changes.len());
                         round.add_members(hub, &changes);
@@ -139,6 +145,7 @@ impl Rounds {
             }
             None => hub.begin(&position),
         }
+        self.reach_back(&mut snapshot, &position, joining).await?;
         let mut ahead = Vec::new();
         for joining in joining {
             if let Some(reason) = joining.position.lost(snapshot.state()) {
@@ -157,6 +164,31 @@ impl Rounds {
         hub.advance(position);
         if let Some(age) = age {
             self.metrics.lag(age + begun.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Reads once what several watchers have missed that is not in memory. After a restart thousands of them come back at the same time, and
+    /// each would otherwise read by itself.
+    async fn reach_back(
+        &self,
+        snapshot: &mut LogSnapshot<'_>,
+        position: &Arc<Position>,
+        joining: &[Joining],
+    ) -> Result<(), Error> {
+        let is_missing = |missed: &&Position| {
+            missed.time.saturating_add(REACH_BACK_MICROS) > position.time
+                && missed.lost(snapshot.state()).is_none()
+                && !self.hub.remembers(missed)
+        };
+        let missing: Vec<&Position> =
+            joining.iter().map(|joining| &*joining.position).filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let from = Position::earliest(&missing);
+        if let Some(changes) = Round::changes(snapshot, &from, REACH_BACK_CHANGES_MAX).await? {
+            self.hub.reach_back(from, position, changes);
         }
         Ok(())
     }
