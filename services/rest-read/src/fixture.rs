@@ -49,7 +49,7 @@ impl TestDatabase {
             batch_bytes_max: 8 << 20,
             queue_ops_max: NonZeroUsize::new(1024).expect("not zero"),
             queue_bytes_max: 64 << 20,
-            logs_changes: false,
+            logs_changes: true,
             op_timeout: PATIENCE,
         };
         let writer = Writer::start(&self.store, config, &lanes, |_| {});

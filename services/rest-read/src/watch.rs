@@ -162,6 +162,3 @@ fn too_many(max: usize) -> Problem {
         format!("{max} watches are open, and no more may be open at the same time"),
     )
 }
-
-#[cfg(test)]
-mod tests;

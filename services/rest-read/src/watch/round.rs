@@ -210,3 +210,6 @@ impl Event {
         event.clone().expect("each form that somebody wants is made")
     }
 }
+
+#[cfg(test)]
+mod tests;
