@@ -119,7 +119,7 @@ impl CatchUps {
         self.tasks.spawn(async move {
             let run = async {
                 let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
-                work.run(begin, had_snapshot).await
+                work.run(begin, had_snapshot).await;
             };
             tokio::select! {
                 biased;
@@ -206,9 +206,10 @@ impl CatchUp {
         let mut pace = Pace::new();
         loop {
             let rows_max = pace.rows(PART_BYTES);
-            let values = match with_values {
-                true => Values::UpTo(Pace::value_bytes_max(rows_max, PART_BYTES)),
-                false => Values::No,
+            let values = if with_values {
+                Values::UpTo(Pace::value_bytes_max(rows_max, PART_BYTES))
+            } else {
+                Values::No
             };
             let (mut last, mut is_cut) = (None, false);
             let (events, damage) = (&mut self.events, &self.damage);
