@@ -69,6 +69,10 @@ impl Service for BothServices {
         self.reads.fast_path()
     }
 
+    fn get_only(&self) -> &'static [&'static str] {
+        self.reads.get_only()
+    }
+
     fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
         let (can_write, can_read) = (self.ingest.readiness(), self.reads.readiness());
         move || can_write().and_then(|()| can_read())
