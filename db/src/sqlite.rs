@@ -6,6 +6,7 @@ pub(crate) mod connect;
 mod connection;
 pub(crate) mod error;
 mod files;
+mod follower;
 mod found_file;
 mod migrate;
 mod migration_lock;
@@ -28,6 +29,7 @@ use crate::error::Error;
 use connect::Sqlite;
 use connection::CHECK_INTERVAL;
 use error::classify;
+use follower::SqliteFollower;
 use reader::SqliteReader;
 use scanner::SqliteScanner;
 use session::SqliteSession;
@@ -57,6 +59,7 @@ impl WriteEngine for Sqlite {
 impl Engine for Sqlite {
     type Reader = SqliteReader;
     type Scanner = SqliteScanner;
+    type Follower = SqliteFollower;
     type Sweeper = SqliteSweeper;
     const SYSTEM: &'static str = "sqlite";
 
@@ -71,6 +74,10 @@ impl Engine for Sqlite {
 
     async fn open_scanner(&self) -> Result<SqliteScanner, Error> {
         Ok(SqliteScanner::new(self.open().await?, self.clock.clone()))
+    }
+
+    async fn open_follower(&self) -> Result<SqliteFollower, Error> {
+        Ok(SqliteFollower::new(self.open().await?, self.clock.clone()))
     }
 
     async fn migrate(&self, _users: &DatabaseUsers) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
+pub(super) mod follower;
 pub(super) mod schema;
 
 use crate::engine::shapes::{either, list};
@@ -35,6 +36,8 @@ macro_rules! by_key {
         " from entries force index (primary) "
     };
 }
+
+pub(super) mod changes;
 
 // Sessions.
 
@@ -80,8 +83,8 @@ pub(super) const UPTIME: &str = "show global status like 'Uptime'";
 
 /// A table of the store that is not of the engine `InnoDB`.
 pub(super) const TABLE_OF_OTHER_ENGINE: &str = "select table_name from information_schema.tables \
-    where table_schema = schema() and table_name in ('entries', 'writers', 'expiries') and engine <> 'InnoDB' \
-    order by table_name limit 1";
+    where table_schema = schema() and table_name in ('entries', 'writers', 'expiries', 'changes', 'store') \
+    and engine <> 'InnoDB' order by table_name limit 1";
 
 /// Prepares a statement, in place of the one that was prepared so before. Fails if a table is missing or the user lacks a right. Takes no
 /// locks, and waits for none.
@@ -121,9 +124,9 @@ pub(super) fn kill_statement(connection: u64) -> String {
 
 /// Adds the fence row of a lane. Its age counts from now on.
 pub(super) const REGISTER: &str = concat!(
-    "insert into writers (id, seq, rev) values (?, 0, greatest(",
+    "insert into writers (id, seq, rev, logged) values (?, 0, greatest(",
     now!(),
-    ", ?)) on duplicate key update id = id"
+    ", ?), ?) on duplicate key update id = id"
 );
 
 /// Passes the fence of a lane and reserves revisions. The last of them is the `last_insert_id`, and not lower than the third argument.
