@@ -137,7 +137,7 @@ fn app(opened: watch::Receiver<bool>, arrived: watch::Sender<u32>) -> impl Endpo
         .at("/broken", get(broken))
         .at("/refused", get(refused))
         .at("/large", get(endless))
-        .at("/patient/:milliseconds/:bytes", get(make_sync(patient)))
+        .at("/patient/:milliseconds/:bytes", get(make_sync(|request| patient(&request))))
         .at("/halting", get(halting))
         .at("/silent", get(silent))
         .at("/own_methods", own_methods)
@@ -145,7 +145,7 @@ fn app(opened: watch::Receiver<bool>, arrived: watch::Sender<u32>) -> impl Endpo
 }
 
 /// A body of so many bytes, which may wait so long for its client.
-fn patient(request: Request) -> Result<Response> {
+fn patient(request: &Request) -> Result<Response> {
     let (milliseconds, bytes) = request.path_params::<(u64, usize)>()?;
     let peer = request.extensions().get::<Arc<Peer>>().expect("the server puts it there");
     peer.set_write_timeout(Duration::from_millis(milliseconds));
