@@ -79,8 +79,8 @@ pub(crate) struct FoundLocks {
 ///
 /// To drop a future of these methods before it is done is allowed only if the session is dropped too.
 pub(crate) trait WriteSession: Send {
-    /// Adds the fence row of a new lane, and commits it.
-    fn register(&mut self, lane: u64) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Adds the fence row of a new lane, and commits it. `logs`: the lane will log its changes.
+    fn register(&mut self, lane: u64, logs: bool) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Begins the transaction and passes the fence: if the seq in the lane's row is below `seq`, sets it and reserves `revs`
     /// revisions. Returns the last of them, or `None` if no row matched.
@@ -115,6 +115,14 @@ pub(crate) trait WriteSession: Send {
 
     /// Adds hints for the sweeper.
     fn add_hints(&mut self, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Adds `keys` to the log of changes, as those that the batch `seq` of `lane` has written. There is at least one.
+    fn log_changes(
+        &mut self,
+        lane: u64,
+        seq: u64,
+        keys: &[Key],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Sends COMMIT. After any error but [`Error::Refused`] the outcome is unknown.
     fn commit(&mut self) -> impl Future<Output = Result<(), Error>> + Send;

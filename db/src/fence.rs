@@ -7,6 +7,8 @@
 //! - The fence matches: no earlier attempt was committed or will be. The batch is planned and written again.
 //! - The fence does not match, a COMMIT was sent, and the row has exactly this seq: that COMMIT took effect.
 //! - Anything else proves nothing: somebody deleted, restored or changed the row. No other lane knows the id of this row.
+//!
+//! Before COMMIT, a lane that logs its changes adds the keys that the batch wrote to the log, under this seq.
 
 mod limits;
 mod link;
@@ -148,7 +150,25 @@ impl<E: WriteEngine> Link<E> {
                 break;
             }
         }
-        Ok(PreparedAttempt::Written(transaction))
+        self.log_changes(transaction, batch, batcher).await
+    }
+
+    /// Logs the keys that the batch wrote, after everything else: whatever fails before, nothing is logged.
+    async fn log_changes(
+        &mut self,
+        mut transaction: FencedTransaction<E::Session>,
+        batch: &mut Batch,
+        batcher: &mut Batcher,
+    ) -> Result<PreparedAttempt<E::Session>, AttemptEnd> {
+        let mut limits = TimeLimits::for_batch(batch, batcher);
+        let Err(error) = transaction.log(self.id(), self.seq(), &mut limits).await else {
+            return Ok(PreparedAttempt::Written(transaction));
+        };
+        // Before the rollback, which takes time.
+        batch.refuse_late(batcher.refusal());
+        let mut limits = TimeLimits::for_batch(batch, batcher);
+        self.roll_back_session(transaction.session, Some(&error), &mut limits).await;
+        Err(self.failed(batch, &error))
     }
 
     /// Looks, without waiting, which keys somebody else holds locked. If there are some, their writes are set aside and the attempt

@@ -74,7 +74,7 @@ impl<E: WriteEngine> Lane<E> {
         observe: Arc<dyn Fn(BatchReport) + Send + Sync>,
     ) -> Self {
         Self {
-            link: Link::new(engine, state.clone(), StdRng::from_rng(&mut random)),
+            link: Link::new(engine, state.clone(), config.logs_changes, StdRng::from_rng(&mut random)),
             batcher: Batcher::new(receiver, config, state.clone()),
             state,
             observe,

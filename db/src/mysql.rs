@@ -2,6 +2,7 @@
 
 mod arguments;
 mod brief;
+mod changes;
 mod clock;
 pub(crate) mod connect;
 mod durability;

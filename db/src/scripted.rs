@@ -9,6 +9,7 @@
 //! - a write that was refused as not applied has no effect;
 //! - revisions only grow, a transaction writes each key once, each statement has its rows in key order, and an atomic write is
 //!   applied as a whole or not at all;
+//! - in the runs whose lanes log their changes, the log names exactly the keys that each committed batch wrote, and nothing else;
 //! - each write is answered at most a second after its deadline;
 //! - a key's revisions grow even if its row was swept and the clock was set back, and no read sees the store at an earlier time than
 //!   an earlier read of the same process;
@@ -29,6 +30,7 @@ mod client;
 mod events;
 mod journal;
 mod locks;
+mod log;
 mod process;
 mod script;
 mod sent;

@@ -2,6 +2,9 @@
 
 use crate::entry::Key;
 
+/// The most bytes of a part, whatever a statement may have: whoever reads the log has a whole part in memory.
+pub(crate) const PART_BYTES_MAX: usize = 1024 * 1024;
+
 /// Packs `keys` into parts of at most `part_bytes_max` bytes. A longer key is a part by itself.
 pub(crate) fn pack<'k>(keys: impl Iterator<Item = &'k [u8]>, part_bytes_max: usize) -> Vec<Vec<u8>> {
     let mut parts: Vec<Vec<u8>> = Vec::new();

@@ -1,10 +1,9 @@
 //! The connection of a lane, and the lane's row in `writers`.
 
 mod idle;
+mod opening;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use super::transaction::FencedTransaction;
 use crate::engine::{WriteEngine, WriteSession};
 use crate::error::{Cause, Error};
 use crate::lane::state::LaneState;
-use crate::timeouts::{CONNECT_TIMEOUT, within};
+use opening::fresh_id;
 
 /// A connection attempt. It goes on when the future that awaits it is dropped.
 type Connecting<S> = BoxFuture<'static, Result<S, Error>>;
@@ -31,6 +30,10 @@ pub(crate) struct Link<E: WriteEngine> {
     seq: u64,
     /// When the fence was last tried, or when the id was made.
     last_fence: Instant,
+    /// When the id was made. `None`: it is known that a batch was committed under it.
+    unused_since: Option<Instant>,
+    /// Whether each batch logs which keys it wrote.
+    logs: bool,
     connection: LinkState<E::Session>,
     /// The first connection that was given up since the last kill. It may still lock the row. `None`: there is none, or it must
     /// not be killed.
@@ -70,7 +73,7 @@ pub(super) enum FenceAnswer<S> {
 pub(super) struct BeginError(pub(super) Error);
 
 impl<E: WriteEngine> Link<E> {
-    pub(crate) fn new(engine: E, state: LaneState, mut random: StdRng) -> Self {
+    pub(crate) fn new(engine: E, state: LaneState, logs: bool, mut random: StdRng) -> Self {
         Self {
             engine,
             state,
@@ -79,6 +82,8 @@ impl<E: WriteEngine> Link<E> {
             is_registered: false,
             seq: 0,
             last_fence: Instant::now(),
+            unused_since: Some(Instant::now()),
+            logs,
             connection: LinkState::Closed,
             lock_holder: None,
             refused: None,
@@ -107,34 +112,6 @@ impl<E: WriteEngine> Link<E> {
             // The passed fence has no batch yet, so it belongs to the next batch.
             LinkState::Fenced(_) => {}
             LinkState::Closed | LinkState::Opening(_) | LinkState::Idle(_) => self.seq += 1,
-        }
-    }
-
-    /// Opens a connection unless there is one. Logs a failure. Dropping the future does not end the connection attempt.
-    pub(crate) async fn open(&mut self, limits: &mut TimeLimits<'_>) -> Result<(), Error> {
-        if matches!(self.connection, LinkState::Closed) {
-            let connecting = connect(self.engine.clone(), self.id, self.is_registered).boxed();
-            self.connection = LinkState::Opening(connecting);
-        }
-        let connected = match &mut self.connection {
-            LinkState::Opening(connecting) => limits.connection(async { Ok(connecting.await) }).await?,
-            LinkState::Closed | LinkState::Idle(_) | LinkState::Fenced(_) => return Ok(()),
-        };
-        match connected {
-            Ok(session) => {
-                self.connection = LinkState::Idle(session);
-                self.is_registered = true;
-                self.refused = None;
-                self.state.set(Ok(()));
-                self.state.outages.connected();
-                Ok(())
-            }
-            Err(error) => {
-                self.connection = LinkState::Closed;
-                self.state.set(Err(error.to_string()));
-                self.state.outages.failed("no database connection; trying again", &error);
-                Err(error)
-            }
         }
     }
 
@@ -191,7 +168,7 @@ impl<E: WriteEngine> Link<E> {
                     self.state.set(Ok(()));
                     self.state.outages.succeeded();
                 }
-                Ok(FenceAnswer::Passed(FencedTransaction::new(session, last, revs)))
+                Ok(FenceAnswer::Passed(FencedTransaction::new(session, last, revs, self.logs)))
             }
             Ok(None) => {
                 let found = limits.statement(session.read_seq(self.id)).await;
@@ -223,6 +200,7 @@ impl<E: WriteEngine> Link<E> {
         match &committed {
             Ok(()) => {
                 self.state.outages.succeeded();
+                self.unused_since = None;
                 self.connection = LinkState::Idle(transaction.session);
             }
             Err(error @ Error::Refused(_)) => {
@@ -267,28 +245,4 @@ impl<E: WriteEngine> Link<E> {
         self.lock_holder.get_or_insert_with(|| E::identity(session));
         self.state.set(Err(error.to_string()));
     }
-
-    /// Takes a new id and a new connection. The old row no longer matters to this lane.
-    pub(super) fn renew_id(&mut self) {
-        (self.id, self.is_registered, self.seq) = (fresh_id(&mut self.random), false, 1);
-        (self.connection, self.lock_holder) = (LinkState::Closed, None);
-        self.last_fence = Instant::now();
-    }
-}
-
-/// Opens a connection, and adds the lane's row unless `is_registered`. Takes at most [`CONNECT_TIMEOUT`].
-async fn connect<E: WriteEngine>(engine: E, lane: u64, is_registered: bool) -> Result<E::Session, Error> {
-    within(CONNECT_TIMEOUT, async {
-        let mut session = engine.open_session().await?;
-        if !is_registered {
-            session.register(lane).await?;
-        }
-        Ok(session)
-    })
-    .await
-}
-
-/// A random id, which no other lane has. It has 63 bits, to fit the signed column of `SQLite`.
-fn fresh_id(random: &mut StdRng) -> u64 {
-    random.random::<u64>() >> 1
 }

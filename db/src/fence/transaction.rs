@@ -16,12 +16,15 @@ pub(crate) struct FencedTransaction<S> {
     /// The last revision that the fence reserved.
     last: Rev,
     reserved: u64,
+    /// The keys that were written, each once. Empty if the lane does not log its changes.
+    written: Vec<Key>,
+    logs: bool,
 }
 
 impl<S: WriteSession> FencedTransaction<S> {
-    /// The transaction on `session`, whose fence reserved `reserved` revisions up to `last`.
-    pub(super) fn new(session: S, last: Rev, reserved: u64) -> Self {
-        Self { session, last, reserved }
+    /// The transaction on `session`, whose fence reserved `reserved` revisions up to `last`. `logs`: the lane logs its changes.
+    pub(super) fn new(session: S, last: Rev, reserved: u64, logs: bool) -> Self {
+        Self { session, last, reserved, written: Vec::new(), logs }
     }
 
     /// How many revisions are reserved.
@@ -36,7 +39,21 @@ impl<S: WriteSession> FencedTransaction<S> {
         plan: Plan<'_>,
         limits: &mut TimeLimits<'_>,
     ) -> Result<Vec<WriteOutcome>, Error> {
-        limits.statement(write(&mut self.session, plan, self.last)).await
+        let log = self.logs.then_some(&mut self.written);
+        limits.statement(write(&mut self.session, plan, self.last, log)).await
+    }
+
+    /// Logs the keys that were written, as those of the batch `seq` of `lane`. Does nothing if there are none.
+    pub(super) async fn log(
+        &mut self,
+        lane: u64,
+        seq: u64,
+        limits: &mut TimeLimits<'_>,
+    ) -> Result<(), Error> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        limits.statement(self.session.log_changes(lane, seq, &self.written)).await
     }
 
     /// Which of `keys` somebody else holds locked, see [`WriteSession::find_locked`].
@@ -49,10 +66,12 @@ impl<S: WriteSession> FencedTransaction<S> {
     }
 }
 
+/// `log`: where to note the keys, if they are to be logged.
 async fn write<S: WriteSession>(
     session: &mut S,
     mut plan: Plan<'_>,
     last: Rev,
+    log: Option<&mut Vec<Key>>,
 ) -> Result<Vec<WriteOutcome>, Error> {
     let current = session.read_for_update(&plan.keys_to_read()).await?;
     plan.check(&current)?;
@@ -64,5 +83,8 @@ async fn write<S: WriteSession>(
     let all = [rows.insert, rows.overwrite, rows.upsert];
     let hints: Vec<Hint> = all.iter().flatten().filter_map(Hint::of).collect();
     session.add_hints(&hints).await?;
+    if let Some(written) = log {
+        written.extend(all.iter().flatten().map(|row| row.key.clone()));
+    }
     Ok(plan.outcomes(&upserted))
 }

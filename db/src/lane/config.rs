@@ -18,6 +18,8 @@ pub struct WriterConfig {
     /// The most bytes of all writes in the process that have no outcome yet, see [`crate::Write::bytes`]. Each lane has an equal share,
     /// which only a write that is larger than it may exceed. (A lane itself gets its share here.)
     pub queue_bytes_max: u32,
+    /// Whether each transaction logs which keys it wrote, see [`crate::LogState`].
+    pub logs_changes: bool,
     /// The time limit of a write, from its receipt. While a statement is running, the outcome may come up to a second later.
     pub op_timeout: Duration,
 }

@@ -60,6 +60,7 @@ pub(crate) fn config(ops: usize, bytes: usize, op_timeout: Duration) -> WriterCo
         batch_bytes_max: bytes,
         queue_ops_max: some(1000),
         queue_bytes_max: 1 << 20,
+        logs_changes: false,
         op_timeout,
     }
 }

@@ -7,7 +7,7 @@ use tracing::Span;
 
 use super::*;
 use crate::engine::clock::StoreClock;
-use crate::entry::{Outcome, Refusal, Write, WriteOutcome};
+use crate::entry::{Op, Outcome, Refusal, Rev, Write, WriteOutcome};
 use crate::fence::PARTS_MAX;
 use crate::lane::pending::Ticket;
 use crate::lane::samples::{config, set, set_and_ask};
@@ -34,14 +34,19 @@ impl Harness {
 
     /// Writes have the time limit `op_timeout`.
     fn of<const ROUND_TRIPS: bool>(op_timeout: Duration) -> Self {
-        Self::with::<ROUND_TRIPS>(op_timeout, Sabotage::None)
+        Self::with::<ROUND_TRIPS>(config(1000, 1 << 20, op_timeout), Sabotage::None)
     }
 
-    fn with<const ROUND_TRIPS: bool>(op_timeout: Duration, sabotage: Sabotage) -> Self {
+    /// The lane logs its changes.
+    fn logging<const ROUND_TRIPS: bool>(op_timeout: Duration) -> Self {
+        let config = WriterConfig { logs_changes: true, ..config(1000, 1 << 20, op_timeout) };
+        Self::with::<ROUND_TRIPS>(config, Sabotage::None)
+    }
+
+    fn with<const ROUND_TRIPS: bool>(config: WriterConfig, sabotage: Sabotage) -> Self {
         let server = ScriptedServer::new(Script::new(1, FaultRates::default()), !ROUND_TRIPS, sabotage);
         let (engine, tracker) =
             (ScriptedEngine::<ROUND_TRIPS>::new(server.clone(), StoreClock::new()), TaskTracker::new());
-        let config = config(1000, 1 << 20, op_timeout);
         let writer = Writer::start_on(
             &engine,
             &OutageLog::new("test"),
@@ -120,12 +125,32 @@ async fn an_idle_lane_keeps_its_connection_and_leaves_the_time_in_the_store() {
 #[tokio::test(start_paused = true)]
 async fn after_hours_without_a_write_a_lane_has_a_new_row() {
     let harness = Harness::start::<true>().await;
-    sleep(Duration::from_hours(6)).await;
-    assert!(!harness.sent().contains(&"register"));
-    sleep(Duration::from_secs(30)).await;
-    assert!(harness.sent().contains(&"register"));
     harness.write("a").await;
-    assert_eq!(harness.server.state().tables.writers.len(), 2);
+    for (age, rows) in [(Duration::from_hours(6), 2), (Duration::from_mins(30), 3)] {
+        harness.sent();
+        sleep(age - Duration::from_mins(1)).await;
+        assert!(!harness.sent().contains(&"register"), "younger than {age:?}");
+        sleep(Duration::from_secs(90)).await;
+        assert!(harness.sent().contains(&"register"), "older than {age:?}");
+        assert_eq!(harness.server.state().tables.writers.len(), rows);
+        // Nothing was committed under the new id.
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_logs_adds_its_keys_to_the_log_before_each_commit() {
+    let harness = Harness::logging::<true>(Duration::from_secs(10));
+    sleep(Duration::from_millis(100)).await;
+    harness.sent();
+    harness.write("a").await;
+    assert_eq!(harness.sent()[..4], ["fence", "upsert", "log_changes", "commit"]);
+    sleep(Duration::from_millis(100)).await;
+    harness.sent();
+    // What changes nothing is not logged.
+    let write = Write::One(Op { if_rev: Some(Rev(1)), ..set_and_ask("b") });
+    let mismatch = harness.submit(write).await.await;
+    assert!(matches!(mismatch, Ok(WriteOutcome::One(Outcome::Mismatch(Rev(0))))), "{mismatch:?}");
+    assert_eq!(harness.sent()[..3], ["fence", "read_for_update", "commit"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,7 +232,8 @@ async fn writes_that_keep_coming_do_not_hold_up_the_commit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_dies_is_not_ready() {
-    let harness = Harness::with::<true>(Duration::from_secs(10), Sabotage::ShortAnswer);
+    let harness =
+        Harness::with::<true>(config(1000, 1 << 20, Duration::from_secs(10)), Sabotage::ShortAnswer);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(harness.writer.health().ready(), Ok(()));
     assert_eq!(harness.try_write("a").await, Err(Refusal::OutcomeUnknown));

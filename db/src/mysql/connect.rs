@@ -115,9 +115,10 @@ impl MySql {
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
         // One for each table that is not read by every check.
         let statements = if writes {
-            vec![text::upsert_expiring(1), text::REGISTER.to_owned(), text::add_hints(1)]
+            let log = text::changes::LOG_CHANGES.to_owned();
+            vec![text::upsert_expiring(1), text::REGISTER.to_owned(), text::add_hints(1), log]
         } else {
-            vec![text::get(1)]
+            vec![text::get(1), text::changes::READS_LOG.to_owned()]
         };
         self.open_for(statements, writes).await
     }

@@ -37,7 +37,8 @@ async fn lock(connection: &mut MySqlConnection) -> Result<(), Error> {
 }
 
 /// The same migration, which can also run again after it was stopped half-way: the server commits each statement by itself. A table
-/// that is there is kept. The checksum stays that of the file.
+/// that is there is kept. A row is added by `insert ignore`, and a column by a prepared statement that looks whether it is there. The
+/// checksum stays that of the file.
 fn repeatable(migration: &Migration) -> Migration {
     let sql = migration.sql.as_str().replace("create table ", "create table if not exists ");
     Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration.clone() }
@@ -87,6 +88,16 @@ fn account(name: &str) -> Result<String, Error> {
 mod tests {
     use super::*;
 
+    /// Whether `statement` leaves a schema as it is that has its effect already.
+    fn is_repeatable(statement: &str) -> bool {
+        let looks_first = statement.starts_with("set @add_") && statement.contains("'do 0'");
+        let is_prepared = ["prepare add_", "execute add_", "deallocate prepare add_"]
+            .iter()
+            .any(|begin| statement.starts_with(begin));
+        let begins = ["create table if not exists ", "insert ignore into "];
+        looks_first || is_prepared || begins.iter().any(|begin| statement.starts_with(begin))
+    }
+
     #[test]
     fn every_statement_of_a_migration_can_be_run_again() {
         for migration in MIGRATIONS.iter() {
@@ -95,8 +106,7 @@ mod tests {
             let lines = again.sql.as_str().lines().filter(|line| !line.starts_with("--"));
             let sql = lines.collect::<Vec<_>>().join("\n");
             for statement in sql.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
-                let repeatable = statement.starts_with("create table if not exists ");
-                assert!(repeatable, "teach `repeatable` this statement: {statement}");
+                assert!(is_repeatable(statement), "teach `repeatable` this statement: {statement}");
             }
         }
     }

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::arguments::{bind, bind_instant, hint_list, key_list};
 use super::brief::brief;
+use super::changes;
 use super::connect::{Identity, MySql, ServerFacts};
 use super::error::classify;
 use super::locks::LockFinder;
@@ -138,9 +139,9 @@ impl MySqlSession {
 }
 
 impl WriteSession for MySqlSession {
-    async fn register(&mut self, lane: u64) -> Result<(), Error> {
+    async fn register(&mut self, lane: u64, logs: bool) -> Result<(), Error> {
         // The row may exist, if the answer to an earlier attempt was lost.
-        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.checker.known_floor());
+        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.checker.known_floor()).bind(logs);
         register.execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
@@ -241,6 +242,15 @@ impl WriteSession for MySqlSession {
             let sql = self.add_hints.of(part.len());
             self.execute(sql, hint_list(part)?).await?;
             hints = &hints[part.len()..];
+        }
+        Ok(())
+    }
+
+    async fn log_changes(&mut self, lane: u64, seq: u64, keys: &[Key]) -> Result<(), Error> {
+        let floor = self.checker.known_floor();
+        let parts = changes::parts(keys.iter().map(Key::as_bytes), self.statement_bytes_max);
+        for part in changes::arguments(lane, seq, floor, &parts) {
+            self.execute(text::changes::LOG_CHANGES.into(), part?).await?;
         }
         Ok(())
     }

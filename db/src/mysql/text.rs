@@ -37,6 +37,8 @@ macro_rules! by_key {
     };
 }
 
+pub(super) mod changes;
+
 // Sessions.
 
 /// For every connection: every variable of a session that could change an answer, whatever the server has for it. README.md of this
@@ -81,8 +83,8 @@ pub(super) const UPTIME: &str = "show global status like 'Uptime'";
 
 /// A table of the store that is not of the engine `InnoDB`.
 pub(super) const TABLE_OF_OTHER_ENGINE: &str = "select table_name from information_schema.tables \
-    where table_schema = schema() and table_name in ('entries', 'writers', 'expiries') and engine <> 'InnoDB' \
-    order by table_name limit 1";
+    where table_schema = schema() and table_name in ('entries', 'writers', 'expiries', 'changes', 'store') \
+    and engine <> 'InnoDB' order by table_name limit 1";
 
 /// Prepares a statement, in place of the one that was prepared so before. Fails if a table is missing or the user lacks a right. Takes no
 /// locks, and waits for none.
@@ -122,9 +124,9 @@ pub(super) fn kill_statement(connection: u64) -> String {
 
 /// Adds the fence row of a lane. Its age counts from now on.
 pub(super) const REGISTER: &str = concat!(
-    "insert into writers (id, seq, rev) values (?, 0, greatest(",
+    "insert into writers (id, seq, rev, logged) values (?, 0, greatest(",
     now!(),
-    ", ?)) on duplicate key update id = id"
+    ", ?), ?) on duplicate key update id = id"
 );
 
 /// Passes the fence of a lane and reserves revisions. The last of them is the `last_insert_id`, and not lower than the third argument.

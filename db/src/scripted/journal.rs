@@ -118,6 +118,7 @@ impl Journal {
         let state = server.state();
         let mut wrong: Vec<String> = entries.violations.clone();
         wrong.extend(state.tables.violations.iter().cloned());
+        wrong.extend(state.tables.log.judge());
         for value in entries.refused.iter().filter(|value| state.tables.values.contains(value)) {
             wrong.push(format!("{value} was refused and is applied"));
         }

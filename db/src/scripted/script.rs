@@ -19,6 +19,10 @@ pub(crate) enum Sabotage {
     ClockTrusted,
     /// Clients take an unknown outcome for a refusal. The server does nothing wrong.
     UnknownTakenForRefused,
+    /// The log of changes forgets what it is told.
+    LogForgotten,
+    /// The log of changes keeps what was rolled back.
+    LogKept,
 }
 
 /// How often each fault occurs, in thousandths of the statements. A run has only some of the faults, so that they do not hide each

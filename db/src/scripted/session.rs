@@ -105,6 +105,8 @@ impl ScriptedSession {
             | Sabotage::NoFence
             | Sabotage::HopedForSeq
             | Sabotage::ShortAnswer
+            | Sabotage::LogForgotten
+            | Sabotage::LogKept
             | Sabotage::UnknownTakenForRefused => self.clock.floor(),
         }
     }
@@ -130,8 +132,8 @@ impl ScriptedSession {
 }
 
 impl WriteSession for ScriptedSession {
-    async fn register(&mut self, lane: u64) -> Result<(), Error> {
-        self.done(LaneStatement::Register { lane }).await
+    async fn register(&mut self, lane: u64, logs: bool) -> Result<(), Error> {
+        self.done(LaneStatement::Register { lane, logs }).await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
@@ -199,6 +201,10 @@ impl WriteSession for ScriptedSession {
             return Ok(());
         }
         self.done(LaneStatement::AddHints(hints.to_vec())).await
+    }
+
+    async fn log_changes(&mut self, lane: u64, seq: u64, keys: &[Key]) -> Result<(), Error> {
+        self.done(LaneStatement::LogChanges { lane, seq, keys: keys.to_vec() }).await
     }
 
     async fn commit(&mut self) -> Result<(), Error> {

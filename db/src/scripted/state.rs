@@ -169,8 +169,9 @@ impl ServerState {
         let (tables, transaction) = (&mut self.tables, &mut connection.transaction);
         Ok(match statement {
             LaneStatement::Sample => StatementResult::Sampled(clock, tables.stored_time()),
-            LaneStatement::Register { lane } => {
+            LaneStatement::Register { lane, logs } => {
                 tables.writers.entry(lane).or_insert(FenceRow { seq: 0, rev: now });
+                tables.log.register(lane, logs);
                 self.locks.release_all(id);
                 StatementResult::Done
             }
@@ -193,6 +194,8 @@ impl ServerState {
                 Sabotage::None
                 | Sabotage::NoFence
                 | Sabotage::ShortAnswer
+                | Sabotage::LogForgotten
+                | Sabotage::LogKept
                 | Sabotage::ClockTrusted
                 | Sabotage::UnknownTakenForRefused => tables.writers.get(&lane).map(|row| row.seq),
             }),
@@ -232,6 +235,19 @@ impl ServerState {
             }
             LaneStatement::AddHints(hints) => {
                 tables.add_hints(transaction, hints);
+                StatementResult::Done
+            }
+            LaneStatement::LogChanges { lane, seq, keys } => {
+                match self.sabotage {
+                    Sabotage::LogForgotten => {}
+                    Sabotage::LogKept => tables.log.add(lane, seq, keys),
+                    Sabotage::None
+                    | Sabotage::NoFence
+                    | Sabotage::HopedForSeq
+                    | Sabotage::ShortAnswer
+                    | Sabotage::ClockTrusted
+                    | Sabotage::UnknownTakenForRefused => transaction.logged = Some((lane, seq, keys)),
+                }
                 StatementResult::Done
             }
             LaneStatement::StoreTime { lane } => {

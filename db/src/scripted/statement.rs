@@ -11,7 +11,7 @@ use crate::sweeper::hint::Hint;
 #[derive(Debug, Clone)]
 pub(super) enum LaneStatement {
     Sample,
-    Register { lane: u64 },
+    Register { lane: u64, logs: bool },
     Fence { lane: u64, seq: u64, revs: u64, floor: u64 },
     ReadSeq { lane: u64 },
     FindLocked(Vec<Key>),
@@ -20,6 +20,7 @@ pub(super) enum LaneStatement {
     Overwrite(Vec<OwnedRow>),
     Upsert(Vec<OwnedRow>),
     AddHints(Vec<Hint>),
+    LogChanges { lane: u64, seq: u64, keys: Vec<Key> },
     Commit,
     Rollback,
     StoreTime { lane: u64 },
@@ -52,6 +53,7 @@ impl LaneStatement {
             Self::Overwrite(_) => "overwrite",
             Self::Upsert(_) => "upsert",
             Self::AddHints(_) => "add_hints",
+            Self::LogChanges { .. } => "log_changes",
             Self::Commit => "commit",
             Self::Rollback => "rollback",
             Self::StoreTime { .. } => "store_time",
@@ -72,6 +74,7 @@ impl LaneStatement {
             | Self::FindLocked(_)
             | Self::ReadForUpdate(_)
             | Self::AddHints(_)
+            | Self::LogChanges { .. }
             | Self::Commit
             | Self::Rollback
             | Self::StoreTime { .. }
@@ -86,7 +89,7 @@ impl LaneStatement {
             Self::Register { .. } | Self::Fence { .. } | Self::StoreTime { .. } if is_one_writer => {
                 vec![Lock::Store]
             }
-            Self::Fence { lane, .. } | Self::Register { lane } | Self::StoreTime { lane } => {
+            Self::Fence { lane, .. } | Self::Register { lane, .. } | Self::StoreTime { lane } => {
                 vec![Lock::Fence(*lane)]
             }
             _ if is_one_writer => Vec::new(),
@@ -97,6 +100,7 @@ impl LaneStatement {
             | Self::Sample
             | Self::ReadSeq { .. }
             | Self::AddHints(_)
+            | Self::LogChanges { .. }
             | Self::Commit
             | Self::Rollback
             | Self::Kill(_) => Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::log::ChangeLog;
 use crate::entry::{Expiry, Key};
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::sweeper::hint::Hint;
@@ -37,6 +38,8 @@ pub(super) struct OpenTransaction {
     pub(super) fence: Option<(u64, FenceRow)>,
     entries: BTreeMap<Key, EntryRow>,
     hints: Vec<Hint>,
+    /// The keys to log, with their lane and seq.
+    pub(super) logged: Option<(u64, u64, Vec<Key>)>,
 }
 
 /// The committed rows, and every promise about them that was found broken.
@@ -50,6 +53,7 @@ pub(crate) struct Tables {
     pub(super) values: Vec<String>,
     pub(crate) commits: u64,
     pub(super) violations: Vec<String>,
+    pub(super) log: ChangeLog,
 }
 
 impl EntryRow {
@@ -179,8 +183,11 @@ impl Tables {
     }
 
     pub(super) fn commit(&mut self, transaction: OpenTransaction) {
-        let OpenTransaction { fence, entries, hints } = transaction;
+        let OpenTransaction { fence, entries, hints, logged } = transaction;
         self.commits += 1;
+        if let Some((lane, FenceRow { seq, .. })) = fence {
+            self.log.commit(lane, seq, entries.keys(), logged);
+        }
         match fence {
             Some((lane, fence)) => {
                 self.writers.insert(lane, fence);

@@ -153,6 +153,16 @@ fn a_clock_that_is_trusted_is_found() {
 }
 
 #[test]
+fn a_batch_that_is_not_in_the_log_is_found() {
+    is_found_soon(Sabotage::LogForgotten, &["its log says None"]);
+}
+
+#[test]
+fn a_batch_in_the_log_that_was_rolled_back_is_found() {
+    is_found_soon(Sabotage::LogKept, &["that was never committed is in the log", "its log says Some"]);
+}
+
+#[test]
 fn a_lane_that_dies_is_found() {
     is_found_soon(Sabotage::ShortAnswer, &["still Unavailable"]);
 }

@@ -67,7 +67,7 @@ mod tests {
         let engine = Sqlite::new(&url).expect("the URL is valid");
         engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
         let mut session = engine.open_session().await.expect("it opens");
-        session.register(7).await.expect("the lane is new");
+        session.register(7, false).await.expect("the lane is new");
         let key = Key::new("k".into(), 512).expect("a short key");
         let first = session.fence(7, 1, 1).await.expect("nobody else writes").expect("the row is there");
         let row = Row { key: &key, value: "v", rev: first.0, expiry: Expiry::After(1800) };

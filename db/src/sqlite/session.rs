@@ -11,6 +11,7 @@ use super::clock::{now, stored};
 use super::connection::Connection;
 use super::error::classify;
 use super::text;
+use crate::changes::keys::{PART_BYTES_MAX, pack};
 use crate::engine::clock::{STORED_AGE_MAX_MICROS, StoreClock};
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
 use crate::engine::{FoundLocks, WriteSession};
@@ -151,19 +152,15 @@ impl SqliteSession {
 }
 
 impl WriteSession for SqliteSession {
-    async fn register(&mut self, lane: u64) -> Result<(), Error> {
-        let add = sqlx::query(text::REGISTER).bind(signed(lane)?);
+    async fn register(&mut self, lane: u64, logs: bool) -> Result<(), Error> {
+        let now = now(&mut self.connection, &self.clock).await?;
+        let add = sqlx::query(text::REGISTER).bind(signed(lane)?).bind(signed(now)?).bind(logs);
         add.execute(&mut *self.connection).await.map(drop).map_err(classify)
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
         self.connection.check_write().await?;
         self.begin().await?;
-        let pass = sqlx::query(text::FENCE);
-        let pass = pass.bind(signed(seq)?).bind(signed(lane)?);
-        if pass.execute(&mut *self.connection).await.map_err(classify)?.rows_affected() != 1 {
-            return Ok(None);
-        }
         let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?);
         let reserve = reserve.bind(signed(now(&mut self.connection, &self.clock).await?)?);
         let last = reserve.fetch_one(&mut *self.connection).await.map_err(classify)?;
@@ -173,7 +170,9 @@ impl WriteSession for SqliteSession {
                 "the stored time is the largest possible one: see Time in db/README.md".into(),
             ));
         }
-        Ok(Some(Rev(last)))
+        let pass = sqlx::query(text::FENCE).bind(signed(seq)?).bind(signed(lane)?).bind(signed(last)?);
+        let passed = pass.execute(&mut *self.connection).await.map_err(classify)?;
+        Ok((passed.rows_affected() == 1).then_some(Rev(last)))
     }
 
     async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
@@ -239,6 +238,17 @@ impl WriteSession for SqliteSession {
             let query = sqlx::query_with(AssertSqlSafe(sql), hint_list(part)?);
             query.execute(&mut *self.connection).await.map_err(classify)?;
             hints = &hints[part.len()..];
+        }
+        Ok(())
+    }
+
+    async fn log_changes(&mut self, lane: u64, seq: u64, keys: &[Key]) -> Result<(), Error> {
+        let (at, parts) = (self.clock.now()?, pack(keys.iter().map(Key::as_bytes), PART_BYTES_MAX));
+        for (number, part) in (0_u16..).zip(parts) {
+            self.bytes += part.len();
+            let log = sqlx::query(text::LOG_CHANGES).bind(signed(lane)?).bind(signed(seq)?).bind(number);
+            let log = log.bind(signed(at)?).bind(part).execute(&mut *self.connection).await;
+            log.map_err(|error| self.failed(error))?;
         }
         Ok(())
     }

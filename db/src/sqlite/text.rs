@@ -41,14 +41,16 @@ pub(super) const LARGE_CACHE: &str = "pragma cache_size = -2000";
 /// Writes as many bytes as its argument says. Must be rolled back.
 pub(super) const FILL: &str = "insert into expiries (at, k) values (0, zeroblob(?))";
 
-/// Adds the fence row of a lane.
-pub(super) const REGISTER: &str = "insert into writers (id, seq) values (?, 0) on conflict (id) do nothing";
+/// Adds the fence row of a lane. Its age counts from now on.
+pub(super) const REGISTER: &str =
+    "insert into writers (id, seq, rev, logged) values (?, 0, ?, ?) on conflict (id) do nothing";
 
 /// Begins a transaction that writes: waits for the one writer of the file.
 pub(super) const BEGIN_WRITE: &str = "begin immediate";
 
-/// Passes the fence of a lane.
-pub(super) const FENCE: &str = "update writers set seq = ?1 where id = ?2 and seq < ?1";
+/// Passes the fence of a lane. Sets the last revision that is reserved for it together with its seq, because the trigger of the schema
+/// takes an update without it for that of an older program.
+pub(super) const FENCE: &str = "update writers set seq = ?1, rev = ?3 where id = ?2 and seq < ?1";
 
 /// Reserves revisions, and returns the last of them.
 pub(super) const RESERVE: &str = "update clock set rev = max(rev + ?1, ?2) where id = 0 returning rev";
@@ -120,6 +122,9 @@ pub(super) fn add_hints(hints: usize) -> String {
     let hints = list("(?, ?)", hints);
     format!("insert into expiries (at, k) values {hints} on conflict (at, k) do nothing")
 }
+
+/// Adds a part of the keys that a batch wrote.
+pub(super) const LOG_CHANGES: &str = "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?)";
 
 // Reads.
 

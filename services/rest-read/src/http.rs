@@ -16,7 +16,7 @@ use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, g
 use crate::http::api::{Api, ENTRY, service};
 use crate::http::documents::Document;
 
-/// `/storage`, `/export`, and the documents.
+/// `/storage`, `/export`, `/watch`, and the documents.
 pub(crate) fn app(api: Api) -> impl Endpoint<Output = Response> + 'static {
     let api = service(api);
     let documents = Route::new()
@@ -39,7 +39,7 @@ impl Endpoint for App {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path();
-        if !path.starts_with("/storage") && path != "/export" {
+        if !path.starts_with("/storage") && path != "/export" && path != "/watch" {
             return self.documents.call(request).await;
         }
         let is_entry = path.starts_with("/storage/");

@@ -14,6 +14,12 @@ use crate::protocol::MessageLimits;
 /// The most bytes of keys and values in one transaction.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// A week, in seconds.
+const CHANGES_RETENTION_S_MAX: u64 = 7 * 24 * 60 * 60;
+
+/// The least that the log of changes may have, in bytes: several batches of the longest keys.
+const CHANGES_BYTES_MIN: u64 = 1 << 20;
+
 /// Write service of Keywire: receives writes over the WebSocket at /ws/storage/ and replies when they are durable
 #[derive(Debug, clap::Parser)]
 #[command(name = "ws-ingest", version)]
@@ -90,6 +96,15 @@ pub struct WriteArgs {
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub sweep_interval_ms: u64,
 
+    /// Time for which the keys of each write are logged, so that a watch can be resumed, in seconds; 0: nothing is logged, and nobody
+    /// can watch
+    #[arg(long, env, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(0..=CHANGES_RETENTION_S_MAX))]
+    pub changes_retention_s: u64,
+
+    /// The most bytes of the log of changes; the oldest part of a larger one is removed early
+    #[arg(long, env, default_value_t = 4 << 30, value_parser = clap::value_parser!(u64).range(CHANGES_BYTES_MIN..))]
+    pub changes_bytes_max: u64,
+
     /// The most bytes of a key
     #[arg(long, env, default_value_t = KEY_BYTES_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=KEY_BYTES_MAX as u64))]
     pub key_bytes_max: u64,
@@ -159,6 +174,7 @@ impl WriteArgs {
             batch_bytes_max: BATCH_BYTES_MAX,
             queue_ops_max: one_or_more(self.queue_ops_max),
             queue_bytes_max: self.queue_bytes_max,
+            logs_changes: self.changes_retention_s > 0,
             op_timeout: Duration::from_millis(self.op_timeout_ms),
         }
     }

@@ -44,6 +44,8 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         "lookup-keys-max" => with(&["0", "129"]),
         "list-queue-max" => with(&["0", "65537"]),
         "op-timeout-ms" | "sweep-interval-ms" => with(&["0", "99", "86400001"]),
+        "changes-retention-s" => with(&["604801"]),
+        "changes-bytes-max" => with(&["0", "1048575"]),
         "header-timeout-ms" | "drain-timeout-ms" => with(&["0", "86400001", "18446744073709551615"]),
         "key-bytes-max" => with(&["0", "513"]),
         "value-bytes-max" | "value-bytes" => with(&["1048577"]),

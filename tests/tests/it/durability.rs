@@ -110,7 +110,7 @@ async fn a_server_that_syncs_nothing_is_not_used(engine: EngineKind) {
 
 async fn tables_without_transactions_are_not_used(engine: EngineKind) {
     let system = System::start(engine).await;
-    for table in ["entries", "writers", "expiries"] {
+    for table in ["entries", "writers", "expiries", "changes", "store"] {
         system.database.execute(&format!("alter table {table} engine = MyISAM")).await;
         wait_not_ready(&system.writer, table).await;
         // The user of the reader may not see the hints of the sweeper.

@@ -62,7 +62,7 @@ async fn a_service_without_a_right_waits_for_the_migration(engine: EngineKind) {
     let database = Database::fresh(engine).await;
     database.migrate();
     let (name, user) = (&database.name, database.user(Role::Reader));
-    let revoke = format!("revoke select (rev) on {name}.writers from '{user}'@'%'");
+    let revoke = format!("revoke select on {name}.writers from '{user}'@'%'");
     database.root().await.execute(AssertSqlSafe(revoke)).await.expect("root may do anything");
     let system = System::start_processes(database.again(), &[]);
     let reader = system.reads();

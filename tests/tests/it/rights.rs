@@ -83,10 +83,14 @@ async fn under_load_a_service_without_a_right_or_a_table_is_steadily_not_ready(e
         right(&system, Role::Writer, "select on entries"),
         right(&system, Role::Writer, "insert on writers"),
         right(&system, Role::Writer, "insert on expiries"),
+        right(&system, Role::Writer, "insert on changes"),
         right(&system, Role::Reader, "select on entries"),
+        right(&system, Role::Reader, "select on changes"),
+        right(&system, Role::Reader, "select on store"),
         table("entries", true),
         table("writers", true),
         table("expiries", false),
+        table("changes", true),
     ] {
         let load = Load::start(system.ws(), &format!("{}/", loss.take), 3, 4);
         lose(&system, &loss, BUSY).await;

@@ -12,6 +12,9 @@ use crate::fence::limits::TimeLimits;
 /// A lane that wrote nothing for this long takes a new id, long before the sweeper deletes its row (after a day).
 const ROW_AGE_MAX: Duration = Duration::from_hours(6);
 
+/// The same for a lane that has committed nothing under its id: the sweeper deletes its row after an hour.
+const UNUSED_AGE_MAX: Duration = Duration::from_mins(30);
+
 impl<E: WriteEngine> Link<E> {
     /// Ends the transaction of a fence that was passed ahead, if there is such a transaction.
     pub(crate) async fn release_fence(&mut self, limits: &mut TimeLimits<'_>) {
@@ -27,7 +30,8 @@ impl<E: WriteEngine> Link<E> {
     pub(crate) async fn touch(&mut self, limits: &mut TimeLimits<'_>) {
         // The statement may commit, and a fence that is committed without its batch protects nothing.
         self.release_fence(limits).await;
-        if self.last_fence.elapsed() > ROW_AGE_MAX {
+        let is_unused = self.unused_since.is_some_and(|made| made.elapsed() > UNUSED_AGE_MAX);
+        if is_unused || self.last_fence.elapsed() > ROW_AGE_MAX {
             return self.renew_id();
         }
         if self.is_locked_out {

@@ -19,16 +19,23 @@ pub(in crate::mysql) const MIGRATIONS: &str =
     "select version, description, success from _sqlx_migrations order by version";
 
 /// What the user of `ws-ingest` may do.
-pub(in crate::mysql) const WRITER_RIGHTS: [&str; 4] = [
+pub(in crate::mysql) const WRITER_RIGHTS: [&str; 6] = [
     "select, insert, update, delete on entries",
     "select, insert, update, delete on writers",
     "select, insert, update, delete on expiries",
+    "select, insert, delete on changes",
+    "select, update on store",
     "select on _sqlx_migrations",
 ];
 
 /// What the user of `rest-read` may do.
-pub(in crate::mysql) const READER_RIGHTS: [&str; 3] =
-    ["select on entries", "select (rev) on writers", "select on _sqlx_migrations"];
+pub(in crate::mysql) const READER_RIGHTS: [&str; 5] = [
+    "select on entries",
+    "select on writers",
+    "select on changes",
+    "select on store",
+    "select on _sqlx_migrations",
+];
 
 pub(in crate::mysql) fn grant(right: &str, account: &str) -> String {
     format!("grant {right} to {account}")

@@ -15,6 +15,7 @@ pub(super) fn writer() -> Writer {
         batch_bytes_max: 1,
         queue_ops_max: NonZeroUsize::MIN,
         queue_bytes_max: 1024,
+        logs_changes: false,
         op_timeout: Duration::from_secs(10),
     };
     Writer::start(&store, config, &TaskTracker::new(), |_| {})
