@@ -196,6 +196,8 @@ impl WatchStream {
                     self.position = Some(position);
                     live = None;
                 }
+                // The watcher says the same when it is asked again.
+                _ if !bytes.is_empty() => return Step::Send(bytes.into()),
                 Next::Wait => return self.wait(live).await,
                 Next::Joining => return self.wait(None).await,
                 Next::Join => self.join(),
@@ -291,3 +293,6 @@ impl WatchStream {
         self.is_ready = false;
     }
 }
+
+#[cfg(test)]
+mod tests;
