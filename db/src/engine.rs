@@ -15,6 +15,7 @@ pub(crate) mod columns;
 pub(crate) mod log;
 pub(crate) mod schema;
 pub(crate) mod shapes;
+pub(crate) mod sweep;
 pub(crate) mod yielding;
 
 use std::collections::HashSet;
@@ -29,7 +30,8 @@ use crate::follower::{FoundRow, Values};
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::row::RowError;
 use crate::scanner::range::Range;
-use crate::sweeper::hint::{Hint, HintedEntry, Sweep};
+use crate::sweeper::hint::Hint;
+use sweep::{ExpirySession, LogSession};
 
 /// The database users of the services. [`crate::Store::migrate`] gives each user exactly the rights that its service needs.
 #[derive(Debug, Clone, Default)]
@@ -149,7 +151,7 @@ pub(crate) trait Engine: WriteEngine {
     /// One connection that follows the log of changes.
     type Follower: FollowSession;
     /// One connection of the sweeper.
-    type Sweeper: SweepSession;
+    type Sweeper: ExpirySession + LogSession;
 
     /// The name of the engine as `OpenTelemetry` spells it.
     const SYSTEM: &'static str;
@@ -168,6 +170,9 @@ pub(crate) trait Engine: WriteEngine {
 
     /// Brings the schema up to date, then gives `users` their rights. Several processes may do so at once.
     fn migrate(&self, users: &DatabaseUsers) -> impl Future<Output = Result<(), Error>>;
+
+    /// Gives the store the id `id`.
+    fn rename(&self, id: u64) -> impl Future<Output = Result<(), Error>>;
 
     /// Waits until the database has closed every connection of this process.
     fn wait_closed(&self) -> impl Future<Output = ()> + Send;
@@ -268,36 +273,6 @@ pub(crate) trait FollowSession: Send {
 
     /// Gives the snapshot up.
     fn end(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
-
-    /// Closes the connection.
-    fn close(self) -> impl Future<Output = ()> + Send;
-}
-
-/// One connection of the sweeper. After any error it must be dropped.
-pub(crate) trait SweepSession: Send {
-    /// Takes the lock of the sweeper until the connection ends. Returns `false` if another process has the lock.
-    fn lock(&mut self) -> impl Future<Output = Result<bool, Error>> + Send;
-
-    /// The stored time, in microseconds since 1970. 0 if there is none.
-    ///
-    /// Every later revision is larger, even if the clock is set back: a lane begins where the store is. So an entry with an earlier
-    /// revision can be removed.
-    fn now(&mut self) -> impl Future<Output = Result<u64, Error>> + Send;
-
-    /// The first hints up to the instant `ripe`, at most [`HINTS_PER_SWEEP_MAX`](crate::sweeper::hint::HINTS_PER_SWEEP_MAX).
-    fn read_hints(&mut self, ripe: u64) -> impl Future<Output = Result<Vec<Hint>, Error>> + Send;
-
-    /// Begins a transaction. Returns the entries of `keys` that exist, locked, in key order.
-    fn lock_entries(
-        &mut self,
-        keys: &[&[u8]],
-    ) -> impl Future<Output = Result<Vec<HintedEntry>, Error>> + Send;
-
-    /// Removes `hints`, does the work of `sweep`, and commits.
-    fn apply(&mut self, sweep: &Sweep, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
-
-    /// Removes fence rows that no lane is likely to need any more.
-    fn delete_old_fences(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Closes the connection.
     fn close(self) -> impl Future<Output = ()> + Send;

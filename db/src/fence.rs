@@ -19,8 +19,8 @@ use std::collections::HashSet;
 use tracing::{debug, warn};
 
 pub(crate) use limits::TimeLimits;
-pub(crate) use link::Link;
 use link::{BeginError, FenceAnswer};
+pub(crate) use link::{Link, fresh_id};
 use transaction::FencedTransaction;
 
 use crate::engine::{FoundLocks, WriteEngine};
@@ -161,8 +161,12 @@ impl<E: WriteEngine> Link<E> {
         batcher: &mut Batcher,
     ) -> Result<PreparedAttempt<E::Session>, AttemptEnd> {
         let mut limits = TimeLimits::for_batch(batch, batcher);
-        let Err(error) = transaction.log(self.id(), self.seq(), &mut limits).await else {
-            return Ok(PreparedAttempt::Written(transaction));
+        let error = match transaction.log(self.id(), self.seq(), &mut limits).await {
+            Ok(keys) => {
+                batch.logged = keys;
+                return Ok(PreparedAttempt::Written(transaction));
+            }
+            Err(error) => error,
         };
         // Before the rollback, which takes time.
         batch.refuse_late(batcher.refusal());

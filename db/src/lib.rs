@@ -56,4 +56,4 @@ pub use row::{DamagedRow, RowError};
 pub use scanner::range::Range;
 pub use scanner::{Scanner, Snapshot};
 pub use store::{Reader, Store};
-pub use sweeper::{Round, sweep};
+pub use sweeper::{Round, SweepConfig, SweepReport, sweep};

@@ -8,6 +8,7 @@ pub(crate) mod connect;
 mod durability;
 pub(crate) mod error;
 mod follower;
+mod lane_row;
 mod locks;
 mod migrate;
 mod reader;
@@ -99,10 +100,19 @@ impl Engine for MySql {
         Ok(())
     }
 
+    async fn rename(&self, id: u64) -> Result<(), Error> {
+        let mut connection = self.open_unchecked().await?;
+        let rename = sqlx::query(text::changes::RENAME_STORE).bind(id);
+        rename.execute(&mut connection).await.map_err(classify)?;
+        close(connection).await;
+        Ok(())
+    }
+
     /// Each connection is closed by whoever has it, and the server needs no more.
     async fn wait_closed(&self) {}
 
     async fn open_sweeper(&self) -> Result<MySqlSweeper, Error> {
-        Ok(MySqlSweeper::new(self.open(true).await?.0))
+        let (connection, facts) = self.open(true).await?;
+        Ok(MySqlSweeper::new(connection, facts))
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod error;
 mod files;
 mod follower;
 mod found_file;
+mod lane_row;
 mod migrate;
 mod migration_lock;
 mod paths;
@@ -26,6 +27,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
+use arguments::signed;
 use connect::Sqlite;
 use connection::CHECK_INTERVAL;
 use error::classify;
@@ -89,12 +91,21 @@ impl Engine for Sqlite {
         migrated
     }
 
+    async fn rename(&self, id: u64) -> Result<(), Error> {
+        let _lock = migration_lock::lock(self.path()).await?;
+        let mut connection = self.open_unchecked().await?;
+        let rename = sqlx::query(text::changes::RENAME_STORE).bind(signed(id)?);
+        let renamed = rename.execute(&mut connection).await.map(drop).map_err(classify);
+        connection.close().await.map_err(classify)?;
+        renamed
+    }
+
     async fn wait_closed(&self) {
         self.wait_closed().await;
     }
 
     async fn open_sweeper(&self) -> Result<SqliteSweeper, Error> {
-        Ok(SqliteSweeper::new(self.open().await?))
+        Ok(SqliteSweeper::new(self.open().await?, self.clock.clone()))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::engine::shapes::KEYS_PER_SELECT_MAX;
 use crate::engine::{DatabaseUsers, Engine, ReadSession as _, WriteEngine};
 use crate::entry::{Entry, Key};
 use crate::error::{BadUrl, Error};
+use crate::fence::fresh_id;
 use crate::outage::OutageLog;
 use crate::row::RowError;
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
@@ -64,6 +65,16 @@ impl Store {
         dispatch!(&self.engine, engine => engine.migrate(users).await)
     }
 
+    /// Gives the store another id, at the end of a restore and before any service starts: the past of the store is not that of its
+    /// readers any more. So whoever resumes a watch gets a new snapshot.
+    ///
+    /// # Errors
+    /// [`Error`] if the database cannot be reached or refuses.
+    pub async fn restored(&self) -> Result<(), Error> {
+        let id = fresh_id(&mut rand::rng());
+        dispatch!(&self.engine, engine => engine.rename(id).await)
+    }
+
     /// How long a connection may be idle before a read checks it.
     #[must_use]
     pub fn idle_max(&self) -> Duration {
@@ -114,7 +125,27 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::{Connection as _, SqliteConnection};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_restored_store_has_another_id_and_a_migration_keeps_it() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let url = format!("sqlite://{}", folder.path().join("id.db").display());
+        let store = Store::new(&url, None, false).expect("the URL is valid");
+        let id = async || {
+            store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
+            let mut other = SqliteConnection::connect(&url).await.expect("it opens");
+            let id = sqlx::query_scalar::<_, i64>("select id from store where one = 0 and floor = 0");
+            id.fetch_one(&mut other).await.expect("there is one")
+        };
+        let first = id().await;
+        assert_eq!(id().await, first);
+        store.restored().await.expect("it can be changed");
+        let second = id().await;
+        assert!(first > 0 && second > 0 && first != second, "{first}, {second}");
+    }
 
     #[tokio::test]
     #[should_panic(expected = "more keys than one SELECT takes")]

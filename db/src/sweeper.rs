@@ -1,20 +1,59 @@
-//! The sweeper: removes entries that have been dead for long, in small transactions, by one process at a time.
+//! The sweeper: removes entries that have been dead for long, in small transactions, by one process at a time. Where changes are logged,
+//! it also logs expiries and cuts the log.
 
+pub(crate) mod expiry;
 pub(crate) mod hint;
+mod keeper;
+mod log;
 mod round;
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::engine::Engine as _;
+use crate::engine::Engine;
 use crate::engine::any::dispatch;
+use crate::engine::sweep::FenceAges;
 use crate::error::Error;
+use crate::outage::OutageLog;
 use crate::store::Store;
-use crate::sweeper::round::round;
+use crate::sweeper::round::{round, tell_retention};
+
+/// The wait after a failure where changes are logged, and before telling the retention again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// How long the fence row of a lane that has committed is kept at least, in microseconds.
+const FENCE_KEPT_MIN: u64 = 24 * 60 * 60 * 1_000_000;
+
+/// How long the fence row of a lane that never committed is kept, in microseconds.
+const UNUSED_FENCE_KEPT: u64 = 60 * 60 * 1_000_000;
+
+/// What the sweeper of a process does.
+#[derive(Debug, Clone, Copy)]
+pub struct SweepConfig {
+    /// The interval of its rounds.
+    pub every: Duration,
+    /// How long changes are kept. Zero: they are not logged. The sweeper tells it to all readers, and sweeps by what a process told last.
+    pub retention: Duration,
+    /// A log of changes with more bytes is cut, the oldest first.
+    pub changes_bytes_max: u64,
+}
+
+/// What the sweeper has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepReport {
+    /// A round has ended.
+    Round(Round),
+    /// So many expiries were logged.
+    Expired(u64),
+    /// So many rows of the log of changes were removed.
+    LogCut(u64),
+    /// The log of changes has so many bytes.
+    LogBytes(u64),
+}
 
 /// The result of a round of the sweeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,45 +66,111 @@ pub enum Round {
     Failed,
 }
 
-/// Starts a task of `tracker` that sweeps `store` at the interval `every` until `stop`, and calls `observe` after each round.
+/// Starts a task of `tracker` that sweeps `store` until `stop`, and calls `observe` with what it has done.
 ///
 /// Several processes may sweep one store: a round does nothing while another process is sweeping.
 pub fn sweep(
     store: &Store,
-    every: Duration,
+    config: SweepConfig,
     tracker: &TaskTracker,
     stop: CancellationToken,
-    observe: impl Fn(Round) + Send + Sync + 'static,
+    observe: impl Fn(SweepReport) + Send + Sync + 'static,
 ) {
     let store = store.clone();
     tracker.spawn(async move {
-        stop.run_until_cancelled(async {
-            let mut due = interval(every);
-            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            // The first tick comes at once, when a process that just started has other work.
-            due.tick().await;
-            loop {
-                due.tick().await;
-                // Boxed, because the future of a round is large and rare.
-                let swept = dispatch!(&store.engine, engine => Box::pin(round(engine.open_sweeper())).await);
-                observe(match swept {
-                    Ok(removed) => removed.map_or(Round::Elsewhere, Round::Swept),
-                    Err(Error::Conflict(reason)) => {
-                        debug!(%reason, "the sweeper and a writer were in conflict; trying again");
-                        Round::Failed
-                    }
-                    Err(
-                        error @ (Error::Refused(_)
-                        | Error::Unavailable(_)
-                        | Error::NotReady(_)
-                        | Error::Internal(_)),
-                    ) => {
-                        store.write_outages.failed("cannot sweep; trying again", &error);
-                        Round::Failed
-                    }
-                });
-            }
-        })
-        .await
+        // Boxed, because the futures of both ways to sweep are large.
+        let work = Box::pin(async {
+            dispatch!(&store.engine, engine => {
+                tell_until_told(engine, config.retention, &store.write_outages).await;
+                if config.retention.is_zero() {
+                    sweep_in_rounds(engine, &config, &store.write_outages, &observe).await;
+                } else {
+                    keep_for_ever(engine, &config, &store.write_outages, &observe).await;
+                }
+            });
+        });
+        stop.run_until_cancelled(work).await
     });
+}
+
+/// Tells all readers for how long this process keeps changes, as soon as the database can be reached.
+async fn tell_until_told<E: Engine>(engine: &E, retention: Duration, outages: &OutageLog) {
+    while let Err(error) = Box::pin(tell_retention(engine.open_sweeper(), retention)).await {
+        outages.failed("cannot tell how long changes are kept; trying again", &error);
+        sleep(RETRY_AFTER).await;
+    }
+}
+
+/// Sweeps without a log of changes.
+async fn sweep_in_rounds<E: Engine>(
+    engine: &E,
+    config: &SweepConfig,
+    outages: &OutageLog,
+    observe: &(impl Fn(SweepReport) + Sync),
+) {
+    let mut due = interval(config.every);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once, when a process that just started has other work.
+    due.tick().await;
+    loop {
+        due.tick().await;
+        // Boxed, because the future of a round is large and rare.
+        let swept = Box::pin(round(engine.open_sweeper(), observe)).await;
+        observe(SweepReport::Round(match swept {
+            Ok(removed) => removed.map_or(Round::Elsewhere, Round::Swept),
+            Err(error) => failed(outages, &error),
+        }));
+    }
+}
+
+/// Sweeps with a log of changes.
+async fn keep_for_ever<E: Engine>(
+    engine: &E,
+    config: &SweepConfig,
+    outages: &OutageLog,
+    observe: &(impl Fn(SweepReport) + Sync),
+) {
+    loop {
+        let Err(error) = Box::pin(keeper::keep(engine.open_sweeper(), config, observe)).await;
+        observe(SweepReport::Round(failed(outages, &error)));
+        sleep(RETRY_AFTER).await;
+    }
+}
+
+/// Logs why the sweeper failed.
+fn failed(outages: &OutageLog, error: &Error) -> Round {
+    match error {
+        Error::Conflict(reason) => {
+            debug!(%reason, "the sweeper and a writer were in conflict; trying again");
+        }
+        Error::Refused(_) | Error::Unavailable(_) | Error::NotReady(_) | Error::Internal(_) => {
+            outages.failed("cannot sweep; trying again", error);
+        }
+    }
+    Round::Failed
+}
+
+/// `time` in microseconds.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).expect("a retention is at most a week")
+}
+
+/// How long fence rows are kept if changes are kept for `retention`. Whoever resumes finds the row of each lane that was active since.
+fn fence_ages(retention: Duration) -> FenceAges {
+    let used = FENCE_KEPT_MIN.max(2 * (micros(retention) + hint::MARGIN));
+    FenceAges { used, unused: UNUSED_FENCE_KEPT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_row_outlives_every_cursor() {
+        let days = |days: u64| days * FENCE_KEPT_MIN;
+        for (retention, used) in [(0, days(1)), (3600, days(1)), (604_800, days(14) + 2 * hint::MARGIN)] {
+            let ages = fence_ages(Duration::from_secs(retention));
+            assert_eq!(ages, FenceAges { used, unused: 3_600_000_000 });
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::transaction::FencedTransaction;
 use crate::engine::{WriteEngine, WriteSession};
 use crate::error::{Cause, Error};
 use crate::lane::state::LaneState;
-use opening::fresh_id;
+pub(crate) use opening::fresh_id;
 
 /// A connection attempt. It goes on when the future that awaits it is dropped.
 type Connecting<S> = BoxFuture<'static, Result<S, Error>>;

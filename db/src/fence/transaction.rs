@@ -43,17 +43,17 @@ impl<S: WriteSession> FencedTransaction<S> {
         limits.statement(write(&mut self.session, plan, self.last, log)).await
     }
 
-    /// Logs the keys that were written, as those of the batch `seq` of `lane`. Does nothing if there are none.
+    /// Logs the keys that were written, as those of the batch `seq` of `lane`, if there are any. Returns how many there are.
     pub(super) async fn log(
         &mut self,
         lane: u64,
         seq: u64,
         limits: &mut TimeLimits<'_>,
-    ) -> Result<(), Error> {
-        if self.written.is_empty() {
-            return Ok(());
+    ) -> Result<usize, Error> {
+        if !self.written.is_empty() {
+            limits.statement(self.session.log_changes(lane, seq, &self.written)).await?;
         }
-        limits.statement(self.session.log_changes(lane, seq, &self.written)).await
+        Ok(self.written.len())
     }
 
     /// Which of `keys` somebody else holds locked, see [`WriteSession::find_locked`].
@@ -81,7 +81,7 @@ async fn write<S: WriteSession>(
     let upserted = session.upsert(&rows.upsert).await?;
 
     let all = [rows.insert, rows.overwrite, rows.upsert];
-    let hints: Vec<Hint> = all.iter().flatten().filter_map(Hint::of).collect();
+    let hints: Vec<Hint> = all.iter().flatten().filter_map(|row| Hint::of(row, log.is_some())).collect();
     session.add_hints(&hints).await?;
     if let Some(written) = log {
         written.extend(all.iter().flatten().map(|row| row.key.clone()));

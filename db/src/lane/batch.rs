@@ -38,6 +38,8 @@ pub(crate) struct Batch {
     ops: usize,
     committed: usize,
     refused: usize,
+    /// The keys that the present transaction has logged; once it is committed, those of the batch.
+    pub(crate) logged: usize,
 }
 
 impl Batch {
@@ -60,6 +62,7 @@ impl Batch {
             ops: 0,
             committed: 0,
             refused: 0,
+            logged: 0,
         }
     }
 
@@ -185,7 +188,7 @@ impl Batch {
 
     /// No COMMIT of an earlier attempt took effect or will: forgets its outcomes.
     pub(crate) fn clear_outcomes(&mut self) {
-        self.commit_sent = false;
+        (self.commit_sent, self.logged) = (false, 0);
         for pending in &mut self.pending {
             pending.outcome = None;
         }
@@ -241,7 +244,7 @@ impl Batch {
         self.span.record("db.operation.batch.size", size);
         let (attempts, elapsed) = (self.attempts, self.elapsed());
         let refused = self.refused + refused_waiting;
-        BatchReport { committed: self.committed, refused, attempts, elapsed }
+        BatchReport { committed: self.committed, refused, attempts, logged: self.logged, elapsed }
     }
 
     /// Whether the deadline of a write has passed.

@@ -33,6 +33,8 @@ pub struct BatchReport {
     pub refused: usize,
     /// Attempts, including those that got no connection.
     pub attempts: u32,
+    /// Keys that its transaction added to the log of changes.
+    pub logged: usize,
     /// From taking the batch out of the queue to its last outcome.
     pub elapsed: Duration,
 }

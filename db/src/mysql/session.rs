@@ -10,6 +10,7 @@ use super::brief::brief;
 use super::changes;
 use super::connect::{Identity, MySql, ServerFacts};
 use super::error::classify;
+use super::lane_row;
 use super::locks::LockFinder;
 use super::server_check::{CheckResult, ServerChecker};
 use super::text;
@@ -140,23 +141,12 @@ impl MySqlSession {
 
 impl WriteSession for MySqlSession {
     async fn register(&mut self, lane: u64, logs: bool) -> Result<(), Error> {
-        // The row may exist, if the answer to an earlier attempt was lost.
-        let register = sqlx::query(text::REGISTER).bind(lane).bind(self.checker.known_floor()).bind(logs);
-        register.execute(&mut self.connection).await.map_err(classify)?;
+        lane_row::register(&mut self.connection, &self.checker, lane, logs).await?;
         self.commit().await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
-        let floor = self.checker.floor(&mut self.connection).await?;
-        // The largest revision in the store may be that of a key that was swept, so all reserved revisions are larger.
-        let fence = sqlx::query(text::FENCE)
-            .bind(seq)
-            .bind(revs)
-            .bind(floor.saturating_add(revs))
-            .bind(lane)
-            .bind(seq);
-        let done = fence.execute(&mut self.connection).await.map_err(classify)?;
-        Ok((done.rows_affected() == 1).then(|| Rev(done.last_insert_id())))
+        lane_row::pass_fence(&mut self.connection, &mut self.checker, lane, seq, revs).await
     }
 
     async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {

@@ -1,30 +1,36 @@
 //! The connection of the sweeper to `MySQL` or `MariaDB`.
 
+mod expiry;
+mod log;
+
+use std::time::Duration;
+
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::arguments::{hint_list, key_list};
-use super::connect::close;
+use super::connect::{ServerFacts, close};
 use super::error::classify;
+use super::server_check::ServerChecker;
 use super::text;
-use crate::engine::SweepSession;
-use crate::engine::shapes::{pad, padded};
+use crate::engine::shapes::{filled, pad, padded};
+use crate::engine::sweep::{FenceAges, SweepSession};
 use crate::error::Error;
 use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, HintedEntry, Sweep};
-
-/// How long the fence row of a lane that writes nothing is kept, in microseconds. A lane that has kept silent for longer goes on
-/// under a new id.
-const FENCE_KEPT: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// One connection of the sweeper. Autocommit is off.
 #[derive(Debug)]
 pub(crate) struct MySqlSweeper {
     connection: MySqlConnection,
+    checker: ServerChecker,
+    /// The most bytes of a statement with several rows.
+    statement_bytes_max: usize,
 }
 
 impl MySqlSweeper {
-    pub(super) fn new(connection: MySqlConnection) -> Self {
-        Self { connection }
+    pub(super) fn new(connection: MySqlConnection, facts: ServerFacts) -> Self {
+        let ServerFacts { checker, statement_bytes_max } = facts;
+        Self { connection, checker, statement_bytes_max }
     }
 
     async fn execute(&mut self, sql: String, arguments: MySqlArguments) -> Result<(), Error> {
@@ -39,7 +45,8 @@ impl MySqlSweeper {
 
 impl SweepSession for MySqlSweeper {
     async fn lock(&mut self) -> Result<bool, Error> {
-        let locked = sqlx::query_scalar::<_, i64>(text::LOCK_SWEEPER).fetch_one(&mut self.connection);
+        let locked =
+            sqlx::query_scalar::<_, i64>(text::sweeper::LOCK_SWEEPER).fetch_one(&mut self.connection);
         Ok(locked.await.map_err(classify)? == 1)
     }
 
@@ -48,51 +55,73 @@ impl SweepSession for MySqlSweeper {
     }
 
     async fn read_hints(&mut self, ripe: u64) -> Result<Vec<Hint>, Error> {
-        let query = sqlx::query(text::RIPE_HINTS).bind(ripe).bind(HINTS_PER_SWEEP_MAX as u64);
-        let hint = |row: MySqlRow| {
-            let at = row.try_get_unchecked(0).map_err(classify)?;
-            Ok(Hint { at, key: row.try_get_unchecked(1).map_err(classify)? })
-        };
-        query.fetch_all(&mut self.connection).await.map_err(classify)?.into_iter().map(hint).collect()
+        let query = sqlx::query(text::sweeper::RIPE_HINTS).bind(ripe).bind(HINTS_PER_SWEEP_MAX as u64);
+        query.fetch_all(&mut self.connection).await.map_err(classify)?.iter().map(hint).collect()
     }
 
     async fn lock_entries(&mut self, keys: &[&[u8]]) -> Result<Vec<HintedEntry>, Error> {
-        let sql = AssertSqlSafe(text::lock_entries(padded(keys.len())));
+        let sql = AssertSqlSafe(text::sweeper::lock_entries(padded(keys.len())));
         let query = sqlx::query_with(sql, key_list(keys.iter().copied())?);
-        let entry = |row: MySqlRow| {
-            Ok(HintedEntry {
-                key: row.try_get_unchecked(0).map_err(classify)?,
-                rev: row.try_get_unchecked(1).map_err(classify)?,
-                expires_at: row.try_get_unchecked(2).map_err(classify)?,
-            })
-        };
-        query.fetch_all(&mut self.connection).await.map_err(classify)?.into_iter().map(entry).collect()
+        query.fetch_all(&mut self.connection).await.map_err(classify)?.iter().map(entry).collect()
     }
 
     async fn apply(&mut self, sweep: &Sweep, hints: &[Hint]) -> Result<(), Error> {
         if !sweep.dead.is_empty() {
-            let sql = text::delete_entries(padded(sweep.dead.len()));
+            let sql = text::sweeper::delete_entries(padded(sweep.dead.len()));
             self.execute(sql, key_list(sweep.dead.iter().map(Vec::as_slice))?).await?;
         }
-        self.execute(text::delete_hints(padded(hints.len())), hint_list(pad(hints.iter()))?).await?;
-        if !sweep.later.is_empty() {
-            self.execute(text::add_hints(sweep.later.len()), hint_list(&sweep.later)?).await?;
+        self.execute(text::sweeper::delete_hints(padded(hints.len())), hint_list(pad(hints.iter()))?).await?;
+        let mut later = sweep.later.as_slice();
+        while !later.is_empty() {
+            let (part, rest) = later.split_at(filled(later.len()));
+            self.execute(text::add_hints(part.len()), hint_list(part)?).await?;
+            later = rest;
         }
         self.commit().await
     }
 
-    async fn delete_old_fences(&mut self) -> Result<(), Error> {
-        // On the first day of 1970 nothing is old.
-        let old = self.now().await?.saturating_sub(FENCE_KEPT);
-        let found = sqlx::query_scalar::<_, u64>(text::OLD_FENCES).bind(old);
+    async fn delete_old_fences(&mut self, ages: FenceAges) -> Result<(), Error> {
+        let now = self.now().await?;
+        // Shortly after 1970 nothing is old.
+        let [used, unused] = [ages.used, ages.unused].map(|age| now.saturating_sub(age));
+        let found = sqlx::query_scalar::<_, u64>(text::sweeper::OLD_FENCES).bind(used).bind(unused);
         for lane in found.fetch_all(&mut self.connection).await.map_err(classify)? {
-            let delete = sqlx::query(text::DELETE_OLD_FENCE).bind(lane).bind(old);
+            let delete = sqlx::query(text::sweeper::DELETE_OLD_FENCE).bind(lane).bind(used).bind(unused);
             delete.execute(&mut self.connection).await.map_err(classify)?;
         }
         self.commit().await
     }
 
+    async fn tell_retention(&mut self, seconds: u64) -> Result<(), Error> {
+        let tell = sqlx::query(text::changes::TELL_RETENTION).bind(seconds);
+        tell.execute(&mut self.connection).await.map_err(classify)?;
+        self.commit().await
+    }
+
+    async fn retention(&mut self) -> Result<Option<Duration>, Error> {
+        let read = sqlx::query_scalar::<_, Option<u64>>(text::changes::RETENTION);
+        let seconds = read.fetch_one(&mut self.connection).await.map_err(classify)?;
+        Ok(seconds.map(Duration::from_secs))
+    }
+
+    async fn rest(&mut self) -> Result<(), Error> {
+        self.execute(text::ROLLBACK.into(), MySqlArguments::default()).await
+    }
+
     async fn close(self) {
         close(self.connection).await;
     }
+}
+
+fn hint(row: &MySqlRow) -> Result<Hint, Error> {
+    let at = row.try_get_unchecked(0).map_err(classify)?;
+    Ok(Hint { at, key: row.try_get_unchecked(1).map_err(classify)? })
+}
+
+fn entry(row: &MySqlRow) -> Result<HintedEntry, Error> {
+    Ok(HintedEntry {
+        key: row.try_get_unchecked(0).map_err(classify)?,
+        rev: row.try_get_unchecked(1).map_err(classify)?,
+        expires_at: row.try_get_unchecked(2).map_err(classify)?,
+    })
 }

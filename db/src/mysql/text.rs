@@ -3,7 +3,7 @@
 pub(super) mod follower;
 pub(super) mod schema;
 
-use crate::engine::shapes::{either, list};
+use crate::engine::shapes::list;
 
 /// The clock of the database, in microseconds since 1970. `sysdate` is read for each row, after its lock. `now()` would be the
 /// start of the statement, so an entry that expired while its lock was awaited would count as live.
@@ -38,6 +38,7 @@ macro_rules! by_key {
 }
 
 pub(super) mod changes;
+pub(super) mod sweeper;
 
 // Sessions.
 
@@ -265,33 +266,3 @@ pub(super) const KEYS: &str = concat!(keys!(), " where k >= ? and k < ? order by
 
 /// All rows from a key on, without values. It has no upper bound for the same reason as [`ALL_RECORDS`].
 pub(super) const ALL_KEYS: &str = concat!(keys!(), " where k >= ? order by k limit ?");
-
-// Sweeper.
-
-/// Takes the lock of the sweeper. The lock ends with the connection. The name of a lock belongs to the whole server, so this name
-/// contains the name of the schema. It is cut at 64 characters, the limit of `MySQL`. Two schemas with the same cut name are swept in turn.
-pub(super) const LOCK_SWEEPER: &str =
-    "select coalesce(get_lock(left(concat('keywire.sweeper.', schema()), 64), 0), 0)";
-
-pub(super) const RIPE_HINTS: &str = "select at, k from expiries where at <= ? order by at, k limit ?";
-
-/// Entries, locked.
-pub(super) fn lock_entries(keys: usize) -> String {
-    format!(
-        concat!("select k, rev, expires_at", by_key!(), "where k in ({}) order by k for update"),
-        list("?", keys)
-    )
-}
-
-pub(super) fn delete_entries(keys: usize) -> String {
-    format!("delete from entries where k in ({})", list("?", keys))
-}
-
-pub(super) fn delete_hints(hints: usize) -> String {
-    format!("delete from expiries where {}", either("at = ? and k = ?", hints))
-}
-
-/// Reads without a lock. A scan that locks would wait for every lane, and every lane for the scan.
-pub(super) const OLD_FENCES: &str = "select id from writers where rev < ? limit 256";
-
-pub(super) const DELETE_OLD_FENCE: &str = "delete from writers where id = ? and rev < ?";

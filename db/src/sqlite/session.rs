@@ -10,8 +10,8 @@ use super::arguments::{bind, bind_expiry, bind_keys, hint_list, signed, unsigned
 use super::clock::{now, stored};
 use super::connection::Connection;
 use super::error::classify;
+use super::lane_row;
 use super::text;
-use crate::changes::keys::{PART_BYTES_MAX, pack};
 use crate::engine::clock::{STORED_AGE_MAX_MICROS, StoreClock};
 use crate::engine::shapes::{KEYS_PER_SELECT_MAX, RowStatement, StatementTexts, filled, may_expire, padded};
 use crate::engine::{FoundLocks, WriteSession};
@@ -153,26 +153,13 @@ impl SqliteSession {
 
 impl WriteSession for SqliteSession {
     async fn register(&mut self, lane: u64, logs: bool) -> Result<(), Error> {
-        let now = now(&mut self.connection, &self.clock).await?;
-        let add = sqlx::query(text::REGISTER).bind(signed(lane)?).bind(signed(now)?).bind(logs);
-        add.execute(&mut *self.connection).await.map(drop).map_err(classify)
+        lane_row::register(&mut self.connection, &self.clock, lane, logs).await
     }
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
         self.connection.check_write().await?;
         self.begin().await?;
-        let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?);
-        let reserve = reserve.bind(signed(now(&mut self.connection, &self.clock).await?)?);
-        let last = reserve.fetch_one(&mut *self.connection).await.map_err(classify)?;
-        let last = unsigned(last)?;
-        if last >= REV_MAX {
-            return Err(Error::NotReady(
-                "the stored time is the largest possible one: see Time in db/README.md".into(),
-            ));
-        }
-        let pass = sqlx::query(text::FENCE).bind(signed(seq)?).bind(signed(lane)?).bind(signed(last)?);
-        let passed = pass.execute(&mut *self.connection).await.map_err(classify)?;
-        Ok((passed.rows_affected() == 1).then_some(Rev(last)))
+        lane_row::pass_fence(&mut self.connection, &self.clock, lane, seq, revs).await
     }
 
     async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
@@ -243,13 +230,9 @@ impl WriteSession for SqliteSession {
     }
 
     async fn log_changes(&mut self, lane: u64, seq: u64, keys: &[Key]) -> Result<(), Error> {
-        let (at, parts) = (self.clock.now()?, pack(keys.iter().map(Key::as_bytes), PART_BYTES_MAX));
-        for (number, part) in (0_u16..).zip(parts) {
-            self.bytes += part.len();
-            let log = sqlx::query(text::LOG_CHANGES).bind(signed(lane)?).bind(signed(seq)?).bind(number);
-            let log = log.bind(signed(at)?).bind(part).execute(&mut *self.connection).await;
-            log.map_err(|error| self.failed(error))?;
-        }
+        let (at, keys) = (self.clock.now()?, keys.iter().map(Key::as_bytes));
+        let logged = lane_row::log_changes(&mut self.connection, lane, seq, at, keys).await;
+        self.bytes += logged.map_err(|error| self.failed(error))?;
         Ok(())
     }
 

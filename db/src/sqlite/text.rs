@@ -1,8 +1,10 @@
 //! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
+pub(super) mod changes;
 pub(super) mod follower;
+pub(super) mod sweeper;
 
-use crate::engine::shapes::{either, list};
+use crate::engine::shapes::list;
 
 /// The stored time. Each lane stores the time there at each commit.
 pub(super) const STORED_TIME: &str = "select rev from clock where id = 0";
@@ -123,9 +125,6 @@ pub(super) fn add_hints(hints: usize) -> String {
     format!("insert into expiries (at, k) values {hints} on conflict (at, k) do nothing")
 }
 
-/// Adds a part of the keys that a batch wrote.
-pub(super) const LOG_CHANGES: &str = "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?)";
-
 // Reads.
 
 /// The live entries of keys. The last argument is the time.
@@ -157,20 +156,3 @@ pub(super) const RECORDS: &str = "select k, iif(expires_at is null or expires_at
 /// after it. The arguments are the time, the range and the number of rows.
 pub(super) const KEYS: &str = "select k, rev, expires_at is null or expires_at > ?1 \
     from entries where k >= ?2 and k < ?3 order by k limit ?4";
-
-// Sweeper.
-
-pub(super) const RIPE_HINTS: &str =
-    "select at, k from expiries where at between 0 and ? order by at, k limit ?";
-
-pub(super) fn read_entries(keys: usize) -> String {
-    format!("select k, rev, expires_at from entries where k in ({}) order by k", list("?", keys))
-}
-
-pub(super) fn delete_entries(keys: usize) -> String {
-    format!("delete from entries where k in ({})", list("?", keys))
-}
-
-pub(super) fn delete_hints(hints: usize) -> String {
-    format!("delete from expiries where {}", either("at = ? and k = ?", hints))
-}

@@ -7,13 +7,16 @@ use crate::plan::run::Row;
 ///
 /// The next revision of a key without a row comes from the store clock. So revisions grow only if the removed one is well behind
 /// the time that a transaction which began earlier has seen. No transaction lasts this long.
-const MARGIN: u64 = 10 * 60 * 1_000_000;
+pub(crate) const MARGIN: u64 = 10 * 60 * 1_000_000;
 
 /// The most hints of one transaction. Writers wait for the rows that it locks.
 pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
 
-/// When the sweeper is to look at a key: a row of the table `expiries`. `at` is a multiple of ten minutes. It is not the expiry
-/// itself, although the comment in the migration says so.
+/// When the sweeper is to look at a key: a row of the table `expiries`. It is not the expiry itself, although the comment in the
+/// migration says so.
+///
+/// Where changes are not logged, all hints stand on whole slots ([`SLOT`]). Where they are logged, none does: then a hint on a whole
+/// slot is of a writer that logs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hint {
     /// Microseconds since 1970.
@@ -25,11 +28,24 @@ pub(crate) struct Hint {
 const AHEAD: u64 = 60 * 60 * 1_000_000;
 
 /// Hints lie at multiples of this, in microseconds, so that a key whose expiry is put off again and again has few hints.
-const SLOT: u64 = 10 * 60 * 1_000_000;
+pub(crate) const SLOT: u64 = 10 * 60 * 1_000_000;
+
+/// Where changes are logged, an expiry is noticed at the next multiple of this, in microseconds.
+pub(crate) const TICK: u64 = 250_000;
+
+/// Where changes are logged and an expiry is at least two of these ahead, its hint stands before it, at a multiple of this (in
+/// microseconds). The look at that hint gives the next one. So an expiry that is put off each second has few hints here, too.
+const APPROACHES: [u64; 2] = [SLOT, 10_000_000];
+
+/// Where the hint of an expiry stands instead of on a whole slot, after the slot, in microseconds.
+pub(crate) const EXPIRY_SHIFT: u64 = 1;
+
+/// The same for the hint of a removal. It comes after the expiries of its slot, because expiries are urgent.
+pub(crate) const REMOVAL_SHIFT: u64 = 2;
 
 impl Hint {
-    /// The hint of a row that was just written. `None` if the row never expires.
-    pub(crate) fn of(row: &Row<'_>) -> Option<Self> {
+    /// The hint of a row that was just written. `None` if the row never expires. `logs`: the expiry of the row is to be logged, too.
+    pub(crate) fn of(row: &Row<'_>, logs: bool) -> Option<Self> {
         // The revision is the clock of the database at the start of the transaction, or ahead of it.
         let now = row.rev;
         let end = match row.expiry {
@@ -38,13 +54,38 @@ impl Hint {
             Expiry::After(seconds) => now.saturating_add(seconds.saturating_mul(1_000_000)),
             Expiry::At(at) => at,
         };
-        Some(Self::at(end.max(now), now, row.key.as_str().as_bytes().to_vec()))
+        let key = row.key.as_bytes().to_vec();
+        Some(match (logs, end > now) {
+            (false, _) => Self::at(end.max(now), now, key),
+            (true, true) => Self::before_expiry(end, now, key),
+            // The log of its batch tells that it is gone.
+            (true, false) => Self::before_removal(now, key),
+        })
     }
 
-    /// The hint of `key`, which is not ripe before `end`.
+    /// The hint of `key`, which is not ripe before `end`, where changes are not logged.
     fn at(end: u64, now: u64, key: Vec<u8>) -> Self {
         let at = end.min(now.saturating_add(AHEAD));
         Self { at: at.div_ceil(SLOT) * SLOT, key }
+    }
+
+    /// The hint of a live entry that expires at `end`, where changes are logged.
+    pub(crate) fn before_expiry(end: u64, now: u64, key: Vec<u8>) -> Self {
+        let end = end.min(now.saturating_add(AHEAD + SLOT));
+        let approach = APPROACHES.into_iter().find(|step| end - now >= 2 * step);
+        let at = approach.map_or_else(|| end.div_ceil(TICK) * TICK, |step| end / step * step);
+        Self { at: if at.is_multiple_of(SLOT) { at + EXPIRY_SHIFT } else { at }, key }
+    }
+
+    /// The hint of an entry that is dead since `end`, where changes are logged: when it can be removed, or some minutes later.
+    pub(crate) fn before_removal(end: u64, key: Vec<u8>) -> Self {
+        // Only a row that Keywire did not write is from the distant future. Its hint has to fit a column.
+        Self { at: (end.min(1 << 62) + MARGIN).div_ceil(SLOT) * SLOT + REMOVAL_SHIFT, key }
+    }
+
+    /// Whether the hint was left when the death of an entry was logged that is dead since `end`.
+    pub(crate) fn is_of_removal(&self, end: u64) -> bool {
+        self.at % SLOT == REMOVAL_SHIFT && self.at >= end.saturating_add(MARGIN)
     }
 }
 
@@ -122,7 +163,8 @@ mod tests {
     #[test]
     fn an_expiry_put_off_again_and_again_has_few_hints() {
         let key = Key::new("k".into(), 512).expect("short");
-        let hint = |rev, expiry| Hint::of(&Row { key: &key, value: "", rev, expiry }).map(|hint| hint.at);
+        let hint =
+            |rev, expiry| Hint::of(&Row { key: &key, value: "", rev, expiry }, false).map(|hint| hint.at);
         assert_eq!(hint(NOW, Expiry::Never), None);
         assert_eq!(hint(NOW + 1, TOMBSTONE), Some(NOW + SLOT));
         assert_eq!(hint(NOW, Expiry::After(1)), Some(NOW + SLOT));
@@ -130,6 +172,46 @@ mod tests {
         let hours = |seconds: u64| hint(NOW + seconds * 1_000_000, Expiry::After(3_153_600_000));
         let hints: std::collections::BTreeSet<_> = (0..7200).map(hours).collect();
         assert_eq!(hints.len(), 13, "twelve slots of ten minutes begin within two hours");
+    }
+
+    #[test]
+    fn where_changes_are_logged_an_expiry_is_noticed_within_a_quarter_of_a_second() {
+        let key = Key::new("k".into(), 512).expect("short");
+        let hint =
+            |rev, expiry| Hint::of(&Row { key: &key, value: "", rev, expiry }, true).map(|hint| hint.at);
+        assert_eq!(hint(NOW, Expiry::Never), None);
+        assert_eq!(hint(NOW + 5, Expiry::At(NOW + TICK - 1)), Some(NOW + TICK));
+        assert_eq!(hint(NOW + 5, Expiry::After(1)), Some(NOW + 1_000_000 + TICK));
+        assert_eq!(hint(NOW + SLOT - 1, Expiry::At(NOW + SLOT)), Some(NOW + SLOT + EXPIRY_SHIFT));
+        // What is dead at once is removed later.
+        for dead in [TOMBSTONE, Expiry::At(NOW)] {
+            assert_eq!(hint(NOW, dead), Some(NOW + SLOT + REMOVAL_SHIFT));
+            assert_eq!(hint(NOW + 1, dead), Some(NOW + 2 * SLOT + REMOVAL_SHIFT));
+        }
+        // Look by look, the hints of any expiry reach it.
+        for end in [1, TICK, 20_000_000, 21_000_001, SLOT, 2 * SLOT, 2 * SLOT + 7, 70 * AHEAD + 3] {
+            let (mut now, mut looks) = (NOW + 3, 0);
+            while now < NOW + 3 + end {
+                let next = Hint::before_expiry(NOW + 3 + end, now, Vec::new()).at;
+                assert!(next > now && !next.is_multiple_of(SLOT), "{next} after {now}");
+                (now, looks) = (next, looks + 1);
+            }
+            assert!(now - (NOW + 3 + end) <= TICK, "{end}: {now}");
+            assert!(looks <= 3 + end / AHEAD, "{end}: {looks} looks");
+        }
+    }
+
+    #[test]
+    fn where_changes_are_logged_an_expiry_put_off_again_and_again_has_few_hints() {
+        let key = Vec::new;
+        for (ttl, hints) in [(19, 600), (30, 61), (1199, 61), (1200, 3), (3600, 3), (1 << 40, 3)] {
+            let at = |second: u64| {
+                let now = NOW + second * 1_000_000;
+                Hint::before_expiry(now.saturating_add(ttl * 1_000_000), now, key()).at
+            };
+            let found = (0..600).map(at).collect::<std::collections::BTreeSet<_>>().len();
+            assert!(found <= hints, "{found} hints within ten minutes for a ttl of {ttl} s");
+        }
     }
 
     #[test]

@@ -1,13 +1,32 @@
 //! One round of the sweeper.
 
-use crate::engine::SweepSession;
+use std::time::Duration;
+
+use super::log::{LogSweep, Step, cutoff};
+use super::{SweepReport, fence_ages, micros};
+use crate::engine::sweep::{LogSession, SweepSession};
 use crate::error::Error;
 use crate::sweeper::hint::{Sweep, keys_of, ripe};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// Opens a session and sweeps until no hint is ripe. Returns the number of removed entries, or `None` if another process is sweeping.
-pub(super) async fn round<S: SweepSession>(
+/// The most steps in which a round cuts the log of changes: it goes bit by bit.
+const LOG_STEPS_MAX: usize = 100;
+
+/// Opens a session and tells for how long changes are kept.
+pub(super) async fn tell_retention<S: SweepSession>(
     open: impl Future<Output = Result<S, Error>>,
+    retention: Duration,
+) -> Result<(), Error> {
+    let mut session = within(CONNECT_TIMEOUT, open).await?;
+    within(QUERY_TIMEOUT, session.tell_retention(retention.as_secs())).await?;
+    session.close().await;
+    Ok(())
+}
+
+/// Opens a session and sweeps until no hint is ripe. Returns the number of removed entries, or `None` if another process is sweeping.
+pub(super) async fn round<S: LogSession>(
+    open: impl Future<Output = Result<S, Error>>,
+    observe: &(impl Fn(SweepReport) + Sync),
 ) -> Result<Option<u64>, Error> {
     let mut session = within(CONNECT_TIMEOUT, open).await?;
     let is_ours = within(QUERY_TIMEOUT, session.lock()).await?;
@@ -16,7 +35,16 @@ pub(super) async fn round<S: SweepSession>(
         while let Some(dead) = within(QUERY_TIMEOUT, transaction(&mut session)).await? {
             removed += dead;
         }
-        within(QUERY_TIMEOUT, session.delete_old_fences()).await?;
+        let retention = within(QUERY_TIMEOUT, session.retention()).await?.unwrap_or_default();
+        within(QUERY_TIMEOUT, session.delete_old_fences(fence_ages(retention))).await?;
+        let mut log = LogSweep::new(None);
+        for _ in 0..LOG_STEPS_MAX {
+            let cutoff = cutoff(within(QUERY_TIMEOUT, session.now()).await?, micros(retention));
+            match within(QUERY_TIMEOUT, log.step(&mut session, cutoff)).await? {
+                Step::Removed(rows) => observe(SweepReport::LogCut(rows)),
+                Step::Done => break,
+            }
+        }
     }
     session.close().await;
     Ok(is_ours.then_some(removed))
@@ -61,16 +89,20 @@ mod tests {
             let hint = sqlx::query("insert into expiries (at, k) values (?, ?)").bind(at);
             hint.bind(key.as_bytes()).execute(&mut connection).await.expect("it is valid");
         }
-        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(0)), "no time is in the store yet");
+        assert_eq!(
+            round(engine.open_sweeper(), &|_| {}).await.ok(),
+            Some(Some(0)),
+            "no time is in the store yet"
+        );
         let time = sqlx::query("update clock set rev = unixepoch() * 1000000");
         time.execute(&mut connection).await.expect("the row is there");
-        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(2)));
+        assert_eq!(round(engine.open_sweeper(), &|_| {}).await.ok(), Some(Some(2)));
         let left = sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries where at > 0")
             .fetch_all(&mut connection);
         let left = left.await.expect("it can be read");
         assert!(matches!(&left[..], [(key, at)] if key == b"live" && *at > 1), "{left:?}");
         let left = sqlx::query_scalar::<_, Vec<u8>>("select k from entries").fetch_all(&mut connection);
         assert_eq!(left.await.expect("it can be read"), [&b"before 1970"[..], b"live"]);
-        assert_eq!(round(engine.open_sweeper()).await.ok(), Some(Some(0)));
+        assert_eq!(round(engine.open_sweeper(), &|_| {}).await.ok(), Some(Some(0)));
     }
 }

@@ -1,4 +1,4 @@
-//! The commands of `keywire`. They are clients of a running server, except `check` and `token`.
+//! The commands of `keywire`. They are clients of a running server, except `check`, `migrate` and `token`.
 
 mod bench;
 mod client;
@@ -10,6 +10,7 @@ mod get;
 mod import;
 mod listing;
 mod ls;
+mod migrate;
 mod progress;
 mod put;
 mod replacement;
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chassis::config::socket_address;
 
+use crate::config::Config;
+
 use bench::BenchArgs;
 use client::Failure;
 use count::CountArgs;
@@ -31,6 +34,7 @@ use export::ExportArgs;
 use get::GetArgs;
 use import::ImportArgs;
 use ls::LsArgs;
+use migrate::MigrateArgs;
 use put::PutArgs;
 use token::TokenArgs;
 use watch::WatchArgs;
@@ -87,6 +91,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ADMIN_ADDR", value_parser = socket_address)]
         admin_addr: Option<SocketAddr>,
     },
+    /// Bring the schema of the database up to date, without serving
+    ///
+    /// `keywire` does this at each start. The command is for the end of a restore: --restored.
+    Migrate(MigrateArgs),
     /// Write a value
     ///
     /// Exit code 0 means that the write is committed and on disk.
@@ -156,12 +164,13 @@ pub(crate) enum Command {
     Bench(Box<BenchArgs>),
 }
 
-/// Runs a command. `default_admin_addr` is the admin address of the configuration.
-pub(crate) fn execute(command: &Command, default_admin_addr: SocketAddr) -> anyhow::Result<ExitCode> {
+/// Runs a command. `config` has the admin address and the database, unless the command names others.
+pub(crate) fn execute(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check { admin_addr } => {
-            Ok(chassis::process::check::check(admin_addr.unwrap_or(default_admin_addr)))
+            Ok(chassis::process::check::check(admin_addr.unwrap_or(config.admin_addr)))
         }
+        Command::Migrate(args) => migrate::migrate(args, config),
         Command::Put(args) => run(put::put(args)),
         Command::Get(args) => run(get::get(args)),
         Command::Del(args) => run(del::del(args)),

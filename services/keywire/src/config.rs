@@ -1,17 +1,18 @@
 //! The configuration of `keywire`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chassis::config::path::{database_url, file_path};
 use chassis::config::{PublicArgs, socket_address};
+use db::Store;
 use rest_read::config::ReadArgs;
 use ws_ingest::config::WriteArgs;
 
 use crate::cli::Command;
 
-/// Keywire in one process: writes over WebSocket, reads over HTTP, data in an `SQLite` file. All commands except `check` and
-/// `token` are clients of a running server.
+/// Keywire in one process: writes over WebSocket, reads over HTTP, data in an `SQLite` file. All commands except `check`, `migrate`
+/// and `token` are clients of a running server.
 #[derive(Debug, clap::Parser)]
 #[command(name = "keywire", version)]
 pub(crate) struct Config {
@@ -48,6 +49,23 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) public: PublicArgs,
+}
+
+/// What a command names instead of the database of the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DatabaseOverride<'a> {
+    pub(crate) url: Option<&'a str>,
+    pub(crate) password_file: Option<&'a Path>,
+}
+
+impl Config {
+    /// The database, or the one that is `named`. The error is one line without the password.
+    pub(crate) fn store(&self, named: DatabaseOverride<'_>) -> Result<Store, String> {
+        let file = named.password_file.or(self.database_password_file.as_deref());
+        let password = chassis::config::database_password(file)?;
+        let url = named.url.unwrap_or(&self.database_url);
+        Store::new(url, password.as_ref(), self.allow_unsafe_durability).map_err(|e| e.to_string())
+    }
 }
 
 #[cfg(test)]

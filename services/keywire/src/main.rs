@@ -9,9 +9,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
 use chassis::process::block_on;
-use db::Store;
 
-use crate::config::Config;
+use crate::config::{Config, DatabaseOverride};
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| chassis::process::stop::failure(format_args!("{error:#}")))
@@ -23,9 +22,9 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(exit) => return Ok(exit),
     };
     if let Some(command) = &config.command {
-        return cli::execute(command, config.admin_addr);
+        return cli::execute(command, &config);
     }
-    let store = match store(&config) {
+    let store = match config.store(DatabaseOverride::default()) {
         Ok(store) => store,
         Err(message) => return Ok(usage_error(message)),
     };
@@ -34,11 +33,4 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage_error(error)),
     };
     block_on(serve::serve(&config, public, store)).context("cannot start the runtime")?
-}
-
-/// The store of the configuration. The error is one line without the password.
-fn store(config: &Config) -> Result<Store, String> {
-    let password = chassis::config::database_password(config.database_password_file.as_deref())?;
-    Store::new(&config.database_url, password.as_ref(), config.allow_unsafe_durability)
-        .map_err(|e| e.to_string())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chassis::config::path::{database_url, file_path, plain_text};
 use chassis::config::{PublicArgs, TIMEOUT_MS_MAX, socket_address};
-use db::{BadUrl, KEY_BYTES_MAX, Store, VALUE_BYTES_MAX, WriterConfig};
+use db::{BadUrl, KEY_BYTES_MAX, Store, SweepConfig, VALUE_BYTES_MAX, WriterConfig};
 
 use crate::protocol::MessageLimits;
 
@@ -92,7 +92,8 @@ pub struct WriteArgs {
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub op_timeout_ms: u64,
 
-    /// Time between two sweeps, which remove entries that expired or were deleted more than 10 minutes ago
+    /// Time between two sweeps, which remove old rows of the log of changes and, where changes are not logged, entries that expired
+    /// or were deleted more than 10 minutes ago
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub sweep_interval_ms: u64,
 
@@ -125,6 +126,9 @@ pub enum Command {
         /// Database user of rest-read; without it nothing is granted to this user
         #[arg(long, env, value_parser = plain_text)]
         reader_user: Option<String>,
+        /// The database was restored from a backup: watches that were begun before get a new snapshot. Only while no service runs
+        #[arg(long)]
+        restored: bool,
     },
     /// Check whether a running ws-ingest on this machine is ready
     Check,
@@ -159,6 +163,16 @@ impl WriteArgs {
         MessageLimits {
             key_bytes_max: bytes(self.key_bytes_max),
             value_bytes_max: bytes(self.value_bytes_max),
+        }
+    }
+
+    /// What the sweeper does.
+    #[must_use]
+    pub fn sweeper(&self) -> SweepConfig {
+        SweepConfig {
+            every: Duration::from_millis(self.sweep_interval_ms),
+            retention: Duration::from_secs(self.changes_retention_s),
+            changes_bytes_max: self.changes_bytes_max,
         }
     }
 

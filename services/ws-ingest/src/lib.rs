@@ -7,13 +7,12 @@ mod socket;
 mod specification;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chassis::edge::fast_path::{FastPath, NoFastPath};
 use chassis::process::Service;
 use chassis::process::stop::Stop;
 use chassis::telemetry::Telemetry;
-use db::{Store, Writer};
+use db::{DatabaseUsers, Store, Writer};
 use poem::{Endpoint, EndpointExt, Response, Route, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,8 +43,7 @@ impl Ingest {
         let observed = metrics.clone();
         let writer = Writer::start(store, args.writer(), &tasks, move |report| observed.batch(report));
         let (sweeper, observed) = (CancellationToken::new(), metrics.clone());
-        let every = Duration::from_millis(args.sweep_interval_ms);
-        db::sweep(store, every, &tasks, sweeper.clone(), move |round| observed.sweep(round));
+        db::sweep(store, args.sweeper(), &tasks, sweeper.clone(), move |report| observed.sweep(report));
         let message_budgets = Arc::new(MessageBudgets::new(args.message().message_bytes_max()));
         metrics::register_gauges(&meter, &writer, &message_budgets);
         let context = SocketContext {
@@ -59,6 +57,24 @@ impl Ingest {
         };
         Self { context: Arc::new(context), tasks, sweeper, store: store.clone() }
     }
+}
+
+/// Brings the schema of `store` up to date, and gives `users` their rights. `restored`: the database was restored from a backup. Returns
+/// what was done, for the terminal.
+///
+/// # Errors
+/// [`db::Error`] if the database cannot be reached or refuses.
+pub async fn migrate(
+    store: &Store,
+    users: &DatabaseUsers,
+    restored: bool,
+) -> Result<&'static str, db::Error> {
+    store.migrate(users).await?;
+    if restored {
+        store.restored().await?;
+        return Ok("the schema is up to date, and watches that were begun before will get a new snapshot");
+    }
+    Ok("the schema is up to date")
 }
 
 impl Service for Ingest {

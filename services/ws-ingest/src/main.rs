@@ -28,12 +28,12 @@ fn run() -> anyhow::Result<ExitCode> {
         Err(message) => return Ok(usage_error(message)),
     };
     match &config.command {
-        Some(Command::Migrate { writer_user, reader_user }) => {
+        Some(Command::Migrate { writer_user, reader_user, restored }) => {
             let named = |user: &Option<String>| user.clone().filter(|user| !user.is_empty());
             let users = DatabaseUsers { writer: named(writer_user), reader: named(reader_user) };
-            let migrated = block_on(store.migrate(&users)).context("cannot start the runtime")?;
-            migrated.context("cannot migrate")?;
-            writeln!(std::io::stdout(), "the schema is up to date").context("cannot write to stdout")?;
+            let migrated = block_on(ws_ingest::migrate(&store, &users, *restored));
+            let done = migrated.context("cannot start the runtime")?.context("cannot migrate")?;
+            writeln!(std::io::stdout(), "{done}").context("cannot write to stdout")?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Check) | None => block_on(serve(&config, store)).context("cannot start the runtime")?,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use db::{BatchReport, Round, Writer};
+use db::{BatchReport, Round, SweepReport, Writer};
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
 use crate::socket::budget::MessageBudgets;
 
@@ -19,6 +19,10 @@ pub(crate) struct Metrics {
     attempts: Counter<u64>,
     sweeps: Counter<u64>,
     swept: Counter<u64>,
+    changes: Counter<u64>,
+    expired: Counter<u64>,
+    changes_removed: Counter<u64>,
+    changes_bytes: Gauge<u64>,
     system: &'static str,
 }
 
@@ -60,12 +64,41 @@ impl Metrics {
                 .u64_counter("keywire.swept")
                 .with_description("Entries removed by the sweeper.")
                 .build(),
+            changes: meter
+                .u64_counter("keywire.changes")
+                .with_description("Keys that committed transactions added to the log of changes.")
+                .with_unit("{key}")
+                .build(),
+            expired: meter
+                .u64_counter("keywire.changes.expired")
+                .with_description("Keys that the sweeper added to the log of changes because their entries expired.")
+                .with_unit("{key}")
+                .build(),
+            changes_removed: meter
+                .u64_counter("keywire.changes.removed")
+                .with_description("Rows that the sweeper removed from the log of changes.")
+                .with_unit("{row}")
+                .build(),
+            changes_bytes: meter
+                .u64_gauge("keywire.changes.size")
+                .with_description("About the size of the log of changes, by the last count of the process that sweeps.")
+                .with_unit("By")
+                .build(),
             system,
         }
     }
 
-    /// Counts a round of the sweeper.
-    pub(crate) fn sweep(&self, round: Round) {
+    /// Counts what the sweeper has done.
+    pub(crate) fn sweep(&self, report: SweepReport) {
+        match report {
+            SweepReport::Round(round) => self.sweep_round(round),
+            SweepReport::Expired(keys) => self.expired.add(keys, &[]),
+            SweepReport::LogCut(rows) => self.changes_removed.add(rows, &[]),
+            SweepReport::LogBytes(bytes) => self.changes_bytes.record(bytes, &[]),
+        }
+    }
+
+    fn sweep_round(&self, round: Round) {
         let (outcome, removed) = match round {
             Round::Swept(removed) => ("swept", removed),
             Round::Elsewhere => ("elsewhere", 0),
@@ -90,6 +123,7 @@ impl Metrics {
         self.batch_size.record((report.committed + report.refused) as u64, &labels[..2]);
         self.commit_time.record(report.elapsed.as_secs_f64(), &labels);
         self.attempts.add(u64::from(report.attempts), &[]);
+        self.changes.add(report.logged as u64, &[]);
     }
 }
 

@@ -6,7 +6,10 @@ use e2e::run_to_end;
 
 /// The commands of each binary. Without a command it serves.
 const COMMANDS: [(&str, &[&str]); 3] = [
-    ("keywire", &["check", "put", "get", "del", "ls", "count", "export", "import", "token", "bench"]),
+    (
+        "keywire",
+        &["check", "migrate", "put", "get", "del", "ls", "count", "export", "import", "token", "bench"],
+    ),
     ("ws-ingest", &["check", "migrate"]),
     ("rest-read", &["check", "openapi"]),
 ];

@@ -5,6 +5,7 @@ mod asyncapi;
 mod bad_values;
 mod batches;
 mod bench;
+mod change_log;
 mod clock;
 mod command_line;
 mod compose;

@@ -51,9 +51,15 @@ async fn the_services_users_have_the_least_rights(engine: EngineKind) {
         "insert into entries (k, v, rev, born) values ('x', 'x', 1, 1)",
         "update entries set v = 'x'",
         "delete from entries",
-        "select * from writers",
         "insert into writers (id, seq, rev) values (1, 1, 1)",
+        "insert into changes (lane, seq, part, at, ks) values (1, 1, 1, 1, 'x')",
+        "delete from changes",
+        "update store set floor = 0",
+        "select * from expiries",
     ];
     denied(&mut reader, &statements).await;
+    let statements =
+        ["update changes set at = 1", "delete from store", "insert into store values (1, 1, 1, 1)"];
+    denied(&mut writer, &statements).await;
     assert_eq!(system.read("k").await.json()["value"], "v");
 }

@@ -1,4 +1,6 @@
 //! Entries that have been dead for long are removed, by one sweeper at a time, and no others.
+//!
+//! Without a log of changes, where only the rounds of the sweeper look at hints. With one: `change_log`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,12 +13,11 @@ promises! {
         a_sweep_removes_all_entries_that_are_due,
         deletes_and_expiries_leave_a_hint_for_the_sweeper;
     sql:
-        one_process_sweeps_at_a_time,
-        old_fence_rows_are_swept_too;
+        one_process_sweeps_at_a_time;
 }
 
-const SWEPT_OFTEN: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "100")];
-const UNSWEPT: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "86400000")];
+const SWEPT_OFTEN: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "100"), ("CHANGES_RETENTION_S", "0")];
+const UNSWEPT: &[(&str, &str)] = &[("SWEEP_INTERVAL_MS", "86400000"), ("CHANGES_RETENTION_S", "0")];
 const MINUTE: u64 = 60_000_000;
 /// Hints are at multiples of this.
 const SLOT: u64 = 10 * MINUTE;
@@ -162,23 +163,4 @@ async fn one_process_sweeps_at_a_time(engine: EngineKind) {
     assert!(is_there(&system.database, 'a').await, "it is for the other to sweep");
     drop(elsewhere);
     left(&system.database, 0, 0).await;
-}
-
-async fn old_fence_rows_are_swept_too(engine: EngineKind) {
-    let system = System::start_with_settings(engine, SWEPT_OFTEN).await;
-    let day = 24 * 60 * MINUTE;
-    let (old, young) = (now() - day - MINUTE, now() - day + 5 * MINUTE);
-    system
-        .database
-        .execute(&format!("insert into writers (id, seq, rev) values (1, 1, {old}), (2, 1, {young})"))
-        .await;
-    eventually("the old row is swept", Duration::from_secs(10), async || {
-        match system.database.number("select count(*) from writers where id = 1").await {
-            0 => Ok(()),
-            _ => Err("it is there".into()),
-        }
-    })
-    .await;
-    // The fence rows of running lanes are young, although nothing was written yet.
-    assert_eq!(system.database.number("select count(*) from writers where id = 2 or seq = 0").await, 4);
 }

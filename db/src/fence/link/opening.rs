@@ -1,8 +1,7 @@
 //! How a lane gets its connection and its id.
 
 use futures_util::FutureExt as _;
-use rand::RngExt as _;
-use rand::rngs::StdRng;
+use rand::{Rng, RngExt as _};
 use tokio::time::Instant;
 
 use super::{Link, LinkState};
@@ -62,6 +61,6 @@ async fn connect<E: WriteEngine>(engine: E, lane: u64, registers: Option<bool>) 
 }
 
 /// A random id, which no other lane has. It has 63 bits, to fit the signed column of `SQLite`.
-pub(crate) fn fresh_id(random: &mut StdRng) -> u64 {
+pub(crate) fn fresh_id(random: &mut impl Rng) -> u64 {
     random.random::<u64>() >> 1
 }

@@ -1,0 +1,131 @@
+//! What the sweeper needs of a database.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::sweeper::expiry::DueHints;
+use crate::sweeper::hint::{Hint, HintedEntry, Sweep};
+
+/// How long the fence row of a lane that writes nothing is kept. A lane that has kept silent for longer goes on under a new id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FenceAges {
+    /// The row of a lane that has committed, in microseconds.
+    pub(crate) used: u64,
+    /// The row of a lane that never has, in microseconds.
+    pub(crate) unused: u64,
+}
+
+/// One connection of the sweeper. After any error it must be dropped, but not after a conflict if [`SweepSession::rest`] succeeds.
+pub(crate) trait SweepSession: Send {
+    /// Takes the lock of the sweeper until the connection ends. Returns `false` if another process has the lock.
+    fn lock(&mut self) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// The stored time, in microseconds since 1970. 0 if there is none.
+    ///
+    /// Every later revision is larger, even if the clock is set back: a lane begins where the store is. So an entry with an earlier
+    /// revision can be removed.
+    fn now(&mut self) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// The first hints up to the instant `ripe`, at most [`HINTS_PER_SWEEP_MAX`](crate::sweeper::hint::HINTS_PER_SWEEP_MAX).
+    fn read_hints(&mut self, ripe: u64) -> impl Future<Output = Result<Vec<Hint>, Error>> + Send;
+
+    /// Begins a transaction. Returns the entries of `keys` that exist, locked, in key order.
+    fn lock_entries(
+        &mut self,
+        keys: &[&[u8]],
+    ) -> impl Future<Output = Result<Vec<HintedEntry>, Error>> + Send;
+
+    /// Removes `hints`, does the work of `sweep`, and commits.
+    fn apply(&mut self, sweep: &Sweep, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes fence rows that no lane is likely to need any more.
+    fn delete_old_fences(&mut self, ages: FenceAges) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Tells all readers for how long changes are kept, in seconds. 0: they are not logged.
+    fn tell_retention(&mut self, seconds: u64) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What a writer told last. `None`: none has.
+    fn retention(&mut self) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
+
+    /// Ends the transaction that a read or a conflict has left, if there is one, without its changes.
+    fn rest(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Closes the connection.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Hints that a transaction has locked, and the entries that they lead to, locked and in key order.
+#[derive(Debug, Default)]
+pub(crate) struct TakenHints {
+    pub(crate) hints: Vec<Hint>,
+    pub(crate) entries: Vec<HintedEntry>,
+}
+
+/// The connection that logs expiries, under a lane of its own.
+pub(crate) trait ExpirySession: SweepSession {
+    /// Prepares the connection to be kept for long: if its process hangs, the server soon gives the lock of the sweeper to another.
+    fn keep(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The store clock, in microseconds since 1970.
+    fn clock(&mut self) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// The first `limit` hints of `due`: the urgent ones, or else the others.
+    fn read_due(
+        &mut self,
+        due: DueHints,
+        is_urgent: bool,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Hint>, Error>> + Send;
+
+    /// Adds the fence row of a lane that logs its changes, and commits it.
+    fn register(&mut self, lane: u64) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Begins the transaction and passes the fence, as [`WriteSession::fence`](super::WriteSession::fence) does. Returns the revision
+    /// that it reserves, or `None` if no row matched.
+    fn begin(&mut self, lane: u64, seq: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+
+    /// Locks those of `hints` that are there, then the entries that they lead to. Waits for nobody: leaves out what somebody else
+    /// holds locked, the hints of locked entries included.
+    fn take(&mut self, hints: &[Hint]) -> impl Future<Output = Result<TakenHints, Error>> + Send;
+
+    /// Adds `keys` to the log of changes, as those of the batch `seq` of `lane`. There is at least one.
+    fn log_expired(
+        &mut self,
+        lane: u64,
+        seq: u64,
+        keys: &[Vec<u8>],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A row of the log of changes, without its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoggedPart {
+    pub(crate) lane: u64,
+    pub(crate) seq: u64,
+    pub(crate) part: u64,
+    /// When it was written, in microseconds since 1970.
+    pub(crate) at: u64,
+    /// The bytes of its keys.
+    pub(crate) bytes: u64,
+}
+
+/// The connection that removes old rows of the log of changes.
+pub(crate) trait LogSession: SweepSession {
+    /// The first row of the first lane whose id is at least `lane`.
+    fn first_part(&mut self, lane: u64) -> impl Future<Output = Result<Option<LoggedPart>, Error>> + Send;
+
+    /// The first `limit` rows of `lane` behind the row with the seq and the part `after`, in their order.
+    fn read_parts(
+        &mut self,
+        lane: u64,
+        after: (u64, u64),
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<LoggedPart>, Error>> + Send;
+
+    /// Removes the rows of the lane of `last` up to `last`, which are few, raises the floor of the log to `floor`, and commits.
+    fn delete_parts(
+        &mut self,
+        last: LoggedPart,
+        floor: u64,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}

@@ -1,0 +1,28 @@
+//! The text of the statements of the log of changes.
+
+/// Adds a part of the keys that a batch wrote.
+pub(in crate::sqlite) const LOG_CHANGES: &str =
+    "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?)";
+
+/// Tells for how long changes are kept, in seconds.
+pub(in crate::sqlite) const TELL_RETENTION: &str = "update store set retention = ? where one = 0";
+
+pub(in crate::sqlite) const RETENTION: &str = "select retention from store where one = 0";
+
+/// Gives the store another id.
+pub(in crate::sqlite) const RENAME_STORE: &str = "update store set id = ? where one = 0";
+
+/// The first row of the first lane whose id is at least the argument.
+pub(in crate::sqlite) const FIRST_PART: &str = "select lane, seq, part, at, octet_length(ks) from changes \
+    where lane >= ? order by lane, seq, part limit 1";
+
+/// The rows of a lane behind a row. The arguments are the lane, the seq and the part of the row, and the number of rows.
+pub(in crate::sqlite) const PARTS: &str = "select lane, seq, part, at, octet_length(ks) from changes \
+    where lane = ? and (seq, part) > (?, ?) order by seq, part limit ?";
+
+/// Removes the first rows of a lane. The arguments are the lane, and the seq and the part of the last row.
+pub(in crate::sqlite) const DELETE_PARTS: &str =
+    "delete from changes where lane = ? and (seq, part) <= (?, ?)";
+
+/// Changes up to this instant may be removed from now on.
+pub(in crate::sqlite) const RAISE_FLOOR: &str = "update store set floor = max(floor, ?) where one = 0";
