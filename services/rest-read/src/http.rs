@@ -10,6 +10,7 @@ mod parameters;
 mod reply;
 mod schema;
 
+use chassis::edge::Unmeasured;
 use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
 
@@ -46,7 +47,13 @@ impl Endpoint for App {
         let mut result = self.api.call(request).await;
         if is_entry {
             match &mut result {
-                Ok(response) => response.set_data(self.entry.clone()),
+                Ok(response) => {
+                    response.set_data(self.entry.clone());
+                    if response.headers().contains_key("preference-applied") {
+                        // It has waited because its client wished so.
+                        response.set_data(Unmeasured);
+                    }
+                }
                 // A request without a route is not given one.
                 Err(error) if error.data::<PathPattern>().is_some() => error.set_data(self.entry.clone()),
                 Err(_) => {}

@@ -82,6 +82,11 @@ impl Service for Reads {
         http::app(self.api.clone())
     }
 
+    /// A watch has no end, so it has no length that HEAD could tell.
+    fn get_only(&self) -> &'static [&'static str] {
+        &["/watch"]
+    }
+
     /// Plain gets of one key, with two fifths fewer instructions.
     fn fast_path(&self) -> impl FastPath {
         EntryFastPath(self.api.clone())

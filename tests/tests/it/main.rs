@@ -62,3 +62,4 @@ mod sweeper;
 mod telemetry;
 mod tls;
 mod unread;
+mod watch;

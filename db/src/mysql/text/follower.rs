@@ -2,10 +2,11 @@
 
 use crate::engine::shapes::list;
 
-/// The row of the store with each fence row. Without fence rows there is one row all the same.
+/// The row of the store with each fence row, in no order: a server would sort a temporary table, at each poll. Without fence rows there
+/// is one row all the same.
 pub(in crate::mysql) const STATE: &str = "select store.id, store.retention, store.floor, \
     writers.id, writers.seq, writers.rev, writers.logged \
-    from store left join writers on true where store.one = 0 order by writers.id";
+    from store left join writers on true where store.one = 0";
 
 /// Rows of the log of a lane after a row. The arguments are the lane, the seq of that row twice, its part, and the number of rows.
 /// The condition is not a comparison of pairs, because for such a one `MySQL` reads the lane from its first row on.

@@ -2,10 +2,10 @@
 
 use crate::engine::shapes::list;
 
-/// The row of the store with each fence row. Without fence rows there is one row all the same.
+/// The row of the store with each fence row, in no order. Without fence rows there is one row all the same.
 pub(in crate::sqlite) const STATE: &str = "select store.id, store.retention, store.floor, \
     writers.id, writers.seq, writers.rev, writers.logged \
-    from store left join writers on true where store.one = 0 order by writers.id";
+    from store left join writers on true where store.one = 0";
 
 /// Rows of the log of a lane after a row. The arguments are the lane, the seq and the part of that row, and the number of rows.
 pub(in crate::sqlite) const CHANGES: &str = "select seq, part, ks from changes \

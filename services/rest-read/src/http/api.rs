@@ -1,5 +1,7 @@
 //! The operations of the read side. The `OpenAPI` specification is generated from them.
 
+mod entry;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,12 +23,11 @@ use crate::http::parameters::{
     WithSnapshot, only,
 };
 use crate::http::reply::{
-    EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, ProblemReply,
-    WatchBody, WatchReply, quoted,
+    EntriesBody, EntriesReply, EntryReply, ExportBody, ExportReply, ProblemReply, WatchBody, WatchReply,
 };
 use crate::lists::{Lists, PageQuery};
 use crate::owner::Owner;
-use crate::watch::{Preference, Target, WatchQuery, Watches};
+use crate::watch::{Target, WatchQuery, Watches};
 
 const DESCRIPTION: &str = "\
 Reads what was written over the WebSocket at `/ws/storage/`, where each text message like \
@@ -52,52 +53,6 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Reads one key for the client `peer`. `known` tells whether the client has the revision that is found.
-    pub(crate) async fn read(
-        &self,
-        key: String,
-        peer: Option<&Arc<Peer>>,
-        known: impl Fn(Rev) -> bool,
-    ) -> Result<EntryReply, Problem> {
-        let key = KeyText(key).key(self.key_bytes_max)?;
-        let mut result = self.gets.get(vec![key]).await?;
-        let Some(entry) = result.found.pop().expect("a get of one key has one result") else {
-            return Ok(EntryReply::Missing(MissingBody(body::missing(&result.keys[0])), None));
-        };
-        let rev = entry.rev;
-        if known(rev) {
-            return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into(), None));
-        }
-        let json = result.charge.attach(body::entry(&entry), peer);
-        Ok(EntryReply::Found(EntryBody { rev, json }, None))
-    }
-
-    /// The same, and waits while the client knows what is found, as long as it prefers.
-    async fn read_when_new(
-        &self,
-        key: String,
-        peer: Option<&Arc<Peer>>,
-        if_none_match: &IfNoneMatch<'_>,
-        preference: Preference,
-    ) -> Result<EntryReply, Problem> {
-        let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
-        let watched = KeyText(key.clone()).key(self.key_bytes_max)?;
-        let mut poll = self.watches.long_poll(watched, preference)?;
-        loop {
-            poll.prepare().await;
-            let reply = self.read(key.clone(), peer, known).await?;
-            let is_new = match &reply {
-                EntryReply::Found(..) => true,
-                EntryReply::NotModified(..) => false,
-                EntryReply::Missing(..) => !if_none_match.names_absence(),
-            };
-            if is_new || poll.is_over() {
-                return Ok(reply.applied(preference));
-            }
-            poll.changed().await;
-        }
-    }
-
     /// Whose share of lists and exports `request` uses.
     fn owner(&self, caller: &Caller, request: &Request) -> Owner {
         Owner::of(caller, request.headers(), self.trust_forwarded_for)

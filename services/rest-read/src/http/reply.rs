@@ -1,6 +1,7 @@
 //! Every reply of the operations: when it is sent, and its status, headers and body.
 
 use bytes::Bytes;
+use chassis::edge::Unmeasured;
 use chassis::problem::Problem;
 use db::Rev;
 use poem::http::{HeaderValue, header};
@@ -224,6 +225,7 @@ impl IntoResponse for WatchBody {
     fn into_response(self) -> Response {
         let mut response = response(self.0.into_body(), EVENTS, "no-store");
         response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response.set_data(Unmeasured);
         response
     }
 }

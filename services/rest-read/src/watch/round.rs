@@ -94,7 +94,7 @@ impl Round {
                 };
                 self.want(key, place);
             }
-            Subscriber::Poll(changed) => changed.notify_one(),
+            Subscriber::Poll(wake) => wake.notify_one(),
         });
     }
 

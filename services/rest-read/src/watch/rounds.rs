@@ -56,7 +56,8 @@ impl Rounds {
             let mut failures = Failures::default();
             loop {
                 self.hub.places().in_use().await;
-                match self.follow(&mut failures).await {
+                // Boxed, because the future is large and idle most of the time.
+                match Box::pin(self.follow(&mut failures)).await {
                     Ok(()) => {}
                     Err(error) => {
                         self.store.read_outages().failed("cannot follow the changes; trying again", &error);

@@ -1,5 +1,7 @@
 //! The response to a watch: a stream of events that ends when the client leaves, the process stops or the database is lost.
 
+mod opening;
+
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -11,11 +13,10 @@ use poem::Body;
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
-use crate::watch::catch_up::{Begin, CatchUps, Part};
-use crate::watch::hub::{Hub, Subscription};
+pub(crate) use self::opening::{Opening, Shared};
+use crate::watch::catch_up::{Begin, Part};
+use crate::watch::hub::Subscription;
 use crate::watch::position::{Position, ResetReason};
 use crate::watch::watcher::{Next, Watcher};
 use crate::watch::{cursor, event};
@@ -50,31 +51,6 @@ pub(crate) struct WatchStream {
     progress_due: Instant,
     /// When the stream ends. `None` before the drain.
     end_due: Option<Instant>,
-}
-
-/// What all streams of a process share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) catch_ups: CatchUps,
-    pub(crate) metrics: Metrics,
-    pub(crate) stop: CancellationToken,
-    /// After the beginning of the drain, streams end within this time, each at another instant, so that their clients do not all come
-    /// back at once.
-    pub(crate) end_within: Duration,
-}
-
-/// How a stream begins.
-#[derive(Debug, Clone)]
-pub(crate) enum Opening {
-    /// With everything that is there.
-    Snapshot,
-    /// With what changes from now on.
-    Now,
-    /// With what has changed since the position of a cursor.
-    After(Arc<Position>),
-    /// With everything that is there, because the cursor cannot be honoured.
-    Reset(ResetReason),
 }
 
 /// What the stream does.
@@ -220,6 +196,8 @@ impl WatchStream {
                     self.position = Some(position);
                     live = None;
                 }
+                // The watcher says the same when it is asked again.
+                _ if !bytes.is_empty() => return Step::Send(bytes.into()),
                 Next::Wait => return self.wait(live).await,
                 Next::Joining => return self.wait(None).await,
                 Next::Join => self.join(),
@@ -315,3 +293,6 @@ impl WatchStream {
         self.is_ready = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

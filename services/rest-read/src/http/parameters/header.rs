@@ -1,6 +1,6 @@
 //! Header fields that are parameters of an operation.
 
-use poem::http::HeaderMap;
+use poem::http::{HeaderMap, HeaderValue};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -34,9 +34,7 @@ impl IfNoneMatch<'_> {
     /// Whether the client knows that the key has no value. `*` names only a value that is there.
     pub(crate) fn names_absence(&self) -> bool {
         let fields = self.0.get_all("if-none-match").iter();
-        fields
-            .map(|field| field.as_bytes())
-            .any(|field| field.trim_ascii() != b"*" && etag::names(field, b"0"))
+        fields.map(HeaderValue::as_bytes).any(|field| field.trim_ascii() != b"*" && etag::names(field, b"0"))
     }
 
     /// Whether the client has a version at all.

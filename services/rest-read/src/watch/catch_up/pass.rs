@@ -92,7 +92,9 @@ mod tests {
         let log = ["d", "a", "c", "a", "e", "b", "d"];
         let (mut pass, mut seen) = (Some(Pass::first(2)), Vec::new());
         while let Some(mut this) = pass {
-            log.iter().for_each(|key| this.add(a_key(key)));
+            for key in log {
+                this.add(a_key(key));
+            }
             assert!(this.keys().len() <= 2);
             seen.extend(this.keys());
             pass = this.next();

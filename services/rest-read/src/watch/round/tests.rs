@@ -38,7 +38,9 @@ async fn round(hub: &Hub, database: &TestDatabase, joining: &[&Joining]) -> usiz
     let mut round = Round::default();
     round.add_members(hub, &changes);
     hub.remember(&end, changes);
-    joining.iter().for_each(|joining| round.add_joining(hub, joining));
+    for joining in joining {
+        round.add_joining(hub, joining);
+    }
     round.read(&mut snapshot, hub, &DamageLog::new("test")).await.expect("it can be read");
     let count = round.deliver(&end);
     hub.advance(end);
