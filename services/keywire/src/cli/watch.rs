@@ -128,10 +128,10 @@ impl<'a> Watch<'a> {
     }
 
     /// Follows a stream, and another one whenever it is lost. If no server is there at first, that is a failure.
-    async fn run(
-        &mut self,
-        mut print: impl AsyncFnMut(Output) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    async fn run<F>(&mut self, mut print: impl FnMut(Output) -> F) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
         loop {
             let why = match self.follow(&mut print).await {
                 Ok(End::Done) => return Ok(()),
@@ -147,10 +147,10 @@ impl<'a> Watch<'a> {
     }
 
     /// Prints the events of one stream.
-    async fn follow(
-        &mut self,
-        print: &mut impl AsyncFnMut(Output) -> Result<(), Failure>,
-    ) -> Result<End, Failure> {
+    async fn follow<F>(&mut self, print: &mut impl FnMut(Output) -> F) -> Result<End, Failure>
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
         let opened = fetch_events(self.target, &self.path()).await?;
         self.is_found = true;
         let mut stream = match opened {

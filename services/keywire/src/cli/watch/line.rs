@@ -42,9 +42,8 @@ impl Form {
             Self::Text => text(event, SystemTime::now()).transpose(),
         };
         let Some(line) = line else { return Ok(()) };
-        let line = line.map_err(|error| {
-            Failure::Unavailable(format!("not an event of Keywire: {}: {error}", event.name))
-        })?;
+        let line = line
+            .map_err(|error| Failure::Refused(format!("not an event of Keywire: {}: {error}", event.name)))?;
         writeln!(lines, "{line}").expect("memory can always be written");
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! The standard output of a command that runs for long: a reader that is slow, or gone, is noticed at once.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::io::{Write as _, stdout};
-use std::os::fd::AsFd as _;
+use std::thread;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::cli::client::{Failure, printed};
@@ -19,11 +21,18 @@ pub(super) async fn print(lines: Vec<u8>) -> Result<(), Failure> {
     printed(printing.await.expect("printing does not panic"))
 }
 
-/// Waits until nobody reads stdout any more. For ever where the system does not tell: for a file, nobody has to read it.
+/// Waits until nobody reads stdout any more. Nobody has to read a file, so for a file it waits for ever.
 pub(super) async fn closed() {
-    let Ok(out) = stdout().as_fd().try_clone_to_owned() else { return pending().await };
-    let Ok(out) = AsyncFd::with_interest(out, Interest::ERROR) else { return pending().await };
-    if out.ready(Interest::ERROR).await.is_err() {
+    let (sender, closed) = oneshot::channel::<Infallible>();
+    // It ends with the process.
+    let thread = thread::Builder::new().name("stdout".into()).spawn(move || {
+        let out = stdout();
+        // No events are asked for, so only an error or a hang-up ends the wait.
+        while let Err(Errno::INTR) = poll(&mut [PollFd::new(&out, PollFlags::empty())], None) {}
+        drop(sender);
+    });
+    // The sender never sends. Without the thread, a closed stdout is noticed when something is printed.
+    if thread.is_err() || closed.await.is_ok() {
         pending().await
     }
 }

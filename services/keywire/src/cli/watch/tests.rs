@@ -1,5 +1,6 @@
 //! A watch against a server that does what the test says.
 
+use std::future::ready;
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -37,12 +38,12 @@ impl Running {
     async fn start(args: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is open"));
-        let args = ["watch", "--url", &url].iter().chain(args).copied().map(str::to_owned);
+        let args = [&["watch", "--url", &url], args].concat();
         let line = CommandLine::try_parse_from(args).expect("valid arguments");
         let (sender, printed) = unbounded_channel();
         let task = tokio::spawn(async move {
             let mut watch = Watch::new(&line.args, line.args.target.read_target());
-            watch.run(async |output| print(&sender, output)).await
+            watch.run(|output| ready(print(&sender, output))).await
         });
         Self { listener, printed, task }
     }
