@@ -213,15 +213,12 @@ impl RecorderState {
                 }
                 continue;
             };
-            let (heard, what) = match tokio::time::timeout(PAUSE, open.hear()).await {
-                Ok(heard) => heard,
-                Err(_) => continue,
-            };
+            let Ok((heard, what)) = tokio::time::timeout(PAUSE, open.hear()).await else { continue };
             match what {
                 Heard::Event(event) => {
                     let is_cursor = watched.hear(&event).unwrap_or_else(|broken| panic!("{broken}"));
                     if is_cursor {
-                        called = called.max(heard - SENT_BEFORE_MAX);
+                        called = heard.checked_sub(SENT_BEFORE_MAX).map_or(called, |sent| called.max(sent));
                     }
                     self.note(&event, called, heard);
                 }
