@@ -159,7 +159,9 @@ impl Database {
 
     /// The number that the statement `select` returns.
     pub async fn number(&self, select: &str) -> u64 {
-        let select = AssertSqlSafe(select.to_owned());
+        // Whatever the type of the column.
+        let number = if self.engine == EngineKind::Sqlite { "integer" } else { "signed" };
+        let select = AssertSqlSafe(format!("select cast(({select}) as {number})"));
         let number: i64 = if self.engine == EngineKind::Sqlite {
             let mut file = self.open_file().await;
             sqlx::query_scalar(select).fetch_one(&mut file).await.expect("it finds a number")

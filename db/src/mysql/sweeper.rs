@@ -1,6 +1,7 @@
 //! The connection of the sweeper to `MySQL` or `MariaDB`.
 
 mod expiry;
+mod grouped;
 mod log;
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
-use super::arguments::{hint_list, key_list};
+use super::arguments::{bind, bind_keys, hint_list, key_list};
 use super::connect::{ServerFacts, close};
 use super::error::classify;
 use super::server_check::ServerChecker;
@@ -17,6 +18,7 @@ use crate::engine::shapes::{filled, pad, padded};
 use crate::engine::sweep::{FenceAges, SweepSession};
 use crate::error::Error;
 use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, HintedEntry, Sweep};
+use grouped::{HintGroup, groups};
 
 /// One connection of the sweeper. Autocommit is off.
 #[derive(Debug)]
@@ -70,7 +72,14 @@ impl SweepSession for MySqlSweeper {
             let sql = text::sweeper::delete_entries(padded(sweep.dead.len()));
             self.execute(sql, key_list(sweep.dead.iter().map(Vec::as_slice))?).await?;
         }
-        self.execute(text::sweeper::delete_hints(padded(hints.len())), hint_list(pad(hints.iter()))?).await?;
+        for group in groups(hints) {
+            let (size, arguments) = grouped(&group)?;
+            let sql = match group {
+                HintGroup::Same(_) => text::sweeper::delete_hints_at(size),
+                HintGroup::Mixed(_) => text::sweeper::delete_hints(size),
+            };
+            self.execute(sql, arguments).await?;
+        }
         let mut later = sweep.later.as_slice();
         while !later.is_empty() {
             let (part, rest) = later.split_at(filled(later.len()));
@@ -110,6 +119,19 @@ impl SweepSession for MySqlSweeper {
 
     async fn close(self) {
         close(self.connection).await;
+    }
+}
+
+/// The size of the statement that names `group`, and its arguments.
+fn grouped(group: &HintGroup<'_>) -> Result<(usize, MySqlArguments), Error> {
+    match group {
+        HintGroup::Same(hints) => {
+            let mut arguments = MySqlArguments::default();
+            bind(&mut arguments, hints.first().expect("a group is not empty").at)?;
+            bind_keys(&mut arguments, hints.iter().map(|hint| hint.key.as_slice()))?;
+            Ok((padded(hints.len()), arguments))
+        }
+        HintGroup::Mixed(hints) => Ok((padded(hints.len()), hint_list(pad(hints.iter()))?)),
     }
 }
 

@@ -44,9 +44,6 @@ use self::watcher::Watcher;
 use crate::config::ReadLimits;
 use crate::metrics::Metrics;
 
-/// How long a client may take nothing.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// What a client asks of a stream.
 #[derive(Debug)]
 pub(crate) struct WatchQuery {
@@ -152,9 +149,6 @@ impl Watches {
                 Err(reason) => Opening::Reset(reason),
             },
         };
-        if let Some(peer) = peer {
-            peer.set_write_timeout(CLIENT_TIMEOUT);
-        }
         let watcher = Arc::new(Watcher::new(target.clone(), with_values, peer.cloned()));
         let subscriber = Arc::new(Subscriber::Stream(Arc::clone(&watcher)));
         let subscription = hub.subscribe(target, &subscriber, place);

@@ -4,15 +4,35 @@ use std::collections::BTreeSet;
 
 use sqlx::AssertSqlSafe;
 
-use super::{MySqlSweeper, entry, hint};
-use crate::engine::shapes::{KEYS_PER_SELECT_MAX, pad, padded};
+use super::grouped::{HintGroup, groups};
+use super::{MySqlSweeper, entry, grouped, hint};
+use crate::engine::shapes::padded;
 use crate::engine::sweep::{ExpirySession, TakenHints};
 use crate::error::Error;
-use crate::mysql::arguments::{hint_list, key_list};
+use crate::mysql::arguments::key_list;
 use crate::mysql::error::classify;
 use crate::mysql::{changes, lane_row, text};
 use crate::sweeper::expiry::DueHints;
-use crate::sweeper::hint::{Hint, keys_of};
+use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, keys_of};
+
+impl MySqlSweeper {
+    /// Locks those of `hints` that are there and not locked. Returns them, sorted.
+    async fn take_hints(&mut self, hints: &[Hint]) -> Result<Vec<Hint>, Error> {
+        let mut taken = Vec::with_capacity(hints.len());
+        for group in groups(hints) {
+            let (size, arguments) = grouped(&group)?;
+            let sql = match group {
+                HintGroup::Same(_) => text::sweeper::take_hints_at(size),
+                HintGroup::Mixed(_) => text::sweeper::take_hints(size),
+            };
+            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
+            let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;
+            taken.extend(found.iter().map(hint).collect::<Result<Vec<_>, Error>>()?);
+        }
+        taken.sort_unstable();
+        Ok(taken)
+    }
+}
 
 impl ExpirySession for MySqlSweeper {
     async fn keep(&mut self) -> Result<(), Error> {
@@ -48,13 +68,10 @@ impl ExpirySession for MySqlSweeper {
 
     /// A writer locks its entry and then its hint, so whoever locks hints first must not wait for entries.
     async fn take(&mut self, hints: &[Hint]) -> Result<TakenHints, Error> {
-        let sql = AssertSqlSafe(text::sweeper::take_hints(padded(hints.len())));
-        let query = sqlx::query_with(sql, hint_list(pad(hints.iter()))?);
-        let taken = query.fetch_all(&mut self.connection).await.map_err(classify)?;
-        let mut hints = taken.iter().map(hint).collect::<Result<Vec<_>, Error>>()?;
+        let mut hints = self.take_hints(hints).await?;
         let mut entries = Vec::new();
         let mut held: BTreeSet<Vec<u8>> = BTreeSet::new();
-        for keys in keys_of(&hints).chunks(KEYS_PER_SELECT_MAX) {
+        for keys in keys_of(&hints).chunks(HINTS_PER_SWEEP_MAX) {
             let sql = AssertSqlSafe(text::sweeper::lock_free_entries(padded(keys.len())));
             let query = sqlx::query_with(sql, key_list(keys.iter().copied())?);
             let found = query.fetch_all(&mut self.connection).await.map_err(classify)?;

@@ -50,6 +50,16 @@ pub(in crate::mysql) fn take_hints(hints: usize) -> String {
     format!("select at, k from expiries where {} for update skip locked", either("at = ? and k = ?", hints))
 }
 
+/// The same for hints of one instant, which is the first argument.
+pub(in crate::mysql) fn take_hints_at(keys: usize) -> String {
+    format!("select at, k from expiries where at = ? and k in ({}) for update skip locked", list("?", keys))
+}
+
+/// Removes hints of one instant, which is the first argument.
+pub(in crate::mysql) fn delete_hints_at(keys: usize) -> String {
+    format!("delete from expiries where at = ? and k in ({})", list("?", keys))
+}
+
 /// Those of some entries that are there and that nobody has locked. Locks them.
 pub(in crate::mysql) fn lock_free_entries(keys: usize) -> String {
     format!(

@@ -19,6 +19,7 @@ use pause::Pause;
 
 /// Options of `watch`.
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each flag is one")]
 pub(crate) struct WatchArgs {
     /// Keys to watch, up to 100; default: all keys
     #[arg(value_name = "KEY")]

@@ -18,7 +18,7 @@ use crate::watch::position::{Position, ResetReason};
 use crate::watch::watcher::Watcher;
 
 /// How long a client may take nothing while a database snapshot is kept open for it.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// About how many bytes a part of a snapshot has. The client's stream and the task have one each.
 const PART_BYTES: usize = 64 * 1024;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::opening::{Opening, Shared};
-use crate::watch::catch_up::{Begin, Part};
+use crate::watch::catch_up::{Begin, CLIENT_TIMEOUT as SNAPSHOT_CLIENT_TIMEOUT, Part};
 use crate::watch::hub::Subscription;
 use crate::watch::position::{Position, ResetReason};
 use crate::watch::watcher::{Next, Watcher};
@@ -26,6 +26,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A stream that has seen no database for this long ends.
 const BLIND_MAX: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most bytes that are given to the connection at once.
 const PART_BYTES_MAX: usize = 16 * 1024;
@@ -268,6 +271,7 @@ impl WatchStream {
     /// Takes part in the rounds, from the position of the last id on.
     fn join(&mut self) {
         let position = self.position.clone().expect("a stream joins after an id or a cursor");
+        self.watcher.limit_client(CLIENT_TIMEOUT);
         self.shared.hub.join(&self.watcher, position);
         self.phase = Phase::Following;
     }
@@ -275,6 +279,7 @@ impl WatchStream {
     /// Reads for this stream alone.
     fn catch_up(&mut self, begin: Begin) {
         self.watcher.leave();
+        self.watcher.limit_client(SNAPSHOT_CLIENT_TIMEOUT);
         self.had_snapshot |= matches!(begin, Begin::Snapshot);
         self.phase = Phase::CatchingUp(self.shared.catch_ups.start(&self.watcher, begin, self.had_snapshot));
     }

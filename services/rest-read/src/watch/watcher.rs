@@ -95,6 +95,13 @@ impl Watcher {
         Self { target, fingerprint, with_values, peer, outbox: Mutex::new(outbox), changed: Notify::new() }
     }
 
+    /// From now on, the client may take nothing for `limit` before its connection is closed.
+    pub(crate) fn limit_client(&self, limit: Duration) {
+        if let Some(peer) = &self.peer {
+            peer.set_write_timeout(limit);
+        }
+    }
+
     /// Waits until [`Watcher::next`] may return something else than before. May return for no reason. Cancel-safe.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_line_or_an_event_without_an_end_is_not_kept() {
         let (mut line, mut data) = (EventReader::default(), EventReader::default());
-        let piece = [b'x'; 64 * 1024];
+        let piece = vec![b'x'; 64 * 1024];
         let taken = (0..1000).take_while(|_| line.read(&piece).is_ok()).count();
         assert_eq!(taken, EVENT_BYTES_MAX / piece.len());
         let piece = [b"data:", &piece[..], b"\n"].concat();

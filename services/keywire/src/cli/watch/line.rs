@@ -1,10 +1,11 @@
 //! An event as one line: for a person, or as JSON for a program.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::SystemTime;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::events::Event;
 use crate::cli::client::Failure;
@@ -52,11 +53,13 @@ impl Form {
 /// The data of the event, with the type and the id as its first members.
 fn json(event: &Event) -> serde_json::Result<String> {
     // A map, because the data must be an object.
-    serde_json::from_str::<std::collections::BTreeMap<String, IgnoredAny>>(&event.data)?;
-    let mut line = format!(r#"{{"event":{}"#, serde_json::Value::from(event.name.as_str()));
-    if let Some(id) = &event.id {
-        line += &format!(r#","id":{}"#, serde_json::Value::from(id.as_str()));
-    }
+    serde_json::from_str::<BTreeMap<String, &RawValue>>(&event.data)?;
+    let name = serde_json::Value::from(event.name.as_str());
+    let id = event.id.as_deref().map(serde_json::Value::from);
+    let mut line = match id {
+        None => format!(r#"{{"event":{name}"#),
+        Some(id) => format!(r#"{{"event":{name},"id":{id}"#),
+    };
     let members = event.data.trim_start().strip_prefix('{').expect("it is an object").trim_start();
     if !members.starts_with('}') {
         line.push(',');
@@ -78,20 +81,16 @@ fn text(event: &Event, now: SystemTime) -> serde_json::Result<Option<String>> {
         _ => return Ok(None),
     };
     let change: Change = serde_json::from_str(&event.data)?;
-    let mut line = format!("{} {}", if is_put { "put" } else { "delete" }, shown(&change.key));
-    if let Some(value) = &change.value {
-        line += &format!(" = {}", shown(value));
-    }
+    let what = if is_put { "put" } else { "delete" };
+    let value = change.value.as_deref().map(|value| format!(" = {}", shown(value))).unwrap_or_default();
     let notes = [
         change.rev.map(|rev| format!("rev {rev}")),
         change.expires_at.map(|at| format!("expires in {} s", seconds_until(at, now))),
         change.reason.map(|reason| shown(&reason).into_owned()),
     ];
     let notes: Vec<_> = notes.into_iter().flatten().collect();
-    if !notes.is_empty() {
-        line += &format!("  ({})", notes.join(", "));
-    }
-    Ok(Some(line))
+    let notes = if notes.is_empty() { String::new() } else { format!("  ({})", notes.join(", ")) };
+    Ok(Some(format!("{what} {}{value}{notes}", shown(&change.key))))
 }
 
 /// Whole seconds, rounded up, until `at`, in microseconds since 1970. 0 in the past.

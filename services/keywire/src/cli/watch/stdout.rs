@@ -33,6 +33,6 @@ pub(super) async fn closed() {
     });
     // The sender never sends. Without the thread, a closed stdout is noticed when something is printed.
     if thread.is_err() || closed.await.is_ok() {
-        pending().await
+        pending::<()>().await;
     }
 }
