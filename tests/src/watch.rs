@@ -55,7 +55,7 @@ impl Watch {
         opened.unwrap_or_else(|error| panic!("no watch of {query} at {addr}: {error:?}"))
     }
 
-    /// The same, with a cursor as EventSource sends it.
+    /// The same, with a cursor, as `EventSource` sends it.
     pub async fn resume(addr: SocketAddr, query: &str, cursor: &str) -> Self {
         Self::open_with(addr, query, &[("Last-Event-ID", cursor)]).await
     }

@@ -158,7 +158,7 @@ async fn a_client_that_takes_nothing_is_given_up(engine: EngineKind) {
     connection.send("GET", "/watch").await;
     connection.begun().await;
     let started = Instant::now();
-    eventually("the watch is over", Duration::from_secs(20), async || {
+    eventually("the watch is over", Duration::from_secs(60), async || {
         if open().await { Err("it is open".into()) } else { Ok(()) }
     })
     .await;
