@@ -2,7 +2,8 @@
 //!
 //! To add an engine:
 //! 1. Write `NAME.rs` and a folder `NAME/` with the files of `mysql/`: `connect` (opens and checks connections), `error` (the class
-//!    of each error), `text` (every statement), `clock`, `arguments`, `session`, `reader`, `scanner`, `sweeper` and `migrate`.
+//!    of each error), `text` (every statement), `clock`, `arguments`, `session`, `reader`, `scanner`, `follower`, `sweeper` and
+//!    `migrate`.
 //! 2. Implement [`Engine`] and the traits that it builds on. An engine for tests of the write path needs only [`WriteEngine`] and
 //!    [`WriteSession`].
 //! 3. Put its migrations into `migrations/NAME/`.
@@ -11,6 +12,7 @@
 pub(crate) mod any;
 pub(crate) mod clock;
 pub(crate) mod columns;
+pub(crate) mod log;
 pub(crate) mod schema;
 pub(crate) mod shapes;
 pub(crate) mod sweep;
@@ -21,8 +23,10 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use crate::changes::LogState;
 use crate::entry::{Entry, Key, KeyRecord, Record, Rev};
 use crate::error::Error;
+use crate::follower::{FoundRow, Values};
 use crate::plan::run::{CurrentRow, Row, UpsertResult};
 use crate::row::RowError;
 use crate::scanner::range::Range;
@@ -144,6 +148,8 @@ pub(crate) trait Engine: WriteEngine {
     type Reader: ReadSession;
     /// One connection for reads in key order.
     type Scanner: ScanSession;
+    /// One connection that follows the log of changes.
+    type Follower: FollowSession;
     /// One connection of the sweeper.
     type Sweeper: ExpirySession + LogSession;
 
@@ -158,6 +164,9 @@ pub(crate) trait Engine: WriteEngine {
 
     /// Opens a connection for reads in key order, and checks durability and schema.
     fn open_scanner(&self) -> impl Future<Output = Result<Self::Scanner, Error>> + Send;
+
+    /// Opens a connection that follows the log of changes, and checks durability and schema.
+    fn open_follower(&self) -> impl Future<Output = Result<Self::Follower, Error>> + Send;
 
     /// Brings the schema up to date, then gives `users` their rights. Several processes may do so at once.
     fn migrate(&self, users: &DatabaseUsers) -> impl Future<Output = Result<(), Error>>;
@@ -210,6 +219,56 @@ pub(crate) trait ScanSession: Send {
 
     /// Ends with an error when the database needs this connection to be closed, however slowly the snapshot is read. The future does
     /// not borrow the session.
+    fn displaced(&self) -> impl Future<Output = Error> + Send + use<Self>;
+
+    /// Gives the snapshot up.
+    fn end(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Closes the connection.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// One connection that follows the log of changes. After any error it must be dropped.
+pub(crate) trait FollowSession: Send {
+    /// Reads the state of the log by one statement, outside of a snapshot.
+    fn poll(&mut self) -> impl Future<Output = Result<LogState, Error>> + Send;
+
+    /// Takes a snapshot, and reads the state of the log from it.
+    fn begin(&mut self) -> impl Future<Output = Result<LogState, Error>> + Send;
+
+    /// Reads up to `rows_max` rows of the log of `lane` that come after the row `after` (seq and part), in their order, by one
+    /// statement. Calls `on_key` with the seq of each key. Returns the last row; `None` if there was no row.
+    fn changes(
+        &mut self,
+        lane: u64,
+        after: (u64, u16),
+        rows_max: usize,
+        on_key: impl FnMut(u64, Key) + Send,
+    ) -> impl Future<Output = Result<Option<(u64, u16)>, Error>> + Send;
+
+    /// Reads the rows of `keys` by one SELECT, dead rows included, and calls `on_row` for each row as it arrives. Whether a row is
+    /// live is judged at the instant `now`.
+    fn rows(
+        &mut self,
+        keys: &[Key],
+        now: u64,
+        values: Values,
+        on_row: impl FnMut(Result<FoundRow<'_>, RowError>) + Send,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Reads the first `limit` rows of `range` by one statement, dead rows included, and calls `on_row` for each row as it arrives,
+    /// until `on_row` returns `Break`. A server still sends the remaining rows, and they are ignored. Returns how many rows there
+    /// were, unless `on_row` returned `Break`.
+    fn range(
+        &mut self,
+        range: &Range,
+        limit: usize,
+        now: u64,
+        values: Values,
+        on_row: impl FnMut(Result<FoundRow<'_>, RowError>) -> ControlFlow<()> + Send,
+    ) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// As [`ScanSession::displaced`].
     fn displaced(&self) -> impl Future<Output = Error> + Send + use<Self>;
 
     /// Gives the snapshot up.

@@ -19,6 +19,7 @@ mod engine;
 mod entry;
 mod error;
 mod fence;
+mod follower;
 mod foreign;
 mod lane;
 mod mysql;
@@ -40,6 +41,7 @@ pub use entry::{
     VALUE_BYTES_MAX, Value, ValueTooLong, Write, WriteOutcome,
 };
 pub use error::{BadUrl, Cause, Error};
+pub use follower::{Content, Follower, FoundRow, LogSnapshot, Values};
 pub use foreign::copy::PrivateCopy;
 pub use foreign::{ForeignCell, ForeignEntry, ForeignNames, ForeignRow, ForeignTable, UnfitRow};
 pub use lane::config::{BatchReport, WriterConfig};

@@ -7,6 +7,7 @@ mod clock;
 pub(crate) mod connect;
 mod durability;
 pub(crate) mod error;
+mod follower;
 mod lane_row;
 mod locks;
 mod migrate;
@@ -27,6 +28,7 @@ use crate::engine::{DatabaseUsers, Engine, WriteEngine};
 use crate::error::Error;
 use connect::{Identity, MySql, check_log_format, close};
 use error::classify;
+use follower::MySqlFollower;
 use reader::MySqlReader;
 use scanner::MySqlScanner;
 use session::MySqlSession;
@@ -66,6 +68,7 @@ impl WriteEngine for MySql {
 impl Engine for MySql {
     type Reader = MySqlReader;
     type Scanner = MySqlScanner;
+    type Follower = MySqlFollower;
     type Sweeper = MySqlSweeper;
     const SYSTEM: &'static str = "mysql";
 
@@ -82,6 +85,11 @@ impl Engine for MySql {
     async fn open_scanner(&self) -> Result<MySqlScanner, Error> {
         let (connection, facts) = self.open(false).await?;
         MySqlScanner::new(connection, facts.checker).await
+    }
+
+    async fn open_follower(&self) -> Result<MySqlFollower, Error> {
+        let (connection, facts) = self.open_to_follow().await?;
+        MySqlFollower::new(connection, facts.checker).await
     }
 
     async fn migrate(&self, users: &DatabaseUsers) -> Result<(), Error> {

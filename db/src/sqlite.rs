@@ -6,6 +6,7 @@ pub(crate) mod connect;
 mod connection;
 pub(crate) mod error;
 mod files;
+mod follower;
 mod found_file;
 mod lane_row;
 mod migrate;
@@ -30,6 +31,7 @@ use arguments::signed;
 use connect::Sqlite;
 use connection::CHECK_INTERVAL;
 use error::classify;
+use follower::SqliteFollower;
 use reader::SqliteReader;
 use scanner::SqliteScanner;
 use session::SqliteSession;
@@ -59,6 +61,7 @@ impl WriteEngine for Sqlite {
 impl Engine for Sqlite {
     type Reader = SqliteReader;
     type Scanner = SqliteScanner;
+    type Follower = SqliteFollower;
     type Sweeper = SqliteSweeper;
     const SYSTEM: &'static str = "sqlite";
 
@@ -73,6 +76,10 @@ impl Engine for Sqlite {
 
     async fn open_scanner(&self) -> Result<SqliteScanner, Error> {
         Ok(SqliteScanner::new(self.open().await?, self.clock.clone()))
+    }
+
+    async fn open_follower(&self) -> Result<SqliteFollower, Error> {
+        Ok(SqliteFollower::new(self.open().await?, self.clock.clone()))
     }
 
     async fn migrate(&self, _users: &DatabaseUsers) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::figures::{LOADS, name};
 use crate::machine::{ENGINES, possible};
+use crate::ours::BenchLoad;
 use builds::{Builds, Revision};
 use plan::ComparePlan;
 use table::Table;
@@ -47,7 +48,8 @@ async fn compare(args: impl IntoIterator<Item = String>) -> Result<Table, (u8, S
     let usage = |problem| (USAGE, problem);
     let failed = |problem| (FAILED, problem);
     let plan = ComparePlan::read(args).map_err(usage)?;
-    let engines = ENGINES.into_iter().filter(|&engine| !plan.wanted(engine, &LOADS).is_empty());
+    let loads = loads();
+    let engines = ENGINES.into_iter().filter(|&engine| !plan.wanted(engine, &loads).is_empty());
     let engines: Vec<_> = engines.collect();
     let counts = instructions::OPERATIONS.iter().any(|operation| plan.wants(operation.name));
     if engines.is_empty() && !counts {
@@ -62,7 +64,7 @@ async fn compare(args: impl IntoIterator<Item = String>) -> Result<Table, (u8, S
     let (mut figures, mut missing) = (Vec::new(), Vec::new());
     for engine in engines {
         match possible(engine) {
-            Ok(()) => figures.extend(rates::measure(engine, both, &plan).await),
+            Ok(()) => figures.extend(rates::measure(engine, both, &plan, &loads).await),
             Err(reason) => missing.push(format!("{} ({reason})", name(engine))),
         }
     }
@@ -78,6 +80,12 @@ async fn compare(args: impl IntoIterator<Item = String>) -> Result<Table, (u8, S
     let same = old.tree == new.tree;
     let revisions = [old, new].map(|Revision { name, .. }| name);
     Ok(Table { revisions, same, figures, missing })
+}
+
+/// The loads of every engine: those of the table, and sessions that are put off again and again.
+fn loads() -> Vec<BenchLoad> {
+    let sessions = BenchLoad { ttl: Some(60), ..BenchLoad::sets(32, 64) };
+    LOADS.into_iter().chain([sessions]).collect()
 }
 
 /// Waits for a signal that ends this run.

@@ -188,6 +188,10 @@ impl fmt::Display for BenchLoad {
             (true, _) => write!(f, "gets, {} connections", self.clients),
             (false, 1) => write!(f, "sets, {} one by one", count(self.clients as u64, "socket")),
             (false, depth) => write!(f, "sets, {} sockets x {depth} under way", self.clients),
+        }?;
+        match self.ttl {
+            Some(ttl) => write!(f, ", each expires after {ttl} s"),
+            None => Ok(()),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! `tests/bench/run` compares Keywire with its databases and with other stores. `tests/bench/pairs` compares two builds of Keywire.
+//! `tests/bench/watches` measures watches.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a terminal is where it is used")]
 
 mod compare;
@@ -14,6 +15,7 @@ mod plot;
 mod raw;
 mod report;
 mod spread;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +62,9 @@ async fn main() -> ExitCode {
     let mut args = std::env::args().skip(1).peekable();
     if args.next_if(|arg| arg == "pairs").is_some() {
         return compare::run(args).await;
+    }
+    if args.next_if(|arg| arg == "watch").is_some() {
+        return watch::run(args).await;
     }
     match BenchPlan::read(args) {
         Ok(plan) => measure(&plan).await,

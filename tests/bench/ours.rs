@@ -18,6 +18,8 @@ pub(crate) struct BenchLoad {
     pub(crate) keys: u64,
     pub(crate) value_bytes: usize,
     pub(crate) rate: Option<u64>,
+    /// Seconds until a written entry expires.
+    pub(crate) ttl: Option<u64>,
     /// Every key is written before the keys are read.
     pub(crate) fill: bool,
 }
@@ -54,11 +56,29 @@ pub(crate) struct Measured {
 
 impl BenchLoad {
     pub(crate) const fn sets(clients: usize, pipeline: usize) -> Self {
-        Self { clients, pipeline, reads: false, keys: KEYS, value_bytes: 100, rate: None, fill: false }
+        Self {
+            clients,
+            pipeline,
+            reads: false,
+            keys: KEYS,
+            value_bytes: 100,
+            rate: None,
+            ttl: None,
+            fill: false,
+        }
     }
 
     pub(crate) const fn gets(clients: usize) -> Self {
-        Self { clients, pipeline: 1, reads: true, keys: KEYS, value_bytes: 100, rate: None, fill: false }
+        Self {
+            clients,
+            pipeline: 1,
+            reads: true,
+            keys: KEYS,
+            value_bytes: 100,
+            rate: None,
+            ttl: None,
+            fill: false,
+        }
     }
 
     /// Puts the load on `at` for `seconds`.
@@ -82,6 +102,9 @@ impl BenchLoad {
         command.args(["--clients", &self.clients.to_string(), "--pipeline", &self.pipeline.to_string()]);
         command.args(["--reads", if self.reads { "100" } else { "0" }, "--keys", &self.keys.to_string()]);
         command.args(["--value-bytes", &self.value_bytes.to_string()]);
+        if let Some(ttl) = self.ttl {
+            command.args(["--ttl", &ttl.to_string()]);
+        }
         if let Some(rate) = self.rate {
             command.args(["--rate", &rate.to_string()]);
         }

@@ -168,7 +168,30 @@ impl HttpConnection {
         within("a response", PATIENCE, self.read(false)).await
     }
 
+    /// Sends a request and reads the head of its response. If the body is chunked, [`HttpConnection::chunk`] reads it.
+    pub(crate) async fn try_begin(
+        &mut self,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> std::io::Result<Response> {
+        let head = self.head("GET", target, headers);
+        let exchange = async {
+            self.stream.write_all(head.as_bytes()).await?;
+            self.response_head().await
+        };
+        within(&format!("a response to GET {target} begins"), PATIENCE, exchange).await
+    }
+
     async fn read(&mut self, is_head: bool) -> std::io::Result<Response> {
+        let mut response = self.response_head().await?;
+        if !is_head && !matches!(response.status, 101 | 204 | 304) {
+            self.read_body(&mut response).await?;
+        }
+        Ok(response)
+    }
+
+    /// A response without its body.
+    async fn response_head(&mut self) -> std::io::Result<Response> {
         let first = self.line().await?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status: u16 = status.unwrap_or_else(|| panic!("no status line: {first:?}"));
@@ -178,36 +201,33 @@ impl HttpConnection {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut response = Response { status, headers, body: String::new() };
-        if is_head || matches!(status, 101 | 204 | 304) {
-            return Ok(response);
-        }
-        let body = if response.header("transfer-encoding") == Some("chunked") {
-            self.chunks().await?
-        } else {
-            let length = response.header("content-length").and_then(|length| length.parse().ok());
-            let mut body = vec![0; length.unwrap_or_else(|| panic!("no length: {response:?}"))];
-            self.stream.read_exact(&mut body).await?;
-            body
-        };
-        response.body = String::from_utf8(body).expect("a body is UTF-8");
-        Ok(response)
+        Ok(Response { status, headers, body: String::new() })
     }
 
-    /// A chunked body, up to its last chunk.
-    async fn chunks(&mut self) -> std::io::Result<Vec<u8>> {
+    /// Reads the body of a response that has one.
+    pub(crate) async fn read_body(&mut self, response: &mut Response) -> std::io::Result<()> {
         let mut body = Vec::new();
-        loop {
-            let size = self.line().await?;
-            let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("no size: {size:?}"));
-            let start = body.len();
-            body.resize(start + size, 0);
-            self.stream.read_exact(&mut body[start..]).await?;
-            assert_eq!(self.line().await?, "", "a chunk ends with a line end");
-            if size == 0 {
-                return Ok(body);
+        if response.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk().await? {
+                body.extend_from_slice(&chunk);
             }
+        } else {
+            let length = response.header("content-length").and_then(|length| length.parse().ok());
+            body.resize(length.unwrap_or_else(|| panic!("no length: {response:?}")), 0);
+            self.stream.read_exact(&mut body).await?;
         }
+        response.body = String::from_utf8(body).expect("a body is UTF-8");
+        Ok(())
+    }
+
+    /// The next chunk of a chunked body. `None` after the last one.
+    pub(crate) async fn chunk(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let size = self.line().await?;
+        let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("no size: {size:?}"));
+        let mut chunk = vec![0; size];
+        self.stream.read_exact(&mut chunk).await?;
+        assert_eq!(self.line().await?, "", "a chunk ends with a line end");
+        Ok((size > 0).then_some(chunk))
     }
 
     async fn line(&mut self) -> std::io::Result<String> {

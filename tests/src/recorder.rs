@@ -11,16 +11,23 @@ use rand::RngExt as _;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::event::Event;
 use crate::http::{HttpConnection, Response, storage};
 use crate::patience::{PAUSE, eventually};
 use crate::recorded_write::RecordedWrite;
 use crate::socket::Socket;
+use crate::watch::{Heard, Watch};
+use crate::watched::Watched;
 
 /// The number of keys that are in use at the same time.
 const KEYS: u64 = 12;
 
 /// After this time other keys are used: it takes long to judge a history of thousands of operations.
 const EPOCH: Duration = Duration::from_secs(2);
+
+/// An event of a watch counts as a read that began this long before the last cursor came: the cursor had been sent a little earlier. A
+/// little less would do, but the client may be held up on a busy machine.
+const SENT_BEFORE_MAX: Duration = Duration::from_secs(1);
 
 /// The pause between two operations of a client. It keeps histories short enough to be judged.
 const REST: Duration = Duration::from_millis(2);
@@ -35,8 +42,10 @@ pub struct Recorder {
 /// The recorded operations.
 #[derive(Debug)]
 pub struct Recording {
-    /// Operations that were answered, and those without an answer, which may have taken effect.
+    /// Operations that were answered, and those without an answer, which may have taken effect. The events of watches are reads.
     pub ops: Vec<Operation>,
+    /// The number of events of watches.
+    pub told: usize,
     /// The values of writes that were answered 503.
     pub refused: Vec<u64>,
     /// The number of operations without an answer, or answered 504.
@@ -50,14 +59,16 @@ struct RecorderState {
     stop: AtomicBool,
     value: AtomicU64,
     ops: Mutex<Vec<Operation>>,
+    /// The events of watches, as reads.
+    told: Mutex<Vec<Operation>>,
     refused: Mutex<Vec<u64>>,
     /// The largest revision of each key that a client was told, deletes included.
     revs: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Recorder {
-    /// Starts four clients for each of `writers` and three for each of `readers`. A client whose connection breaks opens
-    /// another one.
+    /// Starts four clients for each of `writers`, and for each of `readers` three that read and one that watches. A client whose
+    /// connection breaks opens another one.
     #[must_use]
     pub fn start(writers: &[SocketAddr], readers: &[SocketAddr]) -> Self {
         let shared = Arc::new(RecorderState {
@@ -66,6 +77,7 @@ impl Recorder {
             stop: AtomicBool::new(false),
             value: AtomicU64::new(1),
             ops: Mutex::default(),
+            told: Mutex::default(),
             refused: Mutex::default(),
             revs: Mutex::default(),
         });
@@ -75,11 +87,12 @@ impl Recorder {
         }
         for addr in readers.iter().copied() {
             tasks.extend((0..3).map(|_| tokio::spawn(Arc::clone(&shared).read(addr))));
+            tasks.push(tokio::spawn(Arc::clone(&shared).watch(addr)));
         }
         Self { shared, tasks }
     }
 
-    /// Waits until `count` more operations were answered.
+    /// Waits until `count` more operations were answered, without the events of watches.
     pub async fn more(&self, count: usize, limit: Duration) {
         let before = self.shared.count();
         eventually(&format!("{count} more operations"), limit, async || match self.shared.count() - before {
@@ -89,7 +102,7 @@ impl Recorder {
         .await;
     }
 
-    /// The operations recorded so far.
+    /// The operations recorded so far, without the events of watches.
     #[must_use]
     pub fn ops(&self) -> Vec<Operation> {
         self.shared.ops.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -102,10 +115,12 @@ impl Recorder {
             task.await.expect("a client does not panic");
         }
         let take = |ops: &Mutex<_>| std::mem::take(&mut *ops.lock().unwrap_or_else(PoisonError::into_inner));
-        let ops: Vec<Operation> = take(&self.shared.ops);
+        let (mut ops, told): (Vec<Operation>, Vec<Operation>) =
+            (take(&self.shared.ops), take(&self.shared.told));
         let unknown = ops.iter().filter(|op| op.answered.is_none()).count();
         let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Recording { ops, refused, unknown }
+        ops.extend(&told);
+        Recording { ops, told: told.len(), refused, unknown }
     }
 }
 
@@ -181,6 +196,58 @@ impl RecorderState {
                 }
             }
         }
+    }
+
+    /// Watches all keys, and resumes wherever the stream ends.
+    async fn watch(self: Arc<Self>, addr: SocketAddr) {
+        let (query, mut watched, mut stream) = (format!("prefix={}/", self.name), Watched::new(), None);
+        // When the next events were read at the earliest.
+        let mut called = Instant::now();
+        while !self.is_over() {
+            let Some(open) = &mut stream else {
+                called = Instant::now();
+                let cursor = watched.cursor().map(|cursor| ("Last-Event-ID", cursor));
+                stream = Watch::try_open(addr, &query, cursor.as_slice()).await.ok();
+                if stream.is_none() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                continue;
+            };
+            let Ok((heard, what)) = tokio::time::timeout(PAUSE, open.hear()).await else { continue };
+            match what {
+                Heard::Event(event) => {
+                    let is_cursor = watched.hear(&event).unwrap_or_else(|broken| panic!("{broken}"));
+                    if is_cursor {
+                        called = heard.checked_sub(SENT_BEFORE_MAX).map_or(called, |sent| called.max(sent));
+                    }
+                    self.note(&event, called, heard);
+                }
+                Heard::Comment => {}
+                Heard::End | Heard::Broken => {
+                    watched.cut();
+                    stream = None;
+                }
+            }
+        }
+    }
+
+    /// Records an event of a watch.
+    fn note(&self, event: &Event, called: Instant, heard: Instant) {
+        let found = match event {
+            Event::Put { value, rev, .. } => {
+                let value = value.as_ref().and_then(|value| value.parse().ok());
+                Some((value.expect("values are numbers"), Some(*rev)))
+            }
+            Event::Delete { .. } => None,
+            Event::Ready(_) | Event::Progress(_) => return,
+            Event::Reset(code) => panic!("a reset, though every cursor is young: {code}"),
+        };
+        let key = event
+            .key()
+            .and_then(|key| key.rsplit_once('/')?.1.parse().ok())
+            .expect("a key ends with its number");
+        let told = Operation { key, called, answered: Some(heard), did: Did::Read(found) };
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
     }
 
     async fn read(self: Arc<Self>, addr: SocketAddr) {

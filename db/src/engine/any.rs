@@ -7,7 +7,7 @@ use crate::error::{BadUrl, Error};
 use crate::mysql::connect::MySql;
 use crate::sqlite::connect::Sqlite;
 
-/// A value whose type differs from engine to engine: an engine, a reader or a scanner.
+/// A value whose type differs from engine to engine: an engine, a reader, a scanner or a follower.
 #[derive(Debug, Clone)]
 pub(crate) enum Any<M, S> {
     MySql(M),
@@ -16,6 +16,7 @@ pub(crate) enum Any<M, S> {
 
 pub(crate) type AnyEngine = Any<MySql, Sqlite>;
 pub(crate) type AnyReader = Any<<MySql as Engine>::Reader, <Sqlite as Engine>::Reader>;
+pub(crate) type AnyFollower = Any<<MySql as Engine>::Follower, <Sqlite as Engine>::Follower>;
 pub(crate) type AnyScanner = Any<<MySql as Engine>::Scanner, <Sqlite as Engine>::Scanner>;
 
 /// Evaluates `$work` for the engine that `$any` holds. In `$work`, `$it` is the value inside `$any`.
@@ -60,6 +61,13 @@ impl AnyEngine {
         Ok(match self {
             Self::MySql(engine) => Any::MySql(engine.open_scanner().await?),
             Self::Sqlite(engine) => Any::Sqlite(engine.open_scanner().await?),
+        })
+    }
+
+    pub(crate) async fn open_follower(&self) -> Result<AnyFollower, Error> {
+        Ok(match self {
+            Self::MySql(engine) => Any::MySql(engine.open_follower().await?),
+            Self::Sqlite(engine) => Any::Sqlite(engine.open_follower().await?),
         })
     }
 }

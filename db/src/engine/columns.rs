@@ -1,6 +1,7 @@
-//! Entries and records from their columns. A row that holds what it should not fails alone.
+//! Entries, records and found rows from their columns. A row that holds what it should not fails alone.
 
 use crate::entry::{Entry, KEY_BYTES_MAX, Key, KeyRecord, Record, Rev};
+use crate::follower::{Content, FoundRow, Values};
 use crate::row::{DamagedRow, RowError};
 
 const BAD_KEY: &str = "its key is not UTF-8, is empty or is too long";
@@ -24,6 +25,18 @@ pub(crate) struct ScannedColumns<'r, N> {
     pub(crate) rev: N,
     pub(crate) expires_at: Option<N>,
     /// `None` if the row is dead.
+    pub(crate) value_bytes: Option<N>,
+}
+
+/// The columns of one row that a follower reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FoundColumns<'r, N> {
+    pub(crate) key: &'r [u8],
+    pub(crate) rev: N,
+    pub(crate) expires_at: Option<N>,
+    /// `None` if the row is dead, and if the value was left out or not asked for.
+    pub(crate) value: Option<&'r [u8]>,
+    /// `None` if the row is dead, and if values were not asked for.
     pub(crate) value_bytes: Option<N>,
 }
 
@@ -71,6 +84,41 @@ impl<'r, N: Number + Copy> ScannedColumns<'r, N> {
         let value = std::str::from_utf8(value).map_err(|_| damaged(BAD_VALUE))?;
         let expires_at = self.expires_at.map(|at| positive(at).ok_or_else(|| damaged(BAD_EXPIRY)));
         Ok(Record { key, value: Some(value), rev, expires_at: expires_at.transpose()? })
+    }
+}
+
+impl<'r, N: Number + Copy> FoundColumns<'r, N> {
+    /// What the row says of its key at the instant `now`, by which the statement judged too. It asked for `values`.
+    pub(crate) fn row(self, now: u64, values: Values) -> Result<FoundRow<'r>, RowError> {
+        let damaged = |fault| RowError::Damaged(DamagedRow::new(self.key, fault));
+        let key = key_text(self.key)?;
+        let rev = positive(self.rev).map(Rev).ok_or_else(|| damaged(BAD_REV))?;
+        let expires_at = match self.expires_at.map(TryInto::<i64>::try_into) {
+            None => None,
+            Some(Ok(0)) => return Ok(FoundRow { key, rev, content: Content::Deleted }),
+            Some(Ok(at)) => match u64::try_from(at) {
+                Ok(at) if at > now => Some(at),
+                // Nobody needs to know when a dead row expired.
+                Ok(_) | Err(_) => return Ok(FoundRow { key, rev, content: Content::Expired }),
+            },
+            Some(Err(_)) => return Err(damaged(BAD_EXPIRY)),
+        };
+        let value = match (values, self.value) {
+            (Values::No, _) => None,
+            (Values::UpTo(_), Some(value)) => {
+                Some(std::str::from_utf8(value).map_err(|_| damaged(BAD_VALUE))?)
+            }
+            (Values::UpTo(_), None) => {
+                let bytes = self.value_bytes.ok_or_else(|| damaged(BAD_SIZE))?;
+                return Err(left_out(self.key, bytes));
+            }
+        };
+        Ok(FoundRow { key, rev, content: Content::Live { value, expires_at } })
+    }
+
+    /// The bytes of the value that the row brought.
+    pub(crate) fn value_len(&self) -> usize {
+        self.value.map_or(0, <[u8]>::len)
     }
 }
 

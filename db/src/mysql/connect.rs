@@ -113,7 +113,6 @@ impl MySql {
 
     /// A connection to a primary that is durable and whose schema fits.
     pub(crate) async fn open(&self, writes: bool) -> Result<(MySqlConnection, ServerFacts), Error> {
-        let mut connection = self.open_unchecked().await?;
         // One for each table that is not read by every check.
         let statements = if writes {
             let log = text::changes::LOG_CHANGES.to_owned();
@@ -121,6 +120,22 @@ impl MySql {
         } else {
             vec![text::get(1), text::changes::READS_LOG.to_owned()]
         };
+        self.open_for(statements, writes).await
+    }
+
+    /// The same, for a connection that follows the log of changes.
+    pub(super) async fn open_to_follow(&self) -> Result<(MySqlConnection, ServerFacts), Error> {
+        let log = [text::follower::STATE, text::follower::CHANGES].map(str::to_owned);
+        self.open_for([vec![text::get(1)], log.into()].concat(), false).await
+    }
+
+    /// The same, for a connection that is to send `statements`, or others with the same needs.
+    async fn open_for(
+        &self,
+        statements: Vec<String>,
+        writes: bool,
+    ) -> Result<(MySqlConnection, ServerFacts), Error> {
+        let mut connection = self.open_unchecked().await?;
         let (clock, failed_checks) = (self.clock.clone(), Arc::clone(&self.failed_checks));
         let mut checker = ServerChecker::new(clock, failed_checks, self.unsafe_durability, statements);
         let found = checker.check(&mut connection).await?;

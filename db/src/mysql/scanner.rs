@@ -114,7 +114,7 @@ impl ScanSession for MySqlScanner {
 }
 
 /// Binds the last parameters of every scan: the bounds of its range, and the most rows.
-fn bind_last(
+pub(super) fn bind_last(
     query: Query<'_, MySql, MySqlArguments>,
     (start, end): (Vec<u8>, Option<Vec<u8>>),
     limit: usize,

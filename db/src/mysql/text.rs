@@ -1,5 +1,6 @@
 //! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
+pub(super) mod follower;
 pub(super) mod schema;
 
 use crate::engine::shapes::list;

@@ -123,14 +123,14 @@ impl ScanSession for SqliteScanner {
 }
 
 /// The lower bound (inclusive) and the upper bound (exclusive) of `range`.
-fn bounds(range: &Range) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn bounds(range: &Range) -> (Vec<u8>, Vec<u8>) {
     let (start, end) = range.bounds();
     // Longer than any key, so it comes after every key, even after keys that are no UTF-8.
     (start, end.unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1]))
 }
 
 /// `max` as an argument of a statement, cut at `i64::MAX`. No table has so many rows, and no value so many bytes.
-fn saturated(max: usize) -> i64 {
+pub(super) fn saturated(max: usize) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX)
 }
 

@@ -1,6 +1,7 @@
 //! The text of every statement. A statement with a number of rows or keys is a function of that number.
 
 pub(super) mod changes;
+pub(super) mod follower;
 pub(super) mod sweeper;
 
 use crate::engine::shapes::list;

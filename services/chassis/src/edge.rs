@@ -32,10 +32,15 @@ use crate::process::stop::Stop;
 use crate::telemetry::Telemetry;
 
 pub use admission::{HEADER_BYTES_MAX, URI_BYTES_MAX};
+pub use observer::Unmeasured;
+
+/// The methods of every path that takes HEAD.
+const GET_AND_HEAD: &str = "GET, HEAD";
 
 /// Wraps the endpoint of the public port.
 ///
-/// Errors of the endpoint become `Problem`s. HEAD is answered like GET, without the body. A panic is a 500. Requests that
+/// Errors of the endpoint become `Problem`s. HEAD is answered like GET, without the body, except on paths that take only GET
+/// ([`Edge::with_get_only`]). A panic is a 500. Requests that
 /// admission or a rate limit refuses never reach the endpoint. The endpoint gets a [`Caller`].
 pub fn edge<E: Endpoint>(
     app: E,
@@ -50,7 +55,7 @@ pub fn edge<E: Endpoint>(
         HostRule::NoForeignNames(origin.public_hosts.clone())
     };
     let (observer, failures) = (Some(Observer::new(telemetry)), FailureLog::default());
-    Edge { app, fast_path: NoFastPath, hosts, origin, access, observer, failures, stop }
+    Edge { app, fast_path: NoFastPath, get_only: &[], hosts, origin, access, observer, failures, stop }
 }
 
 /// The edge of the admin port: no page may use it, its requests are not counted, and it serves during the drain. It never asks for
@@ -58,7 +63,8 @@ pub fn edge<E: Endpoint>(
 pub(crate) fn admin_edge<E: Endpoint>(app: E, public_hosts: Vec<String>) -> Edge<E> {
     let hosts = HostRule::NoForeignNames(public_hosts);
     let (origin, access, failures) = (OriginRule::default(), Access::default(), FailureLog::default());
-    Edge { app, fast_path: NoFastPath, hosts, origin, access, observer: None, failures, stop: Stop::new() }
+    let (observer, stop) = (None, Stop::new());
+    Edge { app, fast_path: NoFastPath, get_only: &[], hosts, origin, access, observer, failures, stop }
 }
 
 /// An endpoint behind the edge. `F` answers plain requests before they reach the framework.
@@ -66,6 +72,8 @@ pub(crate) fn admin_edge<E: Endpoint>(app: E, public_hosts: Vec<String>) -> Edge
 pub struct Edge<E, F = NoFastPath> {
     app: E,
     fast_path: F,
+    /// The paths that take no HEAD.
+    get_only: &'static [&'static str],
     hosts: HostRule,
     origin: OriginRule,
     access: Access,
@@ -77,8 +85,14 @@ pub struct Edge<E, F = NoFastPath> {
 impl<E> Edge<E> {
     /// The same edge with `fast_path`.
     pub fn with_fast_path<F: FastPath>(self, fast_path: F) -> Edge<E, F> {
-        let Self { app, hosts, origin, access, observer, failures, stop, .. } = self;
-        Edge { app, fast_path, hosts, origin, access, observer, failures, stop }
+        let Self { app, get_only, hosts, origin, access, observer, failures, stop, .. } = self;
+        Edge { app, fast_path, get_only, hosts, origin, access, observer, failures, stop }
+    }
+
+    /// The same edge, which answers HEAD on these `paths` with 405. Every 405 on them allows GET only, unless the endpoint says otherwise.
+    #[must_use]
+    pub fn with_get_only(self, paths: &'static [&'static str]) -> Self {
+        Self { get_only: paths, ..self }
     }
 }
 
@@ -108,10 +122,9 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
                 Ok(()) => self.caught(answer).await.unwrap_or_else(Problem::into_response),
                 Err(problem) => problem.into_response(),
             };
-            self.finish(&mut response, None);
+            self.finish(&mut response, GET_AND_HEAD, None);
             let route = Some(StringValue::from(F::ROUTE));
-            let status = response.status().as_u16();
-            observer.record(&Span::none(), &Method::GET, route, status, started.elapsed());
+            observer.record(&Span::none(), &Method::GET, route, &response, started.elapsed());
             response
         })
     }
@@ -130,7 +143,7 @@ impl<E: Endpoint, F: FastPath> Endpoint for Edge<E, F> {
         let response = self.answer(request).instrument(span.clone()).await;
         let pattern = response.data::<PathPattern>().map(|pattern| pattern.0.clone());
         let route = pattern.filter(|pattern| !pattern.is_empty()).map(StringValue::from);
-        observer.record(&span, &method, route, response.status().as_u16(), started.elapsed());
+        observer.record(&span, &method, route, &response, started.elapsed());
         Ok(response)
     }
 }
@@ -138,6 +151,8 @@ impl<E: Endpoint, F: FastPath> Endpoint for Edge<E, F> {
 impl<E: Endpoint, F: FastPath> Edge<E, F> {
     async fn answer(&self, mut request: Request) -> Response {
         let origin = request.headers().get(header::ORIGIN).cloned();
+        let get_only = self.get_only.iter().find(|path| **path == request.uri().path());
+        let refused = get_only.filter(|_| request.method() == Method::HEAD);
         if request.method() == Method::HEAD {
             // hyper remembers that it was HEAD: it sends the length of the body, and not the body.
             request.set_method(Method::GET);
@@ -149,12 +164,18 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         let mut response = match self.admit(&request, peer, caller.as_ref().ok()) {
             Err(problem) => problem.into_response(),
             Ok(()) if cors::is_preflight(&request) => cors::preflight(),
+            Ok(()) if let Some(path) = refused => {
+                let mut response = failure::bad_method().into_response();
+                response.set_data(PathPattern((*path).into()));
+                response
+            }
             Ok(()) => {
                 request.extensions_mut().insert(caller);
                 self.route(request).await
             }
         };
-        self.finish(&mut response, origin.as_ref());
+        let methods = if get_only.is_some() { "GET" } else { GET_AND_HEAD };
+        self.finish(&mut response, methods, origin.as_ref());
         response
     }
 
@@ -187,13 +208,13 @@ impl<E: Endpoint, F: FastPath> Edge<E, F> {
         }
     }
 
-    /// Adds the header fields that every response has.
-    fn finish(&self, response: &mut Response, origin: Option<&HeaderValue>) {
+    /// Adds the header fields that every response has. `methods` are those that the path takes, unless the endpoint has said so itself.
+    fn finish(&self, response: &mut Response, methods: &'static str, origin: Option<&HeaderValue>) {
         let status = response.status();
         let headers = response.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if status == StatusCode::METHOD_NOT_ALLOWED && !headers.contains_key(header::ALLOW) {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         if self.stop.begun() && status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -19,6 +19,8 @@ pub struct Peer {
     /// When the write that waits began to wait, in microseconds after `opened`, plus one. 0 while no write waits.
     stalled: AtomicU64,
     reset: AtomicBool,
+    /// How long a write may wait, in microseconds. 0 while the limit of the port holds.
+    write_timeout: AtomicU64,
     /// The task that drives the connection, while a write waits.
     writer: AtomicWaker,
 }
@@ -33,6 +35,7 @@ impl Peer {
             opened: Instant::now(),
             stalled: AtomicU64::new(0),
             reset: AtomicBool::new(false),
+            write_timeout: AtomicU64::new(0),
             writer: AtomicWaker::new(),
         }
     }
@@ -68,6 +71,25 @@ impl Peer {
     #[must_use]
     pub fn is_reset(&self) -> bool {
         self.reset.load(Ordering::Acquire)
+    }
+
+    /// From now on a write may wait this long for the client to read. A write that waits already keeps its limit. The limit of the port
+    /// comes back with the next request on the connection.
+    pub fn set_write_timeout(&self, limit: Duration) {
+        // 0 would mean the limit of the port.
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.write_timeout.store(limit, Ordering::Relaxed);
+    }
+
+    /// The limit that was set for the request under way; `None` if the limit of the port holds.
+    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+        let limit = self.write_timeout.load(Ordering::Relaxed);
+        (limit > 0).then(|| Duration::from_micros(limit))
+    }
+
+    /// A request begins: the limit of the port holds again.
+    pub(crate) fn begin_request(&self) {
+        self.write_timeout.store(0, Ordering::Relaxed);
     }
 
     /// A write begins to wait for the client.

@@ -90,6 +90,8 @@ codes! {
     SlowDown = 429 "slow_down",
     /// A bug of this service; nothing was applied.
     Internal = 500 "internal",
+    /// Changes are not logged, so they cannot be watched.
+    WatchOff = 501 "watch_off",
     /// The database cannot be reached or refuses; nothing was applied.
     Unavailable = 503 "unavailable",
     /// More work than this process takes on; nothing was applied.

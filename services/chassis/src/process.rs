@@ -41,6 +41,11 @@ pub trait Service {
     /// Answers plain requests as the app would, with fewer instructions.
     fn fast_path(&self) -> impl FastPath;
 
+    /// The paths that take GET and no HEAD.
+    fn get_only(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// A check whether the service can do its work, for `/readyz`. The error says why not. The check must not block.
     fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static;
 
@@ -167,7 +172,7 @@ impl Bound {
         let work = async {
             let public_hosts = public.origin.public_hosts.clone();
             let app = edge(service.app(), public.origin, public.access, &telemetry, stop.clone());
-            let app = app.with_fast_path(service.fast_path());
+            let app = app.with_get_only(service.get_only()).with_fast_path(service.fast_path());
             let readiness = service.readiness();
             let serving = async {
                 serve(listener, public.tls, app, &public.limits, &stop).await;

@@ -14,7 +14,9 @@ mod migrate;
 mod progress;
 mod put;
 mod replacement;
+mod shown;
 mod token;
+mod watch;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ use ls::LsArgs;
 use migrate::MigrateArgs;
 use put::PutArgs;
 use token::TokenArgs;
+use watch::WatchArgs;
 
 /// The exit codes of the client commands, as their help lists them.
 macro_rules! exit_codes {
@@ -63,6 +66,17 @@ const DEL_EXAMPLES: &str = concat!(
   keywire del --prefix session/ --dry-run    # how many keys that would be
   keywire del --prefix session/
   keywire del --all
+
+"#,
+    exit_codes!()
+);
+
+/// The end of the help of `watch`.
+const WATCH_EXAMPLES: &str = concat!(
+    r#"Examples:
+  keywire watch --prefix user/
+  keywire watch --no-snapshot config/a config/b
+  keywire watch --once --json                # what is there, and a cursor
 
 "#,
     exit_codes!()
@@ -103,6 +117,15 @@ pub(crate) enum Command {
     /// A key that contains control characters, or begins with a quote, is shown as a JSON string.
     #[command(after_help = exit_codes!(), visible_alias = "list")]
     Ls(LsArgs),
+    /// Print what changes, one line for each event
+    ///
+    /// First comes what is there, as `put`, then `ready`, and from then on every change, as `put` or `delete`. States in between may be
+    /// left out. `reset` means: forget what came before, all that is there follows.
+    ///
+    /// While the service is away, the command connects again and again, and misses nothing. With --json, `ready` and `progress` have an
+    /// `id`; --after begins with what has changed since then. Ctrl-C ends the command with exit code 0.
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchArgs),
     /// Print the number of keys
     ///
     /// Keys are counted page by page. A key that is written or deleted during the count may be counted or not.
@@ -152,6 +175,7 @@ pub(crate) fn execute(command: &Command, config: &Config) -> anyhow::Result<Exit
         Command::Get(args) => run(get::get(args)),
         Command::Del(args) => run(del::del(args)),
         Command::Ls(args) => run(ls::ls(args)),
+        Command::Watch(args) => run(watch::watch(args)),
         Command::Count(args) => run(count::count(args)),
         Command::Export(args) => run(export::export(args)),
         Command::Import(args) => run(import::import(args)),
@@ -163,5 +187,9 @@ pub(crate) fn execute(command: &Command, config: &Config) -> anyhow::Result<Exit
 /// Runs a client command in a runtime of one thread, and returns its exit code.
 fn run(command: impl Future<Output = Result<(), Failure>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(client::finish(runtime.context("cannot start the runtime")?.block_on(command)))
+    let runtime = runtime.context("cannot start the runtime")?;
+    let done = runtime.block_on(command);
+    // Nobody may read stdout any more, and a thread that prints must not hold up the end.
+    runtime.shutdown_background();
+    Ok(client::finish(done))
 }

@@ -28,8 +28,8 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     greet(first_steps(config, process.local_addr()?, is_tls));
     let (telemetry, stop) = (process.telemetry(), process.stop());
     let ingest = Ingest::start(&store, &config.write, telemetry, stop);
-    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max);
-    let reads = Reads::start(&store, &limits, telemetry);
+    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max, &config.public);
+    let reads = Reads::start(&store, &limits, telemetry, stop);
     // Boxed: the future of both services together is large.
     Ok(Box::pin(process.serve(BothServices { ingest, reads })).await?)
 }
@@ -67,6 +67,10 @@ impl Service for BothServices {
 
     fn fast_path(&self) -> impl FastPath {
         self.reads.fast_path()
+    }
+
+    fn get_only(&self) -> &'static [&'static str] {
+        self.reads.get_only()
     }
 
     fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {

@@ -115,7 +115,7 @@ fn string_weight(text: &str) -> usize {
 }
 
 /// `text` as a JSON string, quotes included.
-fn string(body: &mut Vec<u8>, text: &str) {
+pub(crate) fn string(body: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(body, text).expect("memory can always be written");
 }
 

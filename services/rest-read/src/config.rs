@@ -11,6 +11,9 @@ use db::{BadUrl, KEY_BYTES_MAX, Store};
 /// Bytes of replies that may be unwritten at the same time. See [`ReadLimits::backlog_bytes_max`].
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// After the beginning of the drain, streams end within this time or a third of the drain.
+const STREAMS_END_WITHIN: Duration = Duration::from_secs(5);
+
 /// Read service of Keywire: answers gets, lists and exports over HTTP with the last committed values
 #[derive(Debug, clap::Parser)]
 #[command(name = "rest-read", version)]
@@ -90,6 +93,15 @@ pub struct ReadArgs {
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub exports_max: u16,
 
+    /// The most watches at the same time: streams of /watch and gets that wait for a change. Further ones are answered 503. Default: half of
+    /// `CONNECTIONS_MAX`
+    #[arg(long, env, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub watches_max: Option<u32>,
+
+    /// The most streams of /watch that begin, or catch up, at the same time, each with its own database connection; further ones wait
+    #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub watch_snapshots: u16,
+
     /// Take the address of a client from the last entry of X-Forwarded-For. Set it only behind a gateway that appends this entry;
     /// otherwise a client can choose its address
     #[arg(long, env, value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
@@ -121,6 +133,12 @@ pub struct ReadLimits {
     pub exports_max: usize,
     /// Whether the address of a client is the last entry of `X-Forwarded-For`.
     pub trust_forwarded_for: bool,
+    /// Streams and long polls at the same time; further ones are refused.
+    pub watches_max: usize,
+    /// Streams that begin or catch up at the same time; further ones wait.
+    pub watch_snapshots: usize,
+    /// After the beginning of the drain, streams end within this time.
+    pub watch_end_within: Duration,
 }
 
 /// A command to run instead of serving.
@@ -146,23 +164,25 @@ impl Config {
     /// The limits of the read side.
     #[must_use]
     pub fn limits(&self) -> ReadLimits {
-        self.read.limits(self.op_timeout_ms, self.key_bytes_max)
+        self.read.limits(self.op_timeout_ms, self.key_bytes_max, &self.public)
     }
 }
 
 impl ReadArgs {
-    /// The most connections to the database: one for each reader, lister and export.
+    /// The most connections to the database: one for each reader, lister and export, one that follows the changes, and one for each
+    /// stream that begins.
     #[must_use]
     pub fn database_connections(&self) -> usize {
-        usize::from(self.readers) + usize::from(self.listers) + usize::from(self.exports_max)
+        let single = [self.readers, self.listers, self.exports_max, self.watch_snapshots];
+        single.into_iter().map(usize::from).sum::<usize>() + 1
     }
 
-    /// The limits of the read side, given the two that it shares with the write side.
+    /// The limits of the read side, given the two that it shares with the write side, and the options of the port.
     ///
     /// # Panics
     /// If a limit exceeds `usize`, which the command line does not let through.
     #[must_use]
-    pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64) -> ReadLimits {
+    pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64, public: &PublicArgs) -> ReadLimits {
         let size =
             |limit: u64| usize::try_from(limit).expect("the command line checks the range of every limit");
         ReadLimits {
@@ -176,6 +196,10 @@ impl ReadArgs {
             list_queue_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
             trust_forwarded_for: self.trust_forwarded_for,
+            watches_max: size(self.watches_max.unwrap_or((public.connections_max / 2).max(1)).into()),
+            watch_snapshots: usize::from(self.watch_snapshots),
+            // The connections have three quarters of the drain to finish.
+            watch_end_within: Duration::from_millis(public.drain_timeout_ms / 3).min(STREAMS_END_WITHIN),
         }
     }
 }

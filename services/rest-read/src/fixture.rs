@@ -49,7 +49,7 @@ impl TestDatabase {
             batch_bytes_max: 8 << 20,
             queue_ops_max: NonZeroUsize::new(1024).expect("not zero"),
             queue_bytes_max: 64 << 20,
-            logs_changes: false,
+            logs_changes: true,
             op_timeout: PATIENCE,
         };
         let writer = Writer::start(&self.store, config, &lanes, |_| {});
@@ -91,6 +91,9 @@ pub(crate) fn limits() -> ReadLimits {
         list_queue_max: 64,
         exports_max: 2,
         trust_forwarded_for: false,
+        watches_max: 16,
+        watch_snapshots: 2,
+        watch_end_within: Duration::ZERO,
     }
 }
 

@@ -10,13 +10,14 @@ mod parameters;
 mod reply;
 mod schema;
 
+use chassis::edge::Unmeasured;
 use poem::endpoint::BoxEndpoint;
 use poem::{Endpoint, IntoEndpoint as _, PathPattern, Request, Response, Route, get};
 
 use crate::http::api::{Api, ENTRY, service};
 use crate::http::documents::Document;
 
-/// `/storage`, `/export`, and the documents.
+/// `/storage`, `/export`, `/watch`, and the documents.
 pub(crate) fn app(api: Api) -> impl Endpoint<Output = Response> + 'static {
     let api = service(api);
     let documents = Route::new()
@@ -39,14 +40,20 @@ impl Endpoint for App {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path();
-        if !path.starts_with("/storage") && path != "/export" {
+        if !path.starts_with("/storage") && path != "/export" && path != "/watch" {
             return self.documents.call(request).await;
         }
         let is_entry = path.starts_with("/storage/");
         let mut result = self.api.call(request).await;
         if is_entry {
             match &mut result {
-                Ok(response) => response.set_data(self.entry.clone()),
+                Ok(response) => {
+                    response.set_data(self.entry.clone());
+                    if response.headers().contains_key("preference-applied") {
+                        // It has waited because its client wished so.
+                        response.set_data(Unmeasured);
+                    }
+                }
                 // A request without a route is not given one.
                 Err(error) if error.data::<PathPattern>().is_some() => error.set_data(self.entry.clone()),
                 Err(_) => {}

@@ -1,4 +1,5 @@
-//! The read side of Keywire: answers GET /storage/{key} with the last committed value, and lists and exports entries.
+//! The read side of Keywire: answers GET /storage/{key} with the last committed value, lists and exports entries, and
+//! tells what changes.
 
 mod backlog;
 mod body;
@@ -19,14 +20,17 @@ mod lists;
 mod metrics;
 mod owner;
 mod pace;
+mod watch;
 
 use std::time::Duration;
 
 use chassis::edge::fast_path::FastPath;
 use chassis::process::Service;
+use chassis::process::stop::Stop;
 use chassis::telemetry::Telemetry;
 use db::{KEY_BYTES_MAX, Store};
 use poem::{Endpoint, Response};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::ReadLimits;
@@ -36,6 +40,7 @@ use crate::http::api::{Api, service};
 use crate::http::fast_path::EntryFastPath;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
+use crate::watch::Watches;
 
 /// The read side of a process: its database connections, and the state that its requests share.
 #[derive(Debug)]
@@ -46,20 +51,22 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Starts the readers. The database may be unreachable: gets and lists wait for it until their deadline.
+    /// Starts the readers, and follows the changes while somebody watches. `stop` begins the drain. The database may be unreachable: gets and lists wait for it until their deadline.
     #[must_use]
-    pub fn start(store: &Store, limits: &ReadLimits, telemetry: &Telemetry) -> Self {
+    pub fn start(store: &Store, limits: &ReadLimits, telemetry: &Telemetry, stop: &Stop) -> Self {
         let (meter, tasks) = (telemetry.meter(), TaskTracker::new());
         let metrics = Metrics::new(&meter);
         let gets = Gets::start(store, limits, &tasks, &metrics);
         let lists = Lists::start(store, limits, gets.health(), &tasks, &metrics);
         let exports = Exports::new(store, limits, &tasks, &metrics);
-        metrics::register_gauges(&meter, gets.health(), lists.unread(), exports.count());
+        let watches = Watches::start(store, limits, &tasks, &metrics, stop.token());
+        metrics::register_gauges(&meter, gets.health(), lists.unread(), exports.count(), &watches);
         Self {
             api: Api {
                 gets,
                 lists,
                 exports,
+                watches,
                 key_bytes_max: limits.key_bytes_max,
                 trust_forwarded_for: limits.trust_forwarded_for,
             },
@@ -70,9 +77,14 @@ impl Reads {
 }
 
 impl Service for Reads {
-    /// `/storage`, `/export`, the specification and the pages for browsers.
+    /// `/storage`, `/export`, `/watch`, the specification and the pages for browsers.
     fn app(&self) -> impl Endpoint<Output = Response> + 'static {
         http::app(self.api.clone())
+    }
+
+    /// A watch has no end, so it has no length that HEAD could tell.
+    fn get_only(&self) -> &'static [&'static str] {
+        &["/watch"]
     }
 
     /// Plain gets of one key, with two fifths fewer instructions.
@@ -88,6 +100,7 @@ impl Service for Reads {
 
     /// Waits until the app is dropped, then closes the database connections.
     async fn close(self) {
+        self.api.watches.close();
         drop(self.api);
         self.tasks.close();
         self.tasks.wait().await;
@@ -109,11 +122,16 @@ pub fn specification() -> String {
         list_queue_max: 0,
         exports_max: 0,
         trust_forwarded_for: false,
+        watches_max: 0,
+        watch_snapshots: 0,
+        watch_end_within: Duration::ZERO,
     };
     let (gets, ..) = Gets::new(&nothing);
     let (lists, _) = Lists::new(&nothing, gets.health());
-    let exports = Exports::new(&nowhere(), &nothing, &TaskTracker::new(), &Metrics::noop());
-    let api = Api { gets, lists, exports, key_bytes_max: KEY_BYTES_MAX, trust_forwarded_for: false };
+    let (store, tasks, metrics) = (nowhere(), TaskTracker::new(), Metrics::noop());
+    let exports = Exports::new(&store, &nothing, &tasks, &metrics);
+    let watches = Watches::new(&store, &nothing, &tasks, &metrics, CancellationToken::new());
+    let api = Api { gets, lists, exports, watches, key_bytes_max: KEY_BYTES_MAX, trust_forwarded_for: false };
     service(api).spec() + "\n"
 }
 

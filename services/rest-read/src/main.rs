@@ -45,6 +45,6 @@ async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
     let process = Process::start("rest-read", public, config.read.database_connections())?;
     process.warn_of_short_drain(config.limits().op_timeout);
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
-    let reads = Reads::start(&store, &config.limits(), process.telemetry());
+    let reads = Reads::start(&store, &config.limits(), process.telemetry(), process.stop());
     Ok(process.serve(reads).await?)
 }

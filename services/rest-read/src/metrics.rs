@@ -5,15 +5,24 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::noop::NoopMeterProvider;
-use opentelemetry::metrics::{Histogram, Meter, MeterProvider as _};
+use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
 
 use crate::health::Health;
+use crate::watch::{ResetReason, Watches};
 
-/// The histograms of the SELECTs.
+/// Boundaries of the times of rounds.
+const WATCH_SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// The instruments of the SELECTs and of the watches.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     batch_size: Histogram<u64>,
     duration: Histogram<f64>,
+    rounds: Histogram<f64>,
+    lag: Histogram<f64>,
+    changes: Counter<u64>,
+    events: Counter<u64>,
+    resets: Counter<u64>,
 }
 
 impl Metrics {
@@ -36,6 +45,35 @@ impl Metrics {
                     2.5, 5.0,
                 ])
                 .build(),
+            rounds: meter
+                .f64_histogram("keywire.watch.round.duration")
+                .with_description("Time of a round: from its snapshot until every watcher has its events.")
+                .with_unit("s")
+                .with_boundaries(WATCH_SECONDS.to_vec())
+                .build(),
+            lag: meter
+                .f64_histogram("keywire.watch.lag")
+                .with_description(
+                    "Age of the oldest last batch of a round when every watcher has its events, by the clock of the database.",
+                )
+                .with_unit("s")
+                .with_boundaries(WATCH_SECONDS.to_vec())
+                .build(),
+            changes: meter
+                .u64_counter("keywire.watch.changes")
+                .with_description("Changes that rounds have read from the log.")
+                .with_unit("{change}")
+                .build(),
+            events: meter
+                .u64_counter("keywire.watch.events")
+                .with_description("Events that rounds have given to watchers.")
+                .with_unit("{event}")
+                .build(),
+            resets: meter
+                .u64_counter("keywire.watch.resets")
+                .with_description("Streams that began anew, by reason.")
+                .with_unit("{reset}")
+                .build(),
         }
     }
 
@@ -55,6 +93,31 @@ impl Metrics {
     pub(crate) fn scan(&self, system: &'static str, took: Duration, ok: bool) {
         self.duration.record(took.as_secs_f64(), &labels(system, "scan", ok));
     }
+
+    /// Records a round of the watches.
+    pub(crate) fn round(&self, took: Duration) {
+        self.rounds.record(took.as_secs_f64(), &[]);
+    }
+
+    /// Records how old the changes of a round were when every watcher had them.
+    pub(crate) fn lag(&self, lag: Duration) {
+        self.lag.record(lag.as_secs_f64(), &[]);
+    }
+
+    /// Counts changes that a round has read.
+    pub(crate) fn changes(&self, count: usize) {
+        self.changes.add(count as u64, &[]);
+    }
+
+    /// Counts events that a round has given to watchers.
+    pub(crate) fn events(&self, count: usize) {
+        self.events.add(count as u64, &[]);
+    }
+
+    /// Counts a stream that begins anew.
+    pub(crate) fn reset(&self, reason: ResetReason) {
+        self.resets.add(1, &[KeyValue::new("reason", reason.code())]);
+    }
 }
 
 fn labels(system: &'static str, operation: &'static str, ok: bool) -> [KeyValue; 3] {
@@ -72,11 +135,20 @@ pub(crate) fn register_gauges(
     health: &Arc<Health>,
     unread_pages: impl Fn() -> usize + Send + Sync + 'static,
     exports: impl Fn() -> usize + Send + Sync + 'static,
+    watches: &Watches,
 ) {
     let of = |read: fn(&Health) -> usize| {
         let health = Arc::clone(health);
         move || read(&health)
     };
+    gauge(meter, "keywire.watches", "Streams and long polls that are open.", "{watch}", watches.count());
+    gauge(
+        meter,
+        "keywire.watch.backlog",
+        "Bytes of events that are not written to their clients yet.",
+        "By",
+        watches.unread(),
+    );
     gauge(meter, "keywire.exports", "Exports that are running.", "{export}", exports);
     gauge(
         meter,

@@ -35,7 +35,7 @@ impl Client {
         let database = TestDatabase::holding(entries).await;
         let telemetry = Telemetry::new("test", None, &chassis::telemetry::ResourceAttributes::default())
             .expect("no collector is needed");
-        let reads = Reads::start(&database.store, &limits(), &telemetry);
+        let reads = Reads::start(&database.store, &limits(), &telemetry, &Stop::new());
         let app = edge(reads.app(), OriginRule::default(), Access::default(), &telemetry, Stop::new());
         Self { reads, app: app.boxed(), telemetry, _database: database }
     }

@@ -60,6 +60,7 @@ mod tests {
             | Code::BadParameter
             | Code::BadCursor
             | Code::UpgradeRequired
+            | Code::WatchOff
             | Code::Stopping => false,
         }
     }

@@ -8,7 +8,6 @@ use e2e::{Build, DatabaseServer, EngineKind, System};
 
 use super::ComparePlan;
 use super::table::{Compared, Unit};
-use crate::figures::LOADS;
 use crate::machine::{filled, server};
 use crate::ours::BenchLoad;
 
@@ -24,9 +23,14 @@ struct BothBuilds {
     _server: Option<DatabaseServer>,
 }
 
-/// Measures the requested figures on `engine`, which must be available.
-pub(crate) async fn measure(engine: EngineKind, builds: [&Build; 2], plan: &ComparePlan) -> Vec<Compared> {
-    let wanted = plan.wanted(engine, &LOADS);
+/// Measures the requested figures of `loads` on `engine`, which must be available.
+pub(crate) async fn measure(
+    engine: EngineKind,
+    builds: [&Build; 2],
+    plan: &ComparePlan,
+    loads: &[BenchLoad],
+) -> Vec<Compared> {
+    let wanted = plan.wanted(engine, loads);
     if wanted.is_empty() {
         return Vec::new();
     }

@@ -53,6 +53,7 @@ async fn judge(recorder: Recorder) -> Recording {
     drop(tokio::time::timeout(LONG / 4, enough).await);
     let record = recorder.stop().await;
     assert!(record.ops.len() >= OPS, "{} operations say too little", record.ops.len());
+    assert!(record.told >= OPS / 50, "{} events of watches say too little", record.told);
     let (bad, record) = tokio::task::spawn_blocking(move || (not_linearizable(&record.ops), record))
         .await
         .expect("the checker does not panic");

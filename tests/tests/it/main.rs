@@ -63,3 +63,4 @@ mod sweeper;
 mod telemetry;
 mod tls;
 mod unread;
+mod watch;

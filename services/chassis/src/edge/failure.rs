@@ -46,6 +46,11 @@ impl FailureLog {
     }
 }
 
+/// The path is known, and takes other methods.
+pub(crate) fn bad_method() -> Problem {
+    Problem::new(Code::BadMethod, "this path does not support this method")
+}
+
 fn internal() -> Problem {
     Problem::new(Code::Internal, "internal error")
 }
@@ -54,7 +59,7 @@ fn problem_of(error: &poem::Error) -> Problem {
     let code = if error.is::<NotFoundError>() {
         return Problem::new(Code::NoRoute, "there is nothing at this path");
     } else if error.is::<MethodNotAllowedError>() {
-        return Problem::new(Code::BadMethod, "this path does not support this method");
+        return bad_method();
     } else if error.is::<ParsePathError>() {
         Code::BadPath
     } else {

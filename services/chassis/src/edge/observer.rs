@@ -8,6 +8,7 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{KeyValue, StringValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use poem::Response;
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -16,6 +17,11 @@ use crate::telemetry::Telemetry;
 /// Bucket boundaries. Most requests take less than a millisecond: the usual boundaries would put them all in one bucket.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Keeps a response out of the histogram of durations, if it is set as data of the response: for a response that was held back on purpose,
+/// and for a stream. Its span stays.
+#[derive(Debug, Clone, Copy)]
+pub struct Unmeasured;
 
 /// The instruments of one HTTP port.
 #[derive(Debug)]
@@ -58,26 +64,30 @@ impl Observer {
         span
     }
 
-    /// Records a response. `route` is the pattern, never the path: a path contains a key.
+    /// Records a response: in its span, and in the histogram unless it is [`Unmeasured`]. `route` is the pattern, never the path: a path
+    /// contains a key.
     pub(crate) fn record(
         &self,
         span: &Span,
         method: &Method,
         route: Option<StringValue>,
-        status: u16,
+        response: &Response,
         took: Duration,
     ) {
-        let method = known(method);
+        let (method, status) = (known(method), i64::from(response.status().as_u16()));
         if !span.is_none() {
             let name = route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
             // The span has begun: setting its `otel.name` field would have no effect.
             span.context().span().update_name(name);
             span.record("http.route", route.as_ref().map(StringValue::as_str));
             // Signed, because the span exporter writes unsigned numbers as text.
-            span.record("http.response.status_code", i64::from(status));
+            span.record("http.response.status_code", status);
+        }
+        if response.data::<Unmeasured>().is_some() {
+            return;
         }
         let method = KeyValue::new("http.request.method", method);
-        let status = KeyValue::new("http.response.status_code", i64::from(status));
+        let status = KeyValue::new("http.response.status_code", status);
         let seconds = took.as_secs_f64();
         if let Some(route) = route {
             let route = KeyValue::new("http.route", route);

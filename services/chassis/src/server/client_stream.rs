@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::uri::Scheme;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,6 +23,14 @@ use crate::server::progress::Progress;
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
+/// When a connection is closed whose client is out of reach: a machine without power says no word, and a stream may send nothing for long.
+/// Counts from the oldest byte that the client has not confirmed; without such a byte the kernel asks after [`SILENCE_MAX`].
+#[cfg(target_os = "linux")]
+const OUT_OF_REACH_MAX: Duration = Duration::from_secs(30);
+
+/// After this long without a byte in either direction the kernel asks whether the client is still there, and again each 5 s.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+
 /// How long a request goes on without a byte of its response after its client has closed its sending side. A client that waits for the
 /// response (`printf … | nc`) looks like one that has gone, until something is written to it. Almost every response is ready by then,
 /// and work for a client that has gone keeps others waiting.
@@ -31,6 +39,7 @@ const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 /// The stream of a client, over TCP or TLS. Dropping it closes the connection and gives its permit back.
 pub(crate) struct ClientStream {
     stream: Transport,
+    /// The limit of the port. The peer may have another one for the request under way.
     write_timeout: Duration,
     /// The time limit of a write that waits for the client to read.
     waiting: Option<Pin<Box<Countdown>>>,
@@ -51,8 +60,15 @@ pub(crate) enum Transport {
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     // A reply is one write; waiting to fill a packet would only delay it.
     stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(SILENCE_MAX).with_interval(Duration::from_secs(5)),
+    )?;
     #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    {
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+        socket.set_tcp_user_timeout(Some(OUT_OF_REACH_MAX))?;
+    }
     Ok(())
 }
 
@@ -109,7 +125,7 @@ impl ClientStream {
             self.peer.stall();
         }
         self.peer.waits(cx.waker());
-        let limit = self.write_timeout;
+        let limit = self.peer.write_timeout().unwrap_or(self.write_timeout);
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(Countdown::new(limit)));
         waiting.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -211,5 +227,25 @@ impl AsyncWrite for ClientStream {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_is_out_of_reach_is_noticed_without_a_write() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is open");
+        let (_client, accepted) = tokio::join!(TcpStream::connect(addr), listener.accept());
+        let (stream, _) = accepted.expect("a connection");
+        prepare(&stream).expect("a connection that is open");
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(socket.tcp_keepalive_time().expect("an option"), SILENCE_MAX);
+        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(OUT_OF_REACH_MAX));
     }
 }

@@ -76,6 +76,7 @@ impl<E: Endpoint + 'static, F: FastPath> HttpConnection<E, F> {
             if let Err(evicted) = progress.ask() {
                 return Either::Left(ready(Err(evicted)));
             }
+            peer.begin_request();
             let answer = if let Some(answer) = app.fast_path(&request, &peer) {
                 Either::Left(answer)
             } else {

@@ -26,6 +26,8 @@ async fn an_unknown_path_is_404_and_a_known_one_tells_its_methods() {
         reply.assert_problem(405, "bad_method");
         assert_eq!(reply.header("allow"), Some("get, head"));
     }
+    let own = server.ask("POST /own_methods HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!((own.status(), own.header("allow")), (405, Some("put")));
     server.ask("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(405, "bad_method");
     server.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await.assert_problem(405, "bad_method");
 }
@@ -50,6 +52,25 @@ async fn head_has_the_headers_of_get_and_no_body() {
     // The body of a HEAD response would come before this reply.
     client.send("GET /keys/b HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply().await.body, "b");
+}
+
+#[tokio::test]
+async fn a_path_that_takes_only_get_refuses_head_and_says_so() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    client.send("HEAD /silent HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = client.head().await;
+    assert!(head.starts_with("http/1.1 405 ") && head.contains("\r\nallow: get\r\n"), "{head}");
+    client.send("POST /silent HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let post = client.reply().await;
+    post.assert_problem(405, "bad_method");
+    assert_eq!(post.header("allow"), Some("get"));
+    client.send("GET /silent HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.head().await.starts_with("http/1.1 200 "));
+    let metrics = server.telemetry.render();
+    let silent: Vec<_> =
+        metrics.lines().filter(|line| line.contains("_count{") && line.contains("/silent")).collect();
+    assert_eq!(silent.len(), 2, "the HEAD and the POST are measured, the stream is not: {silent:?}");
 }
 
 #[tokio::test]
@@ -111,6 +132,7 @@ async fn only_pages_of_configured_origins_may_read_and_are_told_so() {
     assert_eq!(listed.status(), 200);
     assert_eq!(listed.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(listed.header("vary"), Some("origin"));
+    assert_eq!(listed.header("access-control-expose-headers"), Some("etag, retry-after, preference-applied"));
 
     let own = server.ask(&get("http://localhost")).await;
     assert_eq!((own.status(), own.header("access-control-allow-origin")), (200, None));
@@ -128,6 +150,8 @@ async fn only_pages_of_configured_origins_may_read_and_are_told_so() {
     assert_eq!(listed.status(), 204);
     assert_eq!(listed.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(listed.header("access-control-allow-methods"), Some("get, head"));
+    let fields = "authorization, if-none-match, last-event-id, prefer, cache-control";
+    assert_eq!(listed.header("access-control-allow-headers"), Some(fields));
     server.ask(&preflight("https://evil.example")).await.assert_problem(403, "forbidden");
 }
 

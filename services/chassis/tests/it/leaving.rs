@@ -96,6 +96,23 @@ async fn a_response_that_halts_without_its_client_is_never_taken_for_complete() 
 }
 
 #[tokio::test]
+async fn a_stream_that_sends_nothing_ends_after_its_client() {
+    let server = narrow().await;
+    let mut client = asking(&server, "/silent").await;
+    assert!(client.head().await.starts_with("http/1.1 200 "));
+    let left = Instant::now();
+    drop(client);
+    freed(&server).await;
+    assert!(left.elapsed() >= HALF_CLOSED_MAX, "it may be a client that still reads");
+
+    let mut client = asking(&server, "/silent").await;
+    client.head().await;
+    client.half_close().await;
+    let end = soon("the end", client.0.read_u8()).await.expect_err("the stream is not complete");
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn an_idle_connection_and_an_upgraded_socket_end_with_their_client() {
     let server = narrow().await;
     let mut idle = asking(&server, "/keys/a").await;

@@ -134,6 +134,15 @@ async fn an_upgraded_socket_counts_until_it_is_closed() {
     served(&server).await;
 }
 
+/// A client that has asked for `path`, whose response is larger than all buffers on the way, and does not read it.
+async fn deaf(server: &TestServer, path: &str) -> TestClient {
+    let mut deaf = server.connect().await;
+    deaf.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    // The response has begun, so the connection counts.
+    assert_eq!(soon("the answer", deaf.0.read_u8()).await.expect("an answer"), b'H');
+    deaf
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_its_response_is_closed() {
     let server = TestServer::start(limits(|limits| {
@@ -141,12 +150,37 @@ async fn a_client_that_does_not_read_its_response_is_closed() {
         limits.write_timeout = Duration::from_millis(100);
     }))
     .await;
-    let mut deaf = server.connect().await;
-    deaf.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    // The response has begun, so the connection counts. The response is far larger than all buffers on the way.
-    assert_eq!(soon("the answer", deaf.0.read_u8()).await.expect("an answer"), b'H');
+    let mut deaf = deaf(&server, "/large").await;
     served(&server).await;
     let end =
         soon("the end", deaf.0.read_to_end(&mut Vec::new())).await.expect_err("a part is not all of it");
     assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_request_may_give_its_client_more_time_to_read() {
+    let server = TestServer::start(limits(|limits| {
+        limits.connections_max = 1;
+        limits.write_timeout = Duration::from_millis(100);
+    }))
+    .await;
+    let begun = Instant::now();
+    let _deaf = deaf(&server, "/patient/1500/33554432").await;
+    served(&server).await;
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn the_next_request_has_the_usual_time_again() {
+    let server = TestServer::start(limits(|limits| {
+        limits.connections_max = 1;
+        limits.write_timeout = Duration::from_millis(100);
+    }))
+    .await;
+    let mut client = server.connect().await;
+    client.send("GET /patient/3600000/5 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.reply().await.body, "xxxxx");
+    client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(soon("the answer", client.0.read_u8()).await.expect("an answer"), b'H');
+    served(&server).await;
 }

@@ -2,13 +2,15 @@
 
 use std::future::{Future, pending};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::access::Access;
-use chassis::edge::edge;
 use chassis::edge::fast_path::{FastPath, NoFastPath};
 use chassis::edge::origin::OriginRule;
+use chassis::edge::{Unmeasured, edge};
+use chassis::peer::Peer;
 use chassis::problem::{Code, Problem};
 use chassis::process::stop::Stop;
 use chassis::server::tls::Tls;
@@ -77,6 +79,7 @@ impl TestServer {
             (Stop::new(), Telemetry::new("test", None, &ResourceAttributes::default()).expect("metrics"));
         let edge_stop = Stop::new();
         let app = edge(app(opened, arrived), origin, Access::default(), &telemetry, edge_stop.clone())
+            .with_get_only(&["/silent"])
             .with_fast_path(fast_path);
         let addr = "127.0.0.1:0".parse().expect("an address");
         let listener = bind(addr).await.expect("a free port");
@@ -114,6 +117,16 @@ fn app(opened: watch::Receiver<bool>, arrived: watch::Sender<u32>) -> impl Endpo
         let parts = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"begun"))]);
         Response::builder().body(Body::from_bytes_stream(parts.chain(stream::pending())))
     });
+    // Sends its head, and then nothing.
+    let silent = make_sync(|_| {
+        let body = Body::from_bytes_stream(stream::pending::<std::io::Result<Bytes>>());
+        let mut response = Response::builder().body(body);
+        response.set_data(Unmeasured);
+        response
+    });
+    let own_methods = make_sync(|_| {
+        Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header("allow", "PUT").finish()
+    });
     let endless = make_sync(|_| Response::builder().body(vec![b'x'; 32 << 20]));
     Route::new()
         .at("/keys/:key", get(echo))
@@ -124,8 +137,19 @@ fn app(opened: watch::Receiver<bool>, arrived: watch::Sender<u32>) -> impl Endpo
         .at("/broken", get(broken))
         .at("/refused", get(refused))
         .at("/large", get(endless))
+        .at("/patient/:milliseconds/:bytes", get(make_sync(|request| patient(&request))))
         .at("/halting", get(halting))
+        .at("/silent", get(silent))
+        .at("/own_methods", own_methods)
         .at("/unchanged", get(make_sync(|_| StatusCode::NOT_MODIFIED)))
+}
+
+/// A body of so many bytes, which may wait so long for its client.
+fn patient(request: &Request) -> Result<Response> {
+    let (milliseconds, bytes) = request.path_params::<(u64, usize)>()?;
+    let peer = request.extensions().get::<Arc<Peer>>().expect("the server puts it there");
+    peer.set_write_timeout(Duration::from_millis(milliseconds));
+    Ok(Response::builder().body(vec![b'x'; bytes]))
 }
 
 /// Holds the socket until the client closes it.

@@ -13,7 +13,7 @@ mod target;
 pub(crate) use chassis::process::terminal::one_line;
 pub(crate) use dial::{Connection, authority, dial};
 pub(crate) use failure::{Failure, signal_exit_code};
-pub(crate) use fetch::{Fetched, encoded, fetch, fetch_slowly};
+pub(crate) use fetch::{Fetched, Opened, encoded, fetch, fetch_events, fetch_slowly};
 pub(crate) use output::{finish, printed};
 pub(crate) use reply::Reply;
 pub(crate) use socket::{Socket, SocketError};

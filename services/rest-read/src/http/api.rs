@@ -1,5 +1,7 @@
 //! The operations of the read side. The `OpenAPI` specification is generated from them.
 
+mod entry;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,13 +18,16 @@ use crate::body;
 use crate::export::Exports;
 use crate::gets::Gets;
 use crate::http::bearer::Bearer;
-use crate::http::parameters::{After, IfNoneMatch, KeyText, KeyTexts, Limit, Once, Prefix, Values, only};
+use crate::http::parameters::{
+    After, IfNoneMatch, KeyText, KeyTexts, LastEventId, Limit, Once, Prefer, Prefix, Values, WatchAfter,
+    WithSnapshot, only,
+};
 use crate::http::reply::{
-    EntriesBody, EntriesReply, EntryBody, EntryReply, ExportBody, ExportReply, MissingBody, ProblemReply,
-    quoted,
+    EntriesBody, EntriesReply, EntryReply, ExportBody, ExportReply, ProblemReply, WatchBody, WatchReply,
 };
 use crate::lists::{Lists, PageQuery};
 use crate::owner::Owner;
+use crate::watch::{Target, WatchQuery, Watches};
 
 const DESCRIPTION: &str = "\
 Reads what was written over the WebSocket at `/ws/storage/`, where each text message like \
@@ -41,32 +46,13 @@ pub(crate) struct Api {
     pub(crate) gets: Gets,
     pub(crate) lists: Lists,
     pub(crate) exports: Exports,
+    pub(crate) watches: Watches,
     pub(crate) key_bytes_max: usize,
     /// Whether the address of a client is the one that a gateway has put into `X-Forwarded-For`.
     pub(crate) trust_forwarded_for: bool,
 }
 
 impl Api {
-    /// Reads one key for the client `peer`. `known` tells whether the client has the revision that is found.
-    pub(crate) async fn read(
-        &self,
-        key: String,
-        peer: Option<&Arc<Peer>>,
-        known: impl Fn(Rev) -> bool,
-    ) -> Result<EntryReply, Problem> {
-        let key = KeyText(key).key(self.key_bytes_max)?;
-        let mut result = self.gets.get(vec![key]).await?;
-        let Some(entry) = result.found.pop().expect("a get of one key has one result") else {
-            return Ok(EntryReply::Missing(MissingBody(body::missing(&result.keys[0]))));
-        };
-        let rev = entry.rev;
-        if known(rev) {
-            return Ok(EntryReply::NotModified(quoted(rev), "no-cache".into()));
-        }
-        let json = result.charge.attach(body::entry(&entry), peer);
-        Ok(EntryReply::Found(EntryBody { rev, json }))
-    }
-
     /// Whose share of lists and exports `request` uses.
     fn owner(&self, caller: &Caller, request: &Request) -> Owner {
         Owner::of(caller, request.headers(), self.trust_forwarded_for)
@@ -100,9 +86,19 @@ impl Api {
         /// Revisions that the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
+        /// `wait=N` with `If-None-Match`: answer when no tag matches any more, or after N seconds (at most 60). `"0"` matches while
+        /// the key has no value
+        #[oai(name = "Prefer")]
+        prefer: Prefer,
     ) -> Result<EntryReply, ProblemReply> {
         let Path(KeyText(key)) = key;
         caller.may_read(&key)?;
+        if let Prefer(Some(preference)) = prefer
+            && if_none_match.is_given()
+            && self.watches.may_wait()
+        {
+            return Ok(self.read_when_new(key, caller.peer(), &if_none_match, preference).await?);
+        }
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
         Ok(self.read(key, caller.peer(), known).await?)
     }
@@ -117,8 +113,11 @@ impl Api {
         /// Revisions that the client has: a list of entity tags, or `*`
         #[oai(name = "If-None-Match")]
         if_none_match: IfNoneMatch<'_>,
+        /// As for GET
+        #[oai(name = "Prefer")]
+        prefer: Prefer,
     ) -> Result<EntryReply, ProblemReply> {
-        self.entry(Bearer(caller), key, if_none_match).await
+        self.entry(Bearer(caller), key, if_none_match, prefer).await
     }
 
     /// Read several keys, or list keys
@@ -197,6 +196,61 @@ impl Api {
         let owner = self.owner(&caller, request);
         let stream = self.exports.start(prefix, owner, reset_on_failure).await.map_err(Problem::from)?;
         Ok(ExportReply::Begun(ExportBody(stream)))
+    }
+
+    /// Watch keys
+    ///
+    /// A stream of server-sent events that does not end: what is there (`put`, then `ready`), and from then on every change, as `put` or
+    /// `delete`. An event `ready` or `progress` has an `id`, the cursor: everything up to it was sent. A client whose stream ends comes back
+    /// with this cursor, in `Last-Event-ID` or `after`, at any replica, and is told what has changed since. A cursor that cannot be honoured
+    /// is no error: the stream sends `reset`, and then what is there. An atomic batch never lies on both sides of an id. States in between
+    /// may be left out. The events are described in `rest-read.asyncapi.yaml`.
+    #[expect(clippy::too_many_arguments, reason = "each parameter of the request is an argument")]
+    #[oai(path = "/watch", method = "get", operation_id = "watch")]
+    async fn watch(
+        &self,
+        Bearer(caller): Bearer,
+        request: &Request,
+        /// 1 to 100 distinct keys, each in its own parameter. Cannot be combined with `prefix`
+        key: KeyTexts,
+        /// Watches the keys that begin with this prefix. Default: all keys
+        prefix: Once<Prefix>,
+        /// `false` leaves the values out. Default: `true`
+        values: Once<Values>,
+        /// `false` begins with `ready`, without what is there. Default: `true`
+        snapshot: Once<WithSnapshot>,
+        /// The cursor to resume from: the last `id` of an earlier stream of the same keys or prefix. Empty: none
+        after: Once<WatchAfter>,
+        /// The same, as browsers send it. It goes before `after`
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: LastEventId,
+    ) -> Result<WatchReply, ProblemReply> {
+        only(request, &["key", "prefix", "values", "snapshot", "after"])?;
+        let target = if key.is_empty() {
+            let Prefix(prefix) = prefix.0.unwrap_or_default();
+            caller.may_read(&prefix)?;
+            Target::Prefix(prefix)
+        } else {
+            if prefix.0.is_some() {
+                let message = "key cannot be combined with prefix: watch keys or a prefix";
+                return Err(Problem::new(Code::BadParameter, message).into());
+            }
+            key.iter().try_for_each(|key| caller.may_read(key))?;
+            // The first key was charged when the request was admitted.
+            caller.spend(key.iter().count() - 1)?;
+            Target::Keys(key.keys(self.key_bytes_max)?.into_iter().collect())
+        };
+        let Values(with_values) = values.0.unwrap_or_default();
+        let WithSnapshot(with_snapshot) = snapshot.0.unwrap_or_default();
+        let WatchAfter(after) = after.0.unwrap_or_default();
+        let LastEventId(last) = last_event_id;
+        let cursor = if last.is_empty() { after } else { last };
+        let query = WatchQuery { target, with_values, with_snapshot, cursor };
+        match self.watches.stream(query, caller.peer()).await {
+            Ok(stream) => Ok(WatchReply::Begun(WatchBody(stream))),
+            Err(problem) if problem.code == Code::WatchOff => Ok(WatchReply::Off(problem.into())),
+            Err(problem) => Err(problem.into()),
+        }
     }
 }
 

@@ -1,21 +1,23 @@
 //! The parameters of the operations: their schemas in the specification, and how they are read from a request.
 
+mod header;
 mod once;
 
 use std::borrow::Cow;
 
 use chassis::problem::{Code, Problem};
 use db::{Key, KeyError};
-use poem::http::HeaderMap;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseFromParameter, ParseResult, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::http::etag;
 use crate::http::parameters::once::query;
 
-pub(crate) use crate::http::parameters::once::{After, Limit, Once, Prefix, Values, only};
+pub(crate) use crate::http::parameters::header::{IfNoneMatch, LastEventId, Prefer};
+pub(crate) use crate::http::parameters::once::{
+    After, Limit, Once, Prefix, Values, WatchAfter, WithSnapshot, only,
+};
 
 /// The most keys of one request.
 const KEYS_MAX: usize = 100;
@@ -25,9 +27,6 @@ pub(crate) struct KeyText(pub(crate) String);
 
 /// The distinct values of `key` in a query, in order. They are not checked to be keys yet.
 pub(crate) struct KeyTexts(Vec<String>);
-
-/// The fields of `If-None-Match`.
-pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
 
 impl KeyText {
     pub(crate) fn key(self, bytes_max: usize) -> Result<Key, Problem> {
@@ -62,13 +61,6 @@ impl KeyTexts {
             keys.push(value);
         }
         Ok(Self(keys))
-    }
-}
-
-impl IfNoneMatch<'_> {
-    /// Whether the client has the version of `tag`, an `ETag` without its quotes.
-    pub(crate) fn names(&self, tag: &[u8]) -> bool {
-        etag::is_named(self.0, tag)
     }
 }
 
@@ -144,30 +136,5 @@ impl<'a> ApiExtractor<'a> for KeyTexts {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(Self::parse(request)?)
-    }
-}
-
-impl<'a> ApiExtractor<'a> for IfNoneMatch<'a> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Header)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
-            example: Some(r#""1043""#.into()),
-            ..MetaSchema::new("string")
-        })))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(Self(request.headers()))
     }
 }

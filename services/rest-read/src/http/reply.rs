@@ -1,6 +1,7 @@
 //! Every reply of the operations: when it is sent, and its status, headers and body.
 
 use bytes::Bytes;
+use chassis::edge::Unmeasured;
 use chassis::problem::Problem;
 use db::Rev;
 use poem::http::{HeaderValue, header};
@@ -8,8 +9,10 @@ use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 
 use crate::export::ExportStream;
+use crate::watch::{Preference, WatchStream};
 
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
+pub(crate) const EVENTS: &str = "text/event-stream";
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// The replies to `GET /storage/{key}`.
@@ -25,7 +28,12 @@ pub(crate) enum EntryReply {
             description = "`no-cache`: revalidate before each use"
         )
     )]
-    Found(EntryBody),
+    Found(
+        EntryBody,
+        /// `wait=N`, where the request had to wait
+        #[oai(header = "Preference-Applied")]
+        Option<String>,
+    ),
     /// The client already has the current revision, as `If-None-Match` says.
     #[oai(status = 304)]
     NotModified(
@@ -35,10 +43,30 @@ pub(crate) enum EntryReply {
         /// `no-cache`: revalidate before each use
         #[oai(header = "Cache-Control")]
         String,
+        /// `wait=N`, where the request had to wait
+        #[oai(header = "Preference-Applied")]
+        Option<String>,
     ),
     /// The key has no value.
     #[oai(status = 404, header(name = "Cache-Control", ty = "String", description = "`no-store`"))]
-    Missing(MissingBody),
+    Missing(
+        MissingBody,
+        /// `wait=N`, where the request had to wait
+        #[oai(header = "Preference-Applied")]
+        Option<String>,
+    ),
+}
+
+impl EntryReply {
+    /// The same reply, which says that a preference was applied.
+    pub(crate) fn applied(self, preference: Preference) -> Self {
+        let applied = Some(preference.applied());
+        match self {
+            Self::Found(body, _) => Self::Found(body, applied),
+            Self::NotModified(tag, cache_control, _) => Self::NotModified(tag, cache_control, applied),
+            Self::Missing(body, _) => Self::Missing(body, applied),
+        }
+    }
 }
 
 /// The replies to `GET /storage`, for several keys or for a list.
@@ -63,6 +91,25 @@ pub(crate) enum ExportReply {
     /// One `Line` for each entry, which is a write message. The export is complete only if the body is.
     #[oai(status = 200, header(name = "Cache-Control", ty = "String", description = "`no-store`"))]
     Begun(ExportBody),
+}
+
+/// The replies to `GET /watch`.
+#[derive(ApiResponse)]
+pub(crate) enum WatchReply {
+    /// The events, without an end.
+    #[oai(
+        status = 200,
+        header(name = "Cache-Control", ty = "String", description = "`no-store`"),
+        header(
+            name = "X-Accel-Buffering",
+            ty = "String",
+            description = "`no`: proxies pass events on at once"
+        )
+    )]
+    Begun(WatchBody),
+    /// `watch_off`: the log of changes is switched off.
+    #[oai(status = 501)]
+    Off(ProblemBody<501>),
 }
 
 /// The error replies to any request.
@@ -106,7 +153,7 @@ pub(crate) enum ProblemReply {
     #[oai(status = 500)]
     Internal(ProblemBody<500>),
     /// `unavailable`: the database cannot be reached. `overloaded`: more gets or lists are waiting than can be answered in time,
-    /// or too many exports are running. `stopping`: this process is stopping. The same request may succeed later.
+    /// or too many exports or watches are running. `stopping`: this process is stopping. The same request may succeed later.
     #[oai(
         status = 503,
         header(name = "Retry-After", ty = "String", description = "Seconds to wait before trying again")
@@ -125,6 +172,9 @@ pub(crate) struct EntriesBody(pub(crate) Bytes);
 
 /// The lines of an export.
 pub(crate) struct ExportBody(pub(crate) ExportStream);
+
+/// The events of a watch.
+pub(crate) struct WatchBody(pub(crate) WatchStream);
 
 /// The JSON of the 404 for a key without a value.
 pub(crate) struct MissingBody(pub(crate) Vec<u8>);
@@ -168,6 +218,22 @@ impl IntoResponse for EntriesBody {
 impl IntoResponse for ExportBody {
     fn into_response(self) -> Response {
         response(self.0.into_body(), NDJSON, "no-store")
+    }
+}
+
+impl IntoResponse for WatchBody {
+    fn into_response(self) -> Response {
+        let mut response = response(self.0.into_body(), EVENTS, "no-store");
+        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response.set_data(Unmeasured);
+        response
+    }
+}
+
+impl From<Problem> for ProblemBody<501> {
+    fn from(problem: Problem) -> Self {
+        assert_eq!(problem.code.status(), 501, "the status of the reply is that of its problem");
+        Self(problem)
     }
 }
 

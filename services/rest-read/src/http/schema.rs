@@ -12,7 +12,9 @@ use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSO
 use serde_json::Value;
 
 use crate::cursor;
-use crate::http::reply::{EntriesBody, EntryBody, ExportBody, JSON, MissingBody, NDJSON, ProblemBody};
+use crate::http::reply::{
+    EVENTS, EntriesBody, EntryBody, ExportBody, JSON, MissingBody, NDJSON, ProblemBody, WatchBody,
+};
 
 /// An entry
 #[derive(Object)]
@@ -190,6 +192,20 @@ impl Payload for ExportBody {
     }
 }
 
+impl Payload for WatchBody {
+    const CONTENT_TYPE: &'static str = EVENTS;
+
+    fn schema_ref() -> MetaSchemaRef {
+        let example = "event: put\ndata: {\"key\":\"hello\",\"value\":\"world\",\"rev\":12}\n\n";
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            example: Some(example.into()),
+            ..MetaSchema::new_with_format("string", "binary")
+        }))
+    }
+
+    fn register(_registry: &mut Registry) {}
+}
+
 impl Payload for EntriesBody {
     const CONTENT_TYPE: &'static str = JSON;
 
@@ -233,6 +249,7 @@ fn example(status: u16) -> (Code, &'static str) {
         422 => (Code::BadParameter, "limit must be a whole number from 1 to 1000"),
         429 => (Code::SlowDown, "more than 100 ops a second for this token; nothing was done"),
         431 => (Code::HeadersTooLarge, "the header fields have more than 16384 bytes"),
+        501 => (Code::WatchOff, "changes are not logged, so they cannot be watched: the retention is 0"),
         503 => (Code::Unavailable, "the database cannot be reached"),
         _ => (Code::Internal, "internal error"),
     }

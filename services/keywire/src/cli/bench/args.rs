@@ -43,6 +43,10 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) ids: bool,
 
+    /// Seconds until each written entry expires; default: never
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_153_600_000))]
+    pub(crate) ttl: Option<u64>,
+
     /// Seconds to measure
     #[arg(short, long, default_value_t = 10.0, value_parser = seconds)]
     pub(crate) seconds: f64,

@@ -36,7 +36,7 @@ impl LoadClient {
             None
         } else {
             let target = args.targets.write_target();
-            let sets = SetConnection::connect(target, args.ids).await;
+            let sets = SetConnection::connect(target, args.ids, args.ttl).await;
             Some(sets.with_context(|| format!("cannot write at {}", target.url))?)
         };
         let gets = if args.reads == 0 {

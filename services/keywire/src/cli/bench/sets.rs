@@ -14,14 +14,15 @@ use super::results::{FinishedOp, LoadKind, OpResult};
 pub(super) struct SetConnection {
     socket: Socket,
     /// The start of every message.
-    start: &'static str,
+    start: String,
     due: VecDeque<Instant>,
 }
 
 impl SetConnection {
-    /// Opens the socket. With `ids` every message has an id.
-    pub(super) async fn connect(target: Target<'_>, ids: bool) -> anyhow::Result<Self> {
-        let start = if ids { r#"{"id":1,"key":""# } else { r#"{"key":""# };
+    /// Opens the socket. With `ids` every message has an id, with a `ttl` (in seconds) every entry expires.
+    pub(super) async fn connect(target: Target<'_>, ids: bool, ttl: Option<u64>) -> anyhow::Result<Self> {
+        let ttl = ttl.map_or(String::new(), |ttl| format!("\"ttl\":{ttl},"));
+        let start = format!("{{{}{ttl}\"key\":\"", if ids { "\"id\":1," } else { "" });
         Ok(Self { socket: Socket::connect(target).await?, start, due: VecDeque::new() })
     }
 
@@ -31,7 +32,7 @@ impl SetConnection {
 
     /// Sends a set. Key and value must not contain characters that JSON escapes.
     pub(super) async fn send(&mut self, key: &str, value: &str, due: Instant) -> anyhow::Result<()> {
-        let text = [self.start, key, r#"","value":""#, value, r#""}"#].concat();
+        let text = [&self.start, key, r#"","value":""#, value, r#""}"#].concat();
         self.socket.feed(text).await?;
         self.due.push_back(due);
         Ok(())
@@ -63,7 +64,8 @@ impl SetConnection {
 
 /// A reply of success is recognized without a parser, because keys contain no quotes.
 fn result(text: &str) -> anyhow::Result<OpResult> {
-    if text.ends_with(r#","status":200}"#) || text.contains(r#"","status":200,"id":1,"rev":"#) {
+    let shows_rev = [r#"","status":200,"id":1,"rev":"#, r#"","status":200,"rev":"#];
+    if text.ends_with(r#","status":200}"#) || shows_rev.iter().any(|shown| text.contains(shown)) {
         return Ok(OpResult::Done);
     }
     let reply = Reply::parse(text.as_bytes())?;

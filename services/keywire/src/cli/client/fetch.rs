@@ -35,20 +35,34 @@ const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(super) const NOT_HTTP: &str =
     "the reply is not HTTP; if the port speaks TLS, the URL begins with https://";
 
-/// A response with status 200. Its body may still be on its way.
+/// The media type of a stream of events.
+const EVENTS: &str = "text/event-stream";
+
+/// A response. Its body may still be on its way.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     body: Incoming,
     /// Whether the response says where its body ends. Otherwise a body that was cut off looks complete.
     pub(crate) has_end: bool,
+    status: u16,
+    is_events: bool,
     /// Drives the connection; dropped with the response.
     _connection: JoinSet<hyper::Result<()>>,
+}
+
+/// The response to a request for a stream of events.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// The stream has begun.
+    Stream(Fetched),
+    /// The server refuses it for now, for this reason. The same request may succeed later.
+    NotNow(String),
 }
 
 /// Sends a GET for `path`, which includes the query. The path of the target's URL is put before `path`. A status other than 200 is a
 /// failure.
 pub(crate) async fn fetch(target: Target<'_>, path: &str) -> Result<Fetched, Failure> {
-    fetch_over(dial(target, None).await?, target, path, http1::Builder::new()).await
+    fetch_over(dial(target, None).await?, target, path, http1::Builder::new()).await?.found().await
 }
 
 /// The same, for a body that is passed on to a slow reader.
@@ -56,7 +70,24 @@ pub(crate) async fn fetch_slowly(target: Target<'_>, path: &str) -> Result<Fetch
     let connection = dial(target, Some(SLOW_RECEIVE_BYTES)).await?;
     let mut http = http1::Builder::new();
     http.read_buf_exact_size(Some(SLOW_READ_BYTES));
-    fetch_over(connection, target, path, http).await
+    fetch_over(connection, target, path, http).await?.found().await
+}
+
+/// Asks for the stream of events at `path`.
+pub(crate) async fn fetch_events(target: Target<'_>, path: &str) -> Result<Opened, Failure> {
+    let connection = dial(target, None).await?;
+    let fetched = fetch_over(connection, target, path, http1::Builder::new()).await?;
+    match fetched.status {
+        200 if fetched.is_events => Ok(Opened::Stream(fetched)),
+        200 => Err(Failure::Unavailable("not a reply of Keywire: this is no stream of events".into())),
+        status => {
+            let body = fetched.whole().await?;
+            match Reply::parse(&body) {
+                Ok(reply) if reply.is_transient() => Ok(Opened::NotNow(reply.message)),
+                Ok(_) | Err(_) => Err(Reply::parse_error(status, &body)),
+            }
+        }
+    }
 }
 
 async fn fetch_over(
@@ -79,13 +110,18 @@ async fn fetch_over(
         Ok((sender.send_request(request).await?, driver))
     };
     let (response, driver) = in_time(exchange).await?;
-    let has_end = has_end(response.headers());
+    let (has_end, is_events) = (has_end(response.headers()), is_events(response.headers()));
     let status = response.status().as_u16();
-    let fetched = Fetched { body: response.into_body(), has_end, _connection: driver };
-    if status == 200 { Ok(fetched) } else { Err(Reply::parse_error(status, &fetched.whole().await?)) }
+    Ok(Fetched { body: response.into_body(), has_end, status, is_events, _connection: driver })
 }
 
 impl Fetched {
+    /// The response itself if its status is 200.
+    async fn found(self) -> Result<Self, Failure> {
+        let status = self.status;
+        if status == 200 { Ok(self) } else { Err(Reply::parse_error(status, &self.whole().await?)) }
+    }
+
     /// The next piece of the body, or `None` at its end. A body that breaks off is a failure.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
@@ -137,4 +173,10 @@ async fn in_time<T>(part: impl Future<Output = hyper::Result<T>>) -> Result<T, F
 fn has_end(headers: &HeaderMap) -> bool {
     // Without these headers the body ends where the connection ends, even if that broke.
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.and_then(|value| value.split(';').next());
+    media_type.is_some_and(|value| value.trim().eq_ignore_ascii_case(EVENTS))
 }

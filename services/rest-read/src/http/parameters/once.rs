@@ -29,6 +29,13 @@ pub(crate) struct After(String);
 /// Whether the items of a list have their values.
 pub(crate) struct Values(pub(crate) bool);
 
+/// The cursor of a watch. It is not checked yet, because a cursor that cannot be used is no error.
+#[derive(Default)]
+pub(crate) struct WatchAfter(pub(crate) String);
+
+/// Whether a watch begins with what is there.
+pub(crate) struct WithSnapshot(pub(crate) bool);
+
 /// A parameter of the query.
 pub(crate) trait Parameter: Sized {
     const NAME: &'static str;
@@ -111,11 +118,45 @@ impl Parameter for Values {
     }
 
     fn parse(text: String) -> Result<Self, Problem> {
-        match text.as_str() {
-            "true" => Ok(Self(true)),
-            "false" => Ok(Self(false)),
-            _ => Err(Problem::new(Code::BadParameter, "values must be true or false")),
-        }
+        boolean(Self::NAME, &text).map(Self)
+    }
+}
+
+impl Default for WithSnapshot {
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+impl Parameter for WithSnapshot {
+    const NAME: &'static str = "snapshot";
+
+    fn schema() -> MetaSchema {
+        MetaSchema { example: Some(false.into()), ..MetaSchema::new("boolean") }
+    }
+
+    fn parse(text: String) -> Result<Self, Problem> {
+        boolean(Self::NAME, &text).map(Self)
+    }
+}
+
+impl Parameter for WatchAfter {
+    const NAME: &'static str = "after";
+
+    fn schema() -> MetaSchema {
+        MetaSchema { example: Some("".into()), ..MetaSchema::new("string") }
+    }
+
+    fn parse(text: String) -> Result<Self, Problem> {
+        Ok(Self(text))
+    }
+}
+
+fn boolean(name: &str, text: &str) -> Result<bool, Problem> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Problem::new(Code::BadParameter, format!("{name} must be true or false"))),
     }
 }
 

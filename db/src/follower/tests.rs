@@ -1,0 +1,341 @@
+//! What a follower finds in a file of `SQLite`. The rows are written as no writer would be asked to.
+
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::*;
+use crate::changes::LanePosition;
+use crate::changes::keys::pack;
+use crate::engine::DatabaseUsers;
+use crate::entry::KEY_BYTES_MAX;
+
+const FAR: i64 = i64::MAX;
+const LANE: u64 = 7;
+
+/// A store in a file of its own.
+struct File {
+    store: Store,
+    connection: SqliteConnection,
+    _folder: tempfile::TempDir,
+}
+
+/// What a row says, as values that stay.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Live(String, u64, Option<String>, Option<u64>),
+    Deleted(String, u64),
+    Expired(String, u64),
+    LeftOut(String, usize),
+    Damaged(Vec<u8>),
+}
+
+impl File {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let url = format!("sqlite://{}", folder.path().join("follow.db").display());
+        let store = Store::new(&url, None, false).expect("the URL is valid");
+        store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
+        let connection = SqliteConnection::connect(&url).await.expect("it opens");
+        Self { store, connection, _folder: folder }
+    }
+
+    async fn follower(&self) -> Follower {
+        self.store.follower().await.expect("it opens")
+    }
+
+    async fn run(&mut self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&mut self.connection).await.expect("it is valid");
+    }
+
+    async fn add(&mut self, key: &[u8], value: &[u8], rev: i64, expires_at: Option<i64>) {
+        let add = sqlx::query("insert into entries (k, v, rev, born, expires_at) values (?, ?, ?, 1, ?)");
+        let add = add.bind(key).bind(value).bind(rev).bind(expires_at);
+        add.execute(&mut self.connection).await.expect("it is valid");
+    }
+
+    async fn add_lane(&mut self, lane: LanePosition) {
+        let number = |number: u64| i64::try_from(number).expect("it is small");
+        let add = sqlx::query("insert into writers (id, seq, rev, logged) values (?, ?, ?, ?)");
+        let add = add.bind(number(lane.id)).bind(number(lane.seq)).bind(number(lane.rev)).bind(lane.logs);
+        add.execute(&mut self.connection).await.expect("it is valid");
+    }
+
+    async fn log(&mut self, seq: i64, part: i64, ks: &[u8]) {
+        let log = sqlx::query("insert into changes (lane, seq, part, at, ks) values (7, ?, ?, 1, ?)");
+        log.bind(seq).bind(part).bind(ks).execute(&mut self.connection).await.expect("it is valid");
+    }
+}
+
+impl Found {
+    fn new(row: Result<FoundRow<'_>, RowError>) -> Self {
+        match row {
+            Ok(FoundRow { key, rev, content }) => match content {
+                Content::Live { value, expires_at } => {
+                    Self::Live(key.into(), rev.0, value.map(Into::into), expires_at)
+                }
+                Content::Deleted => Self::Deleted(key.into(), rev.0),
+                Content::Expired => Self::Expired(key.into(), rev.0),
+            },
+            Err(RowError::LeftOut { key, bytes }) => Self::LeftOut(key, bytes),
+            Err(RowError::Damaged(row)) => Self::Damaged(row.key().into()),
+        }
+    }
+
+    fn live(key: &str, rev: u64, value: &str) -> Self {
+        Self::Live(key.into(), rev, Some(value.into()), None)
+    }
+}
+
+fn keys(keys: &[&str]) -> Vec<Key> {
+    keys.iter().map(|&key| Key::new(key.into(), KEY_BYTES_MAX).expect("it is short")).collect()
+}
+
+fn part(keys: &[&str]) -> Vec<u8> {
+    pack(keys.iter().map(|key| key.as_bytes()), 1000).remove(0)
+}
+
+/// The rows of `asked`, in the order of their texts.
+async fn rows(snapshot: &mut LogSnapshot<'_>, asked: &[&str], values: Values) -> Vec<Found> {
+    let mut found = Vec::new();
+    let read = snapshot.rows(&keys(asked), values, |row| found.push(Found::new(row))).await;
+    read.expect("they can be read");
+    found.sort_by_key(|row| format!("{row:?}"));
+    found
+}
+
+/// The first `limit` rows of everything.
+async fn first(snapshot: &mut LogSnapshot<'_>, limit: usize, values: Values) -> Vec<Found> {
+    let mut found = Vec::new();
+    let all = Range::new(String::new());
+    let count = snapshot.range(&all, limit, values, |row| {
+        found.push(Found::new(row));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(count.await.expect("they can be read"), found.len());
+    found
+}
+
+/// Up to `rows_max` rows of the log after `after`: their keys, and the last row.
+async fn log(
+    snapshot: &mut LogSnapshot<'_>,
+    after: (u64, u16),
+    rows_max: usize,
+) -> (Vec<(u64, String)>, Option<(u64, u16)>) {
+    let mut found = Vec::new();
+    let changes =
+        snapshot.changes(LANE, after, rows_max, |seq, key| found.push((seq, key.as_str().to_owned()))).await;
+    (found, changes.expect("they can be read"))
+}
+
+#[tokio::test]
+async fn everything_in_a_snapshot_is_of_one_instant() {
+    let mut file = File::new().await;
+    let lane = LanePosition { id: LANE, seq: 1, rev: 11, logs: true };
+    file.add_lane(lane).await;
+    file.add(b"a", b"old", 11, None).await;
+    file.log(1, 0, &part(&["a"])).await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    file.run(
+        "begin; update writers set seq = 2, rev = 12; insert into writers (id, seq) values (8, 0); \
+        update entries set v = x'6e6577', rev = 12; insert into entries values (x'62', x'', 12, 12, null); \
+        insert into changes values (7, 2, 0, 1, x'000161'); update store set floor = 5, retention = 60; commit",
+    )
+    .await;
+    assert_eq!((&snapshot.state().lanes[..], snapshot.state().floor), (&[lane][..], 0));
+    assert_eq!(log(&mut snapshot, (0, 0), 10).await, (vec![(1, "a".into())], Some((1, 0))));
+    let all = [Found::live("a", 11, "old")];
+    assert_eq!(rows(&mut snapshot, &["a", "b"], Values::UpTo(10)).await, all);
+    assert_eq!(first(&mut snapshot, 10, Values::UpTo(10)).await, all);
+    snapshot.end().await.expect("it can be given up");
+
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    let expected =
+        [LanePosition { seq: 2, rev: 12, ..lane }, LanePosition { id: 8, seq: 0, rev: 0, logs: false }];
+    assert_eq!((&snapshot.state().lanes[..], snapshot.state().floor), (&expected[..], 5));
+    assert_eq!(log(&mut snapshot, (1, u16::MAX), 10).await, (vec![(2, "a".into())], Some((2, 0))));
+    let all = [Found::live("a", 12, "new"), Found::live("b", 12, "")];
+    assert_eq!(rows(&mut snapshot, &["a", "b"], Values::UpTo(10)).await, all);
+    assert_eq!(first(&mut snapshot, 10, Values::UpTo(10)).await, all);
+}
+
+#[tokio::test]
+async fn a_poll_sees_each_commit_without_a_snapshot() {
+    let mut file = File::new().await;
+    let mut follower = file.follower().await;
+    let state = follower.poll().await.expect("it answers");
+    assert_eq!((&state.lanes[..], state.retention, state.floor), (&[][..], None, 0), "a new store");
+    assert!(state.store_id > 0 && state.read_at > 1_700_000_000_000_000 && state.now == state.read_at);
+    file.add_lane(LanePosition { id: LANE, seq: 3, rev: 11, logs: true }).await;
+    file.run("update store set retention = 3600").await;
+    let state = follower.poll().await.expect("it answers");
+    assert_eq!(state.lanes, [LanePosition { id: LANE, seq: 3, rev: 11, logs: true }]);
+    assert_eq!(state.retention, Some(std::time::Duration::from_hours(1)));
+}
+
+#[tokio::test]
+async fn what_has_expired_is_judged_by_the_latest_revision_of_the_snapshot() {
+    let mut file = File::new().await;
+    file.add_lane(LanePosition { id: LANE, seq: 1, rev: 1, logs: true }).await;
+    let mut follower = file.follower().await;
+    let snapshot = follower.snapshot().await.expect("it can be taken");
+    let soon = snapshot.state().now + 3_600_000_000;
+    snapshot.end().await.expect("it can be given up");
+    let at = i64::try_from(soon).expect("it is before 2^63");
+    file.add(b"k", b"v", 5, Some(at)).await;
+
+    for (rev, content) in [
+        (at - 1, Found::Live("k".into(), 5, Some("v".into()), Some(soon))),
+        (at, Found::Expired("k".into(), 5)),
+    ] {
+        let lane = sqlx::query("update writers set rev = ?").bind(rev);
+        lane.execute(&mut file.connection).await.expect("it is valid");
+        let mut snapshot = follower.snapshot().await.expect("it can be taken");
+        assert_eq!(snapshot.state().now, rev.unsigned_abs());
+        assert!(snapshot.state().read_at < snapshot.state().now);
+        let rows = rows(&mut snapshot, &["k"], Values::UpTo(10)).await;
+        assert_eq!(rows, first(&mut snapshot, 10, Values::UpTo(10)).await);
+        assert_eq!(rows, [content]);
+        snapshot.end().await.expect("it can be given up");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_told_from_an_expired_one_and_from_one_without_a_row() {
+    let mut file = File::new().await;
+    file.add(b"a", b"", 1, Some(0)).await;
+    file.add(b"b", b"v", 2, Some(1)).await;
+    file.add(b"c", b"v", 3, Some(FAR)).await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    for values in [Values::No, Values::UpTo(10)] {
+        let value = (values != Values::No).then(|| "v".to_owned());
+        let expected = vec![
+            Found::Deleted("a".into(), 1),
+            Found::Expired("b".into(), 2),
+            Found::Live("c".into(), 3, value, Some(FAR.unsigned_abs())),
+        ];
+        assert_eq!(first(&mut snapshot, 10, values).await, expected);
+        assert_eq!(rows(&mut snapshot, &["a", "b", "c", "d"], values).await, expected);
+    }
+    assert_eq!(rows(&mut snapshot, &["d"], Values::No).await, []);
+}
+
+#[tokio::test]
+async fn a_value_is_left_out_if_it_is_long_and_not_read_if_nobody_asks() {
+    let mut file = File::new().await;
+    file.add(b"a", b"12345", 1, None).await;
+    file.add(b"b", b"123456", 2, None).await;
+    // Nobody sees that this value is damaged unless the value is read.
+    file.add(b"c", b"\xff", 3, None).await;
+    file.add(b"d", b"123456", 4, Some(1)).await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    let expected = [
+        Found::live("a", 1, "12345"),
+        Found::LeftOut("b".into(), 6),
+        Found::Damaged(b"c".into()),
+        Found::Expired("d".into(), 4),
+    ];
+    assert_eq!(first(&mut snapshot, 10, Values::UpTo(5)).await, expected);
+    let no_value = |key: &str, rev| Found::Live(key.into(), rev, None, None);
+    let expected = [no_value("a", 1), no_value("b", 2), no_value("c", 3), Found::Expired("d".into(), 4)];
+    assert_eq!(first(&mut snapshot, 10, Values::No).await, expected);
+}
+
+#[tokio::test]
+async fn a_damaged_row_fails_alone() {
+    let mut file = File::new().await;
+    file.add(b"a", b"v", 1, None).await;
+    file.add(b"b", b"v", 0, Some(0)).await;
+    file.add(b"c", b"v", 1, Some(-1)).await;
+    file.add(b"d", b"v", 1, None).await;
+    file.add(b"\xff", b"v", 1, None).await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    let expected = || {
+        vec![
+            Found::Damaged(b"b".into()),
+            Found::Expired("c".into(), 1),
+            Found::live("a", 1, "v"),
+            Found::live("d", 1, "v"),
+        ]
+    };
+    assert_eq!(rows(&mut snapshot, &["a", "b", "c", "d"], Values::UpTo(5)).await, expected());
+    let mut found = first(&mut snapshot, 10, Values::UpTo(5)).await;
+    assert_eq!(found.pop(), Some(Found::Damaged(b"\xff".into())));
+    found.sort_by_key(|row| format!("{row:?}"));
+    assert_eq!(found, expected());
+}
+
+#[tokio::test]
+async fn a_range_is_read_in_pages_and_ends_when_it_is_told_to() {
+    let mut file = File::new().await;
+    for key in [&b"a"[..], b"p/1", b"p/2", b"p/3", b"q"] {
+        file.add(key, b"v", 1, None).await;
+    }
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    let mut range = Range::new("p/".into());
+    let mut found = Vec::new();
+    for expected in [2, 1] {
+        let page = snapshot.range(&range, 2, Values::No, |row| {
+            found.push(row.expect("it is whole").key.to_owned());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(page.await.expect("it can be read"), expected);
+        range.advance(found.last().expect("there was a row"));
+    }
+    assert_eq!(found, ["p/1", "p/2", "p/3"]);
+    let (all, mut seen) = (Range::new(String::new()), 0);
+    let page = snapshot.range(&all, 10, Values::No, |_| {
+        seen += 1;
+        ControlFlow::Break(())
+    });
+    page.await.expect("it can be read");
+    assert_eq!(seen, 1);
+}
+
+#[tokio::test]
+async fn the_log_of_a_lane_is_read_in_pages_also_within_a_batch() {
+    let mut file = File::new().await;
+    file.log(1, 0, &part(&["a", "b"])).await;
+    file.log(1, 1, &part(&["c"])).await;
+    file.log(4, 0, &part(&["a"])).await;
+    file.run("insert into changes values (6, 2, 0, 1, x'00'), (8, 2, 0, 1, x'00')").await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    let key = |seq, key: &str| (seq, key.to_owned());
+    assert_eq!(log(&mut snapshot, (0, 0), 1).await, (vec![key(1, "a"), key(1, "b")], Some((1, 0))));
+    assert_eq!(log(&mut snapshot, (1, 0), 1).await, (vec![key(1, "c")], Some((1, 1))));
+    assert_eq!(log(&mut snapshot, (1, 0), 9).await, (vec![key(1, "c"), key(4, "a")], Some((4, 0))));
+    assert_eq!(log(&mut snapshot, (1, u16::MAX), 9).await, (vec![key(4, "a")], Some((4, 0))));
+    assert_eq!(log(&mut snapshot, (4, u16::MAX), 9).await, (vec![], None));
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_the_log_is_an_error_that_names_it() {
+    let mut file = File::new().await;
+    file.log(1, 0, b"\x00\x01a\x00\x09b").await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    let error = snapshot.changes(LANE, (0, 0), 9, |_, _| ()).await.expect_err("a key is cut");
+    assert!(matches!(error, Error::Internal(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.ends_with("`changes` with lane = 7 and seq = 1 and part = 0 are damaged"), "{text}");
+    drop(follower);
+    file.run("delete from store").await;
+    let error = file.follower().await.poll().await.expect_err("nobody knows the id of the store");
+    assert!(matches!(error, Error::Internal(_)), "{error:?}");
+}
+
+#[tokio::test]
+#[should_panic(expected = "as many keys as one SELECT takes")]
+async fn a_snapshot_takes_as_many_keys_as_one_select() {
+    let file = File::new().await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    let names: Vec<String> = (0..=KEYS_PER_SELECT_MAX).map(|number| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    snapshot.rows(&keys(&names[1..]), Values::No, |_| ()).await.expect("so many it takes");
+    let _ = snapshot.rows(&keys(&names), Values::No, |_| ()).await;
+}

@@ -1,0 +1,36 @@
+//! Watches: streams of what changes, and gets that wait for a change.
+
+mod chaos;
+mod expiry;
+mod limits;
+mod live;
+mod long_poll;
+mod resume;
+mod start;
+
+use e2e::Event;
+
+/// The put of a key that does not expire.
+fn put(key: &str, value: &str, rev: u64) -> Event {
+    Event::Put { key: key.to_owned(), value: Some(value.to_owned()), rev, expires_at: None }
+}
+
+/// The same without its value.
+fn put_alone(key: &str, rev: u64) -> Event {
+    Event::Put { key: key.to_owned(), value: None, rev, expires_at: None }
+}
+
+/// The delete of a key.
+fn deleted(key: &str, rev: u64) -> Event {
+    Event::Delete { key: key.to_owned(), rev: Some(rev), expired: false }
+}
+
+/// The message that writes `value` under `key` and asks for the revision.
+fn set(key: &str, value: &str) -> String {
+    serde_json::json!({ "op": "set", "key": key, "value": value }).to_string()
+}
+
+/// The message that deletes `key`.
+fn delete(key: &str) -> String {
+    serde_json::json!({ "op": "delete", "key": key }).to_string()
+}
