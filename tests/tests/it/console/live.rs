@@ -1,6 +1,8 @@
 //! A list that follows what others write.
 
-use e2e::{Browser, EngineKind, PATIENCE, Role, ServiceProcess, SubpathProxy, System, Tokens, promises, skip};
+use e2e::{
+    Browser, EngineKind, PATIENCE, Role, ServiceProcess, SubpathProxy, System, Tokens, promises, skip,
+};
 use serde_json::{Value, json};
 
 use super::Console;
@@ -63,11 +65,16 @@ async fn what_others_write_is_seen_in_place_and_in_byte_order(engine: EngineKind
     }
     socket.set("k/b", "3").await;
     let new = "2⏎\u{2028}";
-    let rows = [("k/a", new), ("k/b", "3"), ("k/c", new), ("k/é", "1"), ("k/\u{ff5e}", new), ("k/\u{1f600}", new)];
+    let rows =
+        [("k/a", new), ("k/b", "3"), ("k/c", new), ("k/é", "1"), ("k/\u{ff5e}", new), ("k/\u{1f600}", new)];
     page.wait_for(&rows_are(&rows)).await;
     page.wait_for(&note_is("6 keys in total.")).await;
     let old = "[...document.querySelectorAll('#items tr')].map(row => Boolean(row.isOld))";
-    assert_eq!(page.eval(old).await, json!([false, true, false, true, false, false]), "rows stay what they are");
+    assert_eq!(
+        page.eval(old).await,
+        json!([false, true, false, true, false, false]),
+        "rows stay what they are"
+    );
 
     // The button of a row leads to its value of now.
     page.browser.click("#items tr:nth-child(2) button").await;
@@ -217,5 +224,6 @@ async fn a_list_is_read_with_the_token_of_the_page(engine: EngineKind) {
 
     page.browser.fill("#prefix", "").await;
     page.browser.click("#list button").await;
-    page.wait_for("document.querySelector('#live').textContent === 'not live: this token may not read here'").await;
+    page.wait_for("document.querySelector('#live').textContent === 'not live: this token may not read here'")
+        .await;
 }
