@@ -212,7 +212,7 @@ async fn a_reader_that_reads_nothing_does_not_keep_the_command_from_its_end(engi
 
 async fn a_watch_that_is_refused_says_why(engine: EngineKind) {
     let tokens = Tokens::new();
-    tokens.make("page", &["--read", "own/"]);
+    drop(tokens.make("page", &["--read", "own/"]));
     let with_tokens = System::start_with_settings(engine, &[("TOKENS_FILE", &tokens.file())]).await;
     let refused = said(&keywire(&with_tokens, &["watch"]), 1);
     assert!(refused.starts_with("keywire: a token is needed; name a file"), "{refused}");
