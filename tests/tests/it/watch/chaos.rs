@@ -105,7 +105,9 @@ async fn converges(watcher: &Watcher, reader: SocketAddr, world: &World) {
         let mut expected = listed(reader, &world.name).await;
         expected.retain(|key, _| watcher.interest.covers(key, &world.name));
         if !watcher.interest.with_values() {
-            expected.values_mut().for_each(|held| held.value = None);
+            for held in expected.values_mut() {
+                held.value = None;
+            }
         }
         let found = watcher.known();
         let differs = |key: &&String| expected.get(*key) != found.get(*key);
@@ -131,7 +133,7 @@ async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
         }
     };
     let world = Arc::new(World {
-        name: format!("chaos{:08x}", seed as u32),
+        name: format!("chaos{seed:016x}"),
         seed,
         writers: Mutex::default(),
         readers: Mutex::default(),
