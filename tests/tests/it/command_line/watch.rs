@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use e2e::{EngineKind, PATIENCE, System, Tokens, binary, promises, signal, within};
+use e2e::{EngineKind, PATIENCE, Role, ServiceProcess, System, Tokens, binary, promises, signal, within};
 use serde_json::{Value, json};
 
 use super::{env, keywire, printed, said};
@@ -140,7 +140,11 @@ async fn an_outage_is_told_once_and_nothing_is_missed(engine: EngineKind) {
     assert_eq!(watch.prints(), "ready");
     system.socket().await.set("b", "2").await;
     assert_eq!(without_rev(&watch.prints()), "put b = 2  ()");
-    system.restart().await;
+    system.writer.kill();
+    let mut env = system.database.env(Role::Writer);
+    env.push(("LISTEN_ADDR".into(), system.http().to_string()));
+    system.writer = ServiceProcess::start("keywire", &env);
+    system.ready().await;
     system.socket().await.set("c", "3").await;
     let mut told = vec![watch.prints()];
     while told.last().is_some_and(|line| line != "ready") {
