@@ -178,7 +178,7 @@ async fn a_lost_stream_is_shown_and_resumed_without_a_loss(engine: EngineKind) {
     page.wait_for(LIVE).await;
     page.wait_for(&rows_are(&[("k/b", "1"), ("k/c", "2")])).await;
     let requests = page.browser.requests().await;
-    let resumed = requests.iter().filter(|url| url.contains("/watch?")).next_back();
+    let resumed = requests.iter().rfind(|url| url.contains("/watch?"));
     assert!(resumed.is_some_and(|url| url.contains("&after=")), "{resumed:?}");
 }
 
