@@ -41,7 +41,7 @@ pub(super) async fn a_request_body_is_short_and_quick(compose: &Compose) {
 /// Neither a stream nor a get that waits meets a time limit of the gateway, and events pass at once.
 pub(super) async fn changes_pass_the_gateway_as_they_come(compose: &Compose) {
     let (mut waiting, waits) = (HttpConnection::open(compose.gateway).await, Instant::now());
-    let headers = [("If-None-Match", "\"0\""), ("Prefer", "wait=20")];
+    let headers = [("If-None-Match", "\"0\""), ("Prefer", "wait=17")];
     let waiting =
         tokio::spawn(async move { waiting.request("GET", "/storage/nobody-writes-it", &headers).await });
     let mut watch = Watch::open(compose.gateway, "prefix=watched/").await;
@@ -59,7 +59,7 @@ pub(super) async fn changes_pass_the_gateway_as_they_come(compose: &Compose) {
     assert!(took[50] < Duration::from_millis(150), "half of the events took longer than {:?}", took[50]);
     let response = within("the get that waits", PATIENCE * 3, waiting).await.expect("it does not panic");
     assert_eq!(response.status, 404, "{response:?}");
-    assert!(waits.elapsed() >= Duration::from_secs(20), "{:?}", waits.elapsed());
+    assert!(waits.elapsed() >= Duration::from_secs(17), "{:?}", waits.elapsed());
     socket.set("watched/a", "last").await;
     watch.round().await;
 }
