@@ -46,6 +46,11 @@ impl WatchPlan {
     }
 }
 
+/// A number of things, as a number to calculate with. There are fewer than 2^32 of them.
+fn float(number: impl TryInto<u32>) -> f64 {
+    f64::from(number.try_into().unwrap_or(u32::MAX))
+}
+
 /// Measures, and prints each figure when it is known.
 pub(crate) async fn run(args: impl Iterator<Item = String>) -> ExitCode {
     let plan = match WatchPlan::read(args) {

@@ -76,8 +76,9 @@ impl Event {
         }
     }
 
-    /// The lines of the event.
-    fn lines(&self) -> String {
+    /// The lines of the event, as the stream has them.
+    #[must_use]
+    pub fn lines(&self) -> String {
         let text = |text: &str| Value::from(text).to_string();
         let member = |name: &str, value: Option<String>| {
             value.map_or(String::new(), |value| format!(",\"{name}\":{value}"))

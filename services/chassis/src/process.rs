@@ -147,6 +147,12 @@ impl Bound {
         self.listener.local_addr()
     }
 
+    /// The most connections of the public port. It may be lower than configured, because of the limit of open files.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        self.process.public.limits.connections_max
+    }
+
     /// The metrics, traces and logs of the process.
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {

@@ -28,7 +28,12 @@ pub(crate) async fn serve(config: &Config, public: Public, store: Store) -> anyh
     greet(first_steps(config, process.local_addr()?, is_tls));
     let (telemetry, stop) = (process.telemetry(), process.stop());
     let ingest = Ingest::start(&store, &config.write, telemetry, stop);
-    let limits = config.read.limits(config.write.op_timeout_ms, config.write.key_bytes_max, &config.public);
+    let limits = config.read.limits(
+        config.write.op_timeout_ms,
+        config.write.key_bytes_max,
+        process.connections_max(),
+        config.public.drain_timeout_ms,
+    );
     let reads = Reads::start(&store, &limits, telemetry, stop);
     // Boxed: the future of both services together is large.
     Ok(Box::pin(process.serve(BothServices { ingest, reads })).await?)

@@ -161,10 +161,15 @@ impl Config {
             .map_err(|e: BadUrl| e.to_string())
     }
 
-    /// The limits of the read side.
+    /// The limits of the read side of a process that may have `connections_max` connections.
     #[must_use]
-    pub fn limits(&self) -> ReadLimits {
-        self.read.limits(self.op_timeout_ms, self.key_bytes_max, &self.public)
+    pub fn limits(&self, connections_max: usize) -> ReadLimits {
+        self.read.limits(
+            self.op_timeout_ms,
+            self.key_bytes_max,
+            connections_max,
+            self.public.drain_timeout_ms,
+        )
     }
 }
 
@@ -177,12 +182,18 @@ impl ReadArgs {
         single.into_iter().map(usize::from).sum::<usize>() + 1
     }
 
-    /// The limits of the read side, given the two that it shares with the write side, and the options of the port.
+    /// The limits of the read side, given those that it shares with the write side, and those of the port.
     ///
     /// # Panics
     /// If a limit exceeds `usize`, which the command line does not let through.
     #[must_use]
-    pub fn limits(&self, op_timeout_ms: u64, key_bytes_max: u64, public: &PublicArgs) -> ReadLimits {
+    pub fn limits(
+        &self,
+        op_timeout_ms: u64,
+        key_bytes_max: u64,
+        connections_max: usize,
+        drain_timeout_ms: u64,
+    ) -> ReadLimits {
         let size =
             |limit: u64| usize::try_from(limit).expect("the command line checks the range of every limit");
         ReadLimits {
@@ -196,10 +207,10 @@ impl ReadArgs {
             list_queue_max: size(self.list_queue_max.into()),
             exports_max: usize::from(self.exports_max),
             trust_forwarded_for: self.trust_forwarded_for,
-            watches_max: size(self.watches_max.unwrap_or((public.connections_max / 2).max(1)).into()),
+            watches_max: self.watches_max.map_or((connections_max / 2).max(1), |max| size(max.into())),
             watch_snapshots: usize::from(self.watch_snapshots),
             // The connections have three quarters of the drain to finish.
-            watch_end_within: Duration::from_millis(public.drain_timeout_ms / 3).min(STREAMS_END_WITHIN),
+            watch_end_within: Duration::from_millis(drain_timeout_ms / 3).min(STREAMS_END_WITHIN),
         }
     }
 }

@@ -23,7 +23,8 @@ pub(crate) fn app(api: Api) -> impl Endpoint<Output = Response> + 'static {
     let documents = Route::new()
         .at("/", get(Document::console()))
         .at("/docs", get(Document::html(&docs::page(&api.swagger_ui_html()))))
-        .at("/openapi.json", get(Document::json(api.spec())));
+        .at("/openapi.json", get(Document::json(api.spec())))
+        .at("/watch/asyncapi.yaml", get(Document::events()));
     App { api: api.into_endpoint(), entry: PathPattern(ENTRY.into()), documents }
 }
 

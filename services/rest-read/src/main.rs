@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::config::{parse, usage_error};
@@ -43,8 +44,9 @@ async fn serve(config: &Config, store: Store) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage_error(error)),
     };
     let process = Process::start("rest-read", public, config.read.database_connections())?;
-    process.warn_of_short_drain(config.limits().op_timeout);
+    process.warn_of_short_drain(Duration::from_millis(config.op_timeout_ms));
     let process = process.bind(config.listen_addr, config.admin_addr).await?;
-    let reads = Reads::start(&store, &config.limits(), process.telemetry(), process.stop());
+    let limits = config.limits(process.connections_max());
+    let reads = Reads::start(&store, &limits, process.telemetry(), process.stop());
     Ok(process.serve(reads).await?)
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use e2e::{HttpConnection, Socket, System, write};
 
-use super::WatchPlan;
 use super::stream::Stream;
+use super::{WatchPlan, float};
 use crate::figures::name;
 
 /// Writes in flight.
@@ -38,7 +38,7 @@ pub(super) async fn measure(system: &System, plan: &WatchPlan) {
     let (begun, before) = (Instant::now(), events.load(Ordering::Relaxed));
     tokio::time::sleep(plan.span).await;
     let count = events.load(Ordering::Relaxed) - before;
-    let per_second = count as f64 / begun.elapsed().as_secs_f64();
+    let per_second = float(count) / begun.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
     let written = writes.await.expect("the writer does not fail");
     let mut latencies = gets.await.expect("gets do not fail");

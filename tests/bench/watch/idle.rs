@@ -5,8 +5,8 @@ use std::time::Duration;
 use e2e::{HttpConnection, Load, PATIENCE, System};
 use tokio::task::JoinSet;
 
-use super::WatchPlan;
 use super::stream::Stream;
+use super::{WatchPlan, float};
 use crate::figures::name;
 
 /// Prints the memory of an idle watcher, and what the others are told of 1,000 changes.
@@ -16,8 +16,8 @@ pub(super) async fn measure(system: &System, plan: &WatchPlan) {
     // The first ones make what all of them share.
     let _first = open(reader.public, "first", 100).await;
     let before = reader.memory();
-    let mut watchers = open(reader.public, "idle", plan.idle).await;
-    let per_watcher = (reader.memory().saturating_sub(before)) as f64 / plan.idle as f64;
+    let _idle = open(reader.public, "idle", plan.idle).await;
+    let per_watcher = float(reader.memory().saturating_sub(before)) / float(plan.idle);
     println!("{engine}: idle: {per_watcher:.1} KiB for each of {} watchers", plan.idle);
     let metric = |text: &str| -> f64 {
         let lines = text.lines().filter(|line| line.starts_with("keywire_watch_events_total"));
@@ -25,9 +25,6 @@ pub(super) async fn measure(system: &System, plan: &WatchPlan) {
     };
     let metrics = async || HttpConnection::open(reader.admin).await.get("/metrics").await.body;
     let events = metric(&metrics().await);
-    for watcher in &mut watchers {
-        watcher.waiting();
-    }
     let load = Load::start(system.ws(), "others", 1, 100);
     load.acked(1000, PATIENCE).await;
     let written = load.stop().await.acked.len();

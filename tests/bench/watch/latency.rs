@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use e2e::{Socket, System, write};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::WatchPlan;
 use super::stream::Stream;
+use super::{WatchPlan, float};
 use crate::figures::name;
 use crate::ours::BenchLoad;
 
@@ -28,8 +28,9 @@ pub(super) async fn measure(system: &System, plan: &WatchPlan) {
         let mut latencies = at_rate(system.ws(), system.http(), rate, plan.span).await;
         latencies.sort_unstable();
         let at = |share: f64| {
-            let last = (latencies.len() - 1) as f64;
-            latencies[(last * share).round() as usize].as_secs_f64() * 1000.0
+            let place = Duration::from_secs_f64(float(latencies.len() - 1) * share).as_secs();
+            let place = usize::try_from(place).expect("a place in the list");
+            latencies[place].as_secs_f64() * 1000.0
         };
         println!(
             "{engine}: latency at {rate:.0} sets/s: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} events, peak {peak:.0} sets/s)",
@@ -64,7 +65,7 @@ async fn at_rate(ws: SocketAddr, http: SocketAddr, rate: f64, span: Duration) ->
     let writers: Vec<_> = (0..SOCKETS)
         .map(|number| {
             let prefix = format!("{prefix}{number}/");
-            tokio::spawn(writer(ws, prefix, rate / SOCKETS as f64, span, Arc::clone(&acked)))
+            tokio::spawn(writer(ws, prefix, rate / float(SOCKETS), span, Arc::clone(&acked)))
         })
         .collect();
     for writer in writers {
@@ -84,7 +85,9 @@ async fn at_rate(ws: SocketAddr, http: SocketAddr, rate: f64, span: Duration) ->
 /// Writes keys of its own at `rate` for `span`, and notes when each was acknowledged.
 async fn writer(ws: SocketAddr, prefix: String, rate: f64, span: Duration, acked: Times) {
     let mut socket = Socket::open(ws).await;
-    let count = (rate * span.as_secs_f64()) as u64;
+    // As many as fall due in a time.
+    let due_after = |time: Duration| Duration::from_secs_f64(rate * time.as_secs_f64()).as_secs();
+    let count = due_after(span);
     let (mut sent, mut received) = (0, 0);
     let begun = Instant::now();
     let mut tick = interval(Duration::from_millis(2));
@@ -99,7 +102,7 @@ async fn writer(ws: SocketAddr, prefix: String, rate: f64, span: Duration, acked
                 received += 1;
             }
             _ = tick.tick(), if sent < count => {
-                let due = count.min((rate * begun.elapsed().as_secs_f64()) as u64);
+                let due = count.min(due_after(begun.elapsed()));
                 while sent < due {
                     socket.send(&write(&format!("{prefix}{sent}"), "x")).await;
                     sent += 1;

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+/// How many bytes are read at once.
+const READ_BYTES: usize = 1024;
+
 /// An open stream. HTTP/1.0 has no chunks, so its bytes are those of the events.
 pub(super) struct Stream {
     stream: TcpStream,
@@ -42,10 +45,9 @@ impl Stream {
 
     /// Reads more bytes. Returns how many.
     pub(super) async fn read(&mut self) -> usize {
-        let mut bytes = [0; 16 * 1024];
-        let count = self.stream.read(&mut bytes).await.expect("an open connection");
+        self.unread.reserve(READ_BYTES);
+        let count = self.stream.read_buf(&mut self.unread).await.expect("an open connection");
         assert!(count > 0, "the stream has ended");
-        self.unread.extend_from_slice(&bytes[..count]);
         count
     }
 
@@ -54,11 +56,5 @@ impl Stream {
         let Some(end) = self.unread.iter().rposition(|byte| *byte == b'\n') else { return };
         self.unread[..end].split(|byte| *byte == b'\n').for_each(&mut on_line);
         self.unread.drain(..=end);
-    }
-
-    /// The bytes that wait to be read, without waiting for any.
-    pub(super) fn waiting(&self) -> usize {
-        let mut bytes = [0; 16 * 1024];
-        self.stream.try_read(&mut bytes).unwrap_or(0)
     }
 }

@@ -1,8 +1,9 @@
-//! The specification of the socket is valid `AsyncAPI`, and the service answers every example in it byte for byte.
+//! The specifications of the socket and of watches are valid `AsyncAPI`, and the services answer every example in them byte for byte.
 
 mod document;
 mod replay;
 mod structure;
+mod watching;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use e2e::{
 };
 use futures_util::future::join_all;
 
-use self::document::{AsyncApiDocument, FILE};
+use self::document::{AsyncApiDocument, Conversation, EVENTS_FILE, FILE};
 use self::replay::{replay, replay_on_socket};
 
 /// The paths of the operations that list the messages of clients and the replies.
@@ -47,7 +48,7 @@ async fn the_specification_is_served_as_committed(engine: EngineKind) {
 }
 
 async fn every_conversation_is_replayed_byte_for_byte(engine: EngineKind) {
-    let mut conversations = AsyncApiDocument::read().conversations();
+    let mut conversations: Vec<Conversation> = AsyncApiDocument::read().conversations();
     conversations.retain(|conversation| conversation.given.is_none());
     // In another order, and with messages sent before earlier replies have come, the result is the same.
     for ahead in [1, usize::MAX] {
@@ -128,8 +129,13 @@ async fn behind_a_proxy(database: &Database) -> (ServiceProcess, Proxy) {
 
 #[test]
 fn it_is_valid_asyncapi() {
-    let faults = structure::faults(&AsyncApiDocument::read().0);
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let documents = [FILE, EVENTS_FILE].map(AsyncApiDocument::parse);
+    for document in &documents {
+        let faults = structure::faults(&document.0);
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+    let unused = structure::unused(&[&documents[0].0, &documents[1].0]);
+    assert_eq!(unused, [""; 0], "a misspelt place would check nothing");
 }
 
 #[test]
@@ -152,7 +158,7 @@ fn every_example_is_part_of_a_conversation() {
 
 #[test]
 fn every_conversation_is_replayed_unless_a_bug_is_needed() {
-    let conversations = AsyncApiDocument::read().conversations();
+    let conversations: Vec<Conversation> = AsyncApiDocument::read().conversations();
     let given: Vec<_> = conversations.iter().filter(|one| one.given.is_some()).map(|one| &one.name).collect();
     assert_eq!(given, ["forbidden", "slow-down", "unavailable", "overloaded", "outcome-unknown", "internal"]);
     let names: BTreeSet<_> = conversations.iter().map(|conversation| &conversation.name).collect();
@@ -168,7 +174,7 @@ fn every_conversation_is_replayed_unless_a_bug_is_needed() {
 fn every_message_is_of_exactly_one_kind() {
     let document = AsyncApiDocument::read();
     let (sent, received) = (document.messages(SENT), document.messages(RECEIVED));
-    for step in document.conversations().iter().flat_map(|conversation| &conversation.steps) {
+    for step in document.conversations::<Conversation>().iter().flat_map(|conversation| &conversation.steps) {
         let kinds = document.fits(&step.reply(), &received);
         assert_eq!(kinds.len(), 1, "{kinds:?} is {}", step.receive);
         let Some(payload) = step.payload() else { continue };
@@ -188,7 +194,7 @@ fn every_message_is_of_exactly_one_kind() {
 fn every_code_and_status_of_the_schemas_is_shown() {
     let document = AsyncApiDocument::read();
     let replies: Vec<_> = document
-        .conversations()
+        .conversations::<Conversation>()
         .iter()
         .flat_map(|conversation| conversation.steps.iter().map(document::Exchange::reply))
         .collect();
@@ -224,7 +230,8 @@ fn all_examples_of_the_contract_are_in_it() {
         r#"created","status":200,"rev":1045},"#,
     ];
     let document = AsyncApiDocument::read();
-    let all: Vec<_> = document.conversations().into_iter().flat_map(|one| one.steps).collect();
+    let all: Vec<_> =
+        document.conversations::<Conversation>().into_iter().flat_map(|one| one.steps).collect();
     for line in lines {
         let is_in = |step: &document::Exchange| {
             step.receive.contains(line) || step.send.as_deref().is_some_and(|text| text == line)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use e2e::{Database, EngineKind, PATIENCE, System, eventually, promises, run_to_end, signal};
+use e2e::{Database, EngineKind, PATIENCE, System, eventually, measured, promises, run_to_end, signal};
 
 promises! {
     every:
@@ -83,7 +83,7 @@ async fn an_expiry_is_logged_within_a_second(engine: EngineKind) {
         let select = format!("select count(*) from changes where instr(ks, '{key}') > 0");
         until(&system.database, "the expiry is logged", &select, 2).await;
         let late = logged_at(&system.database, key).await.checked_sub(end).expect("not before it expires");
-        println!("{engine:?}: {key} is logged {} ms after its expiry", late / 1000);
+        measured(&format!("{engine:?}: {key} is logged {} ms after its expiry", late / 1000));
         assert!(late < SECOND, "{key}: {late} us");
     }
     assert_eq!(logged(&system.database, "kept").await, 1);
@@ -109,7 +109,10 @@ async fn ten_thousand_expiries_of_one_instant_are_logged_within_a_second(engine:
     let select = if engine == EngineKind::Sqlite { select.replace(" div ", " / ") } else { select.into() };
     until(&system.database, "all of them are logged", &select, COUNT).await;
     let late = logged_at(&system.database, "many").await.checked_sub(at).expect("not before they expire");
-    println!("{engine:?}: the last of {COUNT} expiries is logged {} ms after the instant", late / 1000);
+    measured(&format!(
+        "{engine:?}: the last of {COUNT} expiries is logged {} ms after the instant",
+        late / 1000
+    ));
     assert!(late < if cfg!(debug_assertions) { 3 * SECOND } else { SECOND }, "{late} us");
 }
 
@@ -133,7 +136,7 @@ async fn expiries_are_logged_in_time_beside_a_load_of_writes(engine: EngineKind)
         };
         let end = system.database.number(&end).await;
         let late = logged_at(&system.database, &key).await.checked_sub(end).expect("not before it expires");
-        println!("{engine:?}: under load, {key} is logged {} ms after its expiry", late / 1000);
+        measured(&format!("{engine:?}: under load, {key} is logged {} ms after its expiry", late / 1000));
         assert!(late < if cfg!(debug_assertions) { 2 * SECOND } else { SECOND }, "{key}: {late} us");
     }
     let tally = load.stop().await;
@@ -257,7 +260,10 @@ async fn another_process_logs_expiries_when_the_one_that_did_is_gone(engine: Eng
             }
         })
         .await;
-        println!("{engine:?}: {} ms after it was set with a ttl of 2 s", begun.elapsed().as_millis());
+        measured(&format!(
+            "{engine:?}: {} ms after it was set with a ttl of 2 s",
+            begun.elapsed().as_millis()
+        ));
         assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     }
 }

@@ -6,6 +6,7 @@ mod export;
 mod foreign;
 mod import;
 mod messages;
+mod watch;
 
 use std::process::{Output, Stdio};
 

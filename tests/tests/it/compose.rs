@@ -28,6 +28,7 @@ async fn the_whole_system_runs_in_containers() {
         conformance::what_the_gateway_answers_is_as_specified(&compose).await;
         gateway::http_2_is_refused(&compose).await;
         gateway::a_request_body_is_short_and_quick(&compose).await;
+        gateway::changes_pass_the_gateway_as_they_come(&compose).await;
         only_the_gateway_can_be_reached(&compose);
         every_replica_has_its_share(&compose).await;
         rolling::writers_restarted_one_by_one_lose_nothing(&compose).await;

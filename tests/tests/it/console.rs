@@ -3,6 +3,7 @@
 mod docs;
 mod keys;
 mod layout;
+mod live;
 mod refused;
 mod subpath;
 mod token;
@@ -166,10 +167,13 @@ async fn every_link_has_a_target(engine: EngineKind) {
     page.write().await;
     let links = "[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))";
     let links = page.browser.eval(links).await;
-    assert_eq!(links, json!(["/docs", "/openapi.json", "/ws/asyncapi.yaml", "/export"]));
+    assert_eq!(
+        links,
+        json!(["/docs", "/openapi.json", "/ws/asyncapi.yaml", "/watch/asyncapi.yaml", "/export"])
+    );
     let fetched = "Promise.all([...document.querySelectorAll('a')].map(async link => {\
         const answer = await fetch(link); return `${answer.status} ${(await answer.text()).length > 20}`; }))";
-    assert_eq!(page.browser.eval(fetched).await, json!(vec!["200 true"; 4]));
+    assert_eq!(page.browser.eval(fetched).await, json!(vec!["200 true"; 5]));
 }
 
 async fn the_page_says_that_the_server_is_gone_and_comes_back_by_itself(engine: EngineKind) {

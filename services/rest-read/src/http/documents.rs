@@ -11,6 +11,9 @@ use crate::http::etag;
 
 const CONSOLE: &str = include_str!("console.html");
 
+/// The specification of the events of a watch. The end-to-end tests replay every example in it.
+const EVENTS: &str = include_str!("../../../../openapi/rest-read.asyncapi.yaml");
+
 /// A page may run exactly the scripts and styles that it contains, show images that it contains, and connect to its own
 /// origin.
 const POLICY: &str = "default-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -50,6 +53,11 @@ impl Document {
     /// A JSON document.
     pub(crate) fn json(json: String) -> Self {
         Self::new("application/json; charset=utf-8", json)
+    }
+
+    /// The `AsyncAPI` specification of the events of a watch.
+    pub(crate) fn events() -> Self {
+        Self::new("application/yaml", EVENTS.to_owned())
     }
 
     fn new(content_type: &'static str, body: String) -> Self {

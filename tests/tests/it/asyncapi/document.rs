@@ -1,10 +1,14 @@
-//! The specification of the socket: its messages and its example conversations.
+//! The specifications of the socket and of watches: their messages and their example conversations.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// The committed file.
+/// The committed file about the socket.
 pub(crate) const FILE: &str = include_str!("../../../../openapi/ws-ingest.asyncapi.yaml");
+
+/// The committed file about the events of a watch.
+pub(crate) const EVENTS_FILE: &str = include_str!("../../../../openapi/rest-read.asyncapi.yaml");
 
 /// The document, parsed.
 #[derive(Debug)]
@@ -43,20 +47,28 @@ pub(crate) struct Example<'a> {
     /// The conversation that it belongs to.
     pub(crate) name: &'a str,
     pub(crate) payload: &'a Value,
+    /// The lines of an event beside its data. Null for a message of the socket.
+    pub(crate) headers: &'a Value,
 }
 
 impl AsyncApiDocument {
+    /// The specification of the socket.
     pub(crate) fn read() -> Self {
-        Self(serde_saphyr::from_str(FILE).unwrap_or_else(|error| panic!("{error}")))
+        Self::parse(FILE)
     }
 
-    pub(crate) fn conversations(&self) -> Vec<Conversation> {
+    pub(crate) fn parse(file: &str) -> Self {
+        Self(serde_saphyr::from_str(file).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    pub(crate) fn conversations<C: DeserializeOwned>(&self) -> Vec<C> {
         serde_json::from_value(self.0["x-replay"].clone()).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The conversation of this name.
     pub(crate) fn conversation(&self, name: &str) -> Conversation {
-        let named = self.conversations().into_iter().find(|conversation| conversation.name == name);
+        let named =
+            self.conversations::<Conversation>().into_iter().find(|conversation| conversation.name == name);
         named.unwrap_or_else(|| panic!("there is no conversation {name}"))
     }
 
@@ -73,14 +85,15 @@ impl AsyncApiDocument {
 
     /// The messages among `messages` whose schema allows `payload`.
     pub(crate) fn fits<'a>(&self, payload: &Value, messages: &[&'a str]) -> Vec<&'a str> {
-        let is_one = |message: &&&str| {
-            let at = format!("#/components/messages/{message}/payload");
-            let schema = json!({ "$ref": at, "components": self.0["components"] });
-            let schema =
-                jsonschema::draft7::new(&schema).unwrap_or_else(|error| panic!("{message}: {error}"));
-            schema.is_valid(payload)
-        };
-        messages.iter().filter(is_one).copied().collect()
+        messages.iter().filter(|message| self.allows(message, "payload", payload)).copied().collect()
+    }
+
+    /// Whether the schema of `part` of `message` allows `value`.
+    pub(crate) fn allows(&self, message: &str, part: &str, value: &Value) -> bool {
+        let at = format!("#/components/messages/{message}/{part}");
+        let schema = json!({ "$ref": at, "components": self.0["components"] });
+        let schema = jsonschema::draft7::new(&schema).unwrap_or_else(|error| panic!("{message}: {error}"));
+        schema.is_valid(value)
     }
 }
 
@@ -105,7 +118,7 @@ fn examples_of<'a>(message: &'a str, examples: &'a Value) -> Vec<Example<'a>> {
     let examples = examples.as_array().expect("a message has examples");
     let named = |example: &'a Value| {
         let name = example["name"].as_str().expect("an example has a name");
-        Example { message, name, payload: &example["payload"] }
+        Example { message, name, payload: &example["payload"], headers: &example["headers"] }
     };
     examples.iter().map(named).collect()
 }

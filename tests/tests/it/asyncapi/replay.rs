@@ -10,7 +10,7 @@ use super::document::{Conversation, Exchange};
 
 /// The numbers that the service chose, by the numbers that stand for them.
 #[derive(Debug)]
-struct Decided<'a> {
+pub(super) struct Decided<'a> {
     stand_ins: Vec<String>,
     chosen: HashMap<&'a str, String>,
 }
@@ -30,7 +30,7 @@ pub(crate) async fn replay_on_socket(
     mut socket: Socket,
     ahead: usize,
 ) -> Vec<String> {
-    let mut decided = Decided::of(conversation);
+    let mut decided = Decided::of(&conversation.decided);
     let mut wrong = Vec::new();
     let mut unsent = conversation.steps.iter();
     let mut next = unsent.next();
@@ -58,8 +58,8 @@ pub(crate) async fn replay_on_socket(
 }
 
 impl<'a> Decided<'a> {
-    fn of(conversation: &Conversation) -> Self {
-        let stand_ins = conversation.decided.iter().map(ToString::to_string).collect();
+    pub(super) fn of(decided: &[u64]) -> Self {
+        let stand_ins = decided.iter().map(ToString::to_string).collect();
         Self { stand_ins, chosen: HashMap::new() }
     }
 
@@ -80,7 +80,7 @@ impl<'a> Decided<'a> {
     }
 
     /// Whether `reply` is the expected one. Stores the numbers that the service chose.
-    fn hear(&mut self, expected: &'a str, reply: &str) -> bool {
+    pub(super) fn hear(&mut self, expected: &'a str, reply: &str) -> bool {
         let mut rest = reply;
         for piece in pieces(expected) {
             let mut same = piece;
@@ -98,7 +98,7 @@ impl<'a> Decided<'a> {
     }
 
     /// Whether the chosen numbers are in the same order as the numbers that stand for them.
-    fn in_order(&self) -> bool {
+    pub(super) fn in_order(&self) -> bool {
         let chosen = self.stand_ins.iter().filter_map(|number| self.chosen.get(number.as_str()));
         chosen
             .map(|number| number.parse::<u64>())

@@ -139,6 +139,15 @@ const SCHEMA: [&str; 21] = [
     "title",
 ];
 
+/// The objects that none of `documents` has.
+pub(crate) fn unused(documents: &[&Value]) -> Vec<&'static str> {
+    let is_in = |place: &str| {
+        let path: Vec<_> = place.split('/').filter(|step| !step.is_empty()).collect();
+        documents.iter().any(|document| !at(document, &path, String::new()).is_empty())
+    };
+    OBJECTS.iter().map(|(place, ..)| *place).filter(|place| !is_in(place)).collect()
+}
+
 /// The errors in `document`.
 pub(crate) fn faults(document: &Value) -> Vec<String> {
     let mut faults = Vec::new();
@@ -147,11 +156,7 @@ pub(crate) fn faults(document: &Value) -> Vec<String> {
     }
     for (place, required, optional) in OBJECTS {
         let path: Vec<_> = place.split('/').filter(|step| !step.is_empty()).collect();
-        let found = at(document, &path, String::new());
-        if found.is_empty() {
-            faults.push(format!("nothing at {place}"));
-        }
-        for (place, object) in found {
+        for (place, object) in at(document, &path, String::new()) {
             faults.extend(fields(&place, object, required, optional));
         }
     }

@@ -79,7 +79,8 @@ fn a_file_in_a_folder_that_is_not_there_is_told_so() {
 fn every_help_fits_a_terminal_of_80_columns() {
     let columns = [("COLUMNS".to_owned(), "80".to_owned())];
     let commands =
-        ["check", "put", "get", "del", "ls", "count", "export", "import", "token", "bench"].map(Some);
+        ["check", "put", "get", "del", "ls", "watch", "count", "export", "import", "token", "bench"]
+            .map(Some);
     for command in commands.into_iter().chain([None]) {
         let args: Vec<&str> = command.into_iter().chain(["--help"]).collect();
         let help = run_to_end("keywire", &args, &columns);
@@ -92,7 +93,7 @@ fn every_help_fits_a_terminal_of_80_columns() {
 
 #[test]
 fn every_command_says_its_exit_codes_and_where_it_looks() {
-    for command in ["put", "get", "del", "ls", "count", "export", "import"] {
+    for command in ["put", "get", "del", "ls", "watch", "count", "export", "import"] {
         let help = run_to_end("keywire", &[command, "--help"], &[]);
         let text = String::from_utf8_lossy(&help.stdout).into_owned();
         assert!(help.status.success(), "{help:?}");

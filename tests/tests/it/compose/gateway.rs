@@ -1,8 +1,8 @@
-//! What the gateway itself refuses, so that no client occupies a service for longer than its request needs.
+//! What the gateway itself refuses, so that no client occupies a service for longer than its request needs, and what it passes on for long.
 
 use std::time::{Duration, Instant};
 
-use e2e::{Compose, HttpConnection, PATIENCE, within};
+use e2e::{Compose, HttpConnection, PATIENCE, Socket, Watch, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -36,6 +36,32 @@ pub(super) async fn a_request_body_is_short_and_quick(compose: &Compose) {
     let mut connection = HttpConnection::open(compose.gateway).await;
     let post = connection.request("POST", "/storage/a", &[("Content-Length", "0")]).await;
     post.refused(405, "bad_method");
+}
+
+/// Neither a stream nor a get that waits meets a time limit of the gateway, and events pass at once.
+pub(super) async fn changes_pass_the_gateway_as_they_come(compose: &Compose) {
+    let (mut waiting, waits) = (HttpConnection::open(compose.gateway).await, Instant::now());
+    let headers = [("If-None-Match", "\"0\""), ("Prefer", "wait=20")];
+    let waiting =
+        tokio::spawn(async move { waiting.request("GET", "/storage/nobody-writes-it", &headers).await });
+    let mut watch = Watch::open(compose.gateway, "prefix=watched/").await;
+    watch.ready().await;
+    let mut socket = Socket::open(compose.gateway).await;
+    let mut took = Vec::new();
+    for number in 0..100 {
+        let sent = Instant::now();
+        socket.set("watched/a", &number.to_string()).await;
+        watch.round().await;
+        took.push(sent.elapsed());
+    }
+    took.sort();
+    // A proxy that waits for more to send takes a quarter of a second for most of them.
+    assert!(took[50] < Duration::from_millis(150), "half of the events took longer than {:?}", took[50]);
+    let response = within("the get that waits", PATIENCE * 3, waiting).await.expect("it does not panic");
+    assert_eq!(response.status, 404, "{response:?}");
+    assert!(waits.elapsed() >= Duration::from_secs(20), "{:?}", waits.elapsed());
+    socket.set("watched/a", "last").await;
+    watch.round().await;
 }
 
 /// What the gateway answers to `request` before it closes the connection.

@@ -123,7 +123,7 @@ async fn a_drain_ends_streams_after_a_round(engine: EngineKind) {
         let (_, cursor) = watch.ready().await;
         watches.push((watch, cursor));
     }
-    let writes = tokio::spawn(async move {
+    let load = tokio::spawn(async move {
         for number in 0_u64.. {
             socket.set("k", &number.to_string()).await;
         }
@@ -144,7 +144,7 @@ async fn a_drain_ends_streams_after_a_round(engine: EngineKind) {
     }
     assert_eq!(reads.ended(PATIENCE * 2).await.code(), Some(0), "{}", reads.log());
     assert!(HttpConnection::try_open(reads.public).await.is_err());
-    writes.abort();
+    load.abort();
 }
 
 async fn a_client_that_takes_nothing_is_given_up(engine: EngineKind) {
@@ -158,7 +158,7 @@ async fn a_client_that_takes_nothing_is_given_up(engine: EngineKind) {
     connection.send("GET", "/watch").await;
     connection.begun().await;
     let started = Instant::now();
-    eventually("the watch is over", Duration::from_secs(60), async || {
+    eventually("the watch is over", PATIENCE * 2, async || {
         if open().await { Err("it is open".into()) } else { Ok(()) }
     })
     .await;

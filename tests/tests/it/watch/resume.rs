@@ -59,8 +59,7 @@ async fn a_resumed_stream_sends_what_has_changed_and_then_ready(engine: EngineKi
     let mut by_header = Watch::resume(system.http(), "", &cursor).await;
     let mut by_parameter = Watch::open(system.http(), &format!("after={cursor}&snapshot=false")).await;
     // The header is what a browser adds by itself: it is newer than the parameter.
-    let both = format!("after=nonsense&snapshot=false");
-    let mut by_both = Watch::resume(system.http(), &both, &cursor).await;
+    let mut by_both = Watch::resume(system.http(), "after=nonsense&snapshot=false", &cursor).await;
     for watch in [&mut by_header, &mut by_parameter, &mut by_both] {
         assert_eq!(sorted(watch.ready().await.0), expected(put));
     }
@@ -223,8 +222,8 @@ async fn over_a_hundred_thousand_keys_are_a_reset(engine: EngineKind) {
     let (_, cursor) = Watch::open(system.http(), "").await.ready().await;
     let (_, other) = Watch::open(system.http(), "prefix=k").await.ready().await;
     // A batch of a lane that no process has, in the form of the log. The keys have no rows any more.
-    let keys = |from: u32, to: u32| -> String {
-        (from..to).map(|key| format!("0007{}", hex(&format!("x{key:06}")))).collect()
+    let keys = |from: u32, to: u32| {
+        (from..to).fold(String::new(), |keys, key| keys + "0007" + &hex(&format!("x{key:06}")))
     };
     let log = async |seq: u32, keys: String| {
         let moved = if seq == 1 {
@@ -250,7 +249,7 @@ async fn over_a_hundred_thousand_keys_are_a_reset(engine: EngineKind) {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 async fn a_cursor_in_the_middle_of_a_snapshot_does_not_exist(engine: EngineKind) {

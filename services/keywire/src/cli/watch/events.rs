@@ -1,4 +1,4 @@
-//! Reads server-sent events piece by piece. The crates for it do not bound the length of a line, and this takes a page.
+//! Reads server-sent events piece by piece, each line of a bounded length. No crate, for a reason in DECISIONS.md.
 
 use std::time::Duration;
 

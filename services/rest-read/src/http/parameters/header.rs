@@ -14,8 +14,7 @@ pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
 /// The wait that `Prefer` asks for, if any.
 pub(crate) struct Prefer(pub(crate) Option<Preference>);
 
-/// The cursor in `Last-Event-ID`. Empty: there is none, or it is no text. It is not checked yet, because a cursor that cannot be used is no
-/// error.
+/// The cursor in `Last-Event-ID`. Empty: there is none. It is not checked yet, because a cursor that cannot be used is no error.
 pub(crate) struct LastEventId(pub(crate) String);
 
 /// A parameter that is read from the header.
@@ -63,8 +62,9 @@ impl HeaderParameter<'_> for LastEventId {
     const EXAMPLE: &'static str = "";
 
     fn of(headers: &HeaderMap) -> Self {
-        let field = headers.get("last-event-id").and_then(|field| str::from_utf8(field.as_bytes()).ok());
-        Self(field.unwrap_or_default().trim().to_owned())
+        let field = headers.get("last-event-id").map_or(&b""[..], HeaderValue::as_bytes);
+        // What is no text is no cursor, which the client has to learn.
+        Self(String::from_utf8_lossy(field.trim_ascii()).into_owned())
     }
 }
 
@@ -99,3 +99,19 @@ macro_rules! extractors {
 }
 
 extractors!(IfNoneMatch<'a>, Prefer, LastEventId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_event_id_that_is_no_text_is_a_bad_cursor_and_not_none() {
+        let of = |value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).expect("a header value");
+            LastEventId::of(&HeaderMap::from_iter([("last-event-id".parse().expect("a name"), value)])).0
+        };
+        assert_eq!((of(b" AbC "), of(b"")), ("AbC".to_owned(), String::new()));
+        assert_eq!(of(b"\xff"), "\u{fffd}");
+        assert_eq!(LastEventId::of(&HeaderMap::new()).0, "");
+    }
+}

@@ -144,7 +144,9 @@ async fn run(
         };
         match opened {
             Ok(watch) => {
-                let limit = Duration::from_millis(choices.random_range(20..1500));
+                // Some streams live for long.
+                let most = if choices.random_range(0..6) == 0 { 8000 } else { 1500 };
+                let limit = Duration::from_millis(choices.random_range(20..most));
                 // The stream is cut off wherever it is.
                 let followed = follow(watch, interest, &world, &watched, &mut account);
                 match tokio::time::timeout(limit, followed).await {
