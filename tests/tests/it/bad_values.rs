@@ -8,7 +8,10 @@ use e2e::run_to_end;
 const COMMANDS: [(&str, &[&str]); 3] = [
     (
         "keywire",
-        &["check", "migrate", "put", "get", "del", "ls", "count", "export", "import", "token", "bench"],
+        &[
+            "check", "migrate", "watch", "put", "get", "del", "ls", "count", "export", "import", "token",
+            "bench",
+        ],
     ),
     ("ws-ingest", &["check", "migrate"]),
     ("rest-read", &["check", "openapi"]),
@@ -40,9 +43,9 @@ const DATABASES: [&str; 12] = [
 fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
     let with = |more: &[&'static str]| Some([&NO_NUMBERS, more].concat());
     match flag {
-        "lanes" | "readers" | "listers" | "exports-max" => with(&["0", "65"]),
+        "lanes" | "readers" | "listers" | "exports-max" | "watch-snapshots" => with(&["0", "65"]),
         "batch-ops-max" => with(&["0", "4097"]),
-        "queue-ops-max" | "lookup-queue-max" => with(&["0", "1048577"]),
+        "queue-ops-max" | "lookup-queue-max" | "watches-max" => with(&["0", "1048577"]),
         "queue-bytes-max" => with(&["0", "8388607", "2147483648"]),
         "lookup-keys-max" => with(&["0", "129"]),
         "list-queue-max" => with(&["0", "65537"]),
@@ -93,7 +96,7 @@ fn bad_values(flag: &str) -> Option<Vec<&'static str>> {
         // Any text, or no value.
         "prefix" | "key-prefix" | "table" | "key-column" | "value-column" | "read" | "write" | "help"
         | "version" | "rev" | "long" | "ids" | "no-fill" | "json" | "if-absent" | "dry-run" | "verify"
-        | "keep" | "all" | "restored" => Some(vec![]),
+        | "keep" | "all" | "restored" | "no-values" | "no-snapshot" | "once" | "after" => Some(vec![]),
         _ => None,
     }
 }
