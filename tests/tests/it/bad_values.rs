@@ -8,7 +8,10 @@ use e2e::run_to_end;
 const COMMANDS: [(&str, &[&str]); 3] = [
     (
         "keywire",
-        &["check", "migrate", "put", "get", "del", "ls", "count", "export", "import", "token", "bench"],
+        &[
+            "check", "migrate", "watch", "put", "get", "del", "ls", "count", "export", "import", "token",
+            "bench",
+        ],
     ),
     ("ws-ingest", &["check", "migrate"]),
     ("rest-read", &["check", "openapi"]),
