@@ -11,9 +11,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let base_path = std::env::args().nth(1).ok_or("usage: user URL")?;
     let server = Configuration { base_path, ..Configuration::default() };
 
-    let entry = get_entry(&server, "hello", None).await?;
+    let entry = get_entry(&server, "hello", None, None).await?;
     assert_eq!((entry.key.as_str(), entry.value.as_str()), ("hello", "world"));
-    let Err(client::apis::Error::ResponseError(missing)) = get_entry(&server, "nope", None).await else {
+    let Err(client::apis::Error::ResponseError(missing)) = get_entry(&server, "nope", None, None).await else {
         panic!("there is no such key");
     };
     assert_eq!(missing.status, 404);
