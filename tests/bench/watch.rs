@@ -70,7 +70,7 @@ pub(crate) async fn run(args: impl Iterator<Item = String>) -> ExitCode {
             continue;
         }
         let server = server(engine).await;
-        let system = filled(engine, server.as_ref(), &Build::own()).await;
+        let mut system = filled(engine, server.as_ref(), &Build::own()).await;
         if plan.wants(engine, "latency") {
             latency::measure(&system, &plan).await;
         }
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: impl Iterator<Item = String>) -> ExitCode {
             hot_key::measure(&system, &plan).await;
         }
         if plan.wants(engine, "idle") {
-            idle::measure(&system, &plan).await;
+            idle::measure(&mut system, &plan).await;
         }
     }
     ExitCode::SUCCESS

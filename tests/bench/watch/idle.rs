@@ -10,8 +10,10 @@ use super::{WatchPlan, float};
 use crate::figures::name;
 
 /// Prints the memory of an idle watcher, and what the others are told of 1,000 changes.
-pub(super) async fn measure(system: &System, plan: &WatchPlan) {
+pub(super) async fn measure(system: &mut System, plan: &WatchPlan) {
     let engine = name(system.database.engine);
+    let max = (2 * plan.idle).to_string();
+    system.set(&[("WATCHES_MAX", &max), ("CONNECTIONS_MAX", &max)]);
     let mut reader = system.another_reader().await;
     // The first ones make what all of them share.
     let _first = open(reader.public, "first", 100).await;
