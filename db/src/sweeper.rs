@@ -155,7 +155,8 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).expect("a retention is at most a week")
 }
 
-/// How long fence rows are kept if changes are kept for `retention`. Whoever resumes finds the row of each lane that was active since.
+/// How long fence rows are kept if changes are kept for `retention`. While a cursor can be used, the store still has the row of each lane that
+/// has committed since the cursor was made.
 fn fence_ages(retention: Duration) -> FenceAges {
     let used = FENCE_KEPT_MIN.max(2 * (micros(retention) + hint::MARGIN));
     FenceAges { used, unused: UNUSED_FENCE_KEPT }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
 use super::error::classify;
@@ -188,9 +187,14 @@ impl Connection {
         files.check().map(drop)
     }
 
-    /// Ends when this connection has to be closed at once: the files were moved, and no other connection can be opened before.
-    pub(super) fn moved(&self) -> OwnedNotified {
-        Arc::clone(&self.live().count.0.moved).notified_owned()
+    /// Ends with an error when this connection has to be closed at once: the files were moved, and no other connection can be opened
+    /// before. Counts from the call on. The future does not borrow the connection.
+    pub(super) fn displaced(&self) -> impl Future<Output = Error> + Send + use<> {
+        let moved = Arc::clone(&self.live().count.0.moved).notified_owned();
+        async move {
+            moved.await;
+            Error::Unavailable("the files of the database were moved or replaced".into())
+        }
     }
 
     /// Closes the connection. The last one on the file writes the log into the database and removes the log.

@@ -151,11 +151,7 @@ impl FollowSession for SqliteFollower {
     }
 
     fn displaced(&self) -> impl Future<Output = Error> + Send + use<> {
-        let moved = self.connection.moved();
-        async move {
-            moved.await;
-            Error::Unavailable("the files of the database were moved or replaced".into())
-        }
+        self.connection.displaced()
     }
 
     async fn end(&mut self) -> Result<(), Error> {

@@ -9,6 +9,7 @@ mod cursor;
 mod event;
 mod hub;
 mod index;
+mod log;
 mod long_poll;
 mod news;
 mod position;
@@ -37,7 +38,7 @@ pub(crate) use self::stream::WatchStream;
 pub(crate) use self::target::Target;
 
 use self::catch_up::CatchUps;
-use self::hub::{Hub, Status, Subscriber};
+use self::hub::{Hub, Place, Status, Subscriber};
 use self::rounds::Rounds;
 use self::stream::{Opening, Shared};
 use self::watcher::Watcher;
@@ -114,6 +115,20 @@ impl Watches {
         move || hub.room.bytes()
     }
 
+    /// A place for one more stream or long poll.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    fn place(&self) -> Result<Place, Problem> {
+        let places = self.shared.hub.places();
+        let too_many = || {
+            let max = places.max();
+            let message = format!("{max} watches are open, and no more may be open at the same time");
+            Problem::new(Code::Overloaded, message)
+        };
+        places.take().ok_or_else(too_many)
+    }
+
     /// Begins a stream for the client `peer`.
     ///
     /// # Errors
@@ -124,7 +139,7 @@ impl Watches {
         peer: Option<&Arc<Peer>>,
     ) -> Result<WatchStream, Problem> {
         let hub = &self.shared.hub;
-        let place = hub.places().take().ok_or_else(|| too_many(hub.places().max()))?;
+        let place = self.place()?;
         let deadline = Instant::now() + self.op_timeout;
         match hub.status(deadline).await {
             Some(Status::Following) => {}
@@ -154,11 +169,4 @@ impl Watches {
         let subscription = hub.subscribe(target, &subscriber, place);
         Ok(WatchStream::new(Arc::clone(&self.shared), watcher, subscription, opening))
     }
-}
-
-fn too_many(max: usize) -> Problem {
-    Problem::new(
-        Code::Overloaded,
-        format!("{max} watches are open, and no more may be open at the same time"),
-    )
 }

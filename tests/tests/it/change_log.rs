@@ -122,8 +122,8 @@ async fn expiries_are_logged_in_time_beside_a_load_of_writes(engine: EngineKind)
     let load = e2e::Load::start(system.ws(), "load/", 4, 64);
     let mut socket = system.socket().await;
     for number in 0..10 {
-        socket.ask(format!(r#"{{"key":"short{number}","value":"v","ttl":1}}"#)).await;
-        tokio::time::sleep(Duration::from_millis(137)).await;
+        let at = now() + SECOND + number * 137_000;
+        socket.ask(format!(r#"{{"key":"short{number}","value":"v","expires_at":{at}}}"#)).await;
     }
     for number in 0..10 {
         let key = format!("short{number}");

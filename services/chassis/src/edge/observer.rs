@@ -18,8 +18,8 @@ use crate::telemetry::Telemetry;
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Keeps a response out of the histogram of durations, if it is set as data of the response: for a response that was held back on purpose,
-/// and for a stream. Its span stays.
+/// A mark that an endpoint sets as data of a response. The histogram of durations leaves this response out; its span stays. It is for
+/// streams, and for responses that waited because their clients wished so.
 #[derive(Debug, Clone, Copy)]
 pub struct Unmeasured;
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::watch::hub::{Hub, Status, Subscriber, Subscription};
-use crate::watch::{Target, Watches, too_many};
+use crate::watch::{Target, Watches};
 
 /// The longest wait, in seconds.
 const WAIT_MAX: u64 = 60;
@@ -73,7 +73,7 @@ impl Watches {
     /// `overloaded`: there are too many watches.
     pub(crate) fn long_poll(&self, key: Key, Preference(seconds): Preference) -> Result<LongPoll, Problem> {
         let hub = &self.shared.hub;
-        let place = hub.places().take().ok_or_else(|| too_many(hub.places().max()))?;
+        let place = self.place()?;
         let subscriber = Arc::new(Subscriber::Poll(Notify::new()));
         let subscription = hub.subscribe(Target::Keys([key].into()), &subscriber, place);
         Ok(LongPoll {

@@ -1,6 +1,7 @@
 //! One round: reads what has changed since the last one, and gives each watcher what concerns it.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +10,9 @@ use db::{Error, Key, LogSnapshot};
 use crate::damage::DamageLog;
 use crate::watch::hub::{Hub, Joining, Subscriber};
 use crate::watch::index::SubscriberId;
+use crate::watch::log;
 use crate::watch::news::{self, News};
-use crate::watch::position::{LaneSeq, Position};
+use crate::watch::position::Position;
 use crate::watch::recent::Change;
 use crate::watch::watcher::{Delivery, Watcher};
 
@@ -19,9 +21,6 @@ pub(crate) const CHANGES_MAX: usize = 100_000;
 
 /// The most keys that a round brings to a watcher which joins. A watcher with more reads them by itself.
 const KEYS_PER_JOINING_MAX: usize = 10_000;
-
-/// Rows of the log in one statement.
-const LOG_ROWS: usize = 64;
 
 /// What a round brings to its watchers.
 #[derive(Debug, Default)]
@@ -59,23 +58,13 @@ impl Round {
         from: &Position,
         changes_max: usize,
     ) -> Result<Option<Vec<Change>>, Error> {
-        let moved: Vec<LaneSeq> = from.moved(snapshot.state()).collect();
         let mut changes = Vec::new();
-        for LaneSeq { id: lane, seq, rev: _ } in moved {
-            // Every part of the batch `seq` is known.
-            let mut after = (seq, u16::MAX);
-            loop {
-                let on_key = |seq, key| changes.push(Change { lane, seq, key });
-                match snapshot.changes(lane, after, LOG_ROWS, on_key).await? {
-                    Some(last) => after = last,
-                    None => break,
-                }
-                if changes.len() > changes_max {
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(changes))
+        let on_change = |lane, seq, key| {
+            changes.push(Change { lane, seq, key });
+            if changes.len() > changes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let read = log::read(snapshot, from, on_change).await?;
+        Ok(read.is_continue().then_some(changes))
     }
 
     /// Adds what the members want of `changes`, and wakes the long polls.

@@ -84,7 +84,6 @@ impl Rounds {
             if status == Status::Following {
                 if self.is_round_due(&state) {
                     self.round(&mut follower).await?;
-                    self.metrics.round(begun.elapsed());
                     refreshed = begun;
                 } else if refreshed.elapsed() >= REFRESH_INTERVAL {
                     // Nothing has moved, so the position of the last round is also one of now. Cursors count from the time in it.
@@ -105,10 +104,7 @@ impl Rounds {
     /// Whether something has moved since the last round, or somebody joins.
     fn is_round_due(&self, state: &LogState) -> bool {
         let Some(position) = self.hub.position() else { return true };
-        position.store_id != state.store_id
-            || position.lost(state).is_some()
-            || position.moved(state).next().is_some()
-            || self.hub.has_joining()
+        position.lost(state).is_some() || position.moved(state).next().is_some() || self.hub.has_joining()
     }
 
     /// One round.
@@ -163,6 +159,7 @@ impl Rounds {
         self.metrics.events(round.deliver(&position));
         hub.join_again(ahead);
         hub.advance(position);
+        self.metrics.round(begun.elapsed());
         if let Some(age) = age {
             self.metrics.lag(age + begun.elapsed());
         }

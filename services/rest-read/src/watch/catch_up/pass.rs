@@ -1,14 +1,13 @@
 //! A pass over the log: the keys of a watch that have changed since a position, a limited number at a time.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use db::{Error, Key, LogSnapshot};
 
-use crate::watch::position::{LaneSeq, Position};
+use crate::watch::log;
+use crate::watch::position::Position;
 use crate::watch::target::Target;
-
-/// Rows of the log in one statement.
-const LOG_ROWS: usize = 64;
 
 /// The first keys, in byte order, of those that have changed and come after the keys of the pass before.
 #[derive(Debug)]
@@ -44,21 +43,13 @@ impl Pass {
         from: &Position,
         target: &Target,
     ) -> Result<(), Error> {
-        let moved: Vec<LaneSeq> = from.moved(snapshot.state()).collect();
-        for LaneSeq { id: lane, seq, rev: _ } in moved {
-            // Every part of the batch `seq` is known.
-            let mut after = (seq, u16::MAX);
-            let on_key = |_seq, key: Key| {
-                if target.covers(&key) {
-                    self.add(key);
-                }
-            };
-            let mut on_key = on_key;
-            while let Some(last) = snapshot.changes(lane, after, LOG_ROWS, &mut on_key).await? {
-                after = last;
+        let on_change = |_lane, _seq, key: Key| {
+            if target.covers(&key) {
+                self.add(key);
             }
-        }
-        Ok(())
+            ControlFlow::Continue(())
+        };
+        log::read(snapshot, from, on_change).await.map(drop)
     }
 
     fn add(&mut self, key: Key) {
