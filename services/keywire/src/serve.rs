@@ -45,11 +45,12 @@ fn first_steps(config: &Config, addr: SocketAddr, is_tls: bool) -> String {
     let (http, ws) = if is_tls { ("https", "wss") } else { ("http", "ws") };
     format!(
         r#"
-  Keywire: write over WebSocket, read over HTTP.
+  Keywire: write over WebSocket, read and follow over HTTP.
 
     console  {http}://{addr}/
     write    {ws}://{addr}/ws/storage/   {{"key":"hello","value":"world"}}
     read     curl {http}://{addr}/storage/hello
+    follow   curl -N {http}://{addr}/watch
     docs     {http}://{addr}/docs
     data     {data}
 

@@ -183,7 +183,11 @@ async fn without_a_retention_nothing_is_logged_and_the_log_goes(engine: EngineKi
     let mut socket = system.socket().await;
     socket.set("silent", "v").await;
     socket.ask(r#"{"key":"short","value":"v","ttl":1}"#).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    eventually("the entry expires", PATIENCE, async || match system.read("short").await.status {
+        404 => Ok(()),
+        status => Err(format!("{status}")),
+    })
+    .await;
     assert_eq!(system.database.number("select count(*) from changes").await, 0);
     // The hints stand on whole ten minutes, as those of the program before the log of changes.
     let hints = "select count(*) from expiries where at % 600000000 = 0";
