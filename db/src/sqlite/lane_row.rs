@@ -1,8 +1,10 @@
 //! The row of a lane in `writers`, and what the lane logs.
 
-use sqlx::SqliteConnection;
+use futures_util::TryStreamExt as _;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Either, Executor as _, Row as _, SqliteConnection};
 
-use super::arguments::{signed, unsigned};
+use super::arguments::{bind, signed, unsigned};
 use super::clock::now;
 use super::error::classify;
 use super::text;
@@ -24,41 +26,51 @@ pub(super) async fn register(
     add.execute(connection).await.map(drop).map_err(classify)
 }
 
-/// Passes the fence in a transaction that was begun, see [`crate::engine::WriteSession::fence`].
+/// Begins a transaction and passes the fence, see [`crate::engine::WriteSession::fence`]. Sets `has_begun` as soon as there is a
+/// transaction.
 pub(super) async fn pass_fence(
     connection: &mut SqliteConnection,
     clock: &StoreClock,
-    lane: u64,
-    seq: u64,
+    has_begun: &mut bool,
+    (lane, seq): (u64, u64),
     revs: u64,
 ) -> Result<Option<Rev>, Error> {
     let now = now(connection, clock).await?;
-    let reserve = sqlx::query_scalar::<_, i64>(text::RESERVE).bind(signed(revs)?).bind(signed(now)?);
-    let last = unsigned(reserve.fetch_one(&mut *connection).await.map_err(classify)?)?;
+    let fence = sqlx::query(text::FENCE).bind(signed(revs)?).bind(signed(now)?);
+    let (mut last, mut passed) = (None, None);
+    let mut results = connection.fetch_many(fence.bind(signed(seq)?).bind(signed(lane)?));
+    while let Some(result) = results.try_next().await.map_err(classify)? {
+        *has_begun = true;
+        match result {
+            Either::Left(done) => passed = Some(done.rows_affected() == 1),
+            Either::Right(row) => last = Some(unsigned(row.try_get_unchecked(0).map_err(classify)?)?),
+        }
+    }
+    let last = last.ok_or_else(|| Error::Unavailable("the store has no clock".into()))?;
     if last >= REV_MAX {
         return Err(Error::NotReady(
             "the stored time is the largest possible one: see Time in db/README.md".into(),
         ));
     }
-    let pass = sqlx::query(text::FENCE).bind(signed(seq)?).bind(signed(lane)?).bind(signed(last)?);
-    let passed = pass.execute(connection).await.map_err(classify)?;
-    Ok((passed.rows_affected() == 1).then_some(Rev(last)))
+    let passed = passed.expect("each statement has a result");
+    Ok(passed.then_some(Rev(last)))
 }
 
-/// Logs `keys` as those of the batch `seq` of `lane`, at the instant `at`, in parts. Returns the bytes of all parts.
-pub(super) async fn log_changes<'k>(
-    connection: &mut SqliteConnection,
+/// The arguments of the statement for each part of the log: `keys` are those of the batch `seq` of `lane`, at the instant `at`.
+pub(super) fn log_parts<'k>(
     lane: u64,
     seq: u64,
     at: u64,
     keys: impl Iterator<Item = &'k [u8]>,
-) -> Result<usize, sqlx::Error> {
-    let [lane, seq, at] = [lane, seq, at].map(u64::cast_signed);
-    let mut bytes = 0;
-    for (number, part) in (0_u16..).zip(pack(keys, PART_BYTES_MAX)) {
-        bytes += part.len();
-        let log = sqlx::query(text::changes::LOG_CHANGES).bind(lane).bind(seq).bind(number);
-        log.bind(at).bind(part).execute(&mut *connection).await?;
-    }
-    Ok(bytes)
+) -> Result<Vec<SqliteArguments>, Error> {
+    let arguments = |(number, part): (u16, Vec<u8>)| {
+        let mut arguments = SqliteArguments::default();
+        bind(&mut arguments, lane.cast_signed())?;
+        bind(&mut arguments, seq.cast_signed())?;
+        bind(&mut arguments, number)?;
+        bind(&mut arguments, at.cast_signed())?;
+        bind(&mut arguments, part)?;
+        Ok(arguments)
+    };
+    (0..).zip(pack(keys, PART_BYTES_MAX)).map(arguments).collect()
 }

@@ -36,6 +36,8 @@ pub(crate) struct SqliteSession {
     insert: RowStatement,
     upsert: RowStatement,
     add_hints: StatementTexts,
+    /// The arguments of the last part of the log, which is added together with COMMIT.
+    log_with_commit: Option<SqliteArguments>,
 }
 
 impl SqliteSession {
@@ -50,11 +52,16 @@ impl SqliteSession {
             insert: RowStatement::new(text::insert, text::insert_expiring),
             upsert: RowStatement::new(text::upsert, text::upsert_expiring),
             add_hints: StatementTexts::new(text::add_hints),
+            log_with_commit: None,
         }
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
-        let done = sqlx::query(sql).execute(&mut *self.connection).await;
+        self.run_with(sql, SqliteArguments::default()).await
+    }
+
+    async fn run_with(&mut self, sql: &'static str, arguments: SqliteArguments) -> Result<(), Error> {
+        let done = sqlx::query_with(sql, arguments).execute(&mut *self.connection).await;
         done.map(drop).map_err(|error| self.failed(error))
     }
 
@@ -67,12 +74,9 @@ impl SqliteSession {
         error
     }
 
-    /// Begins a transaction. If another process has kept the lock of writers for the whole wait, nothing can be written.
+    /// Begins a transaction without a fence.
     async fn begin(&mut self) -> Result<(), Error> {
-        self.run(text::BEGIN_WRITE).await.map_err(|error| match error {
-            Error::Conflict(reason) => Error::Unavailable(reason),
-            error => error,
-        })?;
+        self.run(text::BEGIN_WRITE).await.map_err(not_begun)?;
         (self.is_in_transaction, self.bytes) = (true, 0);
         Ok(())
     }
@@ -158,8 +162,10 @@ impl WriteSession for SqliteSession {
 
     async fn fence(&mut self, lane: u64, seq: u64, revs: u64) -> Result<Option<Rev>, Error> {
         self.connection.check_write().await?;
-        self.begin().await?;
-        lane_row::pass_fence(&mut self.connection, &self.clock, lane, seq, revs).await
+        self.bytes = 0;
+        let has_begun = &mut self.is_in_transaction;
+        let passed = lane_row::pass_fence(&mut self.connection, &self.clock, has_begun, (lane, seq), revs);
+        passed.await.map_err(not_begun)
     }
 
     async fn read_seq(&mut self, lane: u64) -> Result<Option<u64>, Error> {
@@ -230,20 +236,28 @@ impl WriteSession for SqliteSession {
     }
 
     async fn log_changes(&mut self, lane: u64, seq: u64, keys: &[Key]) -> Result<(), Error> {
-        let (at, keys) = (self.clock.now()?, keys.iter().map(Key::as_bytes));
-        let logged = lane_row::log_changes(&mut self.connection, lane, seq, at, keys).await;
-        self.bytes += logged.map_err(|error| self.failed(error))?;
+        let keys = keys.iter().map(Key::as_bytes);
+        self.bytes += keys.clone().map(<[u8]>::len).sum::<usize>();
+        let mut parts = lane_row::log_parts(lane, seq, self.clock.now()?, keys)?;
+        self.log_with_commit = parts.pop();
+        for part in parts {
+            self.run_with(text::changes::LOG_CHANGES, part).await?;
+        }
         Ok(())
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
-        self.run(text::COMMIT).await?;
+        match self.log_with_commit.take() {
+            None => self.run(text::COMMIT).await?,
+            Some(part) => self.run_with(text::changes::LOG_AND_COMMIT, part).await?,
+        }
         self.is_in_transaction = false;
         // What went into a file that is not the store any more is not acknowledged.
         self.connection.check_committed()
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {
+        self.log_with_commit = None;
         // The fence may have failed before there was a transaction.
         if self.is_in_transaction {
             match self.run(text::ROLLBACK).await {
@@ -270,6 +284,17 @@ impl WriteSession for SqliteSession {
             return Ok(());
         }
         if self.store_time().await? { self.commit().await } else { self.rollback().await }
+    }
+}
+
+/// The error of a transaction that could not begin: if another process has kept the lock of writers for the whole wait, nothing can be
+/// written.
+fn not_begun(error: Error) -> Error {
+    match error {
+        Error::Conflict(reason) => Error::Unavailable(reason),
+        error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Refused(_) | Error::Internal(_)) => {
+            error
+        }
     }
 }
 

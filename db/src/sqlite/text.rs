@@ -50,12 +50,12 @@ pub(super) const REGISTER: &str =
 /// Begins a transaction that writes: waits for the one writer of the file.
 pub(super) const BEGIN_WRITE: &str = "begin immediate";
 
-/// Passes the fence of a lane. Sets the last revision that is reserved for it together with its seq, because the trigger of the schema
-/// takes an update without it for that of an older program.
-pub(super) const FENCE: &str = "update writers set seq = ?1, rev = ?3 where id = ?2 and seq < ?1";
-
-/// Reserves revisions, and returns the last of them.
-pub(super) const RESERVE: &str = "update clock set rev = max(rev + ?1, ?2) where id = 0 returning rev";
+/// Begins a transaction, reserves revisions, returns the last of them, and passes the fence of a lane. The arguments are the number of
+/// revisions, the time, the seq and the lane. The fence sets the last revision together with the seq, because the trigger of the schema takes an
+/// update without it for that of an older program. One text, because each text is a message to the thread of the connection.
+pub(super) const FENCE: &str = "begin immediate; \
+    update clock set rev = max(rev + ?1, ?2) where id = 0 returning rev; \
+    update writers set seq = ?3, rev = (select rev from clock where id = 0) where id = ?4 and seq < ?3";
 
 pub(super) const SEQ: &str = "select seq from writers where id = ?";
 

@@ -43,8 +43,10 @@ impl ExpirySession for SqliteSweeper {
     }
 
     async fn begin(&mut self, lane: u64, seq: u64) -> Result<Option<u64>, Error> {
-        self.begin_write().await?;
-        let passed = lane_row::pass_fence(&mut self.connection, &self.clock, lane, seq, 1).await?;
+        self.connection.check_write().await?;
+        let has_begun = &mut self.is_in_transaction;
+        let passed =
+            lane_row::pass_fence(&mut self.connection, &self.clock, has_begun, (lane, seq), 1).await?;
         Ok(passed.map(|rev| rev.0))
     }
 
@@ -60,7 +62,9 @@ impl ExpirySession for SqliteSweeper {
 
     async fn log_expired(&mut self, lane: u64, seq: u64, keys: &[Vec<u8>]) -> Result<(), Error> {
         let (at, keys) = (self.clock.now()?, keys.iter().map(Vec::as_slice));
-        let logged = lane_row::log_changes(&mut self.connection, lane, seq, at, keys).await;
-        logged.map(drop).map_err(classify)
+        for part in lane_row::log_parts(lane, seq, at, keys)? {
+            self.execute(text::changes::LOG_CHANGES.into(), part).await?;
+        }
+        Ok(())
     }
 }

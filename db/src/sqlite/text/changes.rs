@@ -4,6 +4,10 @@
 pub(in crate::sqlite) const LOG_CHANGES: &str =
     "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?)";
 
+/// Adds the last part, and commits.
+pub(in crate::sqlite) const LOG_AND_COMMIT: &str =
+    "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?); commit";
+
 /// Tells for how long changes are kept, in seconds.
 pub(in crate::sqlite) const TELL_RETENTION: &str = "update store set retention = ? where one = 0";
 
