@@ -9,7 +9,7 @@ use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 
 use crate::export::ExportStream;
-use crate::watch::{Preference, WatchStream};
+use crate::watch::{WaitPreference, WatchStream};
 
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 pub(crate) const EVENTS: &str = "text/event-stream";
@@ -59,7 +59,7 @@ pub(crate) enum EntryReply {
 
 impl EntryReply {
     /// The same reply, which says that a preference was applied.
-    pub(crate) fn applied(self, preference: Preference) -> Self {
+    pub(crate) fn applied(self, preference: WaitPreference) -> Self {
         let applied = Some(preference.applied());
         match self {
             Self::Found(body, _) => Self::Found(body, applied),

@@ -10,7 +10,7 @@ use crate::body;
 use crate::http::api::Api;
 use crate::http::parameters::{IfNoneMatch, KeyText};
 use crate::http::reply::{EntryBody, EntryReply, MissingBody, quoted};
-use crate::watch::Preference;
+use crate::watch::WaitPreference;
 
 impl Api {
     /// Reads one key for the client `peer`. `known` tells whether the client has the revision that is found.
@@ -39,7 +39,7 @@ impl Api {
         key: String,
         peer: Option<&Arc<Peer>>,
         if_none_match: &IfNoneMatch<'_>,
-        preference: Preference,
+        preference: WaitPreference,
     ) -> Result<EntryReply, Problem> {
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
         let watched = KeyText(key.clone()).key(self.key_bytes_max)?;

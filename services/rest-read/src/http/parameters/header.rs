@@ -6,13 +6,13 @@ use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::http::etag;
-use crate::watch::Preference;
+use crate::watch::WaitPreference;
 
 /// The fields of `If-None-Match`.
 pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
 
 /// The wait that `Prefer` asks for, if any.
-pub(crate) struct Prefer(pub(crate) Option<Preference>);
+pub(crate) struct Prefer(pub(crate) Option<WaitPreference>);
 
 /// The cursor in `Last-Event-ID`. Empty: there is none. It is not checked yet, because a cursor that cannot be used is no error.
 pub(crate) struct LastEventId(pub(crate) String);
@@ -54,7 +54,7 @@ impl HeaderParameter<'_> for Prefer {
     const EXAMPLE: &'static str = "wait=30";
 
     fn of(headers: &HeaderMap) -> Self {
-        Self(Preference::of(headers))
+        Self(WaitPreference::of(headers))
     }
 }
 
