@@ -71,7 +71,7 @@ pub async fn migrate(
 ) -> Result<&'static str, db::Error> {
     store.migrate(users).await?;
     if restored {
-        store.restored().await?;
+        store.mark_restored().await?;
         return Ok("the schema is up to date, and watches that were begun before will get a new snapshot");
     }
     Ok("the schema is up to date")
