@@ -33,7 +33,8 @@ impl Api {
         Ok(EntryReply::Found(EntryBody { rev, json }, None))
     }
 
-    /// The same, and waits while the client knows what is found, as long as it prefers.
+    /// Reads one key, and waits while `if_none_match` names what is found: its revision, or its absence. Answers after the time of `preference`
+    /// in any case, and says in the reply that the preference was applied.
     pub(super) async fn read_when_new(
         &self,
         key: String,
@@ -43,19 +44,19 @@ impl Api {
     ) -> Result<EntryReply, Problem> {
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
         let watched = KeyText(key.clone()).key(self.key_bytes_max)?;
-        let mut poll = self.watches.long_poll(watched, preference)?;
+        let mut long_poll = self.watches.long_poll(watched, preference)?;
         loop {
-            poll.prepare().await;
+            long_poll.prepare().await;
             let reply = self.read(key.clone(), peer, known).await?;
             let is_new = match &reply {
                 EntryReply::Found(..) => true,
                 EntryReply::NotModified(..) => false,
                 EntryReply::Missing(..) => !if_none_match.names_absence(),
             };
-            if is_new || poll.is_over() {
+            if is_new || long_poll.is_over() {
                 return Ok(reply.applied(preference));
             }
-            poll.changed().await;
+            long_poll.changed().await;
         }
     }
 }
