@@ -1,24 +1,27 @@
-//! The log of changes: which keys each batch wrote, in the order of each lane.
+//! The log of changes: which keys each batch wrote, in the order of the batches of each lane. It has no values.
 //!
-//! A lane that logs writes the keys of a batch into the table `changes`, in the transaction of the batch. The transactions of one lane
-//! come one after another, so whoever knows the log of a lane up to a seq misses nothing before it. There is no order between lanes.
+//! A lane that logs its changes adds the keys of a batch to the table `changes`, in the transaction of the batch. The transactions of one lane
+//! come one after another. So whoever has read the log of a lane up to a seq has missed nothing before it. There is no order between lanes.
+//!
+//! A seq without a row is a batch that applied nothing. The sweeper removes old rows, and raises [`LogState::floor`] in the same transaction.
 
 pub(crate) mod keys;
 
 use std::time::Duration;
 
-/// What a snapshot, or a poll, knows of the log of changes.
+/// The state of the log of changes and of every lane, in one snapshot or at one poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
-    /// The random id of the store. A restored store gets another one.
+    /// The random id of the store. `migrate --restored` replaces it. Cursors from before are void then.
     pub store_id: u64,
-    /// How long changes are kept. Zero: changes are not logged. `None`: no writer has started yet that could log.
+    /// How long changes are kept at least: what the writer that started last has stored. Zero: changes are not logged. `None`: no writer has
+    /// started since the log exists.
     pub retention: Option<Duration>,
-    /// Changes up to this instant may be removed. Microseconds since 1970.
+    /// Changes that were written up to this instant may have been removed. Microseconds since 1970. 0: none was removed.
     pub floor: u64,
     /// The store clock before the snapshot was taken. Microseconds since 1970.
     pub read_at: u64,
-    /// The instant at which the snapshot judges what has expired: not before `read_at`, and not before the `rev` of any lane.
+    /// The instant at which the snapshot judges what has expired: the later one of `read_at` and the largest `rev` of a lane.
     pub now: u64,
     /// Every lane that has a fence row, in the order of the ids.
     pub lanes: Vec<LanePosition>,
@@ -31,7 +34,8 @@ pub struct LanePosition {
     pub id: u64,
     /// The last batch that the lane committed. 0: none yet.
     pub seq: u64,
-    /// The last revision that the lane reserved: about the time of its last batch, in microseconds since 1970.
+    /// The last revision that the lane reserved: about the time of its last batch, in microseconds since 1970. Without a batch, when the row
+    /// was added or last stored the time.
     pub rev: u64,
     /// Whether the lane logs its changes.
     pub logs: bool,

@@ -118,7 +118,7 @@ pub(crate) trait WriteSession: Send {
     /// Adds hints for the sweeper.
     fn add_hints(&mut self, hints: &[Hint]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Adds `keys` to the log of changes, as those that the batch `seq` of `lane` has written. There is at least one.
+    /// Adds `keys`, at least one, to the log of changes, as the keys that the batch `seq` of `lane` has written.
     fn log_changes(
         &mut self,
         lane: u64,
@@ -171,8 +171,8 @@ pub(crate) trait Engine: WriteEngine {
     /// Brings the schema up to date, then gives `users` their rights. Several processes may do so at once.
     fn migrate(&self, users: &DatabaseUsers) -> impl Future<Output = Result<(), Error>>;
 
-    /// Gives the store the id `id`.
-    fn rename(&self, id: u64) -> impl Future<Output = Result<(), Error>>;
+    /// Replaces the id of the store. See [`LogState::store_id`].
+    fn set_store_id(&self, id: u64) -> impl Future<Output = Result<(), Error>>;
 
     /// Waits until the database has closed every connection of this process.
     fn wait_closed(&self) -> impl Future<Output = ()> + Send;
@@ -221,7 +221,7 @@ pub(crate) trait ScanSession: Send {
     /// not borrow the session.
     fn displaced(&self) -> impl Future<Output = Error> + Send + use<Self>;
 
-    /// Gives the snapshot up.
+    /// Ends the snapshot.
     fn end(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Closes the connection.
@@ -271,7 +271,7 @@ pub(crate) trait FollowSession: Send {
     /// As [`ScanSession::displaced`].
     fn displaced(&self) -> impl Future<Output = Error> + Send + use<Self>;
 
-    /// Gives the snapshot up.
+    /// Ends the snapshot.
     fn end(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Closes the connection.

@@ -1,4 +1,4 @@
-//! Follows the log of changes: what moved, which keys it names, and what these keys hold at the same instant.
+//! Follows the log of changes: reads which lanes have moved, which keys they wrote, and what these keys hold in the same snapshot.
 
 use std::ops::ControlFlow;
 
@@ -15,20 +15,20 @@ use crate::scanner::range::Range;
 use crate::store::Store;
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// One connection that follows the log of changes. Drop it after an error, and if a snapshot was not ended.
+/// One connection that follows the log of changes. Drop it after an error, and if a snapshot was dropped without [`LogSnapshot::end`].
 #[derive(Debug)]
 pub struct Follower(AnyFollower);
 
 /// The log of changes and the entries as they were at one instant, whatever is written meanwhile.
 ///
-/// A snapshot locks nothing, but the database keeps every overwritten row until the snapshot ends.
+/// A snapshot locks nothing, but the database keeps every overwritten row until the snapshot ends. So it must not stay open for long.
 #[derive(Debug)]
 pub struct LogSnapshot<'a> {
     follower: &'a mut AnyFollower,
     state: LogState,
 }
 
-/// Which values the rows of a [`LogSnapshot`] bring.
+/// Which values [`LogSnapshot::rows`] and [`LogSnapshot::range`] bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
     /// None. The database does not read them, so long values cost nothing.
@@ -37,7 +37,7 @@ pub enum Values {
     UpTo(usize),
 }
 
-/// What a row says of its key at the instant [`LogState::now`].
+/// The row of a key, judged at the instant [`LogState::now`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoundRow<'r> {
     /// The key.
@@ -48,7 +48,7 @@ pub struct FoundRow<'r> {
     pub content: Content<'r>,
 }
 
-/// What a key holds.
+/// What a row says of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content<'r> {
     /// An entry.
@@ -60,7 +60,7 @@ pub enum Content<'r> {
     },
     /// Nothing: the last write was a delete.
     Deleted,
-    /// Nothing any more: the entry has expired.
+    /// Nothing any more: the entry expired at or before [`LogState::now`].
     Expired,
 }
 
@@ -75,8 +75,8 @@ impl Store {
 }
 
 impl Follower {
-    /// Reads the state of the log by one statement within 5 seconds. It only tells that something moved: what is read afterwards
-    /// may be newer. Not cancel-safe: after the future is dropped, the follower must be dropped too.
+    /// Reads the state of the log by one statement within 5 seconds, outside of a snapshot. It only tells whether a lane has moved: what is read
+    /// afterwards may be newer. Not cancel-safe: after the future is dropped, the follower must be dropped too.
     ///
     /// # Errors
     /// After any error the follower must be dropped.
@@ -109,8 +109,8 @@ impl Follower {
     }
 }
 
-/// Each method sends one statement and ends within 5 seconds. None is cancel-safe: after its future is dropped, the follower must be
-/// dropped too. What was given before an error is valid.
+/// Each method that reads sends one statement and ends within 5 seconds. None is cancel-safe: after its future is dropped, the follower must be
+/// dropped too. Rows and keys that were given before an error are valid.
 impl LogSnapshot<'_> {
     /// The state of the log at the instant of the snapshot.
     #[must_use]
@@ -118,8 +118,8 @@ impl LogSnapshot<'_> {
         &self.state
     }
 
-    /// Reads up to `rows_max` rows of the log of `lane` that come after the row `after` (seq and part), in their order. Calls `on_key`
-    /// with the seq of each key. Returns the last row, from which the next call goes on; `None` if there was no row.
+    /// Reads up to `rows_max` rows of the log of `lane` that come after the row `after` (seq and part), in their order. Calls `on_key` with each
+    /// key and the seq of its batch. Returns the seq and the part of the last row, for the next call. `None`: there was no row.
     ///
     /// `(seq, u16::MAX)` is after every row of the batch `seq`.
     ///
@@ -176,7 +176,7 @@ impl LogSnapshot<'_> {
         })
     }
 
-    /// Gives the snapshot up, so that the connection can take another.
+    /// Ends the snapshot, so that the connection can take another.
     ///
     /// # Errors
     /// After any error the follower must be dropped.

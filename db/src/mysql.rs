@@ -100,10 +100,10 @@ impl Engine for MySql {
         Ok(())
     }
 
-    async fn rename(&self, id: u64) -> Result<(), Error> {
+    async fn set_store_id(&self, id: u64) -> Result<(), Error> {
         let mut connection = self.open_unchecked().await?;
-        let rename = sqlx::query(text::changes::RENAME_STORE).bind(id);
-        rename.execute(&mut connection).await.map_err(classify)?;
+        let set_id = sqlx::query(text::changes::SET_STORE_ID).bind(id);
+        set_id.execute(&mut connection).await.map_err(classify)?;
         close(connection).await;
         Ok(())
     }

@@ -91,11 +91,11 @@ impl Engine for Sqlite {
         migrated
     }
 
-    async fn rename(&self, id: u64) -> Result<(), Error> {
+    async fn set_store_id(&self, id: u64) -> Result<(), Error> {
         let _lock = migration_lock::lock(self.path()).await?;
         let mut connection = self.open_unchecked().await?;
-        let rename = sqlx::query(text::changes::RENAME_STORE).bind(signed(id)?);
-        let renamed = rename.execute(&mut connection).await.map(drop).map_err(classify);
+        let set_id = sqlx::query(text::changes::SET_STORE_ID).bind(signed(id)?);
+        let renamed = set_id.execute(&mut connection).await.map(drop).map_err(classify);
         connection.close().await.map_err(classify)?;
         renamed
     }

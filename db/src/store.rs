@@ -65,14 +65,14 @@ impl Store {
         dispatch!(&self.engine, engine => engine.migrate(users).await)
     }
 
-    /// Gives the store another id, at the end of a restore and before any service starts: the past of the store is not that of its
-    /// readers any more. So whoever resumes a watch gets a new snapshot.
+    /// Gives the store another random id. To be called after a restore from a backup and before any service starts: cursors of watches from before
+    /// the restore are void then, so whoever resumes a watch gets a new snapshot. Without it, a watch could go on from a state that is gone.
     ///
     /// # Errors
     /// [`Error`] if the database cannot be reached or refuses.
-    pub async fn restored(&self) -> Result<(), Error> {
+    pub async fn mark_restored(&self) -> Result<(), Error> {
         let id = fresh_id(&mut rand::rng());
-        dispatch!(&self.engine, engine => engine.rename(id).await)
+        dispatch!(&self.engine, engine => engine.set_store_id(id).await)
     }
 
     /// How long a connection may be idle before a read checks it.
@@ -142,7 +142,7 @@ mod tests {
         };
         let first = id().await;
         assert_eq!(id().await, first);
-        store.restored().await.expect("it can be changed");
+        store.mark_restored().await.expect("it can be changed");
         let second = id().await;
         assert!(first > 0 && second > 0 && first != second, "{first}, {second}");
     }

@@ -1,10 +1,10 @@
-//! The sweeper: removes entries that have been dead for long, in small transactions, by one process at a time. Where changes are logged,
-//! it also logs expiries and cuts the log.
+//! The sweeper: removes entries that expired or were deleted more than ten minutes ago, in small transactions, by one process at a time. Where
+//! changes are logged, it also logs expiries, and removes old rows of the log.
 
 pub(crate) mod expiry;
 pub(crate) mod hint;
-mod keeper;
 mod log;
+mod logging;
 mod round;
 
 use std::time::Duration;
@@ -20,45 +20,47 @@ use crate::engine::sweep::FenceAges;
 use crate::error::Error;
 use crate::outage::OutageLog;
 use crate::store::Store;
-use crate::sweeper::round::{round, tell_retention};
+use crate::sweeper::round::{round, set_retention};
 
-/// The wait after a failure where changes are logged, and before telling the retention again.
+/// The wait after a failure where changes are logged, and after the retention could not be stored.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// How long the fence row of a lane that has committed is kept at least, in microseconds.
+/// How long the fence row of a lane that has committed is kept at least: a day, in microseconds.
 const FENCE_KEPT_MIN: u64 = 24 * 60 * 60 * 1_000_000;
 
-/// How long the fence row of a lane that never committed is kept, in microseconds.
+/// How long the fence row of a lane that never committed is kept: an hour, in microseconds.
 const UNUSED_FENCE_KEPT: u64 = 60 * 60 * 1_000_000;
 
-/// What the sweeper of a process does.
+/// The settings of the sweeper of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct SweepConfig {
-    /// The interval of its rounds.
+    /// The time between two rounds. With a log of changes, a round removes old rows of the log and of `writers`, while expiries are logged and dead
+    /// entries are removed all the time.
     pub every: Duration,
-    /// How long changes are kept. Zero: they are not logged. The sweeper tells it to all readers, and sweeps by what a process told last.
+    /// How long changes are kept, in whole seconds, at most a week. Zero: they are not logged. The sweeper stores it at its start, for all readers.
+    /// It removes rows by the retention in the store, which is that of the process that started last.
     pub retention: Duration,
-    /// A log of changes with more bytes is cut, the oldest first.
+    /// The most bytes of the log of changes, by an estimate. The oldest rows of a larger log are removed early.
     pub changes_bytes_max: u64,
 }
 
-/// What the sweeper has done.
+/// What the sweeper reports, see [`sweep`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepReport {
     /// A round has ended.
     Round(Round),
-    /// So many expiries were logged.
+    /// The number of expiries that a transaction has logged. May be 0.
     Expired(u64),
-    /// So many rows of the log of changes were removed.
+    /// The number of rows that a step has removed from the log of changes. May be 0.
     LogCut(u64),
-    /// The log of changes has so many bytes.
+    /// The estimated bytes of the log of changes, at the end of a round.
     LogBytes(u64),
 }
 
 /// The result of a round of the sweeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
-    /// Nothing is ripe any more. The number of removed entries.
+    /// The round is complete. The number of entries that were removed since the last round.
     Swept(u64),
     /// Another process is sweeping.
     Elsewhere,
@@ -81,11 +83,11 @@ pub fn sweep(
         // Boxed, because the futures of both ways to sweep are large.
         let work = Box::pin(async {
             dispatch!(&store.engine, engine => {
-                tell_until_told(engine, config.retention, &store.write_outages).await;
+                set_retention_until_done(engine, config.retention, &store.write_outages).await;
                 if config.retention.is_zero() {
                     sweep_in_rounds(engine, &config, &store.write_outages, &observe).await;
                 } else {
-                    keep_for_ever(engine, &config, &store.write_outages, &observe).await;
+                    sweep_and_log(engine, &config, &store.write_outages, &observe).await;
                 }
             });
         });
@@ -93,10 +95,10 @@ pub fn sweep(
     });
 }
 
-/// Tells all readers for how long this process keeps changes, as soon as the database can be reached.
-async fn tell_until_told<E: Engine>(engine: &E, retention: Duration, outages: &OutageLog) {
-    while let Err(error) = Box::pin(tell_retention(engine.open_sweeper(), retention)).await {
-        outages.failed("cannot tell how long changes are kept; trying again", &error);
+/// Stores for how long this process keeps changes, as soon as the database can be reached.
+async fn set_retention_until_done<E: Engine>(engine: &E, retention: Duration, outages: &OutageLog) {
+    while let Err(error) = Box::pin(set_retention(engine.open_sweeper(), retention)).await {
+        outages.failed("cannot store how long changes are kept; trying again", &error);
         sleep(RETRY_AFTER).await;
     }
 }
@@ -123,15 +125,15 @@ async fn sweep_in_rounds<E: Engine>(
     }
 }
 
-/// Sweeps with a log of changes.
-async fn keep_for_ever<E: Engine>(
+/// Sweeps with a log of changes, and begins again after each failure.
+async fn sweep_and_log<E: Engine>(
     engine: &E,
     config: &SweepConfig,
     outages: &OutageLog,
     observe: &(impl Fn(SweepReport) + Sync),
 ) {
     loop {
-        let Err(error) = Box::pin(keeper::keep(engine.open_sweeper(), config, observe)).await;
+        let Err(error) = Box::pin(logging::sweep(engine.open_sweeper(), config, observe)).await;
         observe(SweepReport::Round(failed(outages, &error)));
         sleep(RETRY_AFTER).await;
     }
@@ -155,8 +157,8 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).expect("a retention is at most a week")
 }
 
-/// How long fence rows are kept if changes are kept for `retention`. While a cursor can be used, the store still has the row of each lane that
-/// has committed since the cursor was made.
+/// How long fence rows are kept if changes are kept for `retention`: while a cursor can be used, the store has the row of each lane that has
+/// committed since the cursor was made.
 fn fence_ages(retention: Duration) -> FenceAges {
     let used = FENCE_KEPT_MIN.max(2 * (micros(retention) + hint::MARGIN));
     FenceAges { used, unused: UNUSED_FENCE_KEPT }

@@ -1,8 +1,8 @@
-//! The form of the keys in a row of the log: each key after its length, two bytes, the higher one first. Pure.
+//! The form of the keys in a row of the log of changes: each key after its length, which has two bytes, the higher one first. Pure.
 
 use crate::entry::Key;
 
-/// The most bytes of a part, whatever a statement may have: whoever reads the log has a whole part in memory.
+/// The most bytes of a part (one row), even if a statement may be longer: a reader of the log has a whole part in memory.
 pub(crate) const PART_BYTES_MAX: usize = 1024 * 1024;
 
 /// Packs `keys` into parts of at most `part_bytes_max` bytes. A longer key is a part by itself.

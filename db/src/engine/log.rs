@@ -1,4 +1,4 @@
-//! The log of changes from its columns.
+//! Makes the state of the log of changes, and its keys, from the columns that an engine has read.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::changes::{LanePosition, LogState};
 use crate::entry::Key;
 use crate::error::Error;
 
-/// The columns of the only row of the table `store`.
+/// The columns of the only row of the table `store`, see [`LogState`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreColumns {
     pub(crate) id: u64,
@@ -26,8 +26,8 @@ pub(crate) struct LogRow {
 
 /// The state of the log. `lanes` are in any order. `read_at` is a reading of the store clock before `store` and `lanes` were read.
 ///
-/// Expiry is judged by no later clock than that one and those of the lanes. A later one could say that a key has expired whose life was
-/// prolonged in time, by a commit that the snapshot does not show.
+/// Expiry must not be judged by a later clock than `read_at` and the revisions of the lanes. A later clock could say that a key has expired,
+/// although a commit that the snapshot does not show has put the expiry off in time.
 pub(crate) fn state(
     store: Option<StoreColumns>,
     mut lanes: Vec<LanePosition>,

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::sweeper::expiry::DueHints;
 use crate::sweeper::hint::{Hint, HintedEntry, Sweep};
 
-/// How long the fence row of a lane that writes nothing is kept. A lane that has kept silent for longer goes on under a new id.
+/// How long the fence row of a lane is kept after its last batch. A lane that wrote nothing for longer goes on under a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FenceAges {
     /// The row of a lane that has committed, in microseconds.
@@ -41,13 +41,13 @@ pub(crate) trait SweepSession: Send {
     /// Removes fence rows that no lane is likely to need any more.
     fn delete_old_fences(&mut self, ages: FenceAges) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Tells all readers for how long changes are kept, in seconds. 0: they are not logged.
-    fn tell_retention(&mut self, seconds: u64) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Stores for how long changes are kept, in seconds, for all readers and sweepers. 0: they are not logged. Commits.
+    fn set_retention(&mut self, seconds: u64) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// What a writer told last. `None`: none has.
+    /// The retention in the store: that of the writer that started last. `None`: none has started yet.
     fn retention(&mut self) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 
-    /// Ends the transaction that a read or a conflict has left, if there is one, without its changes.
+    /// Rolls back the transaction that a read or a conflict has left open, if there is one.
     fn rest(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Closes the connection.
@@ -63,13 +63,13 @@ pub(crate) struct TakenHints {
 
 /// The connection that logs expiries, under a lane of its own.
 pub(crate) trait ExpirySession: SweepSession {
-    /// Prepares the connection to be kept for long: if its process hangs, the server soon gives the lock of the sweeper to another.
-    fn keep(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// From now on, if this process hangs, the server soon ends the connection, so that another process gets the lock of the sweeper.
+    fn release_lock_if_hung(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The store clock, in microseconds since 1970.
     fn clock(&mut self) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// The first `limit` hints of `due`: the urgent ones, or else the others.
+    /// The first `limit` hints of `due`: those of expiries if `is_urgent`, otherwise the others.
     fn read_due(
         &mut self,
         due: DueHints,
@@ -84,11 +84,11 @@ pub(crate) trait ExpirySession: SweepSession {
     /// that it reserves, or `None` if no row matched.
     fn begin(&mut self, lane: u64, seq: u64) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
-    /// Locks those of `hints` that are there, then the entries that they lead to. Waits for nobody: leaves out what somebody else
-    /// holds locked, the hints of locked entries included.
+    /// Locks those of `hints` that exist, then the entries that they lead to. Waits for no lock: leaves out hints that are locked, and hints
+    /// whose entries are locked.
     fn take(&mut self, hints: &[Hint]) -> impl Future<Output = Result<TakenHints, Error>> + Send;
 
-    /// Adds `keys` to the log of changes, as those of the batch `seq` of `lane`. There is at least one.
+    /// Adds `keys`, at least one, to the log of changes, as the keys of the batch `seq` of `lane`.
     fn log_expired(
         &mut self,
         lane: u64,
@@ -111,10 +111,10 @@ pub(crate) struct LoggedPart {
 
 /// The connection that removes old rows of the log of changes.
 pub(crate) trait LogSession: SweepSession {
-    /// The first row of the first lane whose id is at least `lane`.
+    /// The first row of the log, in the order of lane, seq and part, whose lane is at least `lane`.
     fn first_part(&mut self, lane: u64) -> impl Future<Output = Result<Option<LoggedPart>, Error>> + Send;
 
-    /// The first `limit` rows of `lane` behind the row with the seq and the part `after`, in their order.
+    /// The first `limit` rows of `lane` after the row with the seq and the part `after`, in their order.
     fn read_parts(
         &mut self,
         lane: u64,
@@ -122,7 +122,8 @@ pub(crate) trait LogSession: SweepSession {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<LoggedPart>, Error>> + Send;
 
-    /// Removes the rows of the lane of `last` up to `last`, which are few, raises the floor of the log to `floor`, and commits.
+    /// Removes the rows of the lane of `last` up to `last`, raises the floor of the log to `floor`, and commits. The rows must be few, because
+    /// the transaction locks them.
     fn delete_parts(
         &mut self,
         last: LoggedPart,

@@ -101,9 +101,9 @@ impl SweepSession for MySqlSweeper {
         self.commit().await
     }
 
-    async fn tell_retention(&mut self, seconds: u64) -> Result<(), Error> {
-        let tell = sqlx::query(text::changes::TELL_RETENTION).bind(seconds);
-        tell.execute(&mut self.connection).await.map_err(classify)?;
+    async fn set_retention(&mut self, seconds: u64) -> Result<(), Error> {
+        let set = sqlx::query(text::changes::SET_RETENTION).bind(seconds);
+        set.execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
 

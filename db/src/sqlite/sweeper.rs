@@ -124,10 +124,10 @@ impl SweepSession for SqliteSweeper {
         self.commit().await
     }
 
-    async fn tell_retention(&mut self, seconds: u64) -> Result<(), Error> {
+    async fn set_retention(&mut self, seconds: u64) -> Result<(), Error> {
         self.begin_write().await?;
-        let tell = sqlx::query(text::changes::TELL_RETENTION).bind(signed(seconds)?);
-        tell.execute(&mut *self.connection).await.map_err(classify)?;
+        let set = sqlx::query(text::changes::SET_RETENTION).bind(signed(seconds)?);
+        set.execute(&mut *self.connection).await.map_err(classify)?;
         self.commit().await
     }
 

@@ -1,4 +1,4 @@
-//! Which expiries are logged and which entries are removed, where changes are logged. Pure.
+//! Decides which expiries are logged, and which entries are removed, where changes are logged. Pure.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ pub(crate) struct Expiries {
 }
 
 impl Expiries {
-    /// Decides about the entries that `hints` led to, at the instant `now`. The hints are used up.
+    /// Decides about the entries `found` that `hints` led to, at the instant `now` (microseconds since 1970). The hints are used up.
     ///
-    /// An entry is removed only by a hint that its own expiry left when it was logged, so no entry is removed that nobody was told of.
+    /// When an expiry is logged, a hint of removal is left. An entry is removed only by such a hint, so its expiry was logged before.
     pub(crate) fn of(hints: &[Hint], found: Vec<HintedEntry>, now: u64) -> Self {
         let mut first: BTreeMap<&[u8], &Hint> = BTreeMap::new();
         for hint in hints {
@@ -47,10 +47,10 @@ impl Expiries {
 /// Which hints are due at the instant `now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DueHints {
-    /// The hints of expiries, which are not to wait for others: those between the last two, and those at the first.
+    /// The hints of expiries, which must not wait for other hints: those at the first instant, and those from the second to the third one.
     pub(crate) urgent: (u64, u64, u64),
-    /// The others: those up to the first instant, and those at the second. A writer that logs nothing leaves a hint on a whole slot
-    /// behind the expiry, so it is looked at a slot early.
+    /// The other hints: those up to the first instant, and those at the second one. A writer that logs nothing leaves a hint at the whole slot
+    /// after the expiry, so such a hint is due a slot early.
     pub(crate) others: (u64, u64),
 }
 

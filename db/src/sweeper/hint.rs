@@ -15,8 +15,8 @@ pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
 /// When the sweeper is to look at a key: a row of the table `expiries`. It is not the expiry itself, although the comment in the
 /// migration says so.
 ///
-/// Where changes are not logged, all hints stand on whole slots ([`SLOT`]). Where they are logged, none does: then a hint on a whole
-/// slot is of a writer that logs nothing.
+/// Where changes are not logged, the instants of all hints are multiples of [`SLOT`]. Where changes are logged, none is. So there a hint at a
+/// whole slot was left by a writer that logs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hint {
     /// Microseconds since 1970.
@@ -37,10 +37,10 @@ pub(crate) const TICK: u64 = 250_000;
 /// microseconds). The look at that hint gives the next one. So an expiry that is put off each second has few hints here, too.
 const APPROACHES: [u64; 2] = [SLOT, 10_000_000];
 
-/// Where the hint of an expiry stands instead of on a whole slot, after the slot, in microseconds.
+/// The hint of an expiry that would be at a whole slot is this much later, in microseconds.
 pub(crate) const EXPIRY_SHIFT: u64 = 1;
 
-/// The same for the hint of a removal. It comes after the expiries of its slot, because expiries are urgent.
+/// The hint of a removal is this much after a whole slot, in microseconds: after the expiries of the slot, which must not wait for removals.
 pub(crate) const REMOVAL_SHIFT: u64 = 2;
 
 impl Hint {
@@ -83,7 +83,7 @@ impl Hint {
         Self { at: (end.min(1 << 62) + MARGIN).div_ceil(SLOT) * SLOT + REMOVAL_SHIFT, key }
     }
 
-    /// Whether the hint was left when the death of an entry was logged that is dead since `end`.
+    /// Whether the hint is that of the removal of an entry that is dead since `end`. If so, the end of the entry was logged before.
     pub(crate) fn is_of_removal(&self, end: u64) -> bool {
         self.at % SLOT == REMOVAL_SHIFT && self.at >= end.saturating_add(MARGIN)
     }

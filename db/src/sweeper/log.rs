@@ -1,4 +1,4 @@
-//! Which rows of the log of changes are removed, in small steps: those that are too old, and the oldest of a log that is too large.
+//! Removes rows of the log of changes, in small steps: those that are too old, and the oldest rows of a log that is too large.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ const ROWS_MAX: usize = 256;
 /// The most bytes of keys that one step removes, unless its first row has more.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// About what a row takes beside its keys, in bytes.
+/// About how many bytes a row takes beside its keys.
 const ROW_BYTES: u64 = 64;
 
-/// Whether a step has left work.
+/// Whether a step has left work for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is more to do at once. The step has removed this number of rows.
+    /// There may be more to do. The step has removed this number of rows.
     Removed(u64),
-    /// Nothing is to be done before the next round.
+    /// The round has nothing more to do.
     Done,
 }
 
-/// The log of changes, as far as it was counted, and the work of a round.
+/// The bytes of the log of changes, as far as they were counted, and the work of a round.
 ///
 /// A round looks at each lane and counts what is new, then removes what has to go. It counts in memory, because to count the whole
 /// log would read it.
@@ -60,9 +60,9 @@ enum Phase {
 struct Limits {
     /// Rows that were written before this instant are too old.
     cutoff: u64,
-    /// So many bytes are too many.
+    /// How many bytes the log has more than it may have.
     excess: u64,
-    /// Rows of this lane up to this instant are the oldest of the log.
+    /// Rows of the lane up to this instant are older than those of every other lane.
     oldest_until: u64,
 }
 
@@ -88,7 +88,7 @@ impl LogSweep {
         self.lanes.values().map(|lane| lane.bytes).sum()
     }
 
-    /// A small part of the round. Rows that were written before `cutoff` are too old.
+    /// One step of the round: counts some rows, or removes some. Rows that were written before `cutoff` are too old.
     pub(super) async fn step<S: LogSession>(&mut self, session: &mut S, cutoff: u64) -> Result<Step, Error> {
         match self.phase {
             Phase::Look { from } => {
@@ -101,7 +101,7 @@ impl LogSweep {
         }
     }
 
-    /// Looks at the next lane. Returns where to go on.
+    /// Counts rows of the first lane whose id is at least `from`, which were not counted yet. Returns the next phase.
     async fn look<S: LogSession>(&mut self, session: &mut S, from: u64) -> Result<Phase, Error> {
         let found = session.first_part(from).await?;
         let gone: Vec<u64> = match &found {

@@ -1,4 +1,4 @@
-//! One round of the sweeper.
+//! One round of the sweeper where changes are not logged.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use crate::error::Error;
 use crate::sweeper::hint::{Sweep, keys_of, ripe};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// The most steps in which a round cuts the log of changes: it goes bit by bit.
+/// The most steps in which a round removes rows of the log of changes. A log that was switched off is removed over several rounds.
 const LOG_STEPS_MAX: usize = 100;
 
-/// Opens a session and tells for how long changes are kept.
-pub(super) async fn tell_retention<S: SweepSession>(
+/// Opens a session and stores for how long changes are kept.
+pub(super) async fn set_retention<S: SweepSession>(
     open: impl Future<Output = Result<S, Error>>,
     retention: Duration,
 ) -> Result<(), Error> {
     let mut session = within(CONNECT_TIMEOUT, open).await?;
-    within(QUERY_TIMEOUT, session.tell_retention(retention.as_secs())).await?;
+    within(QUERY_TIMEOUT, session.set_retention(retention.as_secs())).await?;
     session.close().await;
     Ok(())
 }
 
-/// Opens a session and sweeps until no hint is ripe. Returns the number of removed entries, or `None` if another process is sweeping.
+/// Opens a session and sweeps until no hint is ripe, then removes old fence rows and rows of the log of changes. Returns the number of removed entries, or `None` if another process is sweeping.
 pub(super) async fn round<S: LogSession>(
     open: impl Future<Output = Result<S, Error>>,
     observe: &(impl Fn(SweepReport) + Sync),

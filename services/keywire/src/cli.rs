@@ -119,11 +119,11 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Print what changes, one line for each event
     ///
-    /// First comes what is there, as `put`, then `ready`, and from then on every change, as `put` or `delete`. States in between may be
-    /// left out. `reset` means: forget what came before, all that is there follows.
+    /// First comes a `put` for each key that is there, then `ready`, and from then on a `put` or a `delete` for each change. If a key
+    /// changes often, states in between may be left out. `reset` means: forget what came before, all that is there follows.
     ///
-    /// While the service is away, the command connects again and again, and misses nothing. With --json, `ready` and `progress` have an
-    /// `id`; --after begins with what has changed since then. Ctrl-C ends the command with exit code 0.
+    /// When the connection is lost, the command connects again until it succeeds, and misses nothing. With --json, `ready` and
+    /// `progress` have an `id`; --after continues from it. Ctrl-C ends the command with exit code 0.
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Print the number of keys

@@ -11,7 +11,7 @@ use db::{BadUrl, KEY_BYTES_MAX, Store};
 /// Bytes of replies that may be unwritten at the same time. See [`ReadLimits::backlog_bytes_max`].
 const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// After the beginning of the drain, streams end within this time or a third of the drain.
+/// Streams end within this time after the beginning of the drain, or within a third of the drain if that is shorter.
 const STREAMS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Read service of Keywire: answers gets, lists and exports over HTTP with the last committed values
@@ -98,7 +98,8 @@ pub struct ReadArgs {
     #[arg(long, env, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub watches_max: Option<u32>,
 
-    /// The most streams of /watch that begin, or catch up, at the same time, each with its own database connection; further ones wait
+    /// The most streams of /watch that read a snapshot of the database at the same time, because they begin or are far behind, each with
+    /// its own database connection; further ones wait
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub watch_snapshots: u16,
 
@@ -135,9 +136,9 @@ pub struct ReadLimits {
     pub trust_forwarded_for: bool,
     /// Streams and long polls at the same time; further ones are refused.
     pub watches_max: usize,
-    /// Streams that begin or catch up at the same time; further ones wait.
+    /// Streams that read a snapshot of their own at the same time, because they begin or are far behind; further ones wait.
     pub watch_snapshots: usize,
-    /// After the beginning of the drain, streams end within this time.
+    /// Streams end within this time after the beginning of the drain.
     pub watch_end_within: Duration,
 }
 
@@ -175,7 +176,7 @@ impl Config {
 
 impl ReadArgs {
     /// The most connections to the database: one for each reader, lister and export, one that follows the changes, and one for each
-    /// stream that begins.
+    /// stream that reads a snapshot of its own.
     #[must_use]
     pub fn database_connections(&self) -> usize {
         let single = [self.readers, self.listers, self.exports_max, self.watch_snapshots];

@@ -51,7 +51,8 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Starts the readers, and follows the changes while somebody watches. `stop` begins the drain. The database may be unreachable: gets and lists wait for it until their deadline.
+    /// Starts the readers, and a task that follows the log of changes while somebody watches. `stop` begins the drain. The database may be
+    /// unreachable: gets and lists wait for it until their deadline.
     #[must_use]
     pub fn start(store: &Store, limits: &ReadLimits, telemetry: &Telemetry, stop: &Stop) -> Self {
         let (meter, tasks) = (telemetry.meter(), TaskTracker::new());

@@ -10,7 +10,7 @@ use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
 use crate::health::Health;
 use crate::watch::{ResetReason, Watches};
 
-/// Boundaries of the times of rounds.
+/// Boundaries of the histograms of rounds, in seconds.
 const WATCH_SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// The instruments of the SELECTs and of the watches.
@@ -54,7 +54,8 @@ impl Metrics {
             lag: meter
                 .f64_histogram("keywire.watch.lag")
                 .with_description(
-                    "Age of the oldest last batch of a round when every watcher has its events, by the clock of the database.",
+                    "About the time from the last batch of a lane until every watcher has its events, by the clock of the database. Of \
+                     several lanes in a round, the longest.",
                 )
                 .with_unit("s")
                 .with_boundaries(WATCH_SECONDS.to_vec())
@@ -71,7 +72,7 @@ impl Metrics {
                 .build(),
             resets: meter
                 .u64_counter("keywire.watch.resets")
-                .with_description("Streams that began anew, by reason.")
+                .with_description("Resets of streams, by reason.")
                 .with_unit("{reset}")
                 .build(),
         }
@@ -94,12 +95,12 @@ impl Metrics {
         self.duration.record(took.as_secs_f64(), &labels(system, "scan", ok));
     }
 
-    /// Records a round of the watches.
+    /// Records the time that a round of the watches took.
     pub(crate) fn round(&self, took: Duration) {
         self.rounds.record(took.as_secs_f64(), &[]);
     }
 
-    /// Records how old the changes of a round were when every watcher had them.
+    /// Records the age of the last batch of a round when every watcher had its events: of the lane whose last batch is the oldest.
     pub(crate) fn lag(&self, lag: Duration) {
         self.lag.record(lag.as_secs_f64(), &[]);
     }
@@ -114,7 +115,7 @@ impl Metrics {
         self.events.add(count as u64, &[]);
     }
 
-    /// Counts a stream that begins anew.
+    /// Counts a reset of a stream.
     pub(crate) fn reset(&self, reason: ResetReason) {
         self.resets.add(1, &[KeyValue::new("reason", reason.code())]);
     }

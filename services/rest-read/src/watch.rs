@@ -1,20 +1,26 @@
 //! Watches: streams of what changes, and gets that wait for a change.
 //!
-//! One task ([`rounds`]) follows the log of changes for the whole process. In each round it reads, from one snapshot of the database, which
-//! keys have changed and what those that somebody watches hold now, and gives each [`watcher`] its part. A [`stream`] that begins, resumes or
-//! falls behind reads what it lacks by itself ([`catch_up`]), and then joins the rounds where it has come to.
+//! One task ([`rounds`]) follows the log of changes (see `db`) for the whole process. Each [`round`] takes one snapshot of the database. In it,
+//! the task reads which keys have changed, and what the watched ones among them hold. Then it gives each [`watcher`] the events that it wants.
+//!
+//! A [`stream`] that begins, resumes or is far behind reads what it lacks from a snapshot of its own ([`catch_up`]). Then it joins the rounds
+//! at the position of that snapshot.
+//!
+//! The words: a **watch** is a stream or a long poll. A **watcher** is a stream as the rounds see it. It is a **member** while it gets every
+//! round, and **joining** while it waits for its first one. A **position** says how far the log is known, lane by lane. A **cursor** is a
+//! position as clients see it: the `id` of an event.
 
 mod catch_up;
 mod cursor;
 mod event;
+mod event_memory;
 mod hub;
 mod index;
+mod key_states;
 mod log;
 mod long_poll;
-mod news;
 mod position;
 mod recent;
-mod room;
 mod round;
 mod rounds;
 mod stream;
@@ -32,27 +38,28 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::long_poll::Preference;
+pub(crate) use self::long_poll::WaitPreference;
 pub(crate) use self::position::ResetReason;
 pub(crate) use self::stream::WatchStream;
 pub(crate) use self::target::Target;
 
 use self::catch_up::CatchUps;
-use self::hub::{Hub, Place, Status, Subscriber};
+use self::hub::{FollowStatus, Hub, Permit, Subscriber};
 use self::rounds::Rounds;
 use self::stream::{Opening, Shared};
 use self::watcher::Watcher;
 use crate::config::ReadLimits;
 use crate::metrics::Metrics;
 
-/// What a client asks of a stream.
+/// What a client asks for by `GET /watch`.
 #[derive(Debug)]
 pub(crate) struct WatchQuery {
     pub(crate) target: Target,
+    /// Whether events have values.
     pub(crate) with_values: bool,
-    /// Whether the stream begins with what is there, if there is no cursor.
+    /// Whether the stream begins with a snapshot: what the keys hold now. Without effect if there is a cursor.
     pub(crate) with_snapshot: bool,
-    /// The cursor to resume from. Empty: none.
+    /// The cursor to resume from, as the client sent it. Empty: none.
     pub(crate) cursor: String,
 }
 
@@ -61,12 +68,12 @@ pub(crate) struct WatchQuery {
 pub(crate) struct Watches {
     shared: Arc<Shared>,
     op_timeout: Duration,
-    /// Ends the rounds.
+    /// Cancelled: the task of the rounds ends.
     closing: CancellationToken,
 }
 
 impl Watches {
-    /// Watches without a task that follows the changes. `stop` begins the drain.
+    /// Watches without a task that follows the log, so their streams are refused. `stop`: the drain begins.
     pub(crate) fn new(
         store: &Store,
         limits: &ReadLimits,
@@ -84,7 +91,7 @@ impl Watches {
         Self { shared: Arc::new(shared), op_timeout: limits.op_timeout, closing: CancellationToken::new() }
     }
 
-    /// Watches whose task runs on `tasks`.
+    /// Watches with a task that follows the log while somebody watches. It runs on `tasks` until [`Watches::close`].
     pub(crate) fn start(
         store: &Store,
         limits: &ReadLimits,
@@ -98,7 +105,7 @@ impl Watches {
         watches
     }
 
-    /// Ends the task that follows the changes.
+    /// Ends the task that follows the log. Streams that are still open get nothing more.
     pub(crate) fn close(&self) {
         self.closing.cancel();
     }
@@ -106,52 +113,54 @@ impl Watches {
     /// A function that tells how many streams and long polls there are.
     pub(crate) fn count(&self) -> impl Fn() -> usize + Send + Sync + use<> {
         let hub = Arc::clone(&self.shared.hub);
-        move || hub.places().used()
+        move || hub.permits().used()
     }
 
     /// A function that tells the bytes of events that are not written to their clients yet.
     pub(crate) fn unread(&self) -> impl Fn() -> usize + Send + Sync + use<> {
         let hub = Arc::clone(&self.shared.hub);
-        move || hub.room.bytes()
+        move || hub.event_memory.bytes()
     }
 
-    /// A place for one more stream or long poll.
+    /// Takes the permit of one more stream or long poll.
     ///
     /// # Errors
     /// `overloaded`.
-    fn place(&self) -> Result<Place, Problem> {
-        let places = self.shared.hub.places();
+    fn permit(&self) -> Result<Permit, Problem> {
+        let permits = self.shared.hub.permits();
         let too_many = || {
-            let max = places.max();
-            let message = format!("{max} watches are open, and no more may be open at the same time");
+            let max = permits.max();
+            let message = format!("{max} watches are open, the most that are allowed (WATCHES_MAX)");
             Problem::new(Code::Overloaded, message)
         };
-        places.take().ok_or_else(too_many)
+        permits.take().ok_or_else(too_many)
     }
 
-    /// Begins a stream for the client `peer`.
+    /// Begins a stream for the client `peer`. Waits for a poll of the database, at most for the time limit of an op. Cancel-safe.
     ///
     /// # Errors
-    /// `overloaded`: there are too many watches. `watch_off`, `unavailable`: changes cannot be followed.
+    /// `overloaded`: there are too many watches. `watch_off`: the retention is 0. `unavailable`: the database cannot be reached, or a writer
+    /// without a log of changes is active.
     pub(crate) async fn stream(
         &self,
         query: WatchQuery,
         peer: Option<&Arc<Peer>>,
     ) -> Result<WatchStream, Problem> {
         let hub = &self.shared.hub;
-        let place = self.place()?;
+        let permit = self.permit()?;
         let deadline = Instant::now() + self.op_timeout;
         match hub.status(deadline).await {
-            Some(Status::Following) => {}
-            Some(Status::Off) => {
-                let message = "changes are not logged, so they cannot be watched: the retention is 0";
+            Some(FollowStatus::Following) => {}
+            Some(FollowStatus::Off) => {
+                let message = "changes are not logged, so they cannot be watched: CHANGES_RETENTION_S is 0";
                 return Err(Problem::new(Code::WatchOff, message));
             }
-            Some(Status::Unlogged) => {
-                let message = "a writer that logs no changes is running, or was until a minute ago";
+            Some(FollowStatus::Unlogged) => {
+                let message = "no writer that logs changes has started yet, or one that logs none (an older version) \
+                               has written within the last minute";
                 return Err(Problem::new(Code::Unavailable, message));
             }
-            Some(Status::Unknown) | None => {
+            Some(FollowStatus::Unknown) | None => {
                 return Err(Problem::new(Code::Unavailable, "the database cannot be reached"));
             }
         }
@@ -166,7 +175,7 @@ impl Watches {
         };
         let watcher = Arc::new(Watcher::new(target.clone(), with_values, peer.cloned()));
         let subscriber = Arc::new(Subscriber::Stream(Arc::clone(&watcher)));
-        let subscription = hub.subscribe(target, &subscriber, place);
+        let subscription = hub.subscribe(target, &subscriber, permit);
         Ok(WatchStream::new(Arc::clone(&self.shared), watcher, subscription, opening))
     }
 }

@@ -17,7 +17,7 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A week, in seconds.
 const CHANGES_RETENTION_S_MAX: u64 = 7 * 24 * 60 * 60;
 
-/// The least that the log of changes may have, in bytes: several batches of the longest keys.
+/// The smallest limit of the log of changes, in bytes: several batches of the longest keys.
 const CHANGES_BYTES_MIN: u64 = 1 << 20;
 
 /// Write service of Keywire: receives writes over the WebSocket at /ws/storage/ and replies when they are durable
@@ -97,12 +97,13 @@ pub struct WriteArgs {
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=TIMEOUT_MS_MAX))]
     pub sweep_interval_ms: u64,
 
-    /// Time for which the keys of each write are logged, so that a watch can be resumed, in seconds; 0: nothing is logged, and nobody
-    /// can watch
+    /// Time for which the log of changes keeps the keys of each write, in seconds: a watch can be resumed for this long. 0: nothing is
+    /// logged, and nobody can watch. The same for all writers of a database
     #[arg(long, env, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(0..=CHANGES_RETENTION_S_MAX))]
     pub changes_retention_s: u64,
 
-    /// The most bytes of the log of changes; the oldest part of a larger one is removed early
+    /// The most bytes of the log of changes. The oldest part of a larger log is removed early, and watches that need it begin with a new
+    /// snapshot
     #[arg(long, env, default_value_t = 4 << 30, value_parser = clap::value_parser!(u64).range(CHANGES_BYTES_MIN..))]
     pub changes_bytes_max: u64,
 
@@ -126,7 +127,8 @@ pub enum Command {
         /// Database user of rest-read; without it nothing is granted to this user
         #[arg(long, env, value_parser = plain_text)]
         reader_user: Option<String>,
-        /// The database was restored from a backup: watches that were begun before get a new snapshot. Only while no service runs
+        /// For the end of a restore from a backup, while no service runs: gives the store a new id, so that every watch from before the
+        /// restore begins with a new snapshot
         #[arg(long)]
         restored: bool,
     },

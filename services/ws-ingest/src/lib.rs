@@ -59,8 +59,8 @@ impl Ingest {
     }
 }
 
-/// Brings the schema of `store` up to date, and gives `users` their rights. `restored`: the database was restored from a backup. Returns
-/// what was done, for the terminal.
+/// Brings the schema of `store` up to date, and gives `users` their rights. `restored`: the database was restored from a backup, so the store
+/// gets a new id, see [`Store::mark_restored`]. Returns one line for the terminal that says what was done.
 ///
 /// # Errors
 /// [`db::Error`] if the database cannot be reached or refuses.
@@ -71,7 +71,7 @@ pub async fn migrate(
 ) -> Result<&'static str, db::Error> {
     store.migrate(users).await?;
     if restored {
-        store.restored().await?;
+        store.mark_restored().await?;
         return Ok("the schema is up to date, and watches that were begun before will get a new snapshot");
     }
     Ok("the schema is up to date")

@@ -39,8 +39,11 @@ impl MySqlSweeper {
 }
 
 impl ExpirySession for MySqlSweeper {
-    async fn keep(&mut self) -> Result<(), Error> {
-        sqlx::raw_sql(text::sweeper::KEEP_SWEEPER).execute(&mut self.connection).await.map_err(classify)?;
+    async fn release_lock_if_hung(&mut self) -> Result<(), Error> {
+        sqlx::raw_sql(text::sweeper::RELEASE_LOCK_IF_HUNG)
+            .execute(&mut self.connection)
+            .await
+            .map_err(classify)?;
         Ok(())
     }
 

@@ -8,13 +8,13 @@ pub(in crate::mysql) const LOG_CHANGES: &str =
 pub(in crate::mysql) const READS_LOG: &str = "select c.lane, c.seq, c.part, c.at, c.ks, w.id, w.seq, w.rev, w.logged, s.id, s.retention, s.floor \
     from changes c, writers w, store s limit 1";
 
-/// Tells for how long changes are kept, in seconds.
-pub(in crate::mysql) const TELL_RETENTION: &str = "update store set retention = ? where one = 0";
+/// Stores for how long changes are kept, in seconds.
+pub(in crate::mysql) const SET_RETENTION: &str = "update store set retention = ? where one = 0";
 
 pub(in crate::mysql) const RETENTION: &str = "select retention from store where one = 0";
 
 /// Gives the store another id.
-pub(in crate::mysql) const RENAME_STORE: &str = "update store set id = ? where one = 0";
+pub(in crate::mysql) const SET_STORE_ID: &str = "update store set id = ? where one = 0";
 
 /// The first row of the first lane whose id is at least the argument.
 pub(in crate::mysql) const FIRST_PART: &str = "select lane, seq, part, at, cast(length(ks) as unsigned) \

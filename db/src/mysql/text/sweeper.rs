@@ -35,7 +35,7 @@ pub(in crate::mysql) const DELETE_OLD_FENCE: &str =
     "delete from writers where id = ? and (rev < ? or (seq = 0 and rev < ?))";
 
 /// If the process of the sweeper hangs, the server ends its connection after this time, and with it the lock.
-pub(in crate::mysql) const KEEP_SWEEPER: &str = "set wait_timeout = 5";
+pub(in crate::mysql) const RELEASE_LOCK_IF_HUNG: &str = "set wait_timeout = 5";
 
 /// Hints of expiries. The arguments are those of `DueHints`.
 pub(in crate::mysql) const URGENT_HINTS: &str =
@@ -45,7 +45,7 @@ pub(in crate::mysql) const URGENT_HINTS: &str =
 pub(in crate::mysql) const OTHER_HINTS: &str =
     "select at, k from expiries where at <= ? or at = ? order by at, k limit ?";
 
-/// Those of some hints that are there and that nobody has locked. Locks them.
+/// Those of the named hints that exist and that nobody has locked. Locks them.
 pub(in crate::mysql) fn take_hints(hints: usize) -> String {
     format!("select at, k from expiries where {} for update skip locked", either("at = ? and k = ?", hints))
 }
@@ -60,7 +60,7 @@ pub(in crate::mysql) fn delete_hints_at(keys: usize) -> String {
     format!("delete from expiries where at = ? and k in ({})", list("?", keys))
 }
 
-/// Those of some entries that are there and that nobody has locked. Locks them.
+/// Those of the named entries that exist and that nobody has locked. Locks them.
 pub(in crate::mysql) fn lock_free_entries(keys: usize) -> String {
     format!(
         concat!("select k, rev, expires_at", by_key!(), "where k in ({}) order by k for update skip locked"),

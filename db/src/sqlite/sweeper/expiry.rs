@@ -15,7 +15,7 @@ use crate::sweeper::hint::{Hint, keys_of};
 
 impl ExpirySession for SqliteSweeper {
     /// A process that hangs keeps no lock, and each process sweeps.
-    async fn keep(&mut self) -> Result<(), Error> {
+    async fn release_lock_if_hung(&mut self) -> Result<(), Error> {
         Ok(())
     }
 

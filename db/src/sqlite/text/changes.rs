@@ -8,13 +8,13 @@ pub(in crate::sqlite) const LOG_CHANGES: &str =
 pub(in crate::sqlite) const LOG_AND_COMMIT: &str =
     "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?); commit";
 
-/// Tells for how long changes are kept, in seconds.
-pub(in crate::sqlite) const TELL_RETENTION: &str = "update store set retention = ? where one = 0";
+/// Stores for how long changes are kept, in seconds.
+pub(in crate::sqlite) const SET_RETENTION: &str = "update store set retention = ? where one = 0";
 
 pub(in crate::sqlite) const RETENTION: &str = "select retention from store where one = 0";
 
 /// Gives the store another id.
-pub(in crate::sqlite) const RENAME_STORE: &str = "update store set id = ? where one = 0";
+pub(in crate::sqlite) const SET_STORE_ID: &str = "update store set id = ? where one = 0";
 
 /// The first row of the first lane whose id is at least the argument.
 pub(in crate::sqlite) const FIRST_PART: &str = "select lane, seq, part, at, octet_length(ks) from changes \

@@ -33,7 +33,7 @@ pub(in crate::sqlite) const URGENT_HINTS: &str =
 pub(in crate::sqlite) const OTHER_HINTS: &str =
     "select at, k from expiries where at between 0 and ? or at = ? order by at, k limit ?";
 
-/// Those of some hints that are there.
+/// Those of the named hints that exist.
 pub(in crate::sqlite) fn read_hints(hints: usize) -> String {
     format!("select at, k from expiries where {}", either("at = ? and k = ?", hints))
 }

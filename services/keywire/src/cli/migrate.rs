@@ -14,7 +14,8 @@ use crate::config::{Config, DatabaseOverride};
 /// What to migrate.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct MigrateArgs {
-    /// The database was restored from a backup: watches that were begun before get a new snapshot. Only while no service runs
+    /// For the end of a restore from a backup, while no service runs: gives the store a new id, so that every watch from before the
+    /// restore begins with a new snapshot
     #[arg(long)]
     restored: bool,
 

@@ -1,4 +1,4 @@
-//! Keys and values as one line for a person to read.
+//! Shows keys and values to a person, each on one line.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! `keywire watch`: prints what changes, one line for each event, through outages of the server.
+//! `keywire watch`: prints one line for each event of `GET /watch`. When the stream is lost, it connects again and resumes.
 
 mod events;
 mod line;
@@ -29,7 +29,7 @@ pub(crate) struct WatchArgs {
     #[arg(long, conflicts_with = "keys")]
     prefix: Option<String>,
 
-    /// Print each event as a JSON object, with its cursor if it has one
+    /// Print each event as a JSON object on a line, with its cursor as `id` if it has one
     #[arg(long)]
     json: bool,
 
@@ -37,15 +37,15 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     no_values: bool,
 
-    /// Begin with what changes from now on, without what is there
+    /// Print only what changes from now on, not what is there
     #[arg(long)]
     no_snapshot: bool,
 
-    /// End when everything that is there was printed
+    /// End when everything that is there was printed; with --after: everything that has changed
     #[arg(long)]
     once: bool,
 
-    /// Begin with what has changed since this cursor: an `id` that --json has printed
+    /// Begin with what has changed since this cursor: an `id` that --json has printed for the same keys or prefix
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
 
@@ -58,7 +58,7 @@ pub(crate) struct WatchArgs {
 enum Output {
     /// Lines for stdout.
     Lines(Vec<u8>),
-    /// What became of the stream, for stderr.
+    /// A line about the connection, for stderr.
     Note(String),
 }
 
@@ -81,32 +81,32 @@ pub(crate) async fn watch(args: &WatchArgs) -> Result<(), Failure> {
     }
 }
 
-/// A watch over as many streams as it takes.
+/// A watch: one stream after another, each resumed from the last cursor.
 #[derive(Debug)]
 struct Watch<'a> {
     args: &'a WatchArgs,
     target: Target<'a>,
     form: Form,
     known: Known,
-    /// The server was found. From then on the watch waits for it.
+    /// The server has answered once. From then on a lost connection is no failure.
     is_found: bool,
-    /// The stream was lost, and is not live again.
+    /// The stream was lost, and no later one is live yet.
     is_lost: bool,
     pause: Pause,
 }
 
-/// What the reader of the lines knows.
+/// What was printed, and so what the reader of the lines knows.
 #[derive(Debug, PartialEq, Eq)]
 enum Known {
     /// Nothing was printed.
     Nothing,
-    /// A part of what is there was printed. No cursor leads on from it.
+    /// A part of a snapshot was printed. No cursor continues it.
     Part,
     /// Everything up to this cursor was printed, perhaps more.
     UpTo(String),
 }
 
-/// Why no more events come on a stream.
+/// Why the events of a stream have ended.
 #[derive(Debug)]
 enum End {
     /// Everything that was asked for is printed.
@@ -128,7 +128,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Follows a stream, and another one whenever it is lost. If no server is there at first, that is a failure.
+    /// Follows one stream after another. Fails if the server cannot be reached at first, or refuses the watch for good.
     async fn run<F>(&mut self, mut print: impl FnMut(Output) -> F) -> Result<(), Failure>
     where
         F: Future<Output = Result<(), Failure>>,
@@ -160,7 +160,7 @@ impl<'a> Watch<'a> {
         };
         let (mut reader, mut lines) = (EventReader::default(), Vec::new());
         if self.known == Known::Part {
-            // The server sends what is there once more. It cannot know what was printed before and is there no more.
+            // The server sends a new snapshot. It cannot tell which of the printed keys are gone by now, so the reader must forget them.
             let data = r#"{"code":"interrupted"}"#.into();
             self.form.write(&Event { name: "reset".into(), data, id: None }, &mut lines)?;
         }
@@ -194,7 +194,7 @@ impl<'a> Watch<'a> {
         Ok(End::Lost("the server has ended the stream".into()))
     }
 
-    /// Notes what the reader knows after `event`. True if the stream is live from here on.
+    /// Notes that `event` is printed. Returns whether it is `ready`: the stream is live from here on.
     fn note(&mut self, event: Event) -> bool {
         match (event.name.as_str(), event.id) {
             ("reset", _) => self.known = Known::Part,

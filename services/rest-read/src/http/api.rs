@@ -201,10 +201,10 @@ impl Api {
     /// Watch keys
     ///
     /// A stream of server-sent events that does not end: what is there (`put`, then `ready`), and from then on every change, as `put` or
-    /// `delete`. An event `ready` or `progress` has an `id`, the cursor: everything up to it was sent. A client whose stream ends comes back
-    /// with this cursor, in `Last-Event-ID` or `after`, at any replica, and is told what has changed since. A cursor that cannot be honoured
-    /// is no error: the stream sends `reset`, and then what is there. An atomic batch never lies on both sides of an id. States in between
-    /// may be left out. The events are described in `rest-read.asyncapi.yaml`.
+    /// `delete`. The events `ready` and `progress` have an `id`, the cursor: everything up to it was sent. When a stream ends, the client
+    /// connects again with its last cursor, in `Last-Event-ID` or `after`, to any replica, and gets what has changed since. A cursor that
+    /// cannot be used is no error: the stream sends `reset`, and then what is there. All events of an atomic batch come between two ids.
+    /// States in between may be left out. `/watch/asyncapi.yaml` describes the events.
     #[expect(clippy::too_many_arguments, reason = "each parameter of the request is an argument")]
     #[oai(path = "/watch", method = "get", operation_id = "watch")]
     async fn watch(
@@ -221,7 +221,7 @@ impl Api {
         snapshot: Once<WithSnapshot>,
         /// The cursor to resume from: the last `id` of an earlier stream of the same keys or prefix. Empty: none
         after: Once<WatchAfter>,
-        /// The same, as browsers send it. It goes before `after`
+        /// The cursor to resume from, as `EventSource` sends it. If `after` is given too, this header counts
         #[oai(name = "Last-Event-ID")]
         last_event_id: LastEventId,
     ) -> Result<WatchReply, ProblemReply> {

@@ -9,7 +9,7 @@ use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 
 use crate::export::ExportStream;
-use crate::watch::{Preference, WatchStream};
+use crate::watch::{WaitPreference, WatchStream};
 
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 pub(crate) const EVENTS: &str = "text/event-stream";
@@ -58,8 +58,8 @@ pub(crate) enum EntryReply {
 }
 
 impl EntryReply {
-    /// The same reply, which says that a preference was applied.
-    pub(crate) fn applied(self, preference: Preference) -> Self {
+    /// The same reply with the header `Preference-Applied`.
+    pub(crate) fn applied(self, preference: WaitPreference) -> Self {
         let applied = Some(preference.applied());
         match self {
             Self::Found(body, _) => Self::Found(body, applied),
@@ -96,7 +96,7 @@ pub(crate) enum ExportReply {
 /// The replies to `GET /watch`.
 #[derive(ApiResponse)]
 pub(crate) enum WatchReply {
-    /// The events, without an end.
+    /// The stream of events. It has no end of its own.
     #[oai(
         status = 200,
         header(name = "Cache-Control", ty = "String", description = "`no-store`"),
@@ -152,8 +152,9 @@ pub(crate) enum ProblemReply {
     /// continue after the row.
     #[oai(status = 500)]
     Internal(ProblemBody<500>),
-    /// `unavailable`: the database cannot be reached. `overloaded`: more gets or lists are waiting than can be answered in time,
-    /// or too many exports or watches are running. `stopping`: this process is stopping. The same request may succeed later.
+    /// `unavailable`: the database cannot be reached, or a watch is asked for while a writer logs no changes. `overloaded`: more gets or
+    /// lists are waiting than can be answered in time, or too many exports or watches are running. `stopping`: this process is stopping.
+    /// The same request may succeed later.
     #[oai(
         status = 503,
         header(name = "Retry-After", ty = "String", description = "Seconds to wait before trying again")

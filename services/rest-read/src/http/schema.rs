@@ -249,7 +249,9 @@ fn example(status: u16) -> (Code, &'static str) {
         422 => (Code::BadParameter, "limit must be a whole number from 1 to 1000"),
         429 => (Code::SlowDown, "more than 100 ops a second for this token; nothing was done"),
         431 => (Code::HeadersTooLarge, "the header fields have more than 16384 bytes"),
-        501 => (Code::WatchOff, "changes are not logged, so they cannot be watched: the retention is 0"),
+        501 => {
+            (Code::WatchOff, "changes are not logged, so they cannot be watched: CHANGES_RETENTION_S is 0")
+        }
         503 => (Code::Unavailable, "the database cannot be reached"),
         _ => (Code::Internal, "internal error"),
     }

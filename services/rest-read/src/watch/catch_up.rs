@@ -1,4 +1,4 @@
-//! Reads for one stream what the rounds do not bring: all that it watches, or all that has changed since its position.
+//! A catch-up reads for one stream what the rounds do not bring: everything that it watches, or what has changed since its position.
 
 mod pass;
 mod reading;
@@ -20,13 +20,14 @@ use crate::watch::watcher::Watcher;
 /// How long a client may take nothing while a database snapshot is kept open for it.
 pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// About how many bytes a part of a snapshot has. The client's stream and the task have one each.
+/// The most bytes of a part. The channel holds one part, and the stream another one. The task collects about as many bytes, or one longer event.
 const PART_BYTES: usize = 64 * 1024;
 
-/// The most keys that are sent one by one to a stream that has not had a snapshot yet. More keys are a reset.
+/// The most changed keys that are sent to a stream that has not had a snapshot yet. With more, it is reset. A stream that has had one gets
+/// them in passes of this many keys.
 const KEYS_MAX: usize = 100_000;
 
-/// Starts and resumes streams, a few at a time: each keeps a snapshot of the database open.
+/// Runs the catch-ups of a process, a few at a time: each keeps a snapshot of the database open.
 #[derive(Debug)]
 pub(crate) struct CatchUps {
     store: Store,
@@ -35,44 +36,45 @@ pub(crate) struct CatchUps {
     damage: Arc<DamageLog>,
 }
 
-/// What to read.
+/// What a catch-up reads.
 #[derive(Debug, Clone)]
-pub(crate) enum Begin {
+pub(crate) enum Scope {
     /// Everything that is there.
     Snapshot,
-    /// Nothing but where the log is now.
+    /// Only the position of the log.
     Now,
-    /// What has changed since a position.
+    /// What the keys hold that have changed since a position.
     After(Arc<Position>),
 }
 
-/// What the stream gets.
+/// What a catch-up gives to its stream.
 #[derive(Debug)]
 pub(crate) enum Part {
     /// Events to send.
     Events(Bytes),
-    /// What the client knows is void. A snapshot follows.
+    /// What the client knows is void. Everything that it watches follows.
     Reset(ResetReason),
-    /// All is sent, up to this position. The last part.
+    /// The last part: the client has everything up to this position.
     Done(Arc<Position>),
 }
 
-/// The work for one stream.
+/// One catch-up.
 struct CatchUp {
     store: Store,
     damage: Arc<DamageLog>,
     watcher: Arc<Watcher>,
     parts: mpsc::Sender<Part>,
+    /// Events that are not handed over yet.
     events: Vec<u8>,
 }
 
-/// Why the work ended early. The stream ends, and its client comes back.
+/// Why a catch-up ended early. Its stream ends, and the client comes back.
 #[derive(Debug)]
 enum CatchUpError {
     Database(Error),
-    /// The client has left, or takes nothing.
+    /// The client has left, or has read nothing for [`CLIENT_TIMEOUT`].
     Client,
-    /// The snapshot took too long.
+    /// The snapshot was open for longer than a quarter of the retention.
     TooLong,
     /// Changes are not logged.
     Off,
@@ -94,12 +96,12 @@ impl CatchUps {
         }
     }
 
-    /// Begins to read for `watcher`. `had_snapshot`: the stream has had a snapshot, and is not reset for too many keys again. Without a
-    /// last [`Part::Done`] the work has failed. Dropping the receiver ends the work.
+    /// Starts a catch-up for `watcher`. `had_snapshot`: the stream has had a snapshot, so it is not reset for too many changed keys. If the
+    /// channel ends without [`Part::Done`], the catch-up has failed. Dropping the receiver ends the catch-up.
     pub(crate) fn start(
         &self,
         watcher: &Arc<Watcher>,
-        begin: Begin,
+        scope: Scope,
         had_snapshot: bool,
     ) -> mpsc::Receiver<Part> {
         let (parts, received) = mpsc::channel(1);
@@ -114,7 +116,7 @@ impl CatchUps {
         self.tasks.spawn(async move {
             let run = async {
                 let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
-                work.run(begin, had_snapshot).await;
+                work.run(scope, had_snapshot).await;
             };
             tokio::select! {
                 biased;
@@ -127,28 +129,28 @@ impl CatchUps {
 }
 
 impl CatchUp {
-    async fn run(mut self, begin: Begin, had_snapshot: bool) {
-        match self.read(begin, had_snapshot).await {
+    async fn run(mut self, scope: Scope, had_snapshot: bool) {
+        match self.read(scope, had_snapshot).await {
             Ok(()) => self.store.read_outages().succeeded(),
             Err(CatchUpError::Database(error)) => {
-                self.store.read_outages().failed("cannot read for a watch", &error);
+                self.store.read_outages().failed("cannot read what a watch has missed", &error);
             }
             Err(error @ (CatchUpError::Client | CatchUpError::TooLong | CatchUpError::Off)) => {
-                tracing::debug!(?error, "a watch ends");
+                tracing::debug!(?error, "a stream of a watch ends while it catches up");
             }
         }
     }
 
-    async fn read(&mut self, begin: Begin, had_snapshot: bool) -> Result<(), CatchUpError> {
+    async fn read(&mut self, scope: Scope, had_snapshot: bool) -> Result<(), CatchUpError> {
         let mut follower = self.store.follower().await?;
         let displaced = follower.displaced();
         let mut snapshot = follower.snapshot().await?;
         let kept = snapshot.state().retention.filter(|kept| !kept.is_zero()).ok_or(CatchUpError::Off)?;
-        let work = self.read_snapshot(&mut snapshot, begin, had_snapshot);
+        let work = self.read_snapshot(&mut snapshot, scope, had_snapshot);
         let read = tokio::select! {
             biased;
             error = displaced => Err(CatchUpError::Database(error)),
-            // A snapshot that takes longer could not be followed by what has changed meanwhile.
+            // The changes since the beginning of the snapshot must still be in the log when the stream joins the rounds.
             read = timeout(kept / 4, work) => read.unwrap_or(Err(CatchUpError::TooLong)),
         };
         if read.is_ok() {
@@ -162,7 +164,7 @@ impl CatchUp {
         if self.events.len() < PART_BYTES { Ok(()) } else { self.flush().await }
     }
 
-    /// Hands over the events, part by part. A client that takes nothing for [`CLIENT_TIMEOUT`] is given up.
+    /// Hands over the events, part by part. Fails if the client takes nothing for [`CLIENT_TIMEOUT`].
     async fn flush(&mut self) -> Result<(), CatchUpError> {
         let mut events = Bytes::from(std::mem::take(&mut self.events));
         while !events.is_empty() {

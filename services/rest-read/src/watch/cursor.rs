@@ -1,4 +1,7 @@
-//! Cursors of watches: a position in the log, and the watch that it is of. Opaque to clients.
+//! Cursors of watches: a position in the log, the fingerprint of the watch, and a checksum, in base64url. Opaque to clients.
+//!
+//! The bytes: version (1), fingerprint (8), then big-endian numbers of 8 bytes (store id, time, and the id and seq of each lane), then the first
+//! 8 bytes of the SHA-256 of all that.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,18 +13,19 @@ use crate::watch::target::Fingerprint;
 /// Enough to detect a damaged cursor. A cursor keeps no secret.
 const CHECK_BYTES: usize = 8;
 
-/// The first byte: another form of cursors would have another number.
+/// The first byte. A cursor of another form has another version.
 const VERSION: u8 = 1;
 
-/// The most lanes of a cursor. With more, those that moved last are in it: a lane that is not counts from 0.
+/// The most lanes of a cursor. If there are more, those that committed last are in it. A lane that is left out counts from 0: its changes are
+/// sent again.
 const LANES_MAX: usize = 256;
 
 /// The longest cursor is shorter than this, so a longer text need not be decoded.
 const TEXT_BYTES_MAX: usize = 8192;
 
-/// The cursor at `position` of the watch `fingerprint`. Lanes that have been idle for longer than changes are kept are left out.
+/// The cursor at `position` of the watch with `fingerprint`. Lanes that committed nothing for longer than changes are kept are left out.
 pub(crate) fn encode(position: &Position, fingerprint: Fingerprint) -> String {
-    let idle = position.time.saturating_sub(position.kept.saturating_add(MARGIN_MICROS));
+    let idle = position.time.saturating_sub(position.retention_micros.saturating_add(MARGIN_MICROS));
     let mut lanes: Vec<_> =
         position.lanes().iter().filter(|lane| lane.rev == 0 || lane.rev >= idle).collect();
     if lanes.len() > LANES_MAX {
@@ -44,7 +48,7 @@ pub(crate) fn encode(position: &Position, fingerprint: Fingerprint) -> String {
 /// The position of `cursor`.
 ///
 /// # Errors
-/// The text is not a cursor, or a cursor of another watch than `fingerprint`.
+/// `BadCursor`: the text is not a whole cursor. `OtherWatch`: the cursor is of a watch with another fingerprint.
 pub(crate) fn decode(cursor: &str, fingerprint: Fingerprint) -> Result<Position, ResetReason> {
     let (found, numbers) = parse(cursor).ok_or(ResetReason::BadCursor)?;
     let [store_id, time, lanes @ ..] = &numbers[..] else { return Err(ResetReason::BadCursor) };
@@ -58,7 +62,7 @@ pub(crate) fn decode(cursor: &str, fingerprint: Fingerprint) -> Result<Position,
     Ok(Position::of_cursor(*store_id, *time, lanes.iter().map(|&[id, seq]| (id, seq))))
 }
 
-/// The fingerprint and the numbers of a cursor that is whole.
+/// The fingerprint and the numbers of a cursor. `None`: its form or its checksum is wrong.
 fn parse(cursor: &str) -> Option<(Fingerprint, Vec<u64>)> {
     if cursor.len() > TEXT_BYTES_MAX {
         return None;

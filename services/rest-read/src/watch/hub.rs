@@ -1,6 +1,7 @@
-//! What streams, long polls and the rounds share: who watches what, how far the rounds are, and whether changes can be followed.
+//! What streams, long polls and the rounds share: who watches what, how far the rounds have followed the log of changes, and whether it
+//! can be followed.
 
-mod places;
+mod permits;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,62 +11,65 @@ use db::Key;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use self::places::{Place, Places};
+pub(crate) use self::permits::{Permit, Permits};
+use crate::watch::event_memory::EventMemory;
 use crate::watch::index::{Index, SubscriberId};
 use crate::watch::position::{Position, ResetReason};
-use crate::watch::recent::{Change, Recent};
-use crate::watch::room::Room;
+use crate::watch::recent::{LoggedChange, Recent};
 use crate::watch::target::Target;
 use crate::watch::watcher::Watcher;
 
-/// A look that is older than this does not tell whether changes can be followed now.
-const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
+/// A poll of the database that is older than this does not tell whether changes can be followed now.
+const POLL_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether changes can be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// Nobody has looked yet.
+pub(crate) enum FollowStatus {
+    /// The database was not polled yet.
     Unknown,
-    /// They can.
+    /// Changes can be followed.
     Following,
-    /// The log of changes is switched off.
+    /// The log of changes is switched off: the retention is 0.
     Off,
-    /// A writer that logs no changes commits, or did so in the last minute, or none has started yet that logs them.
+    /// No writer that logs its changes has started yet, or a writer that logs none has committed within the last minute.
     Unlogged,
 }
 
-/// The last look at the database that succeeded.
+/// The last poll of the database that succeeded.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct LastPoll {
     pub(crate) at: Instant,
-    pub(crate) status: Status,
+    pub(crate) status: FollowStatus,
 }
 
-/// Shared by all watches of a process.
+/// Shared by all streams and long polls of a process, and by the task of the rounds.
 #[derive(Debug)]
 pub(crate) struct Hub {
     members: Mutex<Members>,
-    look: watch::Sender<Look>,
-    places: Places,
-    pub(crate) room: Room,
+    last_poll: watch::Sender<LastPoll>,
+    permits: Permits,
+    pub(crate) event_memory: EventMemory,
 }
 
 #[derive(Debug)]
 struct Members {
     index: Index<Subscriber>,
-    /// `None` before the first round, and after a reset.
-    rounds: Option<Progress>,
+    /// `None` before the first round, after a reset, and while nobody follows the log.
+    rounds: Option<FollowedLog>,
+    /// Watchers that wait for the next round.
     joining: Vec<Joining>,
 }
 
-/// How far the rounds are.
+/// How far the rounds have followed the log.
 #[derive(Debug)]
-struct Progress {
+struct FollowedLog {
+    /// Where the last round ended.
     position: Arc<Position>,
+    /// The changes of the last rounds.
     recent: Recent,
 }
 
-/// A watcher that waits for a round, and how far it knows the log.
+/// A watcher that waits for the next round, and the position up to which its client knows the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Joining {
     pub(crate) watcher: Arc<Watcher>,
@@ -78,16 +82,16 @@ pub(crate) enum Subscriber {
     /// A stream, which is told what the key holds now.
     Stream(Arc<Watcher>),
     /// A long poll, which reads the key by itself.
-    Poll(Notify),
+    LongPoll(Notify),
 }
 
-/// A subscriber in the index. Dropping it removes the subscriber, and gives its place back.
+/// Keeps a subscriber in the index. Dropping it removes the subscriber, and gives its permit back.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     hub: Arc<Hub>,
     target: Target,
     id: SubscriberId,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Hub {
@@ -96,35 +100,37 @@ impl Hub {
         let members = Members { index: Index::default(), rounds: None, joining: Vec::new() };
         Arc::new(Self {
             members: Mutex::new(members),
-            look: watch::Sender::new(Look { at: Instant::now(), status: Status::Unknown }),
-            places: Places::new(watches_max),
-            room: Room::default(),
+            last_poll: watch::Sender::new(LastPoll { at: Instant::now(), status: FollowStatus::Unknown }),
+            permits: Permits::new(watches_max),
+            event_memory: EventMemory::default(),
         })
     }
 
-    /// The places of streams and long polls.
-    pub(crate) fn places(&self) -> &Places {
-        &self.places
+    /// The permits of streams and long polls.
+    pub(crate) fn permits(&self) -> &Permits {
+        &self.permits
     }
 
     /// Waits until it is known whether changes can be followed. `None`: it is not known at `deadline`.
-    pub(crate) async fn status(&self, deadline: Instant) -> Option<Status> {
-        let mut look = self.look.subscribe();
-        let is_fresh = |look: &Look| look.status != Status::Unknown && look.at.elapsed() < LOOK_AGE_MAX;
-        let fresh = timeout_at(deadline, look.wait_for(is_fresh)).await.ok()?;
+    pub(crate) async fn status(&self, deadline: Instant) -> Option<FollowStatus> {
+        let mut last_poll = self.last_poll.subscribe();
+        let is_fresh = |last_poll: &LastPoll| {
+            last_poll.status != FollowStatus::Unknown && last_poll.at.elapsed() < POLL_AGE_MAX
+        };
+        let fresh = timeout_at(deadline, last_poll.wait_for(is_fresh)).await.ok()?;
         let status = fresh.expect("the hub keeps the sender").status;
         Some(status)
     }
 
-    /// The last look that succeeded.
-    pub(crate) fn last_look(&self) -> Look {
-        *self.look.borrow()
+    /// The last poll of the database that succeeded.
+    pub(crate) fn last_poll(&self) -> LastPoll {
+        *self.last_poll.borrow()
     }
 
-    /// Notes a look. Unless changes can be followed, every stream ends.
-    pub(crate) fn looked(&self, status: Status) {
-        let before = self.look.send_replace(Look { at: Instant::now(), status });
-        if status != Status::Following && (before.status != status || self.has_joining()) {
+    /// Notes a poll that succeeded. Unless changes can be followed, every stream ends.
+    pub(crate) fn note_poll(&self, status: FollowStatus) {
+        let before = self.last_poll.send_replace(LastPoll { at: Instant::now(), status });
+        if status != FollowStatus::Following && (before.status != status || self.has_joining()) {
             self.members().joining.clear();
             self.restart(None, Watcher::end);
         }
@@ -135,10 +141,10 @@ impl Hub {
         self: &Arc<Self>,
         target: Target,
         subscriber: &Arc<Subscriber>,
-        place: Place,
+        permit: Permit,
     ) -> Subscription {
         let id = self.members().index.add(&target, subscriber);
-        Subscription { hub: Arc::clone(self), target, id, _place: place }
+        Subscription { hub: Arc::clone(self), target, id, _permit: permit }
     }
 
     /// The watcher joins the next round. It knows the log up to `position`.
@@ -148,7 +154,7 @@ impl Hub {
         members.joining.push(Joining { watcher: Arc::clone(watcher), position });
     }
 
-    /// The same for watchers that have joined already, and could not be admitted.
+    /// Puts watchers of [`Hub::take_joining`] back, because the round could not admit them.
     pub(crate) fn join_again(&self, joining: Vec<Joining>) {
         self.members().joining.extend(joining);
     }
@@ -162,7 +168,7 @@ impl Hub {
         !self.members().joining.is_empty()
     }
 
-    /// The position of the last round. Every member has been given the rounds up to it.
+    /// The position of the last round. Every member was given all rounds up to it. `None`: there was no round since the rounds began anew.
     pub(crate) fn position(&self) -> Option<Arc<Position>> {
         self.members().rounds.as_ref().map(|rounds| Arc::clone(&rounds.position))
     }
@@ -181,20 +187,21 @@ impl Hub {
         }
     }
 
-    /// Adds the changes of a round to those in memory. The position stays where it is until the members have the round.
-    pub(crate) fn remember(&self, position: &Arc<Position>, changes: Vec<Change>) {
+    /// Adds the changes of a round, which ends at `position`, to those in memory. [`Hub::position`] stays where it is until
+    /// [`Hub::advance`].
+    pub(crate) fn add_recent(&self, position: &Arc<Position>, changes: Vec<LoggedChange>) {
         if let Some(rounds) = &mut self.members().rounds {
             rounds.recent.add(Arc::clone(position), changes);
         }
     }
 
     /// Whether all changes since `position` are in memory.
-    pub(crate) fn remembers(&self, position: &Position) -> bool {
+    pub(crate) fn has_recent_since(&self, position: &Position) -> bool {
         self.members().rounds.as_ref().is_some_and(|rounds| rounds.recent.since(position).is_some())
     }
 
     /// Replaces the changes in memory by all `changes` between `from` and `to`.
-    pub(crate) fn reach_back(&self, from: Position, to: &Arc<Position>, changes: Vec<Change>) {
+    pub(crate) fn replace_recent(&self, from: Position, to: &Arc<Position>, changes: Vec<LoggedChange>) {
         if let Some(rounds) = &mut self.members().rounds {
             let mut recent = Recent::new(Arc::new(from));
             recent.add(Arc::clone(to), changes);
@@ -225,49 +232,49 @@ impl Hub {
         Some(keys)
     }
 
-    /// The members have the round that ends at `position`.
+    /// Every member was given the round that ends at `position`.
     pub(crate) fn advance(&self, position: Arc<Position>) {
         if let Some(rounds) = &mut self.members().rounds {
             rounds.position = position;
         }
     }
 
-    /// The rounds begin at `position`. What changed before is not in memory, so every member reads by itself what it has missed.
+    /// The rounds begin at `position`, without changes in memory. So every member reads from the database what it has missed.
     pub(crate) fn begin(&self, position: &Arc<Position>) {
         let recent = Recent::new(Arc::clone(position));
-        let rounds = Progress { position: Arc::clone(position), recent };
+        let rounds = FollowedLog { position: Arc::clone(position), recent };
         self.restart(Some(rounds), Watcher::send_to_catch_up);
     }
 
-    /// What streams know is void, for `reason`. Each begins anew.
+    /// What clients know is void, for `reason`: each stream sends `reset` and a snapshot.
     pub(crate) fn reset(&self, reason: ResetReason) {
         self.restart(None, |watcher| watcher.reset(reason));
     }
 
-    /// Nobody follows any more.
+    /// The log is not followed any more, because nobody watches.
     pub(crate) fn pause(&self) {
-        self.restart(None, Watcher::send_away);
-        self.look.send_modify(|look| look.status = Status::Unknown);
+        self.restart(None, Watcher::detach);
+        self.last_poll.send_modify(|last_poll| last_poll.status = FollowStatus::Unknown);
     }
 
-    /// The rounds go on as `rounds` without what was before. Long polls read their keys again.
-    fn restart(&self, rounds: Option<Progress>, on_stream: impl Fn(&Watcher)) {
+    /// Replaces what the rounds know by `rounds`, and calls `on_stream` for each stream. Long polls read their keys again.
+    fn restart(&self, rounds: Option<FollowedLog>, on_stream: impl Fn(&Watcher)) {
         let mut members = self.members();
         members.rounds = rounds;
         for subscriber in members.index.all() {
             match &**subscriber {
                 Subscriber::Stream(watcher) => on_stream(watcher),
-                Subscriber::Poll(changed) => changed.notify_one(),
+                Subscriber::LongPoll(changed) => changed.notify_one(),
             }
         }
     }
 
-    /// Makes room for events: clients that have not taken the rounds before get them later.
-    pub(crate) fn make_room(&self) {
+    /// Frees memory for events, see [`Watcher::free_memory`].
+    pub(crate) fn free_memory(&self) {
         for subscriber in self.members().index.all() {
             match &**subscriber {
-                Subscriber::Stream(watcher) => watcher.give_way(),
-                Subscriber::Poll(_) => {}
+                Subscriber::Stream(watcher) => watcher.free_memory(),
+                Subscriber::LongPoll(_) => {}
             }
         }
     }

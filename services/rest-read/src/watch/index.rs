@@ -1,4 +1,4 @@
-//! Who watches what: finds the subscribers of a key without asking each of them.
+//! Finds the subscribers of a key without asking each subscriber.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -14,7 +14,7 @@ pub(crate) type SubscriberId = u64;
 /// The subscribers of one key or prefix, in the order of their ids.
 type Subscribers<S> = Vec<(SubscriberId, Arc<S>)>;
 
-/// The subscribers by key and by prefix. To find those of a key costs one lookup for the key, and one for each length of a prefix.
+/// The subscribers by key and by prefix. Finding those of a key costs one lookup for the key, and one for each distinct length of a prefix.
 #[derive(Debug)]
 pub(crate) struct Index<S> {
     by_key: HashMap<Key, Subscribers<S>>,
@@ -82,14 +82,14 @@ impl<S> Index<S> {
         self.by_key.get(key).into_iter().chain(by_prefix).flatten()
     }
 
-    /// Every subscriber, once for each of its keys.
+    /// Every subscriber. One that watches several keys comes once for each key.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<S>> {
         let all = self.by_key.values().chain(self.by_prefix.values());
         all.flatten().map(|(_, subscriber)| subscriber)
     }
 }
 
-/// Removes the subscriber `id` of `name`. Returns whether it was the last one.
+/// Removes the subscriber `id` of the key or prefix `name`. Returns whether it was the last subscriber of `name`.
 fn remove<S, K, Q>(map: &mut HashMap<K, Subscribers<S>>, name: &Q, id: SubscriberId) -> bool
 where
     K: Eq + Hash + std::borrow::Borrow<Q>,

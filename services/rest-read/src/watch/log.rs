@@ -1,4 +1,4 @@
-//! Reads the log of changes from a snapshot.
+//! Reads the log of changes since a position.
 
 use std::ops::ControlFlow;
 
@@ -9,8 +9,10 @@ use crate::watch::position::{LaneSeq, Position};
 /// Rows of the log in one statement.
 const ROWS: usize = 64;
 
-/// Calls `on_change` with the lane, the seq and the key of each change since `from`, lane by lane. After `on_change` has returned `Break`,
-/// the rest of its statement is still given, and then nothing more. Returns whether that happened.
+/// Calls `on_change` with the lane, the seq and the key of each change since `from`, lane by lane.
+///
+/// A `Break` of `on_change` ends the reading after the statement under way: `on_change` still gets the rest of its rows. Only its last answer
+/// counts. Returns the last answer.
 pub(crate) async fn read(
     snapshot: &mut LogSnapshot<'_>,
     from: &Position,
@@ -19,7 +21,7 @@ pub(crate) async fn read(
     let moved: Vec<LaneSeq> = from.moved(snapshot.state()).collect();
     let mut flow = ControlFlow::Continue(());
     for LaneSeq { id: lane, seq, rev: _ } in moved {
-        // Every part of the batch `seq` is known.
+        // After every part of the batch `seq`.
         let mut after = (seq, u16::MAX);
         while let Some(last) =
             snapshot.changes(lane, after, ROWS, |seq, key| flow = on_change(lane, seq, key)).await?

@@ -1,4 +1,4 @@
-//! Gets that wait until the entry is another than the one that the client has (RFC 7240, `Prefer: wait`).
+//! Long polls: gets that wait until the client's version is not the current one any more (RFC 7240, `Prefer: wait`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::watch::hub::{Hub, Status, Subscriber, Subscription};
+use crate::watch::hub::{FollowStatus, Hub, Subscriber, Subscription};
 use crate::watch::{Target, Watches};
 
-/// The longest wait, in seconds.
-const WAIT_MAX: u64 = 60;
+/// The longest wait in seconds. A client that asks for more gets this.
+const WAIT_SECONDS_MAX: u64 = 60;
 
 /// How often a long poll reads its key while changes cannot be followed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,36 +22,37 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a long poll waits to know whether changes can be followed. After that it reads its key at intervals.
 const STATUS_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// What `Prefer` asks for: a wait of this many seconds.
+/// The preference `wait` of the header `Prefer`, in seconds, at most 60.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Preference(pub(crate) u64);
+pub(crate) struct WaitPreference(pub(crate) u64);
 
-/// A get that waits.
+/// A get that waits. It reads its key again whenever the key may have changed.
 pub(crate) struct LongPoll {
     hub: Arc<Hub>,
     subscriber: Arc<Subscriber>,
     _subscription: Subscription,
     stop: CancellationToken,
+    /// When the client gets an answer in any case.
     deadline: Instant,
-    /// Whether the rounds tell of changes.
-    is_told: bool,
+    /// Whether the rounds notify this long poll of changes. Otherwise it reads its key at intervals.
+    is_notified: bool,
 }
 
-impl Preference {
-    /// The wait that `headers` ask for. The first one counts. A longer wait than 60 s is 60 s.
+impl WaitPreference {
+    /// The wait that `headers` ask for. If there are several, the first one counts.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let fields = headers.get_all("prefer").iter().filter_map(|field| field.to_str().ok());
         let mut waits = fields.flat_map(|field| field.split(',')).filter_map(wait);
-        waits.next().map(|seconds| Self(seconds.min(WAIT_MAX)))
+        waits.next().map(|seconds| Self(seconds.min(WAIT_SECONDS_MAX)))
     }
 
-    /// The value of `Preference-Applied`.
+    /// The value of the header `Preference-Applied`.
     pub(crate) fn applied(self) -> String {
         format!("wait={}", self.0)
     }
 }
 
-/// The seconds of a preference, if it is a wait.
+/// The seconds of `preference`. `None`: it is not a wait, or has no whole number.
 fn wait(preference: &str) -> Option<u64> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim();
@@ -62,55 +63,60 @@ fn wait(preference: &str) -> Option<u64> {
 }
 
 impl Watches {
-    /// Whether gets may wait: not once the drain has begun.
+    /// Whether gets may wait. `false` once the drain has begun.
     pub(crate) fn may_wait(&self) -> bool {
         !self.shared.stop.is_cancelled()
     }
 
-    /// A long poll of `key`.
+    /// A long poll of `key`. It is subscribed at once, so no change after this call is missed.
     ///
     /// # Errors
     /// `overloaded`: there are too many watches.
-    pub(crate) fn long_poll(&self, key: Key, Preference(seconds): Preference) -> Result<LongPoll, Problem> {
+    pub(crate) fn long_poll(
+        &self,
+        key: Key,
+        WaitPreference(seconds): WaitPreference,
+    ) -> Result<LongPoll, Problem> {
         let hub = &self.shared.hub;
-        let place = self.place()?;
-        let subscriber = Arc::new(Subscriber::Poll(Notify::new()));
-        let subscription = hub.subscribe(Target::Keys([key].into()), &subscriber, place);
+        let permit = self.permit()?;
+        let subscriber = Arc::new(Subscriber::LongPoll(Notify::new()));
+        let subscription = hub.subscribe(Target::Keys([key].into()), &subscriber, permit);
         Ok(LongPoll {
             hub: Arc::clone(hub),
             subscriber,
             _subscription: subscription,
             stop: self.shared.stop.clone(),
             deadline: Instant::now() + Duration::from_secs(seconds),
-            is_told: false,
+            is_notified: false,
         })
     }
 }
 
 impl LongPoll {
-    /// To be called before each read of the key: of what changes after the read, [`LongPoll::changed`] is told.
+    /// To be called before each read of the key, so that [`LongPoll::changed`] notices what changes after that read. Takes at most a second.
     pub(crate) async fn prepare(&mut self) {
         let status = self.hub.status(self.deadline.min(Instant::now() + STATUS_WAIT_MAX)).await;
-        self.is_told = status == Some(Status::Following) && self.hub.position().is_some();
+        self.is_notified = status == Some(FollowStatus::Following) && self.hub.position().is_some();
     }
 
-    /// Whether the client gets what was read, even if it is not new: its time is over, or the process is stopping.
+    /// Whether the client is answered even if nothing has changed: its time is over, or the process is stopping.
     pub(crate) fn is_over(&self) -> bool {
         self.stop.is_cancelled() || self.deadline <= Instant::now()
     }
 
-    /// Waits until the key may have changed, or [`LongPoll::is_over`]. While changes cannot be followed, waits for [`INTERVAL`].
+    /// Waits until the key may have changed, or [`LongPoll::is_over`]. While changes cannot be followed, waits at most for [`INTERVAL`].
+    /// Cancel-safe.
     pub(crate) async fn changed(&self) {
-        let again = if self.is_told { self.deadline } else { self.deadline.min(Instant::now() + INTERVAL) };
+        let again =
+            if self.is_notified { self.deadline } else { self.deadline.min(Instant::now() + INTERVAL) };
         let changed = async {
             match &*self.subscriber {
-                Subscriber::Poll(changed) => changed.notified().await,
+                Subscriber::LongPoll(changed) => changed.notified().await,
                 Subscriber::Stream(_) => unreachable!("a long poll is no stream"),
             }
         };
         tokio::select! {
             () = changed => {}
-            // The key is read once more.
             () = sleep_until(again) => {}
             () = self.stop.cancelled() => {}
         }
@@ -139,7 +145,7 @@ mod tests {
         ] {
             let headers =
                 HeaderMap::from_iter([("prefer".parse().expect("a name"), field.parse().expect("a value"))]);
-            assert_eq!(Preference::of(&headers).map(|wait| wait.0), expected, "{field}");
+            assert_eq!(WaitPreference::of(&headers).map(|wait| wait.0), expected, "{field}");
         }
     }
 }

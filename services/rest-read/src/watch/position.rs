@@ -1,14 +1,14 @@
-//! Positions in the log of changes, and whether what follows a position is still known.
+//! Positions in the log of changes, and whether the log still has everything that follows a position.
 
 use std::time::Duration;
 
 use db::{LanePosition, LogState};
 
-/// A transaction lasts less than this, in microseconds. A change that was committed after an instant may carry a time that is this
-/// much earlier.
+/// Every transaction lasts less than this, in microseconds. So the time of a change in the log is at most this much before its COMMIT. The
+/// writers sweep by the same margin.
 pub(crate) const MARGIN_MICROS: u64 = 10 * 60 * 1_000_000;
 
-/// A cursor from so far in the future, in microseconds, is not of this store. The clocks of two processes differ by less.
+/// A cursor whose time is this far in the future, in microseconds, is not of this store. The clocks of two processes differ by less.
 const AHEAD_MAX_MICROS: u64 = 60 * 1_000_000;
 
 /// How far a watcher knows the log of changes: each lane up to a seq.
@@ -16,38 +16,41 @@ const AHEAD_MAX_MICROS: u64 = 60 * 1_000_000;
 /// The positions of two snapshots of one database are ordered: the later snapshot is not behind in any lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
+    /// The id of the store, see [`LogState::store_id`].
     pub(crate) store_id: u64,
     /// The store clock before the snapshot was taken. Microseconds since 1970.
     pub(crate) time: u64,
-    /// How long changes are kept, in microseconds.
-    pub(crate) kept: u64,
-    /// Each lane that has committed a batch, in the order of the ids.
+    /// How long changes are kept, in microseconds. `u64::MAX` in the position of a cursor.
+    pub(crate) retention_micros: u64,
+    /// The lanes that have committed a batch, in the order of the ids. A cursor may leave some out.
     lanes: Vec<LaneSeq>,
 }
 
-/// How far a lane is known.
+/// How far the log of one lane is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneSeq {
+    /// The id of the lane.
     pub(crate) id: u64,
+    /// The last batch of the lane that is known.
     pub(crate) seq: u64,
     /// About the time of its last batch, in microseconds since 1970. 0: unknown, because the position is of a cursor.
     pub(crate) rev: u64,
 }
 
-/// Why a stream has to begin anew. The codes are part of the contract.
+/// Why a stream is reset. The codes are a part of the protocol: clients see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ResetReason {
-    /// What follows the cursor may be removed from the log.
+    /// Some changes after the cursor may have been removed from the log.
     TooOld,
-    /// More keys have changed since the cursor than are sent one by one.
+    /// More than 100,000 keys have changed since the cursor.
     TooFarBehind,
-    /// The cursor is of another watch.
+    /// The cursor is of another prefix or another set of keys.
     OtherWatch,
     /// The cursor is of another store, or of this store before it was restored.
     OtherStore,
     /// A writer that logs no changes has committed since the cursor.
     NotLogged,
-    /// The text is not a cursor.
+    /// The text is not a cursor, or a damaged one.
     BadCursor,
 }
 
@@ -69,8 +72,8 @@ impl Position {
     pub(crate) fn of(state: &LogState) -> Self {
         let moved = state.lanes.iter().filter(|lane| lane.seq > 0);
         let lanes = moved.map(|&LanePosition { id, seq, rev, logs: _ }| LaneSeq { id, seq, rev }).collect();
-        let kept = micros(state.retention.unwrap_or_default());
-        Self { store_id: state.store_id, time: state.read_at, kept, lanes }
+        let retention_micros = micros(state.retention.unwrap_or_default());
+        Self { store_id: state.store_id, time: state.read_at, retention_micros, lanes }
     }
 
     /// The position of a cursor. `lanes` are in any order.
@@ -78,10 +81,13 @@ impl Position {
         let mut lanes: Vec<LaneSeq> = lanes.map(|(id, seq)| LaneSeq { id, seq, rev: 0 }).collect();
         lanes.sort_unstable_by_key(|lane| lane.id);
         // The lanes of a cursor go into a later cursor as they are.
-        Self { store_id, time, kept: u64::MAX, lanes }
+        Self { store_id, time, retention_micros: u64::MAX, lanes }
     }
 
-    /// A position that none of `positions`, at least one, is behind.
+    /// The position from which the log has everything that any of `positions` lacks.
+    ///
+    /// # Panics
+    /// If `positions` is empty.
     pub(crate) fn earliest(positions: &[&Self]) -> Self {
         let first = positions.first().expect("there is one");
         // A lane that one of them does not name counts from 0.
@@ -89,26 +95,26 @@ impl Position {
         let lanes = first.lanes.iter().map(|lane| LaneSeq { seq: seq(lane), ..*lane });
         let lanes = lanes.filter(|lane| lane.seq > 0).collect();
         let time = positions.iter().map(|position| position.time).min().unwrap_or(0);
-        Self { store_id: first.store_id, time, kept: first.kept, lanes }
+        Self { store_id: first.store_id, time, retention_micros: first.retention_micros, lanes }
     }
 
     pub(crate) fn lanes(&self) -> &[LaneSeq] {
         &self.lanes
     }
 
-    /// How far `lane` is known. A lane that the position does not name counts from 0.
+    /// The last batch of `lane` that is known. 0: the position does not name the lane.
     pub(crate) fn seq(&self, lane: u64) -> u64 {
         let found = self.lanes.binary_search_by_key(&lane, |known| known.id);
         found.map_or(0, |at| self.lanes[at].seq)
     }
 
-    /// Whether no lane is further at `other` than here.
+    /// Whether this position knows everything that `other` knows: it is not behind in any lane.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         other.lanes.iter().all(|lane| self.seq(lane.id) >= lane.seq)
     }
 
-    /// The same, for a position of a cursor: a lane that it leaves out was idle when the cursor was made, and counts as known
-    /// if it has been idle since.
+    /// As [`Position::covers`], but a lane that committed its last batch of `other` well before the time of this position counts as known.
+    /// So the position of a cursor, which leaves idle lanes out, also covers `other`.
     pub(crate) fn covers_active(&self, other: &Self) -> bool {
         let was_idle = |lane: &LaneSeq| lane.rev > 0 && lane.rev.saturating_add(MARGIN_MICROS) < self.time;
         other.lanes.iter().all(|lane| self.seq(lane.id) >= lane.seq || was_idle(lane))
@@ -120,14 +126,14 @@ impl Position {
         state.lanes.iter().filter(|lane| lane.seq > self.seq(lane.id)).map(known)
     }
 
-    /// How long ago the lanes of `state` that have moved since this position committed their last batch: the longest of them. `None`: no
-    /// lane has moved.
+    /// For each lane of `state` that has moved since this position: how long ago it committed its last batch. The longest of these times.
+    /// `None`: no lane has moved.
     pub(crate) fn age(&self, state: &LogState) -> Option<Duration> {
         self.moved(state).map(|lane| Duration::from_micros(state.now.saturating_sub(lane.rev))).max()
     }
 
-    /// Why what follows this position is not in the log of a snapshot with this state. `None`: all of it is there.
-    pub(crate) fn lost(&self, state: &LogState) -> Option<ResetReason> {
+    /// Why a client at this position must be reset, in a snapshot with this state. `None`: the log has everything that follows the position.
+    pub(crate) fn reset_reason(&self, state: &LogState) -> Option<ResetReason> {
         if self.store_id != state.store_id
             || self.time > state.now.saturating_add(AHEAD_MAX_MICROS)
             || self.lanes.iter().any(|lane| is_unknown(lane, state))
@@ -135,8 +141,8 @@ impl Position {
             return Some(ResetReason::OtherStore);
         }
         let begin = self.time.saturating_sub(MARGIN_MICROS);
-        // Of an older time, the rows of lanes may be gone that would tell that something was not logged.
-        if begin < state.floor || self.time.saturating_add(kept(state)) < state.read_at {
+        // For an older position, rows of `writers` may be gone that would show a lane without a log.
+        if begin < state.floor || self.time.saturating_add(cursor_age_max(state)) < state.read_at {
             return Some(ResetReason::TooOld);
         }
         let unlogged = |lane: &LanePosition| !lane.logs && lane.seq > self.seq(lane.id) && lane.rev > begin;
@@ -149,12 +155,12 @@ fn is_unknown(known: &LaneSeq, state: &LogState) -> bool {
     match state.lanes.binary_search_by_key(&known.id, |lane| lane.id) {
         Ok(at) => state.lanes[at].seq < known.seq,
         // Rows of lanes that have long been idle are removed. A cursor does not name such lanes.
-        Err(_) => known.rev.saturating_add(kept(state)) >= state.read_at || known.rev == 0,
+        Err(_) => known.rev.saturating_add(cursor_age_max(state)) >= state.read_at || known.rev == 0,
     }
 }
 
-/// How long after its last commit a lane matters to cursors, in microseconds.
-fn kept(state: &LogState) -> u64 {
+/// The greatest age of a cursor that can be used, in microseconds. A lane that has been idle for longer matters to no cursor.
+fn cursor_age_max(state: &LogState) -> u64 {
     micros(state.retention.unwrap_or_default()).saturating_add(MARGIN_MICROS)
 }
 
@@ -190,7 +196,7 @@ pub(crate) mod tests {
     #[test]
     fn a_position_is_lost_when_the_log_may_lack_what_follows_it() {
         let state = state(&[(1, 5, NOW, true), (2, 3, NOW, true)]);
-        let at = |time, lanes: &[(u64, u64)]| cursor(time, lanes).lost(&state);
+        let at = |time, lanes: &[(u64, u64)]| cursor(time, lanes).reset_reason(&state);
         assert_eq!(at(NOW - MINUTE, &[(1, 5), (2, 3)]), None);
         assert_eq!(at(NOW - MINUTE, &[(1, 1)]), None, "a lane that is left out counts from 0");
         assert_eq!(at(NOW - 69 * MINUTE, &[(1, 1)]), None);
@@ -199,31 +205,31 @@ pub(crate) mod tests {
         assert_eq!(at(NOW, &[(3, 1)]), Some(ResetReason::OtherStore), "no such lane");
         assert_eq!(at(NOW + 2 * MINUTE, &[]), Some(ResetReason::OtherStore), "from the future");
         let other = Position::of_cursor(8, NOW, std::iter::empty());
-        assert_eq!(other.lost(&state), Some(ResetReason::OtherStore));
+        assert_eq!(other.reset_reason(&state), Some(ResetReason::OtherStore));
     }
 
     #[test]
     fn what_was_removed_up_to_ten_minutes_before_a_position_may_belong_after_it() {
         let mut state = state(&[(1, 5, NOW, true)]);
         state.floor = NOW - 30 * MINUTE;
-        assert_eq!(cursor(NOW - 20 * MINUTE, &[(1, 1)]).lost(&state), None);
-        assert_eq!(cursor(NOW - 20 * MINUTE - 1, &[(1, 1)]).lost(&state), Some(ResetReason::TooOld));
+        assert_eq!(cursor(NOW - 20 * MINUTE, &[(1, 1)]).reset_reason(&state), None);
+        assert_eq!(cursor(NOW - 20 * MINUTE - 1, &[(1, 1)]).reset_reason(&state), Some(ResetReason::TooOld));
     }
 
     #[test]
     fn a_lane_that_logs_nothing_hides_what_it_committed() {
-        let at = |lane, time| cursor(time, &[(1, 1)]).lost(&state(&[(1, 5, NOW, true), lane]));
+        let at = |lane, time| cursor(time, &[(1, 1)]).reset_reason(&state(&[(1, 5, NOW, true), lane]));
         assert_eq!(at((2, 1, NOW - 30 * MINUTE, false), NOW - 19 * MINUTE), None, "long before the cursor");
         assert_eq!(at((2, 1, NOW - 30 * MINUTE, false), NOW - 20 * MINUTE), None);
         assert_eq!(at((2, 1, NOW - 30 * MINUTE, false), NOW - 21 * MINUTE), Some(ResetReason::NotLogged));
         assert_eq!(at((2, 0, NOW, false), NOW - MINUTE), None, "it has committed nothing");
-        let known = cursor(NOW, &[(2, 4)]).lost(&state(&[(2, 4, NOW, false)]));
+        let known = cursor(NOW, &[(2, 4)]).reset_reason(&state(&[(2, 4, NOW, false)]));
         assert_eq!(known, None, "it has committed nothing since");
     }
 
     #[test]
     fn the_row_of_a_lane_that_has_long_been_idle_may_be_gone() {
-        let live = |rev| Position::of(&state(&[(1, 5, rev, true)])).lost(&state(&[]));
+        let live = |rev| Position::of(&state(&[(1, 5, rev, true)])).reset_reason(&state(&[]));
         assert_eq!(live(NOW - 70 * MINUTE - 1), None);
         assert_eq!(live(NOW - 70 * MINUTE), Some(ResetReason::OtherStore));
     }

@@ -1,4 +1,4 @@
-//! The last changes, in memory, for watchers that have missed a round.
+//! The changes of the last rounds, in memory, for watchers that have missed a round.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use db::Key;
 
 use crate::watch::position::Position;
 
-/// About how many bytes of changes are kept.
+/// About how many bytes of changes are kept. The oldest rounds are dropped first.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// About how many bytes a change takes beside its key.
+/// About how many bytes of memory a change takes beside its key.
 const CHANGE_BYTES: usize = 48;
 
-/// A change of a key by a batch of a lane.
+/// A key in the log of changes: the batch `seq` of `lane` wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct LoggedChange {
     pub(crate) lane: u64,
     pub(crate) seq: u64,
     pub(crate) key: Key,
@@ -26,17 +26,19 @@ pub(crate) struct Change {
 pub(crate) struct Recent {
     /// Every change after this position is here.
     start: Arc<Position>,
-    rounds: VecDeque<Round>,
+    rounds: VecDeque<RoundChanges>,
+    /// The bytes of all changes.
     bytes: usize,
+    /// [`BYTES_MAX`], but in tests.
     bytes_max: usize,
 }
 
 /// The changes of a round.
 #[derive(Debug)]
-struct Round {
+struct RoundChanges {
     /// The position of its snapshot.
     end: Arc<Position>,
-    changes: Vec<Change>,
+    changes: Vec<LoggedChange>,
 }
 
 impl Recent {
@@ -46,12 +48,12 @@ impl Recent {
     }
 
     /// Adds the changes between the position of the last round and `end`.
-    pub(crate) fn add(&mut self, end: Arc<Position>, changes: Vec<Change>) {
+    pub(crate) fn add(&mut self, end: Arc<Position>, changes: Vec<LoggedChange>) {
         self.bytes += changes.iter().map(bytes).sum::<usize>();
         match self.rounds.back_mut() {
-            // A round in which nothing was written takes no place.
+            // A round without changes needs no element of its own.
             Some(last) if changes.is_empty() => last.end = end,
-            Some(_) | None => self.rounds.push_back(Round { end, changes }),
+            Some(_) | None => self.rounds.push_back(RoundChanges { end, changes }),
         }
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.rounds.pop_front()
@@ -61,7 +63,7 @@ impl Recent {
         }
     }
 
-    /// The keys that have changed since `position`, some of them twice. `None` if changes since then are not in memory any more.
+    /// The keys that have changed since `position`. A key may come several times. `None`: some changes since then are not in memory.
     pub(crate) fn since<'r>(&'r self, position: &'r Position) -> Option<impl Iterator<Item = &'r Key>> {
         if !position.covers_active(&self.start) {
             return None;
@@ -72,7 +74,7 @@ impl Recent {
     }
 }
 
-fn bytes(change: &Change) -> usize {
+fn bytes(change: &LoggedChange) -> usize {
     change.key.as_str().len() + CHANGE_BYTES
 }
 
@@ -86,8 +88,8 @@ mod tests {
         Arc::new(Position::of(&state(&[(1, first, NOW, true), (2, second, NOW, true)])))
     }
 
-    fn change(lane: u64, seq: u64, key: &str) -> Change {
-        Change { lane, seq, key: a_key(key) }
+    fn change(lane: u64, seq: u64, key: &str) -> LoggedChange {
+        LoggedChange { lane, seq, key: a_key(key) }
     }
 
     fn since(recent: &Recent, position: &Position) -> Option<Vec<String>> {

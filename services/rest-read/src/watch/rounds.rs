@@ -1,4 +1,4 @@
-//! The rounds: one task of a process follows the log of changes for all its watches.
+//! The rounds: one task follows the log of changes for all watches of a process. [`round`](super::round) is one round.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +10,25 @@ use tokio_util::sync::CancellationToken;
 use crate::damage::DamageLog;
 use crate::health::Failures;
 use crate::metrics::Metrics;
-use crate::watch::hub::{Hub, Joining, Status};
+use crate::watch::hub::{FollowStatus, Hub, Joining};
 use crate::watch::position::Position;
 use crate::watch::round::{CHANGES_MAX, Round};
 use crate::watch::unlogged::UnloggedLanes;
 
-/// The time from the beginning of one look to the next.
-const INTERVAL: Duration = Duration::from_millis(10);
+/// The time from the beginning of one poll of the database to the next.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often the time of a position is brought up to date while nothing moves.
+/// How often the time in the position of the rounds is brought up to date while no lane moves. The age of a cursor counts from this time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far back a round reads what watchers have missed that join, in microseconds. Those that have missed more read it by themselves.
-const REACH_BACK_MICROS: u64 = 5 * 60 * 1_000_000;
+/// A round reads the log for joining watchers that have missed at most this time, in microseconds. Others catch up from snapshots of their
+/// own.
+const MISSED_MICROS_MAX: u64 = 5 * 60 * 1_000_000;
 
-/// The same in changes. A round with so many takes less than a tenth of a second.
-const REACH_BACK_CHANGES_MAX: usize = 20_000;
+/// A round reads at most this many changes for joining watchers, which takes less than a tenth of a second.
+const MISSED_CHANGES_MAX: usize = 20_000;
 
-/// How long the task looks on when nobody watches, so that a client that comes back at once finds its changes in memory.
+/// How long the task goes on after the last watch has ended. So a client that comes back at once finds in memory what it has missed.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Follows the log while somebody watches.
@@ -50,12 +51,12 @@ impl Rounds {
         }
     }
 
-    /// Follows until `stop`.
+    /// Follows the log while somebody watches, until `stop`. Logs failures, and tries again.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let mut failures = Failures::default();
             loop {
-                self.hub.places().in_use().await;
+                self.hub.permits().in_use().await;
                 // Boxed, because the future is large and idle most of the time.
                 match Box::pin(self.follow(&mut failures)).await {
                     Ok(()) => {}
@@ -70,44 +71,46 @@ impl Rounds {
         .await;
     }
 
-    /// Follows on one connection until nobody has watched for [`LINGER`].
+    /// Follows the log on one connection until nobody has watched for [`LINGER`].
     async fn follow(&mut self, failures: &mut Failures) -> Result<(), Error> {
         let mut follower = self.store.follower().await?;
         let (mut watched, mut refreshed) = (Instant::now(), Instant::now());
         while watched.elapsed() < LINGER {
             let begun = Instant::now();
-            if self.hub.places().used() > 0 {
+            if self.hub.permits().used() > 0 {
                 watched = begun;
             }
             let state = follower.poll().await?;
             let status = self.unlogged.status(&state);
-            if status == Status::Following {
+            if status == FollowStatus::Following {
                 if self.is_round_due(&state) {
                     self.round(&mut follower).await?;
                     refreshed = begun;
                 } else if refreshed.elapsed() >= REFRESH_INTERVAL {
-                    // Nothing has moved, so the position of the last round is also one of now. Cursors count from the time in it.
+                    // No lane has moved, so this is the position of the last round with a later time.
                     self.hub.advance(Arc::new(Position::of(&state)));
                     refreshed = begun;
                 }
             }
-            self.hub.looked(status);
+            self.hub.note_poll(status);
             self.store.read_outages().succeeded();
             failures.clear();
-            sleep_until(begun + INTERVAL).await;
+            sleep_until(begun + POLL_INTERVAL).await;
         }
         self.hub.pause();
         follower.close().await;
         Ok(())
     }
 
-    /// Whether something has moved since the last round, or somebody joins.
+    /// Whether a lane has moved since the last round, or a watcher joins.
     fn is_round_due(&self, state: &LogState) -> bool {
         let Some(position) = self.hub.position() else { return true };
-        position.lost(state).is_some() || position.moved(state).next().is_some() || self.hub.has_joining()
+        position.reset_reason(state).is_some()
+            || position.moved(state).next().is_some()
+            || self.hub.has_joining()
     }
 
-    /// One round.
+    /// Makes one round. After an error, the joining watchers wait for the next one.
     async fn round(&mut self, follower: &mut Follower) -> Result<(), Error> {
         let joining = self.hub.take_joining();
         let done = self.read_and_deliver(follower, &joining).await;
@@ -124,7 +127,7 @@ impl Rounds {
         let begun = Instant::now();
         let mut snapshot = follower.snapshot().await?;
         let position = Arc::new(Position::of(snapshot.state()));
-        if let Some(reason) = hub.position().and_then(|from| from.lost(snapshot.state())) {
+        if let Some(reason) = hub.position().and_then(|from| from.reset_reason(snapshot.state())) {
             hub.reset(reason);
         }
         let (mut round, mut age) = (Round::default(), None);
@@ -135,22 +138,22 @@ impl Rounds {
                     Some(changes) => {
                         self.metrics.changes(changes.len());
                         round.add_members(hub, &changes);
-                        hub.remember(&position, changes);
+                        hub.add_recent(&position, changes);
                     }
                     None => hub.begin(&position),
                 }
             }
             None => hub.begin(&position),
         }
-        self.reach_back(&mut snapshot, &position, joining).await?;
+        self.read_missed(&mut snapshot, &position, joining).await?;
         let mut ahead = Vec::new();
         for joining in joining {
-            if let Some(reason) = joining.position.lost(snapshot.state()) {
+            if let Some(reason) = joining.position.reset_reason(snapshot.state()) {
                 joining.watcher.reset(reason);
             } else if position.covers(&joining.position) {
                 round.add_joining(hub, joining);
             } else {
-                // The watcher has read a later snapshot.
+                // It has read a later snapshot than that of this round.
                 ahead.push(joining.clone());
             }
         }
@@ -166,18 +169,18 @@ impl Rounds {
         Ok(())
     }
 
-    /// Reads once what several watchers have missed that is not in memory. After a restart thousands of them come back at the same time, and
-    /// each would otherwise read by itself.
-    async fn reach_back(
+    /// Reads once, into memory, what joining watchers have missed and is not in memory. After a restart thousands of them come back at the
+    /// same time, and otherwise each would read a snapshot of its own.
+    async fn read_missed(
         &self,
         snapshot: &mut LogSnapshot<'_>,
         position: &Arc<Position>,
         joining: &[Joining],
     ) -> Result<(), Error> {
         let is_missing = |missed: &&Position| {
-            missed.time.saturating_add(REACH_BACK_MICROS) > position.time
-                && missed.lost(snapshot.state()).is_none()
-                && !self.hub.remembers(missed)
+            missed.time.saturating_add(MISSED_MICROS_MAX) > position.time
+                && missed.reset_reason(snapshot.state()).is_none()
+                && !self.hub.has_recent_since(missed)
         };
         let missing: Vec<&Position> =
             joining.iter().map(|joining| &*joining.position).filter(is_missing).collect();
@@ -185,8 +188,8 @@ impl Rounds {
             return Ok(());
         }
         let from = Position::earliest(&missing);
-        if let Some(changes) = Round::changes(snapshot, &from, REACH_BACK_CHANGES_MAX).await? {
-            self.hub.reach_back(from, position, changes);
+        if let Some(changes) = Round::changes(snapshot, &from, MISSED_CHANGES_MAX).await? {
+            self.hub.replace_recent(from, position, changes);
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
-//! The response to a watch: a stream of events that ends when the client leaves, the process stops or the database is lost.
+//! A stream: the body of the response to `GET /watch`. It ends when the client leaves, the process stops, the database is out of reach, or
+//! changes cannot be followed.
 
-mod opening;
+mod phase;
+mod shared;
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -11,29 +13,30 @@ use bytes::Bytes;
 use futures_util::stream;
 use poem::Body;
 use rand::RngExt as _;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use self::opening::{Opening, Shared};
-use crate::watch::catch_up::{Begin, CLIENT_TIMEOUT as SNAPSHOT_CLIENT_TIMEOUT, Part};
+pub(crate) use self::phase::Opening;
+use self::phase::Phase;
+pub(crate) use self::shared::Shared;
+use crate::watch::catch_up::{CLIENT_TIMEOUT as SNAPSHOT_CLIENT_TIMEOUT, Part, Scope};
 use crate::watch::hub::Subscription;
 use crate::watch::position::{Position, ResetReason};
 use crate::watch::watcher::{Next, Watcher};
 use crate::watch::{cursor, event};
 
-/// How often a client hears something.
+/// After this long without a byte, a stream sends `progress`, or a comment.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A stream that has seen no database for this long ends.
-const BLIND_MAX: Duration = Duration::from_secs(30);
+/// A stream ends when the last poll of the database that succeeded is older than this.
+const WITHOUT_DATABASE_MAX: Duration = Duration::from_secs(30);
 
-/// How long a client may take nothing.
+/// How long a client may read nothing before its connection is closed, while its stream follows the rounds.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most bytes that are given to the connection at once.
-const PART_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes that are handed to the connection at once.
+const SEND_BYTES_MAX: usize = 16 * 1024;
 
-/// After how many milliseconds a client comes back. Each is told another number, so that not all come back at once.
+/// How long a client waits before it connects again, in milliseconds. The number is random, so that clients do not all come back at once.
 const RETRY_MILLIS: RangeInclusive<u64> = 1000..=5000;
 
 /// The stream of one watch.
@@ -42,29 +45,18 @@ pub(crate) struct WatchStream {
     watcher: Arc<Watcher>,
     _subscription: Subscription,
     phase: Phase,
-    /// The position of the last id, or that of the client's cursor. `None` before the first snapshot.
+    /// The position of the last id, or of the client's cursor. `None`: the stream had neither.
     position: Option<Arc<Position>>,
-    /// Whether an id was sent.
+    /// Whether `ready` was sent since the stream began, or since the last reset.
     is_ready: bool,
     /// Whether events were sent since the last id.
-    has_news: bool,
-    /// Whether a snapshot was sent.
+    has_events: bool,
+    /// Whether a snapshot was begun. If so, the stream is not reset for too many changed keys.
     had_snapshot: bool,
-    /// When the client must hear something.
+    /// When `progress` or a comment is due, unless something else is sent before.
     progress_due: Instant,
     /// When the stream ends. `None` before the drain.
     end_due: Option<Instant>,
-}
-
-/// What the stream does.
-#[derive(Debug)]
-enum Phase {
-    /// It has sent nothing yet.
-    Opening(Opening),
-    /// It sends what is read for it alone.
-    CatchingUp(mpsc::Receiver<Part>),
-    /// It sends what the rounds bring.
-    Following,
 }
 
 /// What a step of the stream has brought.
@@ -89,7 +81,7 @@ impl WatchStream {
             phase: Phase::Opening(opening),
             position: None,
             is_ready: false,
-            has_news: false,
+            has_events: false,
             had_snapshot: false,
             progress_due: Instant::now() + PROGRESS_INTERVAL,
             end_due: None,
@@ -119,7 +111,7 @@ impl WatchStream {
                 Phase::CatchingUp(parts) => {
                     let part = tokio::select! {
                         biased;
-                        // Nothing is lost: the client has the id from before, or none.
+                        // Nothing is lost: the client resumes from its last id, or begins anew.
                         () = self.shared.stop.cancelled() => return None,
                         part = parts.recv() => Some(part?),
                         () = sleep_until(self.progress_due) => None,
@@ -143,14 +135,14 @@ impl WatchStream {
     fn open(&mut self, opening: Opening) -> Bytes {
         let mut first = event::retry(rand::rng().random_range(RETRY_MILLIS));
         match opening {
-            Opening::Snapshot => self.catch_up(Begin::Snapshot),
+            Opening::Snapshot => self.catch_up(Scope::Snapshot),
             Opening::Now => match self.shared.hub.position() {
                 Some(position) => {
                     first += &self.id(position);
                     self.join();
                 }
-                // The rounds begin anew just now.
-                None => self.catch_up(Begin::Now),
+                // There is no round yet.
+                None => self.catch_up(Scope::Now),
             },
             Opening::After(position) => {
                 self.position = Some(position);
@@ -161,7 +153,7 @@ impl WatchStream {
         first.into()
     }
 
-    /// What to send for a part of what is read for this stream alone.
+    /// What to send for a part of a catch-up.
     fn part(&mut self, part: Part) -> Bytes {
         match part {
             Part::Events(events) => events,
@@ -177,36 +169,36 @@ impl WatchStream {
         }
     }
 
-    /// A step of following the rounds.
+    /// One step of following the rounds.
     async fn follow(&mut self) -> Step {
         let mut bytes = Vec::new();
-        // Read before the outbox: what the rounds brought up to there is in the outbox, or was sent.
+        // Must be read before the outbox: then what the rounds brought up to this position is in the outbox, or was sent.
         let mut live = self.shared.hub.position();
         loop {
-            match self.watcher.next(PART_BYTES_MAX - bytes.len()) {
+            match self.watcher.next(SEND_BYTES_MAX - bytes.len()) {
                 Next::Send(part) => {
-                    self.has_news = true;
+                    self.has_events = true;
                     bytes.extend_from_slice(&part);
-                    if bytes.len() == PART_BYTES_MAX {
+                    if bytes.len() == SEND_BYTES_MAX {
                         return Step::Send(bytes.into());
                     }
                 }
-                Next::Arrived(position) => {
-                    if !self.is_ready || self.has_news {
+                Next::RoundSent(position) => {
+                    if !self.is_ready || self.has_events {
                         bytes.extend_from_slice(self.id(position).as_bytes());
                         return Step::Send(bytes.into());
                     }
                     self.position = Some(position);
                     live = None;
                 }
-                // The watcher says the same when it is asked again.
+                // The next call of `next` says the same again.
                 _ if !bytes.is_empty() => return Step::Send(bytes.into()),
                 Next::Wait => return self.wait(live).await,
                 Next::Joining => return self.wait(None).await,
                 Next::Join => self.join(),
                 Next::CatchUp => {
                     let position = self.position.clone().expect("a stream that follows has a position");
-                    self.catch_up(Begin::After(position));
+                    self.catch_up(Scope::After(position));
                     return Step::Again;
                 }
                 Next::Reset(reason) => return Step::Send(self.reset(reason).into()),
@@ -215,7 +207,7 @@ impl WatchStream {
         }
     }
 
-    /// Waits until there is something to do. `live` is the position of the rounds if the client has everything up to it.
+    /// Waits until there is something to do. `live`: the position of the rounds, if the client has everything up to it.
     async fn wait(&mut self, live: Option<Arc<Position>>) -> Step {
         let end_due = self.end_due;
         let end = async {
@@ -232,35 +224,36 @@ impl WatchStream {
         }
     }
 
-    /// Whether the stream ends here: the drain has begun, its time has come, and it is not within a round.
+    /// Whether the stream ends here: the drain has begun, the random delay is over, and no events were sent since the last id.
     fn must_end(&mut self) -> bool {
         if self.end_due.is_none() && self.shared.stop.is_cancelled() {
             let delay = self.shared.end_within.mul_f64(rand::rng().random());
             self.end_due = Some(Instant::now() + delay);
         }
-        self.end_due.is_some_and(|due| due <= Instant::now()) && !self.has_news
+        self.end_due.is_some_and(|due| due <= Instant::now()) && !self.has_events
     }
 
-    /// Tells the client that it has everything, if that is known.
+    /// What to send after [`PROGRESS_INTERVAL`] without a byte: `progress` if `ready` was sent and the database was polled since,
+    /// otherwise a comment. Ends a stream that has been without the database for too long.
     fn progress(&mut self, live: Option<Arc<Position>>) -> Step {
-        let blind = self.shared.hub.last_look().at.elapsed();
-        if blind > BLIND_MAX {
+        let without_database = self.shared.hub.last_poll().at.elapsed();
+        if without_database > WITHOUT_DATABASE_MAX {
             return Step::End;
         }
-        if !self.is_ready || blind > PROGRESS_INTERVAL {
+        if !self.is_ready || without_database > PROGRESS_INTERVAL {
             return Step::Send(event::COMMENT.into());
         }
         let position = self.position.clone().expect("a stream with an id has a position");
-        // A start may have read a later snapshot than the last round.
+        // A catch-up may have read a later snapshot than the last round.
         let position = live.filter(|live| live.covers(&position)).unwrap_or(position);
         Step::Send(self.id(position).into())
     }
 
-    /// The event that tells the client that it has everything up to `position`.
+    /// The event `ready` or `progress` for `position`: the client has everything up to it.
     fn id(&mut self, position: Arc<Position>) -> String {
         let cursor = cursor::encode(&position, self.watcher.fingerprint);
         self.position = Some(position);
-        self.has_news = false;
+        self.has_events = false;
         if std::mem::replace(&mut self.is_ready, true) {
             event::progress(&cursor)
         } else {
@@ -268,7 +261,7 @@ impl WatchStream {
         }
     }
 
-    /// Takes part in the rounds, from the position of the last id on.
+    /// Joins the rounds, at the position of the last id.
     fn join(&mut self) {
         let position = self.position.clone().expect("a stream joins after an id or a cursor");
         self.watcher.limit_client(CLIENT_TIMEOUT);
@@ -276,21 +269,22 @@ impl WatchStream {
         self.phase = Phase::Following;
     }
 
-    /// Reads for this stream alone.
-    fn catch_up(&mut self, begin: Begin) {
+    /// Leaves the rounds, and starts a catch-up.
+    fn catch_up(&mut self, scope: Scope) {
         self.watcher.leave();
         self.watcher.limit_client(SNAPSHOT_CLIENT_TIMEOUT);
-        self.had_snapshot |= matches!(begin, Begin::Snapshot);
-        self.phase = Phase::CatchingUp(self.shared.catch_ups.start(&self.watcher, begin, self.had_snapshot));
+        self.had_snapshot |= matches!(scope, Scope::Snapshot);
+        self.phase = Phase::CatchingUp(self.shared.catch_ups.start(&self.watcher, scope, self.had_snapshot));
     }
 
-    /// Begins anew.
+    /// Starts a snapshot. Returns the event `reset`.
     fn reset(&mut self, reason: ResetReason) -> String {
         self.note_reset(reason);
-        self.catch_up(Begin::Snapshot);
+        self.catch_up(Scope::Snapshot);
         event::reset(reason)
     }
 
+    /// Notes that `reset` is sent, and a snapshot follows.
     fn note_reset(&mut self, reason: ResetReason) {
         self.shared.metrics.reset(reason);
         self.had_snapshot = true;

@@ -1,4 +1,4 @@
-//! What a watch is about: the keys with a prefix, or a set of keys.
+//! The target of a watch: the keys with a prefix, or a set of keys.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(crate) enum Target {
     Keys(BTreeSet<Key>),
 }
 
-/// Tells targets apart. A cursor carries the one of its watch.
+/// The first 8 bytes of a hash of a target. A cursor contains the fingerprint of its watch.
 pub(crate) type Fingerprint = [u8; 8];
 
 impl Target {
@@ -26,7 +26,7 @@ impl Target {
         }
     }
 
-    /// The same for the same prefix, and for the same keys in any order.
+    /// The fingerprint. It is the same for the same prefix, and for the same keys in any order.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         match self {

@@ -1,4 +1,4 @@
-//! Lanes that log no changes: programs from before the log, and those whose log is switched off.
+//! Lanes that log no changes: those of older programs, and those whose log is switched off.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,48 +6,50 @@ use std::time::Duration;
 use db::LogState;
 use tokio::time::Instant;
 
-use crate::watch::hub::Status;
+use crate::watch::hub::FollowStatus;
 
-/// How long after its last commit a lane without a log counts as active.
-const ACTIVE: Duration = Duration::from_mins(1);
+/// How long after a commit a lane without a log counts as active.
+const ACTIVE_AFTER_COMMIT: Duration = Duration::from_mins(1);
 
-/// The lanes without a log that this process has seen.
+/// The lanes without a log, by their id, and the last commit of each.
 #[derive(Debug, Default)]
 pub(crate) struct UnloggedLanes(HashMap<u64, LastCommit>);
 
+/// The last commit of a lane.
 #[derive(Debug)]
 struct LastCommit {
     seq: u64,
+    /// When this process noticed it, or the time that the lane's row had when this process first saw it.
     at: Instant,
 }
 
 impl UnloggedLanes {
     /// Whether changes can be followed in a store with this state.
-    pub(crate) fn status(&mut self, state: &LogState) -> Status {
+    pub(crate) fn status(&mut self, state: &LogState) -> FollowStatus {
         let is_active = self.note(state, Instant::now());
         match state.retention {
-            Some(Duration::ZERO) => Status::Off,
-            None => Status::Unlogged,
-            Some(_) if is_active => Status::Unlogged,
-            Some(_) => Status::Following,
+            Some(Duration::ZERO) => FollowStatus::Off,
+            None => FollowStatus::Unlogged,
+            Some(_) if is_active => FollowStatus::Unlogged,
+            Some(_) => FollowStatus::Following,
         }
     }
 
-    /// Notes the lanes of `state`. Returns whether one of them was active in the last minute.
+    /// Notes the lanes without a log in `state`. Returns whether one of them is active.
     fn note(&mut self, state: &LogState, now: Instant) -> bool {
         let unlogged = || state.lanes.iter().filter(|lane| !lane.logs && lane.seq > 0);
         self.0.retain(|id, _| unlogged().any(|lane| lane.id == *id));
         for lane in unlogged() {
             let known = self.0.entry(lane.id).or_insert_with(|| {
                 // An idle lane may store the time in its row, so `rev` is at least as late as its last commit.
-                let age = Duration::from_micros(state.now.saturating_sub(lane.rev)).min(ACTIVE);
+                let age = Duration::from_micros(state.now.saturating_sub(lane.rev)).min(ACTIVE_AFTER_COMMIT);
                 LastCommit { seq: lane.seq, at: now.checked_sub(age).unwrap_or(now) }
             });
             if known.seq != lane.seq {
                 *known = LastCommit { seq: lane.seq, at: now };
             }
         }
-        self.0.values().any(|last| now.duration_since(last.at) < ACTIVE)
+        self.0.values().any(|last| now.duration_since(last.at) < ACTIVE_AFTER_COMMIT)
     }
 }
 
@@ -63,24 +65,28 @@ mod tests {
         tokio::time::advance(Duration::from_hours(1)).await;
         let mut lanes = UnloggedLanes::default();
         let mut seen = |seq, rev| lanes.status(&state(&[(1, 9, NOW, true), (2, seq, rev, false)]));
-        assert_eq!(seen(5, NOW - 61 * SECOND), Status::Following);
-        assert_eq!(seen(5, NOW), Status::Following, "it has stored the time, and committed nothing");
-        assert_eq!(seen(6, NOW), Status::Unlogged);
+        assert_eq!(seen(5, NOW - 61 * SECOND), FollowStatus::Following);
+        assert_eq!(seen(5, NOW), FollowStatus::Following, "it has stored the time, and committed nothing");
+        assert_eq!(seen(6, NOW), FollowStatus::Unlogged);
         tokio::time::advance(Duration::from_secs(59)).await;
-        assert_eq!(seen(6, NOW), Status::Unlogged);
+        assert_eq!(seen(6, NOW), FollowStatus::Unlogged);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(seen(6, NOW), Status::Following);
+        assert_eq!(seen(6, NOW), FollowStatus::Following);
         let mut fresh = UnloggedLanes::default();
-        assert_eq!(fresh.status(&state(&[(2, 1, NOW - 59 * SECOND, false)])), Status::Unlogged);
-        assert_eq!(fresh.status(&state(&[(2, 0, NOW, false)])), Status::Following, "it never committed");
+        assert_eq!(fresh.status(&state(&[(2, 1, NOW - 59 * SECOND, false)])), FollowStatus::Unlogged);
+        assert_eq!(
+            fresh.status(&state(&[(2, 0, NOW, false)])),
+            FollowStatus::Following,
+            "it never committed"
+        );
     }
 
     #[test]
     fn without_a_retention_there_is_no_log() {
         let mut lanes = UnloggedLanes::default();
         let with = |retention| LogState { retention, ..state(&[]) };
-        assert_eq!(lanes.status(&with(Some(Duration::ZERO))), Status::Off);
-        assert_eq!(lanes.status(&with(None)), Status::Unlogged);
-        assert_eq!(lanes.status(&with(Some(Duration::from_secs(1)))), Status::Following);
+        assert_eq!(lanes.status(&with(Some(Duration::ZERO))), FollowStatus::Off);
+        assert_eq!(lanes.status(&with(None)), FollowStatus::Unlogged);
+        assert_eq!(lanes.status(&with(Some(Duration::from_secs(1)))), FollowStatus::Following);
     }
 }

@@ -1,4 +1,4 @@
-//! One stream as the rounds see it: what it watches, and what it has to send next.
+//! A watcher: one stream as the rounds see it. It has the target, and what the stream has to send next.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 use crate::watch::position::{Position, ResetReason};
 use crate::watch::target::{Fingerprint, Target};
 
-/// The most rounds that wait for a client. A watcher that has more to send joins a later round instead, and is told everything
-/// that changed meanwhile at once.
+/// The most rounds that wait for a client. A watcher with so many does not get the next round. When they are sent it joins again, and gets
+/// what has changed meanwhile as one round.
 const ROUNDS_MAX: usize = 2;
 
-/// How long a client must have taken nothing before it may lose its connection to make room for others.
+/// How long a client must have taken nothing before its connection may be reset to free memory.
 const STALLED_MIN: Duration = Duration::from_secs(1);
 
 /// A stream, shared between its response and the rounds.
@@ -23,11 +23,12 @@ const STALLED_MIN: Duration = Duration::from_secs(1);
 pub(crate) struct Watcher {
     pub(crate) target: Target,
     pub(crate) fingerprint: Fingerprint,
+    /// Whether events have values.
     pub(crate) with_values: bool,
     /// The connection of the client. `None` in tests.
     peer: Option<Arc<Peer>>,
     outbox: Mutex<Outbox>,
-    /// There is something to send, or the membership has changed.
+    /// Notified when there is something to send, or the membership has changed.
     changed: Notify,
 }
 
@@ -53,15 +54,15 @@ pub(crate) struct Delivery {
 /// Whether a watcher takes part in the rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Membership {
-    /// It does not. What changes meanwhile is not kept for it.
-    Apart,
+    /// It does not, and is to join when it has sent what it has. Nothing that changes meanwhile is kept for it.
+    Detached,
     /// It waits for the next round, which will bring what has changed since its position.
     Joining,
     /// It gets every round.
     Member,
-    /// Changes since its position are not in memory any more: it has to read them itself.
+    /// It has to catch up: the rounds cannot bring what it has missed.
     CatchUp,
-    /// It has to begin anew.
+    /// It has to send `reset` and a snapshot.
     Reset(ResetReason),
     /// The stream has to end.
     Ended,
@@ -72,25 +73,26 @@ enum Membership {
 pub(crate) enum Next {
     /// Send this part of an event.
     Send(Bytes),
-    /// Everything up to this position is sent.
-    Arrived(Arc<Position>),
-    /// Nothing. The watcher is a member, and has all that the rounds brought.
+    /// Send an id, if one is due: the events of a round are sent, and everything up to this position.
+    RoundSent(Arc<Position>),
+    /// Wait. The watcher is a member, and has sent everything that the rounds brought.
     Wait,
-    /// Nothing. The watcher waits for the next round.
+    /// Wait for the round that admits the watcher.
     Joining,
-    /// Join a round again.
+    /// Join the rounds, at the position of the last id.
     Join,
-    /// Read what has changed since the last position.
+    /// Catch up from the position of the last id.
     CatchUp,
-    /// Begin anew.
+    /// Send `reset` and a snapshot.
     Reset(ResetReason),
-    /// End.
+    /// End the stream.
     End,
 }
 
 impl Watcher {
     pub(crate) fn new(target: Target, with_values: bool, peer: Option<Arc<Peer>>) -> Self {
-        let outbox = Outbox { membership: Membership::Apart, begun: Bytes::new(), rounds: VecDeque::new() };
+        let outbox =
+            Outbox { membership: Membership::Detached, begun: Bytes::new(), rounds: VecDeque::new() };
         let fingerprint = target.fingerprint();
         Self { target, fingerprint, with_values, peer, outbox: Mutex::new(outbox), changed: Notify::new() }
     }
@@ -115,13 +117,13 @@ impl Watcher {
             match outbox.membership {
                 Membership::Reset(reason) => return Next::Reset(reason),
                 Membership::Ended => return Next::End,
-                Membership::Apart | Membership::Joining | Membership::Member | Membership::CatchUp => {}
+                Membership::Detached | Membership::Joining | Membership::Member | Membership::CatchUp => {}
             }
             match outbox.rounds.front_mut().map(|round| round.events.pop_front()) {
                 Some(Some(event)) => outbox.begun = event,
                 Some(None) => {
                     let round = outbox.rounds.pop_front().expect("there is a first round");
-                    return Next::Arrived(round.position);
+                    return Next::RoundSent(round.position);
                 }
                 None => return outbox.membership.next(),
             }
@@ -130,7 +132,7 @@ impl Watcher {
         Next::Send(Bytes::copy_from_slice(&outbox.begun.split_to(part)))
     }
 
-    /// Whether the watcher gets the next round.
+    /// Whether the watcher is a member, and so gets the next round.
     pub(crate) fn is_member(&self) -> bool {
         self.outbox().membership == Membership::Member
     }
@@ -143,17 +145,16 @@ impl Watcher {
         }
     }
 
-    /// The watcher reads by itself from now on, until it joins again.
+    /// Takes the watcher out of the rounds, and drops the rounds that wait. It is left alone until it joins again.
     pub(crate) fn leave(&self) {
         let mut outbox = self.outbox();
         outbox.rounds.clear();
         if outbox.membership != Membership::Ended {
-            outbox.membership = Membership::Apart;
+            outbox.membership = Membership::Detached;
         }
     }
 
-    /// Gives a member a round. If its client has not taken the rounds before, the watcher leaves, and joins again when they are
-    /// taken.
+    /// Gives a member a round. If [`ROUNDS_MAX`] rounds wait already, the watcher is detached instead.
     pub(crate) fn deliver(&self, delivery: Delivery) {
         let mut outbox = self.outbox();
         if outbox.membership != Membership::Member {
@@ -162,13 +163,13 @@ impl Watcher {
         if outbox.rounds.len() < ROUNDS_MAX {
             outbox.rounds.push_back(delivery);
         } else {
-            outbox.membership = Membership::Apart;
+            outbox.membership = Membership::Detached;
         }
         drop(outbox);
         self.changed.notify_one();
     }
 
-    /// Makes a watcher that joins a member, with the round that brings what it has missed.
+    /// Makes a joining watcher a member. `delivery` brings what it has missed.
     pub(crate) fn admit(&self, delivery: Delivery) {
         let mut outbox = self.outbox();
         if outbox.membership == Membership::Joining {
@@ -179,22 +180,22 @@ impl Watcher {
         self.changed.notify_one();
     }
 
-    /// The rounds cannot bring what the watcher has missed: it has to read that by itself.
+    /// Makes the watcher catch up, because the rounds cannot bring what it has missed.
     pub(crate) fn send_to_catch_up(&self) {
         self.exclude(Membership::CatchUp);
     }
 
-    /// The watcher gets no more rounds until it joins again.
-    pub(crate) fn send_away(&self) {
-        self.exclude(Membership::Apart);
+    /// The watcher gets no more rounds until it joins again. It sends the rounds that wait before it does.
+    pub(crate) fn detach(&self) {
+        self.exclude(Membership::Detached);
     }
 
-    /// The stream begins anew. A watcher that reads by itself finds the reason when it joins.
+    /// Resets the stream. A watcher that catches up learns the reason when it joins.
     pub(crate) fn reset(&self, reason: ResetReason) {
         self.exclude(Membership::Reset(reason));
     }
 
-    /// The stream ends.
+    /// Ends the stream, after the event that is sent in part.
     pub(crate) fn end(&self) {
         let mut outbox = self.outbox();
         outbox.membership = Membership::Ended;
@@ -203,12 +204,12 @@ impl Watcher {
         self.changed.notify_one();
     }
 
-    /// Drops the rounds that wait for the client, to make room. The watcher joins again at the last position that was sent. A client
-    /// that has taken nothing for [`STALLED_MIN`] in the middle of an event loses its connection.
-    pub(crate) fn give_way(&self) {
+    /// Frees memory: drops the rounds that wait for the client. The watcher joins again at the position of the last id, so nothing is lost. If the
+    /// client has taken nothing for [`STALLED_MIN`] in the middle of an event, its connection is reset.
+    pub(crate) fn free_memory(&self) {
         let mut outbox = self.outbox();
         if outbox.membership == Membership::Member && !outbox.rounds.is_empty() {
-            outbox.membership = Membership::Apart;
+            outbox.membership = Membership::Detached;
             outbox.rounds.clear();
         }
         if !outbox.begun.is_empty()
@@ -222,12 +223,12 @@ impl Watcher {
         self.changed.notify_one();
     }
 
-    /// Takes a watcher out of the rounds, if it takes part in them or is about to.
+    /// Sets the membership of a joining watcher or a member. Others are left alone.
     fn exclude(&self, membership: Membership) {
         let mut outbox = self.outbox();
         match outbox.membership {
             Membership::Joining | Membership::Member => outbox.membership = membership,
-            Membership::Apart | Membership::CatchUp | Membership::Reset(_) | Membership::Ended => return,
+            Membership::Detached | Membership::CatchUp | Membership::Reset(_) | Membership::Ended => return,
         }
         drop(outbox);
         self.changed.notify_one();
@@ -242,7 +243,7 @@ impl Membership {
     /// What a stream does when there is nothing to send.
     fn next(self) -> Next {
         match self {
-            Self::Apart => Next::Join,
+            Self::Detached => Next::Join,
             Self::Joining => Next::Joining,
             Self::Member => Next::Wait,
             Self::CatchUp => Next::CatchUp,

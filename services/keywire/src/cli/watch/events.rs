@@ -1,8 +1,8 @@
-//! Reads server-sent events piece by piece, each line of a bounded length. No crate, for a reason in DECISIONS.md.
+//! Parses a stream of server-sent events, piece by piece, in bounded memory. DECISIONS.md says why no crate does this.
 
 use std::time::Duration;
 
-/// The most bytes of a line, and of the data of an event: more than the largest value with every byte escaped.
+/// The most bytes of a line, and of the data of an event. The largest value with every byte escaped is shorter.
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// An event.
@@ -14,7 +14,7 @@ pub(super) struct Event {
     pub(super) id: Option<String>,
 }
 
-/// What a stream says.
+/// What a stream brings.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Event(Event),
@@ -27,13 +27,14 @@ pub(super) enum Item {
 #[error("an event has more than 8 MiB")]
 pub(super) struct TooLong;
 
-/// The state between two pieces.
+/// The state of the parser between two pieces.
 #[derive(Debug, Default)]
 pub(super) struct EventReader {
     /// The line that is not complete yet.
     line: Vec<u8>,
     /// The last byte was a carriage return. A line feed after it belongs to the same line end.
     after_return: bool,
+    /// A line was read. Only the first one may begin with a byte order mark.
     has_begun: bool,
     name: String,
     data: String,
@@ -42,7 +43,7 @@ pub(super) struct EventReader {
 }
 
 impl EventReader {
-    /// What `piece` completes.
+    /// The items that are complete with `piece`, the next bytes of the stream.
     ///
     /// # Errors
     /// [`TooLong`]: the stream cannot be read any further.

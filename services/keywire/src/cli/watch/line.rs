@@ -36,7 +36,7 @@ struct Reset {
 }
 
 impl Form {
-    /// Adds the line of `event` to `lines`. As text, `progress` has none, and neither have events that are not known.
+    /// Adds the line of `event` to `lines`. As text, `progress` and unknown events have no line.
     pub(super) fn write(self, event: &Event, lines: &mut Vec<u8>) -> Result<(), Failure> {
         let line = match self {
             Self::Json => Some(json(event)),
@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-/// The data of the event, with the type and the id as its first members.
+/// The data of the event as one line, with the members `event` and `id` put first.
 fn json(event: &Event) -> serde_json::Result<String> {
     // A map, because the data must be an object.
     serde_json::from_str::<BTreeMap<String, &RawValue>>(&event.data)?;

@@ -1,22 +1,22 @@
-//! The pauses between two connections.
+//! The pauses before the next connection, which grow while the connection fails (backoff).
 
 use std::time::Duration;
 
 use rand::RngExt as _;
 
-/// The first pause, until the server names another one.
+/// The first pause, unless the server has asked for another one.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(2);
 
 /// The shortest and the longest pause.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How long to wait before the next connection. Each pause is another one, so that not all clients come back at once.
+/// How long to wait before the next connection. Pauses after the first one are random, so that clients do not all come back at once.
 #[derive(Debug)]
 pub(super) struct Pause {
-    /// What the server asks for. It draws the number itself.
+    /// The first pause: what the server has asked for in `retry`, which is random already.
     retry: Duration,
-    /// The pauses since the stream was lost.
+    /// The number of pauses since the stream was lost.
     count: u32,
 }
 
@@ -32,12 +32,13 @@ impl Pause {
         self.retry = retry.clamp(PAUSE_MIN, PAUSE_MAX);
     }
 
-    /// The stream is live.
+    /// The stream is live: the next pause is the first one again.
     pub(super) fn end(&mut self) {
         self.count = 0;
     }
 
-    /// The next pause: what the server asks for, and then twice as long each time, between the half and the whole of it.
+    /// The next pause. The first one is what the server asked for. The limit of each further one is twice that of the one before, at most
+    /// [`PAUSE_MAX`], and the pause is between a half of it and all of it.
     pub(super) fn next(&mut self) -> Duration {
         let factor = 1_u32.checked_shl(self.count).unwrap_or(u32::MAX);
         let pause = self.retry.saturating_mul(factor).min(PAUSE_MAX);

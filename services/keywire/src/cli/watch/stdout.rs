@@ -1,4 +1,5 @@
-//! The standard output of a command that runs for long: a reader that is slow, or gone, is noticed at once.
+//! The standard output of a command that runs for long. A slow reader does not keep a signal from ending the command, and a reader that is gone
+//! is noticed at once.
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -10,7 +10,7 @@ use crate::body;
 use crate::http::api::Api;
 use crate::http::parameters::{IfNoneMatch, KeyText};
 use crate::http::reply::{EntryBody, EntryReply, MissingBody, quoted};
-use crate::watch::Preference;
+use crate::watch::WaitPreference;
 
 impl Api {
     /// Reads one key for the client `peer`. `known` tells whether the client has the revision that is found.
@@ -33,29 +33,30 @@ impl Api {
         Ok(EntryReply::Found(EntryBody { rev, json }, None))
     }
 
-    /// The same, and waits while the client knows what is found, as long as it prefers.
+    /// Reads one key, and waits while `if_none_match` names what is found: its revision, or its absence. Answers after the time of `preference`
+    /// in any case, and says in the reply that the preference was applied.
     pub(super) async fn read_when_new(
         &self,
         key: String,
         peer: Option<&Arc<Peer>>,
         if_none_match: &IfNoneMatch<'_>,
-        preference: Preference,
+        preference: WaitPreference,
     ) -> Result<EntryReply, Problem> {
         let known = |rev: Rev| if_none_match.names(rev.to_string().as_bytes());
         let watched = KeyText(key.clone()).key(self.key_bytes_max)?;
-        let mut poll = self.watches.long_poll(watched, preference)?;
+        let mut long_poll = self.watches.long_poll(watched, preference)?;
         loop {
-            poll.prepare().await;
+            long_poll.prepare().await;
             let reply = self.read(key.clone(), peer, known).await?;
             let is_new = match &reply {
                 EntryReply::Found(..) => true,
                 EntryReply::NotModified(..) => false,
                 EntryReply::Missing(..) => !if_none_match.names_absence(),
             };
-            if is_new || poll.is_over() {
+            if is_new || long_poll.is_over() {
                 return Ok(reply.applied(preference));
             }
-            poll.changed().await;
+            long_poll.changed().await;
         }
     }
 }

@@ -6,13 +6,13 @@ use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::http::etag;
-use crate::watch::Preference;
+use crate::watch::WaitPreference;
 
 /// The fields of `If-None-Match`.
 pub(crate) struct IfNoneMatch<'a>(&'a HeaderMap);
 
-/// The wait that `Prefer` asks for, if any.
-pub(crate) struct Prefer(pub(crate) Option<Preference>);
+/// The preference `wait` in the header `Prefer`, if any.
+pub(crate) struct Prefer(pub(crate) Option<WaitPreference>);
 
 /// The cursor in `Last-Event-ID`. Empty: there is none. It is not checked yet, because a cursor that cannot be used is no error.
 pub(crate) struct LastEventId(pub(crate) String);
@@ -30,13 +30,13 @@ impl IfNoneMatch<'_> {
         etag::is_named(self.0, tag)
     }
 
-    /// Whether the client knows that the key has no value. `*` names only a value that is there.
+    /// Whether the client knows that the key has no value: a tag is `"0"`. `*` does not count, because it stands for any value that is there.
     pub(crate) fn names_absence(&self) -> bool {
         let fields = self.0.get_all("if-none-match").iter();
         fields.map(HeaderValue::as_bytes).any(|field| field.trim_ascii() != b"*" && etag::names(field, b"0"))
     }
 
-    /// Whether the client has a version at all.
+    /// Whether the request has the header.
     pub(crate) fn is_given(&self) -> bool {
         self.0.contains_key("if-none-match")
     }
@@ -54,7 +54,7 @@ impl HeaderParameter<'_> for Prefer {
     const EXAMPLE: &'static str = "wait=30";
 
     fn of(headers: &HeaderMap) -> Self {
-        Self(Preference::of(headers))
+        Self(WaitPreference::of(headers))
     }
 }
 
@@ -63,7 +63,7 @@ impl HeaderParameter<'_> for LastEventId {
 
     fn of(headers: &HeaderMap) -> Self {
         let field = headers.get("last-event-id").map_or(&b""[..], HeaderValue::as_bytes);
-        // What is no text is no cursor, which the client has to learn.
+        // Bytes that are no UTF-8 are a bad cursor, so the stream begins with `reset`.
         Self(String::from_utf8_lossy(field.trim_ascii()).into_owned())
     }
 }

@@ -1,4 +1,5 @@
-//! A pass over the log: the keys of a watch that have changed since a position, a limited number at a time.
+//! A pass over the log of changes: a limited number of the keys of a watch that have changed since a position. Several passes, in byte order of
+//! the keys, bring all of them.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -9,14 +10,14 @@ use crate::watch::log;
 use crate::watch::position::Position;
 use crate::watch::target::Target;
 
-/// The first keys, in byte order, of those that have changed and come after the keys of the pass before.
+/// The first keys, in byte order, of those that have changed and come after the last key of the previous pass.
 #[derive(Debug)]
 pub(super) struct Pass {
-    /// The last key of the pass before.
+    /// The last key of the previous pass. `None`: this is the first pass.
     after: Option<Key>,
     keys: BTreeSet<Key>,
     keys_max: usize,
-    /// There are more keys than the pass takes.
+    /// There are more keys than the pass takes, so another pass is needed.
     is_cut: bool,
 }
 
@@ -26,7 +27,7 @@ impl Pass {
         Self { after: None, keys: BTreeSet::new(), keys_max, is_cut: false }
     }
 
-    /// The pass after this one. `None`: this one was the last.
+    /// The next pass. `None`: this one was the last.
     pub(super) fn next(self) -> Option<Self> {
         self.is_cut.then(|| Self {
             after: self.keys.last().cloned(),

@@ -1,4 +1,4 @@
-//! What a catch-up reads from its snapshot.
+//! How a catch-up reads from its snapshot.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -6,28 +6,29 @@ use std::sync::Arc;
 use db::{FoundRow, Key, LogSnapshot, Range, RowError, Values};
 
 use super::pass::Pass;
-use super::{Begin, CatchUp, CatchUpError, KEYS_MAX, PART_BYTES, Part};
+use super::{CatchUp, CatchUpError, KEYS_MAX, PART_BYTES, Part, Scope};
 use crate::pace::Pace;
-use crate::watch::event::News;
-use crate::watch::news;
+use crate::watch::event::KeyState;
+use crate::watch::key_states;
 use crate::watch::position::{Position, ResetReason};
 use crate::watch::target::Target;
 
 impl CatchUp {
+    /// Reads what `scope` says, and hands it over. The last part is the position of `snapshot`.
     pub(super) async fn read_snapshot(
         &mut self,
         snapshot: &mut LogSnapshot<'_>,
-        begin: Begin,
+        scope: Scope,
         had_snapshot: bool,
     ) -> Result<(), CatchUpError> {
         let position = Arc::new(Position::of(snapshot.state()));
-        let reset = match begin {
-            Begin::Snapshot => {
+        let reset = match scope {
+            Scope::Snapshot => {
                 self.everything(snapshot).await?;
                 None
             }
-            Begin::Now => None,
-            Begin::After(from) => match from.lost(snapshot.state()) {
+            Scope::Now => None,
+            Scope::After(from) => match from.reset_reason(snapshot.state()) {
                 Some(reason) => Some(reason),
                 None => self.changes(snapshot, &from, had_snapshot).await?,
             },
@@ -52,6 +53,7 @@ impl CatchUp {
         }
     }
 
+    /// Reads the live entries of `range`, in byte order of the keys.
     async fn prefix(&mut self, snapshot: &mut LogSnapshot<'_>, mut range: Range) -> Result<(), CatchUpError> {
         let with_values = self.watcher.with_values;
         let mut pace = Pace::new();
@@ -68,7 +70,7 @@ impl CatchUp {
                 let row = match row {
                     Ok(row) => row,
                     Err(RowError::LeftOut { key: _, bytes }) => {
-                        // The next statement begins with it, and has few rows.
+                        // The next statement begins with this row, and asks for few rows.
                         pace.weigh(bytes);
                         is_cut = true;
                         return ControlFlow::Break(());
@@ -80,9 +82,9 @@ impl CatchUp {
                     }
                 };
                 let before = events.len();
-                let news = news::news(&row.content, row.rev);
-                if matches!(news, News::Put { .. }) {
-                    events.extend_from_slice(&news::event(row.key, news, with_values));
+                let state = key_states::of_row(&row.content, row.rev);
+                if matches!(state, KeyState::Put { .. }) {
+                    events.extend_from_slice(&key_states::event(row.key, state, with_values));
                 }
                 pace.weigh(events.len() - before);
                 last = Some(row.key.as_bytes().to_vec());
@@ -101,7 +103,7 @@ impl CatchUp {
         }
     }
 
-    /// Reads `keys`, which are in byte order. In a snapshot only what is there is told.
+    /// Reads `keys`, which are in byte order. `is_snapshot`: keys without a live entry have no event.
     async fn keys(
         &mut self,
         snapshot: &mut LogSnapshot<'_>,
@@ -109,14 +111,14 @@ impl CatchUp {
         is_snapshot: bool,
     ) -> Result<(), CatchUpError> {
         let with_values = self.watcher.with_values;
-        for keys in keys.chunks(news::KEYS_MAX) {
+        for keys in keys.chunks(key_states::KEYS_MAX) {
             let mut events = vec![Vec::new(); keys.len()];
-            let on_news = |place: usize, news: News<'_>| {
-                if !is_snapshot || matches!(news, News::Put { .. }) {
-                    events[place] = news::event(keys[place].as_str(), news, with_values);
+            let on_state = |index: usize, state: KeyState<'_>| {
+                if !is_snapshot || matches!(state, KeyState::Put { .. }) {
+                    events[index] = key_states::event(keys[index].as_str(), state, with_values);
                 }
             };
-            news::read(snapshot, keys, with_values, &self.damage, on_news).await?;
+            key_states::read(snapshot, keys, with_values, &self.damage, on_state).await?;
             for event in events {
                 self.events.extend_from_slice(&event);
                 self.flush_if_large().await?;
@@ -125,7 +127,7 @@ impl CatchUp {
         Ok(())
     }
 
-    /// Reads what has changed since `from`, pass by pass. Returns why that is not done.
+    /// Reads what the keys hold that have changed since `from`, pass by pass. Returns a reason if the stream must be reset instead.
     async fn changes(
         &mut self,
         snapshot: &mut LogSnapshot<'_>,

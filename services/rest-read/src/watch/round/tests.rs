@@ -19,10 +19,10 @@ async fn position(database: &TestDatabase) -> Arc<Position> {
 /// A stream that joins at `position`.
 fn joining(hub: &Arc<Hub>, target: Target, with_values: bool, position: &Arc<Position>) -> Joining {
     let watcher = Arc::new(Watcher::new(target.clone(), with_values, None));
-    let place = hub.places().take().expect("there is room");
+    let permit = hub.permits().take().expect("there is room");
     let subscriber = Arc::new(Subscriber::Stream(Arc::clone(&watcher)));
     // It lives as long as the test.
-    std::mem::forget(hub.subscribe(target, &subscriber, place));
+    std::mem::forget(hub.subscribe(target, &subscriber, permit));
     hub.join(&watcher, Arc::clone(position));
     hub.take_joining().pop().expect("it has just joined")
 }
@@ -37,7 +37,7 @@ async fn round(hub: &Hub, database: &TestDatabase, joining: &[&Joining]) -> usiz
     let changes = changes.expect("they are few");
     let mut round = Round::default();
     round.add_members(hub, &changes);
-    hub.remember(&end, changes);
+    hub.add_recent(&end, changes);
     for joining in joining {
         round.add_joining(hub, joining);
     }
@@ -58,7 +58,7 @@ fn told(joining: &Joining) -> Vec<String> {
                 let data: serde_json::Value = serde_json::from_str(data).expect("it is JSON");
                 told.push(format!("{}={}", data["key"], data["value"]).replace('"', ""));
             }
-            Next::Arrived(_) => told.push("@".into()),
+            Next::RoundSent(_) => told.push("@".into()),
             Next::Wait => return told,
             next => panic!("the watcher is not in the rounds: {next:?}"),
         }
@@ -116,7 +116,7 @@ async fn watchers_for_whose_events_there_is_no_room_read_them_by_themselves() {
         ["a", "b"].map(|key| joining(&hub, Target::Keys([a_key(key)].into()), true, &start));
     round(&hub, &database, &[&first, &second]).await;
     assert_eq!((told(&first), told(&second)), (vec!["@".to_owned()], vec!["@".to_owned()]));
-    let full = hub.room.count(vec![0; 64 << 20]);
+    let full = hub.event_memory.count(vec![0; 64 << 20]);
     database.write(&[("a", "1")]).await;
     assert_eq!(round(&hub, &database, &[]).await, 0);
     assert!(matches!(first.watcher.next(9), Next::CatchUp));

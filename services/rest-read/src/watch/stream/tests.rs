@@ -5,7 +5,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::watch::catch_up::CatchUps;
-use crate::watch::hub::{Hub, Status, Subscriber};
+use crate::watch::hub::{FollowStatus, Hub, Subscriber};
 use crate::watch::position::tests::{NOW, state};
 use crate::watch::target::Target;
 use crate::watch::watcher::Delivery;
@@ -24,7 +24,7 @@ async fn live_stream(end_within: Duration) -> (WatchStream, CancellationToken) {
     let store = Store::new("sqlite://nowhere", None, false).expect("it is a URL");
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let hub = Hub::new(1);
-    hub.looked(Status::Following);
+    hub.note_poll(FollowStatus::Following);
     hub.begin(&at(1));
     let shared = Shared {
         hub: Arc::clone(&hub),
@@ -35,9 +35,9 @@ async fn live_stream(end_within: Duration) -> (WatchStream, CancellationToken) {
     };
     let target = Target::Prefix(String::new());
     let watcher = Arc::new(Watcher::new(target.clone(), true, None));
-    let place = hub.places().take().expect("there is room");
+    let permit = hub.permits().take().expect("there is room");
     let subscriber = Arc::new(Subscriber::Stream(Arc::clone(&watcher)));
-    let subscription = hub.subscribe(target, &subscriber, place);
+    let subscription = hub.subscribe(target, &subscriber, permit);
     let mut stream = WatchStream::new(Arc::new(shared), watcher, subscription, Opening::Now);
     let first = text(stream.next().await);
     assert!(first.starts_with("retry: ") && first.contains("\n\nevent: ready\nid: "), "{first}");
@@ -67,10 +67,10 @@ async fn the_events_of_a_round_and_its_id_are_one_part() {
 #[tokio::test]
 async fn an_event_that_was_begun_is_sent_to_its_end_although_its_round_gives_way() {
     let (mut stream, _stop) = live_stream(Duration::ZERO).await;
-    let long = "x".repeat(PART_BYTES_MAX + 10);
+    let long = "x".repeat(SEND_BYTES_MAX + 10);
     stream.watcher.deliver(delivery(&[&long, "lost"], 2));
-    assert_eq!(now(&mut stream).map(|sent| sent.len()), Some(PART_BYTES_MAX));
-    stream.watcher.give_way();
+    assert_eq!(now(&mut stream).map(|sent| sent.len()), Some(SEND_BYTES_MAX));
+    stream.watcher.free_memory();
     assert_eq!(now(&mut stream).as_deref(), Some("xxxxxxxxxx"));
     assert_eq!(now(&mut stream), None);
     assert!(stream.shared.hub.has_joining(), "it joins again");
@@ -82,11 +82,11 @@ async fn something_is_sent_every_ten_seconds_and_without_a_database_the_stream_e
     let (mut stream, _stop) = live_stream(Duration::ZERO).await;
     stream.shared.hub.advance(at(7));
     let started = Instant::now();
-    stream.shared.hub.looked(Status::Following);
+    stream.shared.hub.note_poll(FollowStatus::Following);
     let hub = Arc::clone(&stream.shared.hub);
     let looks = async {
         loop {
-            hub.looked(Status::Following);
+            hub.note_poll(FollowStatus::Following);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
@@ -100,8 +100,11 @@ async fn something_is_sent_every_ten_seconds_and_without_a_database_the_stream_e
         comments += usize::from(part == event::COMMENT);
     }
     assert_eq!(comments, 2);
-    let blind = started.elapsed().saturating_sub(PROGRESS_INTERVAL);
-    assert!((BLIND_MAX..=BLIND_MAX + PROGRESS_INTERVAL).contains(&blind), "{blind:?}");
+    let without_database = started.elapsed().saturating_sub(PROGRESS_INTERVAL);
+    assert!(
+        (WITHOUT_DATABASE_MAX..=WITHOUT_DATABASE_MAX + PROGRESS_INTERVAL).contains(&without_database),
+        "{without_database:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ fn sent(watcher: &Watcher) -> (Vec<String>, Next) {
     loop {
         match watcher.next(3) {
             Next::Send(part) => sent.push(String::from_utf8(part.to_vec()).expect("it is text")),
-            Next::Arrived(position) => sent.push(format!("@{}", position.seq(1))),
+            Next::RoundSent(position) => sent.push(format!("@{}", position.seq(1))),
             next => return (sent, next),
         }
     }
@@ -74,7 +74,7 @@ fn an_event_that_was_begun_is_sent_to_its_end() {
     let (reset, given_way, ended) = (begun(), begun(), begun());
     reset.reset(ResetReason::TooOld);
     assert!(matches!(sent(&reset), (sent, Next::Reset(ResetReason::TooOld)) if sent == ["def"]));
-    given_way.give_way();
+    given_way.free_memory();
     assert!(matches!(sent(&given_way), (sent, Next::Join) if sent == ["def"]));
     ended.end();
     assert!(matches!(sent(&ended), (sent, Next::End) if sent == ["def"]));
@@ -87,7 +87,7 @@ fn a_client_that_reads_is_not_reset_to_make_room() {
     watcher.join();
     watcher.admit(delivery(&["abcdef"], 2));
     assert!(matches!(watcher.next(3), Next::Send(_)));
-    watcher.give_way();
+    watcher.free_memory();
     assert!(!peer.is_reset());
     assert!(matches!(sent(&watcher), (sent, Next::Join) if sent == ["def"]));
 }
@@ -99,7 +99,7 @@ fn a_watcher_that_reads_by_itself_is_left_alone() {
     assert!(matches!(watcher.next(3), Next::CatchUp));
     watcher.leave();
     watcher.reset(ResetReason::TooOld);
-    watcher.send_away();
+    watcher.detach();
     assert!(matches!(watcher.next(3), Next::Join), "it finds out when it joins");
     watcher.end();
     watcher.join();

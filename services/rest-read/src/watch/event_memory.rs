@@ -1,25 +1,25 @@
-//! The memory for events: counts the bytes of every event until its last copy is gone.
+//! The memory of events: counts the bytes of every event until its last copy is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-/// The most bytes of events in memory.
+/// While there are this many bytes of events in memory, a round makes no more.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Counts the bytes of events.
+/// Counts the bytes of the events that rounds have made. Clones share the count.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Room(Arc<AtomicUsize>);
+pub(crate) struct EventMemory(Arc<AtomicUsize>);
 
-/// An event that counts.
+/// An event whose bytes are counted.
 struct Counted {
     event: Vec<u8>,
-    room: Room,
+    memory: EventMemory,
 }
 
-impl Room {
-    /// Whether there is no room for more events.
+impl EventMemory {
+    /// Whether no more events may be made.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes() >= BYTES_MAX
     }
@@ -32,7 +32,7 @@ impl Room {
     /// Counts `event` until its last copy is dropped.
     pub(crate) fn count(&self, event: Vec<u8>) -> Bytes {
         self.0.fetch_add(event.len(), Ordering::Relaxed);
-        Bytes::from_owner(Counted { event, room: self.clone() })
+        Bytes::from_owner(Counted { event, memory: self.clone() })
     }
 }
 
@@ -44,7 +44,7 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.room.0.fetch_sub(self.event.len(), Ordering::Relaxed);
+        self.memory.0.fetch_sub(self.event.len(), Ordering::Relaxed);
     }
 }
 
@@ -54,15 +54,15 @@ mod tests {
 
     #[test]
     fn an_event_counts_until_its_last_copy_is_gone() {
-        let room = Room::default();
-        let event = room.count(vec![1; 100]);
+        let memory = EventMemory::default();
+        let event = memory.count(vec![1; 100]);
         let mut copy = event.clone();
         drop(event);
         drop(copy.split_to(99));
-        assert_eq!((room.bytes(), room.is_full()), (100, false));
+        assert_eq!((memory.bytes(), memory.is_full()), (100, false));
         drop(copy);
-        assert_eq!(room.bytes(), 0);
-        let _full = room.count(vec![1; BYTES_MAX]);
-        assert!(room.is_full());
+        assert_eq!(memory.bytes(), 0);
+        let _full = memory.count(vec![1; BYTES_MAX]);
+        assert!(memory.is_full());
     }
 }

@@ -1,4 +1,4 @@
-//! The sweeper where changes are logged: logs expiries as they come, removes what has been dead for long, and cuts the log of changes.
+//! The sweeper where changes are logged: logs each expiry within a second, removes dead entries, and removes old rows of the log of changes.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -17,23 +17,23 @@ use crate::sweeper::expiry::{DueHints, Expiries};
 use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, TICK};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// How often a process asks for the lock of the sweeper.
+/// How often a process that does not sweep asks for the lock of the sweeper.
 const LOCK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long after a multiple of [`TICK`] the look comes: the clock that it goes by may be a little behind that of the database.
+/// How long after each multiple of [`TICK`] the sweeper looks for due hints: its clock may be a little behind that of the database.
 const TICK_DELAY: Duration = Duration::from_millis(3);
 
-/// The most hints that are left alone until the next look because somebody else has their entries locked.
+/// The most hints that one look leaves alone because somebody else has them or their entries locked. With more, the look ends early.
 const HELD_MAX: usize = 4096;
 
-/// How often a transaction that met a conflict is tried again before the next look.
+/// How often a transaction is tried that meets conflicts. After that its hints wait for the next look.
 const TRIES_MAX: usize = 10;
 
 /// The longest wait after a conflict. The wait is random.
 const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(10);
 
-/// A process that has the lock of the sweeper.
-struct Keeper<'c, S, O> {
+/// The sweeper of a process that has the lock of the sweeper.
+struct LoggingSweeper<'c, S, O> {
     session: S,
     config: &'c SweepConfig,
     observe: &'c O,
@@ -42,7 +42,7 @@ struct Keeper<'c, S, O> {
     /// The seq of its next batch.
     seq: u64,
     log: LogSweep,
-    /// When the next round begins.
+    /// When the next round begins, in which old rows of the log and of `writers` are removed.
     round_at: Instant,
     /// Entries that were removed since the last round.
     removed: u64,
@@ -50,16 +50,16 @@ struct Keeper<'c, S, O> {
     retention: u64,
 }
 
-/// How a transaction ended.
+/// How a transaction of the sweeper ended.
 enum Pass {
-    /// It was committed, or had nothing to do. These hints were left alone.
+    /// It was committed, or had nothing to do. These hints were left alone, because they are locked or gone.
     Done(Vec<Hint>),
     /// The fence row of the lane is gone.
     Unfenced,
 }
 
 /// Waits for the lock of the sweeper, and then sweeps until an error.
-pub(super) async fn keep<S: ExpirySession + LogSession>(
+pub(super) async fn sweep<S: ExpirySession + LogSession>(
     open: impl Future<Output = Result<S, Error>>,
     config: &SweepConfig,
     observe: &(impl Fn(SweepReport) + Sync),
@@ -74,8 +74,8 @@ pub(super) async fn keep<S: ExpirySession + LogSession>(
         }
         sleep(LOCK_INTERVAL.min(config.every)).await;
     }
-    within(QUERY_TIMEOUT, session.keep()).await?;
-    let keeper = Keeper {
+    within(QUERY_TIMEOUT, session.release_lock_if_hung()).await?;
+    let sweeper = LoggingSweeper {
         session,
         config,
         observe,
@@ -86,10 +86,11 @@ pub(super) async fn keep<S: ExpirySession + LogSession>(
         removed: 0,
         retention: 0,
     };
-    keeper.run().await
+    sweeper.run().await
 }
 
-impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> Keeper<'_, S, O> {
+impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> LoggingSweeper<'_, S, O> {
+    /// Looks for due hints at each multiple of [`TICK`], and works on the log in between.
     async fn run(mut self) -> Result<Infallible, Error> {
         let mut cuts_log = false;
         loop {
@@ -113,14 +114,15 @@ impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> Keeper<'_, S, O> 
         within(QUERY_TIMEOUT, self.session.clock()).await
     }
 
-    /// Looks at all urgent hints that are due, and at some of the others. Returns whether more of the others may be due.
+    /// Looks at all due hints of expiries, and at some of the other due hints. Returns whether more of the others may be due.
     async fn log_due(&mut self) -> Result<bool, Error> {
         let mut held = BTreeSet::new();
         while self.look(true, &mut held).await? {}
         self.look(false, &mut held).await
     }
 
-    /// Looks at due hints in one transaction, but not at those of `held`. Returns whether more may be due.
+    /// Looks at due hints in one transaction, but not at those of `held`. Adds the hints that were left alone to `held`. Returns whether more
+    /// hints may be due.
     async fn look(&mut self, is_urgent: bool, held: &mut BTreeSet<Hint>) -> Result<bool, Error> {
         let limit = HINTS_PER_SWEEP_MAX + held.len();
         let due = DueHints::at(self.read_clock().await?);
@@ -194,8 +196,8 @@ impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> Keeper<'_, S, O> 
     async fn begin_round(&mut self) -> Result<(), Error> {
         self.round_at = Instant::now() + self.config.every;
         (self.observe)(SweepReport::Round(Round::Swept(std::mem::take(&mut self.removed))));
-        let told = within(QUERY_TIMEOUT, self.session.retention()).await?;
-        let retention = told.unwrap_or(self.config.retention);
+        let stored = within(QUERY_TIMEOUT, self.session.retention()).await?;
+        let retention = stored.unwrap_or(self.config.retention);
         self.retention = super::micros(retention);
         let ages = super::fence_ages(retention);
         match within(QUERY_TIMEOUT, self.session.delete_old_fences(ages)).await {
@@ -206,7 +208,7 @@ impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> Keeper<'_, S, O> 
         Ok(())
     }
 
-    /// One step of the round. Returns whether there are more.
+    /// One step of removing old rows of the log. Returns whether there are more.
     async fn cut_log(&mut self) -> Result<bool, Error> {
         let cutoff = cutoff(self.read_clock().await?, self.retention);
         match within(QUERY_TIMEOUT, self.log.step(&mut self.session, cutoff)).await {
@@ -222,7 +224,7 @@ impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> Keeper<'_, S, O> 
         }
     }
 
-    /// A conflict ends the work of this round only.
+    /// Bears a conflict: it ends only this work of this round. Other errors are returned.
     async fn bear_conflict(&mut self, error: Error) -> Result<(), Error> {
         match error {
             Error::Conflict(reason) => {

@@ -24,7 +24,7 @@ struct Store {
 impl Store {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("keeper.db").display());
+        let url = format!("sqlite://{}", folder.path().join("logging.db").display());
         let engine = Sqlite::new(&url).expect("the URL is valid");
         engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
         let other = SqliteConnection::connect(&url).await.expect("it opens");
@@ -47,7 +47,7 @@ impl Store {
         let config = SweepConfig { every, retention: Duration::from_hours(1), changes_bytes_max: 1 << 30 };
         let (engine, reports) = (self.engine.clone(), Mutex::new(Vec::new()));
         let observe = |report| reports.lock().expect("nobody panics").push(report);
-        let keeping = keep(engine.open_sweeper(), &config, &observe);
+        let keeping = sweep(engine.open_sweeper(), &config, &observe);
         let looking = async {
             loop {
                 let (logged, hints) = (self.logged().await, self.hints().await);
