@@ -9,6 +9,10 @@ pub(crate) mod keys;
 
 use std::time::Duration;
 
+/// No transaction lasts this long, in microseconds. So the time of a change in the log is less than this before its COMMIT. The sweeper and
+/// whoever reads the log both go by it.
+pub const TRANSACTION_MICROS_MAX: u64 = 10 * 60 * 1_000_000;
+
 /// The state of the log of changes and of every lane, in one snapshot or at one poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {

@@ -34,7 +34,7 @@ mod store;
 mod sweeper;
 mod timeouts;
 
-pub use changes::{LanePosition, LogState};
+pub use changes::{LanePosition, LogState, TRANSACTION_MICROS_MAX};
 pub use engine::DatabaseUsers;
 pub use entry::{
     Change, Entry, Expiry, KEY_BYTES_MAX, Key, KeyError, KeyRecord, Op, Outcome, Record, Refusal, Rev,

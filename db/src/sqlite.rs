@@ -1,11 +1,14 @@
 //! `SQLite`: one file, one writer at a time, any number of readers and processes.
 
 mod arguments;
+mod changes;
 mod clock;
 pub(crate) mod connect;
 mod connection;
 pub(crate) mod error;
 mod files;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod follower;
 mod found_file;
 mod lane_row;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::changes::TRANSACTION_MICROS_MAX;
 use crate::engine::Engine;
 use crate::engine::any::dispatch;
 use crate::engine::sweep::FenceAges;
@@ -37,8 +38,9 @@ pub struct SweepConfig {
     /// The time between two rounds. With a log of changes, a round removes old rows of the log and of `writers`, while expiries are logged and dead
     /// entries are removed all the time.
     pub every: Duration,
-    /// How long changes are kept, in whole seconds, at most a week. Zero: they are not logged. The sweeper stores it at its start, for all readers.
-    /// It removes rows by the retention in the store, which is that of the process that started last.
+    /// How long changes are kept, in whole seconds, at most a week. Zero: changes are not logged. The sweeper writes this number into the
+    /// store when it starts, so that all readers know it. The sweeper removes rows by the number in the store. The process that started
+    /// last has written that number.
     pub retention: Duration,
     /// The most bytes of the log of changes, by an estimate. The oldest rows of a larger log are removed early.
     pub changes_bytes_max: u64,
@@ -160,7 +162,7 @@ fn micros(time: Duration) -> u64 {
 /// How long fence rows are kept if changes are kept for `retention`: while a cursor can be used, the store has the row of each lane that has
 /// committed since the cursor was made.
 fn fence_ages(retention: Duration) -> FenceAges {
-    let used = FENCE_KEPT_MIN.max(2 * (micros(retention) + hint::MARGIN));
+    let used = FENCE_KEPT_MIN.max(2 * (micros(retention) + TRANSACTION_MICROS_MAX));
     FenceAges { used, unused: UNUSED_FENCE_KEPT }
 }
 
@@ -171,7 +173,9 @@ mod tests {
     #[test]
     fn a_fence_row_outlives_every_cursor() {
         let days = |days: u64| days * FENCE_KEPT_MIN;
-        for (retention, used) in [(0, days(1)), (3600, days(1)), (604_800, days(14) + 2 * hint::MARGIN)] {
+        for (retention, used) in
+            [(0, days(1)), (3600, days(1)), (604_800, days(14) + 2 * TRANSACTION_MICROS_MAX)]
+        {
             let ages = fence_ages(Duration::from_secs(retention));
             assert_eq!(ages, FenceAges { used, unused: 3_600_000_000 });
         }

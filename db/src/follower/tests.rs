@@ -1,22 +1,13 @@
 //! What a follower finds in a file of `SQLite`. The rows are written as no writer would be asked to.
 
-use sqlx::{Connection as _, SqliteConnection};
-
 use super::*;
 use crate::changes::LanePosition;
 use crate::changes::keys::pack;
-use crate::engine::DatabaseUsers;
 use crate::entry::KEY_BYTES_MAX;
+use crate::sqlite::fixture::TestStore;
 
 const FAR: i64 = i64::MAX;
 const LANE: u64 = 7;
-
-/// A store in a file of its own.
-struct File {
-    store: Store,
-    connection: SqliteConnection,
-    _folder: tempfile::TempDir,
-}
 
 /// What a row says, as values that stay.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,40 +19,38 @@ enum Found {
     Damaged(Vec<u8>),
 }
 
+struct File(TestStore);
+
 impl File {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("follow.db").display());
-        let store = Store::new(&url, None, false).expect("the URL is valid");
-        store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-        let connection = SqliteConnection::connect(&url).await.expect("it opens");
-        Self { store, connection, _folder: folder }
+        Self(TestStore::new().await)
     }
 
     async fn follower(&self) -> Follower {
-        self.store.follower().await.expect("it opens")
+        let store = Store::new(&self.0.url, None, false).expect("the URL is valid");
+        store.follower().await.expect("it opens")
     }
 
     async fn run(&mut self, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(&mut self.connection).await.expect("it is valid");
+        sqlx::raw_sql(sql).execute(&mut self.0.other).await.expect("it is valid");
     }
 
     async fn add(&mut self, key: &[u8], value: &[u8], rev: i64, expires_at: Option<i64>) {
         let add = sqlx::query("insert into entries (k, v, rev, born, expires_at) values (?, ?, ?, 1, ?)");
         let add = add.bind(key).bind(value).bind(rev).bind(expires_at);
-        add.execute(&mut self.connection).await.expect("it is valid");
+        add.execute(&mut self.0.other).await.expect("it is valid");
     }
 
     async fn add_lane(&mut self, lane: LanePosition) {
         let number = |number: u64| i64::try_from(number).expect("it is small");
         let add = sqlx::query("insert into writers (id, seq, rev, logged) values (?, ?, ?, ?)");
         let add = add.bind(number(lane.id)).bind(number(lane.seq)).bind(number(lane.rev)).bind(lane.logs);
-        add.execute(&mut self.connection).await.expect("it is valid");
+        add.execute(&mut self.0.other).await.expect("it is valid");
     }
 
     async fn log(&mut self, seq: i64, part: i64, ks: &[u8]) {
         let log = sqlx::query("insert into changes (lane, seq, part, at, ks) values (7, ?, ?, 1, ?)");
-        log.bind(seq).bind(part).bind(ks).execute(&mut self.connection).await.expect("it is valid");
+        log.bind(seq).bind(part).bind(ks).execute(&mut self.0.other).await.expect("it is valid");
     }
 }
 
@@ -188,7 +177,7 @@ async fn what_has_expired_is_judged_by_the_latest_revision_of_the_snapshot() {
         (at, Found::Expired("k".into(), 5)),
     ] {
         let lane = sqlx::query("update writers set rev = ?").bind(rev);
-        lane.execute(&mut file.connection).await.expect("it is valid");
+        lane.execute(&mut file.0.other).await.expect("it is valid");
         let mut snapshot = follower.snapshot().await.expect("it can be taken");
         assert_eq!(snapshot.state().now, rev.unsigned_abs());
         assert!(snapshot.state().read_at < snapshot.state().now);

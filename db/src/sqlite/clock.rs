@@ -31,12 +31,13 @@ mod tests {
 
     use super::*;
     use crate::engine::{
-        DatabaseUsers, Engine as _, ReadSession as _, ScanSession as _, WriteEngine as _, WriteSession as _,
+        Engine as _, ReadSession as _, ScanSession as _, WriteEngine as _, WriteSession as _,
     };
     use crate::entry::{Expiry, Key};
     use crate::plan::run::{CurrentRow, Row};
     use crate::scanner::range::Range;
     use crate::sqlite::connect::Sqlite;
+    use crate::sqlite::fixture::TestStore;
 
     const HOUR: u64 = 3_600_000_000;
 
@@ -62,10 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_process_saw_expire_stays_gone_when_the_clock_is_set_back() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("clock.db").display());
-        let engine = Sqlite::new(&url).expect("the URL is valid");
-        engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
+        let TestStore { url, engine, .. } = &TestStore::new().await;
         let mut session = engine.open_session().await.expect("it opens");
         session.register(7, false).await.expect("the lane is new");
         let key = Key::new("k".into(), 512).expect("a short key");
@@ -73,11 +71,11 @@ mod tests {
         let row = Row { key: &key, value: "v", rev: first.0, expiry: Expiry::After(1800) };
         session.insert(&[row]).await.expect("the key is new");
         session.commit().await.expect("the disk has room");
-        assert_eq!(live(&engine, &key).await, (1, 1));
+        assert_eq!(live(engine, &key).await, (1, 1));
 
         // An hour later the clock is set back by an hour: the process knows the later time.
         engine.clock.sampled(Instant::now(), clock::now().expect("it is later than 1970") + HOUR, 0);
-        assert_eq!(live(&engine, &key).await, (0, 0));
+        assert_eq!(live(engine, &key).await, (0, 0));
         let second = session.fence(7, 2, 1).await.expect("nobody else writes").expect("the row is there");
         assert!(second.0 > first.0 + HOUR / 2, "revisions are from the same time: {second:?}");
         let current = session.read_for_update(&[&key]).await.expect("it can be read");
@@ -87,7 +85,7 @@ mod tests {
         session.commit().await.expect("the disk has room");
 
         // A process that starts now knows it from the file, and its entries live as long as they should.
-        let engine = Sqlite::new(&url).expect("the URL is valid");
+        let engine = Sqlite::new(url).expect("the URL is valid");
         assert_eq!(live(&engine, &key).await, (1, 1));
         engine.clock.sampled(Instant::now(), clock::now().expect("it is later than 1970") + 2 * HOUR, 0);
         assert_eq!(live(&engine, &key).await, (0, 0));

@@ -203,20 +203,15 @@ fn columns(row: &SqliteRow, values: Values) -> Result<FoundColumns<'_, i64>, Err
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::{DatabaseUsers, Engine as _};
-    use crate::sqlite::connect::Sqlite;
-    use crate::store::Store;
+    use crate::engine::Engine as _;
+    use crate::sqlite::fixture::TestStore;
 
     use super::*;
 
     #[tokio::test]
     async fn each_statement_searches_a_primary_key() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("plan.db").display());
-        let store = Store::new(&url, None, false).expect("the URL is valid");
-        store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-        let engine = Sqlite::new(&url).expect("the URL is valid");
-        let mut follower = engine.open_follower().await.expect("it opens");
+        let store = TestStore::new().await;
+        let mut follower = store.engine.open_follower().await.expect("it opens");
         let range = "SEARCH entries USING PRIMARY KEY (k>? AND k<?)";
         let key = "SEARCH entries USING PRIMARY KEY (k=?)";
         for (statement, plan) in [

@@ -1,14 +1,12 @@
-//! The row of a lane in `writers`, and what the lane logs.
+//! The row of a lane in `writers`.
 
 use futures_util::TryStreamExt as _;
-use sqlx::sqlite::SqliteArguments;
 use sqlx::{Either, Executor as _, Row as _, SqliteConnection};
 
-use super::arguments::{bind, signed, unsigned};
+use super::arguments::{signed, unsigned};
 use super::clock::now;
 use super::error::classify;
 use super::text;
-use crate::changes::keys::{PART_BYTES_MAX, pack};
 use crate::engine::clock::StoreClock;
 use crate::entry::Rev;
 use crate::error::Error;
@@ -54,23 +52,4 @@ pub(super) async fn pass_fence(
     }
     let passed = passed.expect("each statement has a result");
     Ok(passed.then_some(Rev(last)))
-}
-
-/// The arguments of the statement for each part of the log: `keys` are those of the batch `seq` of `lane`, at the instant `at`.
-pub(super) fn log_parts<'k>(
-    lane: u64,
-    seq: u64,
-    at: u64,
-    keys: impl Iterator<Item = &'k [u8]>,
-) -> Result<Vec<SqliteArguments>, Error> {
-    let arguments = |(number, part): (u16, Vec<u8>)| {
-        let mut arguments = SqliteArguments::default();
-        bind(&mut arguments, lane.cast_signed())?;
-        bind(&mut arguments, seq.cast_signed())?;
-        bind(&mut arguments, number)?;
-        bind(&mut arguments, at.cast_signed())?;
-        bind(&mut arguments, part)?;
-        Ok(arguments)
-    };
-    (0..).zip(pack(keys, PART_BYTES_MAX)).map(arguments).collect()
 }

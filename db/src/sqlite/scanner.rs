@@ -132,24 +132,15 @@ pub(super) fn saturated(max: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::{DatabaseUsers, Engine as _};
-    use crate::sqlite::connect::Sqlite;
-    use crate::store::Store;
+    use crate::engine::Engine as _;
+    use crate::sqlite::fixture::TestStore;
 
     use super::*;
 
-    /// A scanner of an empty store in `folder`.
-    async fn scanner(folder: &tempfile::TempDir) -> SqliteScanner {
-        let url = format!("sqlite://{}", folder.path().join("plan.db").display());
-        let store = Store::new(&url, None, false).expect("the URL is valid");
-        store.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-        Sqlite::new(&url).expect("the URL is valid").open_scanner().await.expect("it opens")
-    }
-
     #[tokio::test]
     async fn a_page_is_a_search_in_the_primary_key_wherever_it_begins() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let mut scanner = scanner(&folder).await;
+        let store = TestStore::new().await;
+        let mut scanner = store.engine.open_scanner().await.expect("it opens");
         for statement in [text::RECORDS, text::KEYS] {
             let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
             let explain = sqlx::query(explain).bind(1).bind(vec![1]).bind(vec![2]).bind(10);
@@ -161,8 +152,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_without_values_needs_no_value() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let mut scanner = scanner(&folder).await;
+        let store = TestStore::new().await;
+        let mut scanner = store.engine.open_scanner().await.expect("it opens");
         for (statement, needs_values) in [(text::RECORDS, true), (text::KEYS, false)] {
             let explain = sqlx::AssertSqlSafe(format!("explain {statement}"));
             let steps = sqlx::query(explain).fetch_all(&mut *scanner.connection).await;

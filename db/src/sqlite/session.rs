@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use tracing::debug;
 
 use super::arguments::{bind, bind_expiry, bind_keys, hint_list, signed, unsigned};
+use super::changes;
 use super::clock::{now, stored};
 use super::connection::Connection;
 use super::error::classify;
@@ -238,7 +239,7 @@ impl WriteSession for SqliteSession {
     async fn log_changes(&mut self, lane: u64, seq: u64, keys: &[Key]) -> Result<(), Error> {
         let keys = keys.iter().map(Key::as_bytes);
         self.bytes += keys.clone().map(<[u8]>::len).sum::<usize>();
-        let mut parts = lane_row::log_parts(lane, seq, self.clock.now()?, keys)?;
+        let mut parts = changes::arguments(lane, seq, self.clock.now()?, keys)?;
         self.log_with_commit = parts.pop();
         for part in parts {
             self.run_with(text::changes::LOG_CHANGES, part).await?;

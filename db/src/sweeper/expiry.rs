@@ -70,7 +70,8 @@ impl DueHints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sweeper::hint::{EXPIRY_SHIFT, MARGIN, REMOVAL_SHIFT, TICK};
+    use crate::changes::TRANSACTION_MICROS_MAX;
+    use crate::sweeper::hint::{EXPIRY_SHIFT, REMOVAL_SHIFT, TICK};
 
     /// The beginning of a slot.
     const NOW: u64 = 1_800_000_000_000_000;
@@ -105,16 +106,19 @@ mod tests {
         let removal = NOW + REMOVAL_SHIFT;
         let removed =
             Expiries { expired: Vec::new(), sweep: Sweep { dead: vec![b"k".to_vec()], later: Vec::new() } };
-        assert_eq!(judged(&[removal], 1, Some(NOW - MARGIN)), removed);
-        assert_eq!(judged(&[removal], NOW - MARGIN, Some(0)), removed);
+        assert_eq!(judged(&[removal], 1, Some(NOW - TRANSACTION_MICROS_MAX)), removed);
+        assert_eq!(judged(&[removal], NOW - TRANSACTION_MICROS_MAX, Some(0)), removed);
         // Two hints: the one of the expiry was not looked at yet.
-        assert_eq!(judged(&[removal, NOW - MARGIN], 1, Some(NOW - MARGIN)), expired(NOW));
+        assert_eq!(
+            judged(&[removal, NOW - TRANSACTION_MICROS_MAX], 1, Some(NOW - TRANSACTION_MICROS_MAX)),
+            expired(NOW)
+        );
         // The entry was written again, after the death that the hint is of. Its own hint comes, but to log it twice is harmless.
-        assert_eq!(judged(&[removal], NOW - MARGIN + 5, Some(0)), expired(NOW + SLOT));
+        assert_eq!(judged(&[removal], NOW - TRANSACTION_MICROS_MAX + 5, Some(0)), expired(NOW + SLOT));
         // A removal that comes too early waits.
         let kept = Sweep { dead: Vec::new(), later: later(NOW + SLOT + REMOVAL_SHIFT) };
         let kept = Expiries { expired: Vec::new(), sweep: kept };
-        assert_eq!(judged(&[NOW + SLOT + REMOVAL_SHIFT], 1, Some(NOW - MARGIN + 1)), kept);
+        assert_eq!(judged(&[NOW + SLOT + REMOVAL_SHIFT], 1, Some(NOW - TRANSACTION_MICROS_MAX + 1)), kept);
     }
 
     #[test]

@@ -1,13 +1,8 @@
 //! When the sweeper looks at a key, and which entries it removes. Pure.
 
+use crate::changes::TRANSACTION_MICROS_MAX;
 use crate::entry::Expiry;
 use crate::plan::run::Row;
-
-/// The sweeper removes an entry only if its expiry and its revision are this far behind the stored time, in microseconds.
-///
-/// The next revision of a key without a row comes from the store clock. So revisions grow only if the removed one is well behind
-/// the time that a transaction which began earlier has seen. No transaction lasts this long.
-pub(crate) const MARGIN: u64 = 10 * 60 * 1_000_000;
 
 /// The most hints of one transaction. Writers wait for the rows that it locks.
 pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
@@ -15,8 +10,8 @@ pub(crate) const HINTS_PER_SWEEP_MAX: usize = 256;
 /// When the sweeper is to look at a key: a row of the table `expiries`. It is not the expiry itself, although the comment in the
 /// migration says so.
 ///
-/// Where changes are not logged, the instants of all hints are multiples of [`SLOT`]. Where changes are logged, none is. So there a hint at a
-/// whole slot was left by a writer that logs nothing.
+/// A writer that does not log changes puts every hint at a multiple of [`SLOT`]. A writer that logs changes puts no hint there. So a
+/// reader of hints knows which kind of writer has left a hint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hint {
     /// Microseconds since 1970.
@@ -40,7 +35,8 @@ const APPROACHES: [u64; 2] = [SLOT, 10_000_000];
 /// The hint of an expiry that would be at a whole slot is this much later, in microseconds.
 pub(crate) const EXPIRY_SHIFT: u64 = 1;
 
-/// The hint of a removal is this much after a whole slot, in microseconds: after the expiries of the slot, which must not wait for removals.
+/// The hint of a removal is this much later than a whole slot, in microseconds. So the expiries of the slot come first: an expiry must not
+/// wait for removals.
 pub(crate) const REMOVAL_SHIFT: u64 = 2;
 
 impl Hint {
@@ -80,12 +76,12 @@ impl Hint {
     /// The hint of an entry that is dead since `end`, where changes are logged: when it can be removed, or some minutes later.
     pub(crate) fn before_removal(end: u64, key: Vec<u8>) -> Self {
         // Only a row that Keywire did not write is from the distant future. Its hint has to fit a column.
-        Self { at: (end.min(1 << 62) + MARGIN).div_ceil(SLOT) * SLOT + REMOVAL_SHIFT, key }
+        Self { at: (end.min(1 << 62) + TRANSACTION_MICROS_MAX).div_ceil(SLOT) * SLOT + REMOVAL_SHIFT, key }
     }
 
     /// Whether the hint is that of the removal of an entry that is dead since `end`. If so, the end of the entry was logged before.
     pub(crate) fn is_of_removal(&self, end: u64) -> bool {
-        self.at % SLOT == REMOVAL_SHIFT && self.at >= end.saturating_add(MARGIN)
+        self.at % SLOT == REMOVAL_SHIFT && self.at >= end.saturating_add(TRANSACTION_MICROS_MAX)
     }
 }
 
@@ -115,9 +111,13 @@ pub(crate) fn keys_of(hints: &[Hint]) -> Vec<&[u8]> {
 }
 
 /// The last instant whose hints can be ripe at the instant `now`. Both are microseconds since 1970.
+///
+/// The sweeper removes an entry only if its expiry and its revision are this far behind the stored time. The next revision of a key
+/// without a row comes from the store clock. So revisions grow only if the removed one is before the time that any transaction under way
+/// has seen.
 pub(crate) fn ripe(now: u64) -> u64 {
     // In the first minutes of 1970 nothing is ripe.
-    now.saturating_sub(MARGIN)
+    now.saturating_sub(TRANSACTION_MICROS_MAX)
 }
 
 impl Sweep {

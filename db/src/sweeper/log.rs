@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::changes::TRANSACTION_MICROS_MAX;
 use crate::engine::sweep::{LogSession, LoggedPart};
 use crate::error::Error;
-use crate::sweeper::hint::MARGIN;
 
 /// The most rows of one step.
 const ROWS_MAX: usize = 256;
@@ -69,7 +69,11 @@ struct Limits {
 /// The instant before which rows are too old. A change is written up to ten minutes before it can be read. `retention` is in
 /// microseconds; 0: nothing is kept.
 pub(super) fn cutoff(now: u64, retention: u64) -> u64 {
-    if retention == 0 { u64::MAX } else { now.saturating_sub(retention.saturating_add(MARGIN)) }
+    if retention == 0 {
+        u64::MAX
+    } else {
+        now.saturating_sub(retention.saturating_add(TRANSACTION_MICROS_MAX))
+    }
 }
 
 impl LogSweep {

@@ -23,7 +23,8 @@ pub(super) async fn set_retention<S: SweepSession>(
     Ok(())
 }
 
-/// Opens a session and sweeps until no hint is ripe, then removes old fence rows and rows of the log of changes. Returns the number of removed entries, or `None` if another process is sweeping.
+/// Opens a session and removes dead entries until no hint is ripe. Then removes old fence rows, and old rows of the log of changes. Returns the
+/// number of entries that it removed, or `None` if another process is sweeping.
 pub(super) async fn round<S: LogSession>(
     open: impl Future<Output = Result<S, Error>>,
     observe: &(impl Fn(SweepReport) + Sync),
@@ -64,19 +65,13 @@ async fn transaction<S: SweepSession>(session: &mut S) -> Result<Option<u64>, Er
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Connection as _, SqliteConnection};
-
     use super::*;
-    use crate::engine::{DatabaseUsers, Engine as _};
-    use crate::sqlite::connect::Sqlite;
+    use crate::engine::Engine as _;
+    use crate::sqlite::fixture::TestStore;
 
     #[tokio::test]
     async fn a_round_removes_dead_entries_and_looks_at_others_again() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("sweep.db").display());
-        let engine = Sqlite::new(&url).expect("the URL is valid");
-        engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-        let mut connection = SqliteConnection::connect(&url).await.expect("it opens");
+        let mut store = TestStore::new().await;
         let far = i64::MAX;
         // The rows with negative numbers were not written by Keywire. They stop nothing.
         for (key, rev, expires_at, at) in
@@ -85,24 +80,24 @@ mod tests {
             let entry =
                 sqlx::query("insert into entries (k, v, rev, born, expires_at) values (?, x'', ?, 1, ?)");
             let entry = entry.bind(key.as_bytes()).bind(rev).bind(expires_at);
-            entry.execute(&mut connection).await.expect("it is valid");
+            entry.execute(&mut store.other).await.expect("it is valid");
             let hint = sqlx::query("insert into expiries (at, k) values (?, ?)").bind(at);
-            hint.bind(key.as_bytes()).execute(&mut connection).await.expect("it is valid");
+            hint.bind(key.as_bytes()).execute(&mut store.other).await.expect("it is valid");
         }
         assert_eq!(
-            round(engine.open_sweeper(), &|_| {}).await.ok(),
+            round(store.engine.open_sweeper(), &|_| {}).await.ok(),
             Some(Some(0)),
             "no time is in the store yet"
         );
         let time = sqlx::query("update clock set rev = unixepoch() * 1000000");
-        time.execute(&mut connection).await.expect("the row is there");
-        assert_eq!(round(engine.open_sweeper(), &|_| {}).await.ok(), Some(Some(2)));
+        time.execute(&mut store.other).await.expect("the row is there");
+        assert_eq!(round(store.engine.open_sweeper(), &|_| {}).await.ok(), Some(Some(2)));
         let left = sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries where at > 0")
-            .fetch_all(&mut connection);
+            .fetch_all(&mut store.other);
         let left = left.await.expect("it can be read");
         assert!(matches!(&left[..], [(key, at)] if key == b"live" && *at > 1), "{left:?}");
-        let left = sqlx::query_scalar::<_, Vec<u8>>("select k from entries").fetch_all(&mut connection);
+        let left = sqlx::query_scalar::<_, Vec<u8>>("select k from entries").fetch_all(&mut store.other);
         assert_eq!(left.await.expect("it can be read"), [&b"before 1970"[..], b"live"]);
-        assert_eq!(round(engine.open_sweeper(), &|_| {}).await.ok(), Some(Some(0)));
+        assert_eq!(round(store.engine.open_sweeper(), &|_| {}).await.ok(), Some(Some(0)));
     }
 }

@@ -1,21 +1,15 @@
 //! The transactions of one connection.
 
-use sqlx::{Connection as _, SqliteConnection};
-use tempfile::TempDir;
-
 use super::*;
 use crate::changes::keys::unpack;
-use crate::engine::{DatabaseUsers, Engine as _, WriteEngine as _};
-use crate::sqlite::connect::Sqlite;
+use crate::engine::WriteEngine as _;
+use crate::sqlite::fixture::TestStore;
 
-/// A store, a session, and another connection to the file.
-async fn store() -> (TempDir, SqliteSession, SqliteConnection) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let url = format!("sqlite://{}", folder.path().join("session.db").display());
-    let engine = Sqlite::new(&url).expect("the URL is valid");
-    engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-    let session = engine.open_session().await.expect("it opens");
-    (folder, session, SqliteConnection::connect(&url).await.expect("it opens"))
+/// A store and a session.
+async fn store() -> (TestStore, SqliteSession) {
+    let store = TestStore::new().await;
+    let session = store.engine.open_session().await.expect("it opens");
+    (store, session)
 }
 
 fn key(name: String) -> Key {
@@ -24,7 +18,7 @@ fn key(name: String) -> Key {
 
 #[tokio::test]
 async fn a_rollback_without_a_transaction_is_no_error() {
-    let (_folder, mut session, _) = store().await;
+    let (_store, mut session) = store().await;
     session.rollback().await.expect("there is nothing to roll back");
     session.register(7, false).await.expect("the lane is new");
     for _ in 0..2 {
@@ -37,7 +31,7 @@ async fn a_rollback_without_a_transaction_is_no_error() {
 
 #[tokio::test]
 async fn a_batch_is_in_the_log_in_parts_if_it_is_committed() {
-    let (_folder, mut session, mut other) = store().await;
+    let (mut store, mut session) = store().await;
     session.register(7, true).await.expect("the lane is new");
     // Of 514 bytes each: more than fit one part.
     let keys: Vec<Key> = (0..2100).map(|number| key(format!("{number:0512}"))).collect();
@@ -50,13 +44,13 @@ async fn a_batch_is_in_the_log_in_parts_if_it_is_committed() {
         }
         session.commit().await.expect("the disk has room");
         let row = sqlx::query_as::<_, (i64, i64, bool)>("select seq, rev, logged from writers where id = 7");
-        let row = row.fetch_one(&mut other).await.expect("it can be read");
+        let row = row.fetch_one(&mut store.other).await.expect("it can be read");
         assert_eq!(row, (2, signed(rev.0).expect("a time"), true), "the fence sets the rev, too");
     }
     let rows = sqlx::query_as::<_, (i64, i64, i64, i64, Vec<u8>)>(
         "select lane, seq, part, at, ks from changes order by lane, seq, part",
     );
-    let rows = rows.fetch_all(&mut other).await.expect("it can be read");
+    let rows = rows.fetch_all(&mut store.other).await.expect("it can be read");
     let ids: Vec<_> = rows.iter().map(|(lane, seq, part, ..)| (*lane, *seq, *part)).collect();
     assert_eq!(ids, [(7, 2, 0), (7, 2, 1)], "only what was committed");
     assert!(rows.iter().all(|(_, _, _, at, _)| *at > 1_700_000_000_000_000), "the store clock");
@@ -67,7 +61,7 @@ async fn a_batch_is_in_the_log_in_parts_if_it_is_committed() {
 /// The statements of the program before the log of changes, which may run beside this one during an upgrade.
 #[tokio::test]
 async fn an_older_program_moves_its_row_and_shows_that_it_logs_nothing() {
-    let (_folder, _session, mut old) = store().await;
+    let mut store = TestStore::new().await;
     let now = unsigned(1_700_000_000_000_000).expect("it is positive");
     for (sql, changed) in [
         ("insert into writers (id, seq) values (9, 0) on conflict (id) do nothing", 1),
@@ -85,13 +79,13 @@ async fn an_older_program_moves_its_row_and_shows_that_it_logs_nothing() {
         ("commit", 0),
         ("update writers set seq = 1 where id = 9 and seq < 1", 0),
     ] {
-        let done = sqlx::query(sql).execute(&mut old).await.expect("it works as before");
+        let done = sqlx::query(sql).execute(&mut store.other).await.expect("it works as before");
         if changed > 0 || sql.starts_with("update") {
             assert_eq!(done.rows_affected(), changed, "{sql}");
         }
     }
     let row = sqlx::query_as::<_, (i64, i64, bool)>("select seq, rev, logged from writers where id = 9");
-    let (seq, rev, logged) = row.fetch_one(&mut old).await.expect("it can be read");
+    let (seq, rev, logged) = row.fetch_one(&mut store.other).await.expect("it can be read");
     assert_eq!((seq, logged), (1, false));
     assert!(unsigned(rev).expect("it is positive") > now, "the trigger has set it: {rev}");
 }

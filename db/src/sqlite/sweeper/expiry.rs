@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::sqlite::arguments::{hint_list, signed};
 use crate::sqlite::clock::now;
 use crate::sqlite::error::classify;
-use crate::sqlite::{lane_row, text};
+use crate::sqlite::{changes, lane_row, text};
 use crate::sweeper::expiry::DueHints;
 use crate::sweeper::hint::{Hint, keys_of};
 
@@ -62,7 +62,7 @@ impl ExpirySession for SqliteSweeper {
 
     async fn log_expired(&mut self, lane: u64, seq: u64, keys: &[Vec<u8>]) -> Result<(), Error> {
         let (at, keys) = (self.clock.now()?, keys.iter().map(Vec::as_slice));
-        for part in lane_row::log_parts(lane, seq, at, keys)? {
+        for part in changes::arguments(lane, seq, at, keys)? {
             self.execute(text::changes::LOG_CHANGES.into(), part).await?;
         }
         Ok(())

@@ -1,12 +1,16 @@
 //! The text of the statements of the log of changes.
 
-/// Adds a part of the keys that a batch wrote.
-pub(in crate::sqlite) const LOG_CHANGES: &str =
-    "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?)";
+macro_rules! log_changes {
+    () => {
+        "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?)"
+    };
+}
 
-/// Adds the last part, and commits.
-pub(in crate::sqlite) const LOG_AND_COMMIT: &str =
-    "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, ?); commit";
+/// Adds a part of the keys that a batch wrote.
+pub(in crate::sqlite) const LOG_CHANGES: &str = log_changes!();
+
+/// The same for the last part, and commits. One text, because each text is a message to the thread of the connection.
+pub(in crate::sqlite) const LOG_AND_COMMIT: &str = concat!(log_changes!(), "; commit");
 
 /// Stores for how long changes are kept, in seconds.
 pub(in crate::sqlite) const SET_RETENTION: &str = "update store set retention = ? where one = 0";

@@ -1,31 +1,14 @@
 //! Cutting the log of changes in a store on `SQLite`.
 
-use sqlx::{Connection as _, SqliteConnection};
-use tempfile::TempDir;
-
 use super::*;
-use crate::engine::{DatabaseUsers, Engine as _};
-use crate::sqlite::connect::Sqlite;
+use crate::engine::Engine as _;
+use crate::sqlite::fixture::TestStore;
 
-/// A store, and another connection to its file.
-struct Store {
-    _folder: TempDir,
-    engine: Sqlite,
-    other: SqliteConnection,
-}
+struct Store(TestStore);
 
 impl Store {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("log.db").display());
-        let engine = Sqlite::new(&url).expect("the URL is valid");
-        engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-        let other = SqliteConnection::connect(&url).await.expect("it opens");
-        Self { _folder: folder, engine, other }
-    }
-
     async fn execute(&mut self, sql: String) {
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut self.other).await.expect("it is valid");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut self.0.other).await.expect("it is valid");
     }
 
     /// Adds a row of the log, of `bytes` bytes with what a row takes beside them.
@@ -38,14 +21,14 @@ impl Store {
     /// The lanes and seqs that are left, and the floor.
     async fn left(&mut self) -> (Vec<(i64, i64)>, i64) {
         let rows = sqlx::query_as("select lane, seq from changes order by lane, seq");
-        let rows = rows.fetch_all(&mut self.other).await.expect("it can be read");
-        let floor = sqlx::query_scalar("select floor from store").fetch_one(&mut self.other);
+        let rows = rows.fetch_all(&mut self.0.other).await.expect("it can be read");
+        let floor = sqlx::query_scalar("select floor from store").fetch_one(&mut self.0.other);
         (rows, floor.await.expect("it can be read"))
     }
 
     /// A whole round. Returns how many rows each step removed.
     async fn round(&self, log: &mut LogSweep, cutoff: u64) -> Vec<u64> {
-        let mut session = self.engine.open_sweeper().await.expect("it opens");
+        let mut session = self.0.engine.open_sweeper().await.expect("it opens");
         log.begin();
         let mut removed = Vec::new();
         while let Step::Removed(rows) = log.step(&mut session, cutoff).await.expect("it can be removed") {
@@ -59,7 +42,7 @@ impl Store {
 
 #[tokio::test]
 async fn rows_go_when_they_are_too_old_whoever_wrote_them() {
-    let mut store = Store::new().await;
+    let mut store = Store(TestStore::new().await);
     for (lane, seq, at) in [(3, 1, 10), (3, 2, 20), (3, 9, 30), (5, 1, 29), (7, 4, 31)] {
         store.add(lane, seq, at, 100).await;
     }
@@ -80,7 +63,7 @@ async fn rows_go_when_they_are_too_old_whoever_wrote_them() {
 
 #[tokio::test]
 async fn of_a_log_that_is_too_large_the_oldest_rows_go() {
-    let mut store = Store::new().await;
+    let mut store = Store(TestStore::new().await);
     for (lane, seq, at) in [(3, 1, 10), (3, 2, 20), (3, 3, 50), (5, 1, 15), (5, 2, 40)] {
         store.add(lane, seq, at, 1000).await;
     }
@@ -104,7 +87,7 @@ async fn of_a_log_that_is_too_large_the_oldest_rows_go() {
 
 #[tokio::test]
 async fn many_rows_go_in_small_steps() {
-    let mut store = Store::new().await;
+    let mut store = Store(TestStore::new().await);
     let rows = "with recursive n (i) as (select 1 union all select i + 1 from n where i < 600) \
         insert into changes select 3, (i + 1) / 2, i % 2, 10, zeroblob(9) from n";
     store.execute(rows.into()).await;

@@ -3,41 +3,33 @@
 use std::sync::Mutex;
 
 use sqlx::{Connection as _, SqliteConnection};
-use tempfile::TempDir;
 
 use super::*;
 use crate::changes::keys::unpack;
+use crate::engine::Engine as _;
 use crate::engine::clock;
-use crate::engine::{DatabaseUsers, Engine as _};
-use crate::sqlite::connect::Sqlite;
+use crate::sqlite::fixture::TestStore;
 use crate::sweeper::hint::{REMOVAL_SHIFT, SLOT};
 
 const MINUTE: u64 = 60_000_000;
 
 struct Store {
-    _folder: TempDir,
-    engine: Sqlite,
-    other: SqliteConnection,
+    file: TestStore,
     now: u64,
 }
 
 impl Store {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = format!("sqlite://{}", folder.path().join("logging.db").display());
-        let engine = Sqlite::new(&url).expect("the URL is valid");
-        engine.migrate(&DatabaseUsers::default()).await.expect("the schema can be made");
-        let other = SqliteConnection::connect(&url).await.expect("it opens");
-        Self { _folder: folder, engine, other, now: clock::now().expect("it is later than 1970") }
+        Self { file: TestStore::new().await, now: clock::now().expect("it is later than 1970") }
     }
 
     async fn put(&mut self, key: &str, rev: u64, expires_at: Option<u64>, hints: &[u64]) {
         let put = sqlx::query("insert into entries (k, v, rev, born, expires_at) values (?, x'', ?, 1, ?)");
         let put = put.bind(key.as_bytes()).bind(rev.cast_signed()).bind(expires_at.map(u64::cast_signed));
-        put.execute(&mut self.other).await.expect("it is valid");
+        put.execute(&mut self.file.other).await.expect("it is valid");
         for at in hints {
             let hint = sqlx::query("insert into expiries (at, k) values (?, ?)").bind(at.cast_signed());
-            hint.bind(key.as_bytes()).execute(&mut self.other).await.expect("it is valid");
+            hint.bind(key.as_bytes()).execute(&mut self.file.other).await.expect("it is valid");
         }
     }
 
@@ -45,7 +37,7 @@ impl Store {
     async fn sweep_until(&mut self, mut is_done: impl FnMut(&[String], &[(String, u64)]) -> bool) {
         let every = Duration::from_millis(100);
         let config = SweepConfig { every, retention: Duration::from_hours(1), changes_bytes_max: 1 << 30 };
-        let (engine, reports) = (self.engine.clone(), Mutex::new(Vec::new()));
+        let (engine, reports) = (self.file.engine.clone(), Mutex::new(Vec::new()));
         let observe = |report| reports.lock().expect("nobody panics").push(report);
         let keeping = sweep(engine.open_sweeper(), &config, &observe);
         let looking = async {
@@ -67,21 +59,21 @@ impl Store {
     /// The keys in the log, in its order.
     async fn logged(&mut self) -> Vec<String> {
         let rows = sqlx::query_scalar::<_, Vec<u8>>("select ks from changes order by lane, seq, part");
-        let rows = rows.fetch_all(&mut self.other).await.expect("it can be read");
+        let rows = rows.fetch_all(&mut self.file.other).await.expect("it can be read");
         let keys = rows.iter().flat_map(|ks| unpack(ks));
         keys.map(|key| key.expect("it is whole").as_str().to_owned()).collect()
     }
 
     async fn hints(&mut self) -> Vec<(String, u64)> {
         let rows = sqlx::query_as::<_, (Vec<u8>, i64)>("select k, at from expiries order by k, at");
-        let rows = rows.fetch_all(&mut self.other).await.expect("it can be read");
+        let rows = rows.fetch_all(&mut self.file.other).await.expect("it can be read");
         let text = |key| String::from_utf8(key).expect("it is a key");
         rows.into_iter().map(|(key, at)| (text(key), at.cast_unsigned())).collect()
     }
 
     async fn entries(&mut self) -> Vec<String> {
         let rows = sqlx::query_scalar::<_, Vec<u8>>("select k from entries order by k");
-        let rows = rows.fetch_all(&mut self.other).await.expect("it can be read");
+        let rows = rows.fetch_all(&mut self.file.other).await.expect("it can be read");
         rows.into_iter().map(|key| String::from_utf8(key).expect("it is a key")).collect()
     }
 }
@@ -90,8 +82,7 @@ impl Store {
 async fn each_expiry_is_logged_once_at_its_time_and_its_hint_is_replaced() {
     let mut store = Store::new().await;
     let now = store.now;
-    let (soon, slot) = (now + 400_000, (now / SLOT + 1) * SLOT);
-    store.put("a", 1, Some(soon), &[soon.div_ceil(TICK) * TICK]).await;
+    let slot = (now / SLOT + 1) * SLOT;
     // Of older programs: dead, and live.
     store.put("b", 1, Some(now - 1), &[slot]).await;
     store.put("c", 1, Some(slot + MINUTE), &[slot]).await;
@@ -99,14 +90,20 @@ async fn each_expiry_is_logged_once_at_its_time_and_its_hint_is_replaced() {
     store.put("d", 1, Some(now - MINUTE), &[now - MINUTE, now - 2]).await;
     store.put("e", 1, None, &[now - 3]).await;
     store.put("f", 1, Some(now + 5 * MINUTE), &[now - 3]).await;
-    sqlx::query("insert into expiries values (7, x'7a')").execute(&mut store.other).await.expect("valid");
+    sqlx::query("insert into expiries values (7, x'7a')")
+        .execute(&mut store.file.other)
+        .await
+        .expect("valid");
+    // The last one, because the first look at the others must come before it.
+    let soon = clock::now().expect("it is later than 1970") + 1_000_000;
+    store.put("a", 1, Some(soon), &[soon.div_ceil(TICK) * TICK]).await;
     store.sweep_until(|logged, _| logged.len() >= 3).await;
     let mut logged = store.logged().await;
     assert_eq!(logged.pop().as_deref(), Some("a"), "the others were due at once");
     logged.sort_unstable();
     assert_eq!(logged, ["b", "d"]);
     let at = "select max(at) from changes where ks = x'000161'";
-    let at = sqlx::query_scalar::<_, i64>(at).fetch_one(&mut store.other).await.expect("it is there");
+    let at = sqlx::query_scalar::<_, i64>(at).fetch_one(&mut store.file.other).await.expect("it is there");
     let late = at.cast_unsigned().checked_sub(soon).expect("no expiry is logged before it");
     assert!(late < 1_000_000, "{late} us late");
     let hints = store.hints().await;
@@ -121,7 +118,7 @@ async fn each_expiry_is_logged_once_at_its_time_and_its_hint_is_replaced() {
         assert!(*at > now && !at.is_multiple_of(SLOT) && *at <= end + TICK, "{key}: {at}");
     }
     let row = sqlx::query_as::<_, (i64, bool, i64)>("select seq, logged, rev from writers");
-    let rows = row.fetch_all(&mut store.other).await.expect("it can be read");
+    let rows = row.fetch_all(&mut store.file.other).await.expect("it can be read");
     let [(seq, true, rev)] = rows[..] else { panic!("one lane, which logs: {rows:?}") };
     assert!(seq >= 2 && rev.cast_unsigned() >= soon, "the log tells who judged when: {seq}, {rev}");
 }
@@ -151,15 +148,15 @@ async fn more_expiries_than_one_transaction_takes_are_logged_at_once() {
     let mut store = Store::new().await;
     let end = store.now + 300_000;
     let tick = end.div_ceil(TICK) * TICK;
-    sqlx::query("begin").execute(&mut store.other).await.expect("it is valid");
+    sqlx::query("begin").execute(&mut store.file.other).await.expect("it is valid");
     for number in 0..1000 {
         store.put(&format!("{number:04}"), 1, Some(end), &[tick]).await;
     }
-    sqlx::query("commit").execute(&mut store.other).await.expect("it is valid");
+    sqlx::query("commit").execute(&mut store.file.other).await.expect("it is valid");
     store.sweep_until(|logged, _| logged.len() >= 1000).await;
     assert_eq!(store.logged().await.len(), 1000);
     assert_eq!(store.hints().await.len(), 1000, "one for the removal of each");
-    let parts = sqlx::query_scalar::<_, i64>("select count(*) from changes").fetch_one(&mut store.other);
+    let parts = sqlx::query_scalar::<_, i64>("select count(*) from changes").fetch_one(&mut store.file.other);
     assert_eq!(parts.await.expect("it can be read"), 4, "256 in a transaction");
 }
 
@@ -168,7 +165,7 @@ async fn a_lane_whose_row_is_gone_goes_on_under_a_new_id() {
     let mut store = Store::new().await;
     store.put("a", 1, Some(1), &[1]).await;
     let mut is_gone = false;
-    let file = store.engine.path().to_owned();
+    let file = store.file.engine.path().to_owned();
     store
         .sweep_until(|logged, _| {
             if !logged.is_empty() && !is_gone {

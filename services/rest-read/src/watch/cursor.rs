@@ -5,9 +5,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use db::TRANSACTION_MICROS_MAX;
 use sha2::{Digest as _, Sha256};
 
-use crate::watch::position::{MARGIN_MICROS, Position, ResetReason};
+use crate::watch::position::{Position, ResetReason};
 use crate::watch::target::Fingerprint;
 
 /// Enough to detect a damaged cursor. A cursor keeps no secret.
@@ -25,7 +26,7 @@ const TEXT_BYTES_MAX: usize = 8192;
 
 /// The cursor at `position` of the watch with `fingerprint`. Lanes that committed nothing for longer than changes are kept are left out.
 pub(crate) fn encode(position: &Position, fingerprint: Fingerprint) -> String {
-    let idle = position.time.saturating_sub(position.retention_micros.saturating_add(MARGIN_MICROS));
+    let idle = position.time.saturating_sub(position.retention_micros.saturating_add(TRANSACTION_MICROS_MAX));
     let mut lanes: Vec<_> =
         position.lanes().iter().filter(|lane| lane.rev == 0 || lane.rev >= idle).collect();
     if lanes.len() > LANES_MAX {

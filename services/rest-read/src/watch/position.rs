@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use db::{LanePosition, LogState};
-
-/// Every transaction lasts less than this, in microseconds. So the time of a change in the log is at most this much before its COMMIT. The
-/// writers sweep by the same margin.
-pub(crate) const MARGIN_MICROS: u64 = 10 * 60 * 1_000_000;
+use db::{LanePosition, LogState, TRANSACTION_MICROS_MAX};
 
 /// A cursor whose time is this far in the future, in microseconds, is not of this store. The clocks of two processes differ by less.
 const AHEAD_MAX_MICROS: u64 = 60 * 1_000_000;
@@ -116,7 +112,8 @@ impl Position {
     /// As [`Position::covers`], but a lane that committed its last batch of `other` well before the time of this position counts as known.
     /// So the position of a cursor, which leaves idle lanes out, also covers `other`.
     pub(crate) fn covers_active(&self, other: &Self) -> bool {
-        let was_idle = |lane: &LaneSeq| lane.rev > 0 && lane.rev.saturating_add(MARGIN_MICROS) < self.time;
+        let was_idle =
+            |lane: &LaneSeq| lane.rev > 0 && lane.rev.saturating_add(TRANSACTION_MICROS_MAX) < self.time;
         other.lanes.iter().all(|lane| self.seq(lane.id) >= lane.seq || was_idle(lane))
     }
 
@@ -140,7 +137,7 @@ impl Position {
         {
             return Some(ResetReason::OtherStore);
         }
-        let begin = self.time.saturating_sub(MARGIN_MICROS);
+        let begin = self.time.saturating_sub(TRANSACTION_MICROS_MAX);
         // For an older position, rows of `writers` may be gone that would show a lane without a log.
         if begin < state.floor || self.time.saturating_add(cursor_age_max(state)) < state.read_at {
             return Some(ResetReason::TooOld);
@@ -161,7 +158,7 @@ fn is_unknown(known: &LaneSeq, state: &LogState) -> bool {
 
 /// The greatest age of a cursor that can be used, in microseconds. A lane that has been idle for longer matters to no cursor.
 fn cursor_age_max(state: &LogState) -> u64 {
-    micros(state.retention.unwrap_or_default()).saturating_add(MARGIN_MICROS)
+    micros(state.retention.unwrap_or_default()).saturating_add(TRANSACTION_MICROS_MAX)
 }
 
 /// `duration` in microseconds. Saturates after half a million years.
