@@ -1,7 +1,8 @@
 //! Watches: streams of what changes, and gets that wait for a change.
 //!
-//! One task ([`rounds`]) follows the log of changes (see `db`) for the whole process. Each [`round`] takes one snapshot of the database. In it,
-//! the task reads which keys have changed, and what the watched ones among them hold. Then it gives each [`watcher`] the events that it wants.
+//! One task ([`rounds`]) follows the log of changes (see `db`) for the whole process. When something has changed, the task makes a [`round`].
+//! It takes a snapshot of the database, reads from it which keys have changed, and reads what the watched keys among them hold. Then it
+//! gives each [`watcher`] the events of the keys that it watches.
 //!
 //! A [`stream`] that begins, resumes or is far behind reads what it lacks from a snapshot of its own ([`catch_up`]). Then it joins the rounds
 //! at the position of that snapshot.

@@ -20,7 +20,8 @@ use crate::watch::watcher::Watcher;
 /// How long a client may take nothing while a database snapshot is kept open for it.
 pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most bytes of a part. The channel holds one part, and the stream another one. The task collects about as many bytes, or one longer event.
+/// The most bytes of a part. A catch-up has about three parts in memory: the stream sends one, the channel holds the next one, and the task
+/// collects the one after that. If a single event is longer than a part, the task has the whole event.
 const PART_BYTES: usize = 64 * 1024;
 
 /// The most changed keys that are sent to a stream that has not had a snapshot yet. With more, it is reset. A stream that has had one gets

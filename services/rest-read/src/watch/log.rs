@@ -11,8 +11,8 @@ const ROWS: usize = 64;
 
 /// Calls `on_change` with the lane, the seq and the key of each change since `from`, lane by lane.
 ///
-/// A `Break` of `on_change` ends the reading after the statement under way: `on_change` still gets the rest of its rows. Only its last answer
-/// counts. Returns the last answer.
+/// If `on_change` returns `Break`, no further statement is sent. `on_change` still gets the remaining rows of the present statement, and may
+/// change its mind: what it returned last counts, and is returned.
 pub(crate) async fn read(
     snapshot: &mut LogSnapshot<'_>,
     from: &Position,
