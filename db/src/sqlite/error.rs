@@ -57,3 +57,14 @@ pub(crate) fn classify(error: sqlx::Error) -> Error {
     };
     class(error.into())
 }
+
+/// The error of a transaction that could not begin: if another process has kept the lock of writers for the whole wait, nothing can be
+/// written.
+pub(super) fn not_begun(error: Error) -> Error {
+    match error {
+        Error::Conflict(reason) => Error::Unavailable(reason),
+        error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Refused(_) | Error::Internal(_)) => {
+            error
+        }
+    }
+}

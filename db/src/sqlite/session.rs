@@ -10,7 +10,7 @@ use super::arguments::{bind, bind_expiry, bind_keys, hint_list, signed, unsigned
 use super::changes;
 use super::clock::{now, stored};
 use super::connection::Connection;
-use super::error::classify;
+use super::error::{classify, not_begun};
 use super::lane_row;
 use super::text;
 use crate::engine::clock::{STORED_AGE_MAX_MICROS, StoreClock};
@@ -285,17 +285,6 @@ impl WriteSession for SqliteSession {
             return Ok(());
         }
         if self.store_time().await? { self.commit().await } else { self.rollback().await }
-    }
-}
-
-/// The error of a transaction that could not begin: if another process has kept the lock of writers for the whole wait, nothing can be
-/// written.
-fn not_begun(error: Error) -> Error {
-    match error {
-        Error::Conflict(reason) => Error::Unavailable(reason),
-        error @ (Error::Unavailable(_) | Error::NotReady(_) | Error::Refused(_) | Error::Internal(_)) => {
-            error
-        }
     }
 }
 
