@@ -3,7 +3,9 @@
 //! A lane that logs its changes adds the keys of a batch to the table `changes`, in the transaction of the batch. The transactions of one lane
 //! come one after another. So whoever has read the log of a lane up to a seq has missed nothing before it. There is no order between lanes.
 //!
-//! A seq without a row is a batch that applied nothing. The sweeper removes old rows, and raises [`LogState::floor`] in the same transaction.
+//! A seq without a row is a batch that applied nothing. The sweeper removes rows, and says so in the same transaction: it raises
+//! [`LogState::floor`] if all of them are too old, and otherwise leaves the last of them as a marker, see [`LanePosition::removed`]. The floor
+//! alone would not do for young rows: their time says little about who has read them already.
 
 pub(crate) mod keys;
 
@@ -21,7 +23,7 @@ pub struct LogState {
     /// How long changes are kept at least: what the writer that started last has stored. Zero: changes are not logged. `None`: no writer has
     /// started since the log exists.
     pub retention: Option<Duration>,
-    /// Changes that were written up to this instant may have been removed. Microseconds since 1970. 0: none was removed.
+    /// Changes that were written up to this instant may have been removed because of their age. Microseconds since 1970. 0: none was removed.
     pub floor: u64,
     /// The store clock before the snapshot was taken. Microseconds since 1970.
     pub read_at: u64,
@@ -43,4 +45,7 @@ pub struct LanePosition {
     pub rev: u64,
     /// Whether the lane logs its changes.
     pub logs: bool,
+    /// The changes of the batches up to this one were removed early: the log was too large, or was switched off. 0: of none, or so long ago
+    /// that [`LogState::floor`] says it.
+    pub removed: u64,
 }

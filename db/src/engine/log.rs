@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn expiry_is_judged_by_the_clock_before_the_snapshot_or_by_the_latest_revision_in_it() {
         let store = Some(StoreColumns { id: 1, retention: Some(60), floor: 4 });
-        let lane = |id, rev| LanePosition { id, seq: 1, rev, logs: true };
+        let lane = |id, rev| LanePosition { id, seq: 1, rev, logs: true, removed: 0 };
         for (read_at, now) in [(99, 100), (100, 100), (101, 101)] {
             let state = state(store, vec![lane(9, 100), lane(7, 90)], read_at).expect("there is a row");
             assert_eq!((state.read_at, state.now), (read_at, now));

@@ -105,14 +105,29 @@ pub(crate) struct LoggedPart {
     pub(crate) part: u64,
     /// When it was written, in microseconds since 1970.
     pub(crate) at: u64,
-    /// The bytes of its keys.
+    /// The bytes of its keys. 0: the row is a marker, see [`Removal::Early`].
     pub(crate) bytes: u64,
+}
+
+/// Why rows of the log of changes are removed, and so how readers learn of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// They are too old: whoever lacks them has a position that is too old as well. The floor of the log is raised to this instant.
+    Aged(u64),
+    /// The log is too large or switched off. The last row stays without its keys, as a marker: whoever does not know its batch may lack
+    /// some of the removed rows.
+    Early,
 }
 
 /// The connection that removes old rows of the log of changes.
 pub(crate) trait LogSession: SweepSession {
-    /// The first row of the log, in the order of lane, seq and part, whose lane is at least `lane`.
-    fn first_part(&mut self, lane: u64) -> impl Future<Output = Result<Option<LoggedPart>, Error>> + Send;
+    /// The first row of the log, in the order of lane, seq and part, whose lane is at least `lane`. Leaves out markers that were written at
+    /// `cutoff` or later.
+    fn first_part(
+        &mut self,
+        lane: u64,
+        cutoff: u64,
+    ) -> impl Future<Output = Result<Option<LoggedPart>, Error>> + Send;
 
     /// The first `limit` rows of `lane` after the row with the seq and the part `after`, in their order.
     fn read_parts(
@@ -122,11 +137,11 @@ pub(crate) trait LogSession: SweepSession {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<LoggedPart>, Error>> + Send;
 
-    /// Removes the rows of the lane of `last` up to `last`, raises the floor of the log to `floor`, and commits. The rows must be few, because
+    /// Removes the rows of the lane of `last` up to `last`, lets readers know as `removal` says, and commits. The rows must be few, because
     /// the transaction locks them.
     fn delete_parts(
         &mut self,
         last: LoggedPart,
-        floor: u64,
+        removal: Removal,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }

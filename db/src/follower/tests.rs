@@ -103,6 +103,11 @@ async fn first(snapshot: &mut LogSnapshot<'_>, limit: usize, values: Values) -> 
     found
 }
 
+/// The lane of these tests, with nothing removed from its log.
+fn lane(seq: u64, rev: u64) -> LanePosition {
+    LanePosition { id: LANE, seq, rev, logs: true, removed: 0 }
+}
+
 /// Up to `rows_max` rows of the log after `after`: their keys, and the last row.
 async fn log(
     snapshot: &mut LogSnapshot<'_>,
@@ -118,8 +123,7 @@ async fn log(
 #[tokio::test]
 async fn everything_in_a_snapshot_is_of_one_instant() {
     let mut file = File::new().await;
-    let lane = LanePosition { id: LANE, seq: 1, rev: 11, logs: true };
-    file.add_lane(lane).await;
+    file.add_lane(lane(1, 11)).await;
     file.add(b"a", b"old", 11, None).await;
     file.log(1, 0, &part(&["a"])).await;
     let mut follower = file.follower().await;
@@ -130,7 +134,7 @@ async fn everything_in_a_snapshot_is_of_one_instant() {
         insert into changes values (7, 2, 0, 1, x'000161'); update store set floor = 5, retention = 60; commit",
     )
     .await;
-    assert_eq!((&snapshot.state().lanes[..], snapshot.state().floor), (&[lane][..], 0));
+    assert_eq!((&snapshot.state().lanes[..], snapshot.state().floor), (&[lane(1, 11)][..], 0));
     assert_eq!(log(&mut snapshot, (0, 0), 10).await, (vec![(1, "a".into())], Some((1, 0))));
     let all = [Found::live("a", 11, "old")];
     assert_eq!(rows(&mut snapshot, &["a", "b"], Values::UpTo(10)).await, all);
@@ -138,8 +142,7 @@ async fn everything_in_a_snapshot_is_of_one_instant() {
     snapshot.end().await.expect("it can be given up");
 
     let mut snapshot = follower.snapshot().await.expect("it can be taken");
-    let expected =
-        [LanePosition { seq: 2, rev: 12, ..lane }, LanePosition { id: 8, seq: 0, rev: 0, logs: false }];
+    let expected = [lane(2, 12), LanePosition { id: 8, logs: false, ..lane(0, 0) }];
     assert_eq!((&snapshot.state().lanes[..], snapshot.state().floor), (&expected[..], 5));
     assert_eq!(log(&mut snapshot, (1, u16::MAX), 10).await, (vec![(2, "a".into())], Some((2, 0))));
     let all = [Found::live("a", 12, "new"), Found::live("b", 12, "")];
@@ -154,17 +157,33 @@ async fn a_poll_sees_each_commit_without_a_snapshot() {
     let state = follower.poll().await.expect("it answers");
     assert_eq!((&state.lanes[..], state.retention, state.floor), (&[][..], None, 0), "a new store");
     assert!(state.store_id > 0 && state.read_at > 1_700_000_000_000_000 && state.now == state.read_at);
-    file.add_lane(LanePosition { id: LANE, seq: 3, rev: 11, logs: true }).await;
+    file.add_lane(lane(3, 11)).await;
     file.run("update store set retention = 3600").await;
     let state = follower.poll().await.expect("it answers");
-    assert_eq!(state.lanes, [LanePosition { id: LANE, seq: 3, rev: 11, logs: true }]);
+    assert_eq!(state.lanes, [lane(3, 11)]);
     assert_eq!(state.retention, Some(std::time::Duration::from_hours(1)));
+}
+
+#[tokio::test]
+async fn a_row_without_keys_tells_what_was_removed_before_it() {
+    let mut file = File::new().await;
+    file.add_lane(lane(5, 11)).await;
+    file.log(4, 2, b"").await;
+    file.log(5, 0, &part(&["a"])).await;
+    let mut follower = file.follower().await;
+    let mut snapshot = follower.snapshot().await.expect("it can be taken");
+    assert_eq!(snapshot.state().lanes, [LanePosition { removed: 4, ..lane(5, 11) }]);
+    assert_eq!(
+        log(&mut snapshot, (0, 0), 10).await,
+        (vec![(5, "a".into())], Some((5, 0))),
+        "it has no change"
+    );
 }
 
 #[tokio::test]
 async fn what_has_expired_is_judged_by_the_latest_revision_of_the_snapshot() {
     let mut file = File::new().await;
-    file.add_lane(LanePosition { id: LANE, seq: 1, rev: 1, logs: true }).await;
+    file.add_lane(lane(1, 1)).await;
     let mut follower = file.follower().await;
     let snapshot = follower.snapshot().await.expect("it can be taken");
     let soon = snapshot.state().now + 3_600_000_000;

@@ -179,6 +179,8 @@ fn lane_position(row: &MySqlRow) -> Result<Option<LanePosition>, Error> {
         seq: row.try_get_unchecked(4).map_err(classify)?,
         rev: row.try_get_unchecked(5).map_err(classify)?,
         logs: row.try_get_unchecked::<u8, _>(6).map_err(classify)? != 0,
+        // Null: the log has no row of the lane.
+        removed: row.try_get_unchecked::<Option<u64>, _>(7).map_err(classify)?.unwrap_or(0),
     }))
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::error::classify;
 use super::files::StoreFiles;
 use super::text;
-use super::wal::WalState;
+use super::wal::{WalState, empty_wal};
 use crate::error::Error;
 
 /// A log that is larger than this is emptied when a connection is closed. Commits alone keep it at a few MiB: without readers of
@@ -258,16 +258,4 @@ impl LiveConnection {
         drop(turn);
         drop(self.count);
     }
-}
-
-/// Writes the log into the database and cuts it to nothing, unless a reader still needs it.
-async fn empty_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    if let Err(error) = sqlx::query(text::ROLLBACK).execute(&mut *connection).await {
-        tracing::trace!(%error, "there was no transaction");
-    }
-    // The first one does nearly all of the work, and lets others write meanwhile. The second one lets them wait.
-    for sql in [text::SHORT_WAIT, text::WRITE_BACK_WAL, text::TRUNCATE_WAL] {
-        sqlx::query(sql).fetch_all(&mut *connection).await?;
-    }
-    Ok(())
 }

@@ -181,6 +181,8 @@ fn lane_position(row: &SqliteRow) -> Result<Option<LanePosition>, Error> {
         seq: unsigned(row.try_get_unchecked(4).map_err(classify)?)?,
         rev: unsigned(row.try_get_unchecked(5).map_err(classify)?)?,
         logs: row.try_get_unchecked::<i64, _>(6).map_err(classify)? != 0,
+        // Null: the log has no row of the lane.
+        removed: unsigned(row.try_get_unchecked::<Option<i64>, _>(7).map_err(classify)?.unwrap_or(0))?,
     }))
 }
 

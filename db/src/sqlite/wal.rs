@@ -5,9 +5,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::{Row as _, SqliteConnection};
+use tokio::time::sleep;
 
 use super::files::{OpenFile, unavailable_at};
 use super::found_file::FoundFile;
+use super::text;
 use crate::error::Error;
 
 /// Every log with content begins with these bytes. The fourth byte tells the order of the bytes in checksums.
@@ -16,6 +21,10 @@ const MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
 const HEAD_BYTES: usize = 32;
 /// Where the two random numbers are that change whenever the log begins anew.
 const SALTS: std::ops::Range<usize> = 16..24;
+/// How often the log is to be cut, and the wait in between: others read and write only for moments, unless they hold an old snapshot. Whoever
+/// holds one tries this when it ends.
+const TRUNCATE_TRIES_MAX: usize = 10;
+const TRUNCATE_PAUSE: Duration = Duration::from_millis(200);
 const LOST: &str = "somebody else emptied or shortened it, and acknowledged writes that were only in it are lost; restore a backup if you need them";
 
 /// The write-ahead log of an open store.
@@ -128,5 +137,55 @@ impl OpenWal {
             tracing::error!(%path, %error, "the rest of the log cannot be removed");
         }
         unavailable_at(&self.file.path, LOST)
+    }
+}
+
+/// Writes the log into the database and cuts it to nothing, unless a reader still needs it. Ends within a few seconds.
+pub(super) async fn empty_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    if let Err(error) = sqlx::query(text::ROLLBACK).execute(&mut *connection).await {
+        tracing::trace!(%error, "there was no transaction");
+    }
+    // This does nearly all of the work, and lets others write meanwhile. To cut the log lets them wait.
+    for sql in [text::SHORT_WAIT, text::WRITE_BACK_WAL] {
+        sqlx::query(sql).fetch_all(&mut *connection).await?;
+    }
+    for _ in 0..TRUNCATE_TRIES_MAX {
+        let is_in_use: bool =
+            sqlx::query(text::TRUNCATE_WAL).fetch_one(&mut *connection).await?.try_get(0)?;
+        if !is_in_use {
+            return Ok(());
+        }
+        sleep(TRUNCATE_PAUSE).await;
+    }
+    tracing::debug!("the log could not be emptied, because it is in use");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Executor as _;
+
+    use super::super::connection::WAL_BYTES_MAX;
+    use super::super::fixture::TestStore;
+    use crate::engine::{Engine as _, FollowSession as _};
+
+    #[tokio::test]
+    async fn a_large_log_is_emptied_though_somebody_uses_it_for_a_moment() {
+        let mut store = TestStore::new().await;
+        let mut reader = store.engine.open_follower().await.expect("it opens");
+        reader.begin().await.expect("it is the only one");
+        let fill = sqlx::query("insert into entries (k, v, rev, born) values ('k', zeroblob(?), 1, 1)");
+        let filled = fill.bind(i64::try_from(WAL_BYTES_MAX).expect("it is small")).execute(&mut store.other);
+        filled.await.expect("there is room");
+        let log = store.engine.path().with_extension("db-wal");
+        let bytes = || std::fs::metadata(&log).expect("it is there").len();
+        assert!(bytes() > WAL_BYTES_MAX, "the reader holds an older snapshot");
+        store.other.execute("begin immediate").await.expect("nobody writes");
+        let closed = tokio::spawn(reader.close());
+        // Long enough for the first try. If it is not, the test proves nothing, but does not fail.
+        tokio::time::sleep(super::TRUNCATE_PAUSE).await;
+        store.other.execute("rollback").await.expect("it was begun");
+        closed.await.expect("it closes");
+        assert_eq!(bytes(), 0);
     }
 }

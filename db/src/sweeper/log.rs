@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::changes::TRANSACTION_MICROS_MAX;
-use crate::engine::sweep::{LogSession, LoggedPart};
+use crate::engine::sweep::{LogSession, LoggedPart, Removal};
 use crate::error::Error;
 
 /// The most rows of one step.
@@ -12,7 +12,7 @@ const ROWS_MAX: usize = 256;
 /// The most bytes of keys that one step removes, unless its first row has more.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// About how many bytes a row takes beside its keys.
+/// About how many bytes a row takes beside its keys. A marker counts nothing, because it cannot be removed early.
 const ROW_BYTES: u64 = 64;
 
 /// Whether a step has left work for another one.
@@ -55,6 +55,15 @@ enum Phase {
     Remove,
 }
 
+/// Which rows a log keeps, if it is not too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// Rows that were written before this instant are too old.
+    cutoff: u64,
+    /// The log is switched off, so younger rows are not kept either.
+    is_off: bool,
+}
+
 /// How far the rows of a round may be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limits {
@@ -66,13 +75,12 @@ struct Limits {
     oldest_until: u64,
 }
 
-/// The instant before which rows are too old. A change is written up to ten minutes before it can be read. `retention` is in
-/// microseconds; 0: nothing is kept.
-pub(super) fn cutoff(now: u64, retention: u64) -> u64 {
-    if retention == 0 {
-        u64::MAX
-    } else {
-        now.saturating_sub(retention.saturating_add(TRANSACTION_MICROS_MAX))
+impl Kept {
+    /// `retention` is in microseconds. 0: the log is switched off.
+    pub(super) fn at(now: u64, retention: u64) -> Self {
+        // A change is written up to ten minutes before it can be read.
+        let cutoff = now.saturating_sub(retention.saturating_add(TRANSACTION_MICROS_MAX));
+        Self { cutoff, is_off: retention == 0 }
     }
 }
 
@@ -92,22 +100,22 @@ impl LogSweep {
         self.lanes.values().map(|lane| lane.bytes).sum()
     }
 
-    /// One step of the round: counts some rows, or removes some. Rows that were written before `cutoff` are too old.
-    pub(super) async fn step<S: LogSession>(&mut self, session: &mut S, cutoff: u64) -> Result<Step, Error> {
+    /// One step of the round: counts some rows, or removes some that are not `kept`.
+    pub(super) async fn step<S: LogSession>(&mut self, session: &mut S, kept: Kept) -> Result<Step, Error> {
         match self.phase {
             Phase::Look { from } => {
-                let done = self.look(session, from).await?;
+                let done = self.look(session, from, kept.cutoff).await?;
                 session.rest().await?;
                 self.phase = done;
                 Ok(Step::Removed(0))
             }
-            Phase::Remove => self.remove(session, cutoff).await,
+            Phase::Remove => self.remove(session, kept).await,
         }
     }
 
     /// Counts rows of the first lane whose id is at least `from`, which were not counted yet. Returns the next phase.
-    async fn look<S: LogSession>(&mut self, session: &mut S, from: u64) -> Result<Phase, Error> {
-        let found = session.first_part(from).await?;
+    async fn look<S: LogSession>(&mut self, session: &mut S, from: u64, cutoff: u64) -> Result<Phase, Error> {
+        let found = session.first_part(from, cutoff).await?;
         let gone: Vec<u64> = match &found {
             Some(first) => self.lanes.range(from..first.lane).map(|(lane, _)| *lane).collect(),
             None => self.lanes.range(from..).map(|(lane, _)| *lane).collect(),
@@ -131,14 +139,18 @@ impl LogSweep {
     }
 
     /// Removes some rows of the lane with the oldest ones.
-    async fn remove<S: LogSession>(&mut self, session: &mut S, cutoff: u64) -> Result<Step, Error> {
+    async fn remove<S: LogSession>(&mut self, session: &mut S, kept: Kept) -> Result<Step, Error> {
         let mut by_age: Vec<LoggedPart> = self.lanes.values().map(|lane| lane.first).collect();
         by_age.sort_unstable_by_key(|first| first.at);
         let Some(oldest) = by_age.first() else { return Ok(Step::Done) };
-        let limits = Limits {
-            cutoff,
-            excess: self.bytes_max.map_or(0, |max| self.bytes().saturating_sub(max)),
-            oldest_until: by_age.get(1).map_or(u64::MAX, |second| second.at),
+        let limits = if kept.is_off {
+            Limits { cutoff: kept.cutoff, excess: u64::MAX, oldest_until: u64::MAX }
+        } else {
+            Limits {
+                cutoff: kept.cutoff,
+                excess: self.bytes_max.map_or(0, |max| self.bytes().saturating_sub(max)),
+                oldest_until: by_age.get(1).map_or(u64::MAX, |second| second.at),
+            }
         };
         if !limits.takes(oldest, 0) {
             return Ok(Step::Done);
@@ -151,11 +163,18 @@ impl LogSweep {
             session.rest().await?;
             return Ok(Step::Removed(0));
         };
-        let floor = gone.iter().map(|row| row.at).max().expect("at least one row is removed");
-        session.delete_parts(*last, floor).await?;
+        let removal = if last.at < kept.cutoff {
+            Removal::Aged(gone.iter().map(|row| row.at).max().expect("at least one row is removed"))
+        } else {
+            Removal::Early
+        };
+        session.delete_parts(*last, removal).await?;
         let next = match rows.get(count) {
             Some(next) => Some(*next),
-            None => session.first_part(oldest.lane).await?.filter(|next| next.lane == oldest.lane),
+            None => {
+                let next = session.first_part(oldest.lane, kept.cutoff).await?;
+                next.filter(|next| next.lane == oldest.lane)
+            }
         };
         session.rest().await?;
         self.forget(oldest.lane, gone, next);
@@ -208,7 +227,7 @@ impl Limits {
 }
 
 fn row_bytes(row: &LoggedPart) -> u64 {
-    row.bytes + ROW_BYTES
+    if row.bytes == 0 { 0 } else { row.bytes + ROW_BYTES }
 }
 
 #[cfg(test)]

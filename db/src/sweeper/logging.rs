@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::log::{LogSweep, Step, cutoff};
+use super::log::{Kept, LogSweep, Step};
 use super::{Round, SweepConfig, SweepReport};
 use crate::engine::sweep::{ExpirySession, LogSession};
 use crate::error::Error;
@@ -210,8 +210,8 @@ impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> LoggingSweeper<'_
 
     /// One step of removing old rows of the log. Returns whether there are more.
     async fn cut_log(&mut self) -> Result<bool, Error> {
-        let cutoff = cutoff(self.read_clock().await?, self.retention);
-        match within(QUERY_TIMEOUT, self.log.step(&mut self.session, cutoff)).await {
+        let kept = Kept::at(self.read_clock().await?, self.retention);
+        match within(QUERY_TIMEOUT, self.log.step(&mut self.session, kept)).await {
             Ok(Step::Removed(rows)) => {
                 (self.observe)(SweepReport::LogCut(rows));
                 Ok(true)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::log::{LogSweep, Step, cutoff};
+use super::log::{Kept, LogSweep, Step};
 use super::{SweepReport, fence_ages, micros};
 use crate::engine::sweep::{LogSession, SweepSession};
 use crate::error::Error;
@@ -40,8 +40,8 @@ pub(super) async fn round<S: LogSession>(
         within(QUERY_TIMEOUT, session.delete_old_fences(fence_ages(retention))).await?;
         let mut log = LogSweep::new(None);
         for _ in 0..LOG_STEPS_MAX {
-            let cutoff = cutoff(within(QUERY_TIMEOUT, session.now()).await?, micros(retention));
-            match within(QUERY_TIMEOUT, log.step(&mut session, cutoff)).await? {
+            let kept = Kept::at(within(QUERY_TIMEOUT, session.now()).await?, micros(retention));
+            match within(QUERY_TIMEOUT, log.step(&mut session, kept)).await? {
                 Step::Removed(rows) => observe(SweepReport::LogCut(rows)),
                 Step::Done => break,
             }

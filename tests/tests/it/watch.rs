@@ -1,6 +1,7 @@
 //! Watches: streams of what changes, and gets that wait for a change.
 
 mod chaos;
+mod cut_log;
 mod expiry;
 mod limits;
 mod live;

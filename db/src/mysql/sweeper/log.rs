@@ -4,14 +4,14 @@ use sqlx::Row as _;
 use sqlx::mysql::MySqlRow;
 
 use super::MySqlSweeper;
-use crate::engine::sweep::{LogSession, LoggedPart};
+use crate::engine::sweep::{LogSession, LoggedPart, Removal};
 use crate::error::Error;
 use crate::mysql::error::classify;
 use crate::mysql::text;
 
 impl LogSession for MySqlSweeper {
-    async fn first_part(&mut self, lane: u64) -> Result<Option<LoggedPart>, Error> {
-        let query = sqlx::query(text::changes::FIRST_PART).bind(lane);
+    async fn first_part(&mut self, lane: u64, cutoff: u64) -> Result<Option<LoggedPart>, Error> {
+        let query = sqlx::query(text::changes::FIRST_PART).bind(lane).bind(cutoff);
         let found = query.fetch_optional(&mut self.connection).await.map_err(classify)?;
         found.as_ref().map(part).transpose()
     }
@@ -28,12 +28,15 @@ impl LogSession for MySqlSweeper {
         found.iter().map(part).collect()
     }
 
-    async fn delete_parts(&mut self, last: LoggedPart, floor: u64) -> Result<(), Error> {
-        let LoggedPart { lane, seq, part, at: _, bytes: _ } = last;
+    async fn delete_parts(&mut self, last: LoggedPart, removal: Removal) -> Result<(), Error> {
+        let LoggedPart { lane, seq, part, at, bytes: _ } = last;
         let delete = sqlx::query(text::changes::DELETE_PARTS).bind(lane).bind(seq).bind(seq).bind(part);
         delete.execute(&mut self.connection).await.map_err(classify)?;
-        let raise = sqlx::query(text::changes::RAISE_FLOOR).bind(floor);
-        raise.execute(&mut self.connection).await.map_err(classify)?;
+        let sign = match removal {
+            Removal::Aged(floor) => sqlx::query(text::changes::RAISE_FLOOR).bind(floor),
+            Removal::Early => sqlx::query(text::changes::ADD_MARKER).bind(lane).bind(seq).bind(part).bind(at),
+        };
+        sign.execute(&mut self.connection).await.map_err(classify)?;
         self.commit().await
     }
 }

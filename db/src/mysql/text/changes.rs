@@ -16,9 +16,9 @@ pub(in crate::mysql) const RETENTION: &str = "select retention from store where 
 /// Gives the store another id.
 pub(in crate::mysql) const SET_STORE_ID: &str = "update store set id = ? where one = 0";
 
-/// The first row of the first lane whose id is at least the argument.
+/// The first row of the first lane whose id is at least the first argument. A marker counts if it was written before the second argument.
 pub(in crate::mysql) const FIRST_PART: &str = "select lane, seq, part, at, cast(length(ks) as unsigned) \
-    from changes where lane >= ? order by lane, seq, part limit 1";
+    from changes where lane >= ? and (length(ks) > 0 or at < ?) order by lane, seq, part limit 1";
 
 /// The rows of a lane behind a row. The arguments are the lane, the seq of the row, the seq again, its part, and the number of rows.
 pub(in crate::mysql) const PARTS: &str = "select lane, seq, part, at, cast(length(ks) as unsigned) \
@@ -28,5 +28,9 @@ pub(in crate::mysql) const PARTS: &str = "select lane, seq, part, at, cast(lengt
 pub(in crate::mysql) const DELETE_PARTS: &str =
     "delete from changes where lane = ? and (seq < ? or (seq = ? and part <= ?))";
 
-/// Changes up to this instant may be removed from now on.
+/// Adds a row without keys. The arguments are the lane, the seq, the part and the time of the last row that was removed.
+pub(in crate::mysql) const ADD_MARKER: &str =
+    "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, '')";
+
+/// Changes up to this instant may be removed from now on, because of their age.
 pub(in crate::mysql) const RAISE_FLOOR: &str = "update store set floor = greatest(floor, ?) where one = 0";

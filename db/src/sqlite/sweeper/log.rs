@@ -4,15 +4,15 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteSweeper;
-use crate::engine::sweep::{LogSession, LoggedPart};
+use crate::engine::sweep::{LogSession, LoggedPart, Removal};
 use crate::error::Error;
 use crate::sqlite::arguments::{signed, unsigned};
 use crate::sqlite::error::classify;
 use crate::sqlite::text;
 
 impl LogSession for SqliteSweeper {
-    async fn first_part(&mut self, lane: u64) -> Result<Option<LoggedPart>, Error> {
-        let query = sqlx::query(text::changes::FIRST_PART).bind(signed(lane)?);
+    async fn first_part(&mut self, lane: u64, cutoff: u64) -> Result<Option<LoggedPart>, Error> {
+        let query = sqlx::query(text::changes::FIRST_PART).bind(signed(lane)?).bind(signed(cutoff)?);
         let found = query.fetch_optional(&mut *self.connection).await.map_err(classify)?;
         found.as_ref().map(part).transpose()
     }
@@ -28,13 +28,20 @@ impl LogSession for SqliteSweeper {
         query.fetch_all(&mut *self.connection).await.map_err(classify)?.iter().map(part).collect()
     }
 
-    async fn delete_parts(&mut self, last: LoggedPart, floor: u64) -> Result<(), Error> {
+    async fn delete_parts(&mut self, last: LoggedPart, removal: Removal) -> Result<(), Error> {
+        let LoggedPart { lane, seq, part, at, bytes: _ } = last;
         self.begin_write().await?;
-        let delete = sqlx::query(text::changes::DELETE_PARTS).bind(signed(last.lane)?);
-        let delete = delete.bind(signed(last.seq)?).bind(signed(last.part)?);
+        let delete = sqlx::query(text::changes::DELETE_PARTS);
+        let delete = delete.bind(signed(lane)?).bind(signed(seq)?).bind(signed(part)?);
         delete.execute(&mut *self.connection).await.map_err(classify)?;
-        let raise = sqlx::query(text::changes::RAISE_FLOOR).bind(signed(floor)?);
-        raise.execute(&mut *self.connection).await.map_err(classify)?;
+        let sign = match removal {
+            Removal::Aged(floor) => sqlx::query(text::changes::RAISE_FLOOR).bind(signed(floor)?),
+            Removal::Early => {
+                let mark = sqlx::query(text::changes::ADD_MARKER).bind(signed(lane)?).bind(signed(seq)?);
+                mark.bind(signed(part)?).bind(signed(at)?)
+            }
+        };
+        sign.execute(&mut *self.connection).await.map_err(classify)?;
         self.commit().await
     }
 }

@@ -20,9 +20,9 @@ pub(in crate::sqlite) const RETENTION: &str = "select retention from store where
 /// Gives the store another id.
 pub(in crate::sqlite) const SET_STORE_ID: &str = "update store set id = ? where one = 0";
 
-/// The first row of the first lane whose id is at least the argument.
+/// The first row of the first lane whose id is at least the first argument. A marker counts if it was written before the second argument.
 pub(in crate::sqlite) const FIRST_PART: &str = "select lane, seq, part, at, octet_length(ks) from changes \
-    where lane >= ? order by lane, seq, part limit 1";
+    where lane >= ? and (octet_length(ks) > 0 or at < ?) order by lane, seq, part limit 1";
 
 /// The rows of a lane behind a row. The arguments are the lane, the seq and the part of the row, and the number of rows.
 pub(in crate::sqlite) const PARTS: &str = "select lane, seq, part, at, octet_length(ks) from changes \
@@ -32,5 +32,9 @@ pub(in crate::sqlite) const PARTS: &str = "select lane, seq, part, at, octet_len
 pub(in crate::sqlite) const DELETE_PARTS: &str =
     "delete from changes where lane = ? and (seq, part) <= (?, ?)";
 
-/// Changes up to this instant may be removed from now on.
+/// Adds a row without keys. The arguments are the lane, the seq, the part and the time of the last row that was removed.
+pub(in crate::sqlite) const ADD_MARKER: &str =
+    "insert into changes (lane, seq, part, at, ks) values (?, ?, ?, ?, x'')";
+
+/// Changes up to this instant may be removed from now on, because of their age.
 pub(in crate::sqlite) const RAISE_FLOOR: &str = "update store set floor = max(floor, ?) where one = 0";

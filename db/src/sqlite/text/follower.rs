@@ -2,9 +2,11 @@
 
 use crate::engine::shapes::list;
 
-/// The row of the store with each fence row, in no order. Without fence rows there is one row all the same.
+/// The row of the store with each fence row, in no order. Without fence rows there is one row all the same. A marker is the first row of its
+/// lane in the log.
 pub(in crate::sqlite) const STATE: &str = "select store.id, store.retention, store.floor, \
-    writers.id, writers.seq, writers.rev, writers.logged \
+    writers.id, writers.seq, writers.rev, writers.logged, \
+    (select iif(octet_length(ks) = 0, seq, 0) from changes where lane = writers.id order by seq, part limit 1) \
     from store left join writers on true where store.one = 0";
 
 /// Rows of the log of a lane after a row. The arguments are the lane, the seq and the part of that row, and the number of rows.

@@ -67,7 +67,9 @@ impl Position {
     /// The position of a snapshot with this state.
     pub(crate) fn of(state: &LogState) -> Self {
         let moved = state.lanes.iter().filter(|lane| lane.seq > 0);
-        let lanes = moved.map(|&LanePosition { id, seq, rev, logs: _ }| LaneSeq { id, seq, rev }).collect();
+        let lanes = moved
+            .map(|&LanePosition { id, seq, rev, logs: _, removed: _ }| LaneSeq { id, seq, rev })
+            .collect();
         let retention_micros = micros(state.retention.unwrap_or_default());
         Self { store_id: state.store_id, time: state.read_at, retention_micros, lanes }
     }
@@ -112,9 +114,15 @@ impl Position {
     /// As [`Position::covers`], but a lane that committed its last batch of `other` well before the time of this position counts as known.
     /// So the position of a cursor, which leaves idle lanes out, also covers `other`.
     pub(crate) fn covers_active(&self, other: &Self) -> bool {
-        let was_idle =
-            |lane: &LaneSeq| lane.rev > 0 && lane.rev.saturating_add(TRANSACTION_MICROS_MAX) < self.time;
-        other.lanes.iter().all(|lane| self.seq(lane.id) >= lane.seq || was_idle(lane))
+        other
+            .lanes
+            .iter()
+            .all(|lane| self.seq(lane.id) >= lane.seq || lane.rev > 0 && self.was_idle(lane.rev))
+    }
+
+    /// Whether a lane had committed its last batch, whose time is `rev`, well before the time of this position.
+    fn was_idle(&self, rev: u64) -> bool {
+        rev.saturating_add(TRANSACTION_MICROS_MAX) < self.time
     }
 
     /// The lanes of `state` that have moved since this position, and how far each is known.
@@ -143,7 +151,11 @@ impl Position {
             return Some(ResetReason::TooOld);
         }
         let unlogged = |lane: &LanePosition| !lane.logs && lane.seq > self.seq(lane.id) && lane.rev > begin;
-        state.lanes.iter().any(unlogged).then_some(ResetReason::NotLogged)
+        if state.lanes.iter().any(unlogged) {
+            return Some(ResetReason::NotLogged);
+        }
+        let is_removed = |lane: &LanePosition| lane.removed > self.seq(lane.id) && !self.was_idle(lane.rev);
+        state.lanes.iter().any(is_removed).then_some(ResetReason::TooOld)
     }
 }
 
@@ -175,7 +187,7 @@ pub(crate) mod tests {
 
     /// A state at [`NOW`] with these lanes: id, seq, rev, and whether it logs.
     pub(crate) fn state(lanes: &[(u64, u64, u64, bool)]) -> LogState {
-        let lanes = lanes.iter().map(|&(id, seq, rev, logs)| LanePosition { id, seq, rev, logs });
+        let lanes = lanes.iter().map(|&(id, seq, rev, logs)| LanePosition { id, seq, rev, logs, removed: 0 });
         LogState {
             store_id: 7,
             retention: Some(Duration::from_hours(1)),
@@ -211,6 +223,19 @@ pub(crate) mod tests {
         state.floor = NOW - 30 * MINUTE;
         assert_eq!(cursor(NOW - 20 * MINUTE, &[(1, 1)]).reset_reason(&state), None);
         assert_eq!(cursor(NOW - 20 * MINUTE - 1, &[(1, 1)]).reset_reason(&state), Some(ResetReason::TooOld));
+    }
+
+    #[test]
+    fn what_was_removed_early_is_lost_for_whoever_does_not_know_it() {
+        let mut state = state(&[(1, 9, NOW, true), (2, 4, NOW - 30 * MINUTE, true)]);
+        state.lanes[0].removed = 7;
+        state.lanes[1].removed = 4;
+        let at = |time, lanes: &[(u64, u64)]| cursor(time, lanes).reset_reason(&state);
+        assert_eq!(at(NOW, &[(1, 7)]), None, "idle lanes are left out");
+        assert_eq!(at(NOW, &[(1, 6)]), Some(ResetReason::TooOld));
+        assert_eq!(at(NOW - 25 * MINUTE, &[(1, 7), (2, 4)]), None);
+        assert_eq!(at(NOW - 25 * MINUTE, &[(1, 7), (2, 3)]), Some(ResetReason::TooOld));
+        assert_eq!(Position::of(&state).reset_reason(&state), None);
     }
 
     #[test]
