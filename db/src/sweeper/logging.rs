@@ -17,8 +17,9 @@ use crate::sweeper::expiry::{DueHints, Expiries};
 use crate::sweeper::hint::{HINTS_PER_SWEEP_MAX, Hint, TICK};
 use crate::timeouts::{CONNECT_TIMEOUT, QUERY_TIMEOUT, within};
 
-/// How often a process that does not sweep asks for the lock of the sweeper.
-const LOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a process that does not sweep asks for the lock of the sweeper. With this and [`TICK`], an expiry is logged within a second also
+/// when the process with the lock stops.
+const LOCK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long after each multiple of [`TICK`] the sweeper looks for due hints: its clock may be a little behind that of the database.
 const TICK_DELAY: Duration = Duration::from_millis(3);

@@ -99,7 +99,7 @@ pub struct ReadArgs {
     pub watches_max: Option<u32>,
 
     /// The most streams of /watch that read a snapshot of the database at the same time, because they begin or are far behind, each with
-    /// its own database connection; further ones wait
+    /// its own database connection; further ones wait. As many again may read that watch single keys
     #[arg(long, env, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub watch_snapshots: u16,
 
@@ -176,10 +176,11 @@ impl Config {
 
 impl ReadArgs {
     /// The most connections to the database: one for each reader, lister and export, one that follows the changes, and one for each
-    /// stream that reads a snapshot of its own.
+    /// stream that reads a snapshot of its own, twice: those that watch single keys are limited by themselves.
     #[must_use]
     pub fn database_connections(&self) -> usize {
-        let single = [self.readers, self.listers, self.exports_max, self.watch_snapshots];
+        let Self { readers, listers, exports_max, watch_snapshots, .. } = *self;
+        let single = [readers, listers, exports_max, watch_snapshots, watch_snapshots];
         single.into_iter().map(usize::from).sum::<usize>() + 1
     }
 

@@ -2,7 +2,6 @@
 
 mod error;
 mod permits;
-mod speed;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -22,8 +21,8 @@ use tokio_util::task::TaskTracker;
 
 use self::error::ExportError;
 use self::permits::{Permit, Permits};
-use self::speed::ClientSpeed;
 use crate::body;
+use crate::client_speed::ClientSpeed;
 use crate::config::ReadLimits;
 use crate::damage::DamageLog;
 use crate::error::ReadError;

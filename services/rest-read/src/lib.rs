@@ -3,6 +3,7 @@
 
 mod backlog;
 mod body;
+mod client_speed;
 pub mod config;
 mod cursor;
 mod damage;

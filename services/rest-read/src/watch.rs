@@ -131,7 +131,7 @@ impl Watches {
         let permits = self.shared.hub.permits();
         let too_many = || {
             let max = permits.max();
-            let message = format!("{max} watches are open, the most that are allowed (WATCHES_MAX)");
+            let message = format!("too many watches are open: at most {max} are allowed (WATCHES_MAX)");
             Problem::new(Code::Overloaded, message)
         };
         permits.take().ok_or_else(too_many)

@@ -8,6 +8,7 @@ mod live;
 mod long_poll;
 mod resume;
 mod start;
+mod turns;
 
 use e2e::Event;
 

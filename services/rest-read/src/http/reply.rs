@@ -128,15 +128,15 @@ pub(crate) enum ProblemReply {
     /// `timeout`: the request took too long to arrive.
     #[oai(status = 408)]
     Timeout(ProblemBody<408>),
-    /// `too_large`: a key is longer than its limit, or the values have more than 16 MiB. The message names the limit and the
-    /// size.
+    /// `too_large`: a key is longer than its limit, or the values of a get or a list have more than 16 MiB. The message names the limit and
+    /// the size.
     #[oai(status = 413)]
     TooLarge(ProblemBody<413>),
-    /// `uri_too_long`: the request target is longer than its limit.
+    /// `uri_too_long`: the request target (path and query) has more than 16 KiB.
     #[oai(status = 414)]
     UriTooLong(ProblemBody<414>),
     /// `bad_parameter`: a parameter is unknown, malformed, repeated, not valid UTF-8, or combined with one that excludes it.
-    /// `bad_key`: a key is empty. `bad_cursor`: `after` is not the `next` of a page with the same prefix.
+    /// `bad_key`: a key is empty. Lists only, `bad_cursor`: `after` is not the `next` of a page with the same prefix.
     #[oai(status = 422)]
     BadParameter(ProblemBody<422>),
     /// `headers_too_large`: the header fields are larger than their limit.

@@ -2,6 +2,7 @@
 
 mod pass;
 mod reading;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use chassis::running;
 use db::{Error, Store};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::turns::Turns;
+use crate::client_speed::ClientSpeed;
 use crate::damage::DamageLog;
 use crate::watch::position::{Position, ResetReason};
+use crate::watch::target::Target;
 use crate::watch::watcher::Watcher;
 
 /// How long a client may take nothing while a database snapshot is kept open for it.
@@ -33,7 +38,10 @@ const KEYS_MAX: usize = 100_000;
 pub(crate) struct CatchUps {
     store: Store,
     tasks: TaskTracker,
-    permits: Arc<Semaphore>,
+    /// The turns of catch-ups that may read any number of keys.
+    turns: Arc<Turns>,
+    /// The turns of those that read a few keys at most, so that they need not wait for the others.
+    short_turns: Arc<Turns>,
     damage: Arc<DamageLog>,
 }
 
@@ -65,6 +73,8 @@ struct CatchUp {
     damage: Arc<DamageLog>,
     watcher: Arc<Watcher>,
     parts: mpsc::Sender<Part>,
+    turns: Arc<Turns>,
+    speed: ClientSpeed,
     /// Events that are not handed over yet.
     events: Vec<u8>,
 }
@@ -77,6 +87,8 @@ enum CatchUpError {
     Client,
     /// The snapshot was open for longer than a quarter of the retention.
     TooLong,
+    /// The client reads slowly, and others wait.
+    Slow,
     /// Changes are not logged.
     Off,
 }
@@ -92,7 +104,8 @@ impl CatchUps {
         Self {
             store: store.clone(),
             tasks: tasks.clone(),
-            permits: Arc::new(Semaphore::new(snapshots_max)),
+            turns: Turns::new(snapshots_max),
+            short_turns: Turns::new(snapshots_max),
             damage: Arc::new(DamageLog::new("watch")),
         }
     }
@@ -106,17 +119,23 @@ impl CatchUps {
         had_snapshot: bool,
     ) -> mpsc::Receiver<Part> {
         let (parts, received) = mpsc::channel(1);
+        let turns = match (&scope, &watcher.target) {
+            (Scope::Now, _) | (_, Target::Keys(_)) => &self.short_turns,
+            (Scope::Snapshot | Scope::After(_), Target::Prefix(_)) => &self.turns,
+        };
         let work = CatchUp {
             store: self.store.clone(),
             damage: Arc::clone(&self.damage),
             watcher: Arc::clone(watcher),
             parts: parts.clone(),
+            turns: Arc::clone(turns),
+            speed: ClientSpeed::new(),
             events: Vec::new(),
         };
-        let permits = Arc::clone(&self.permits);
+        let turns = Arc::clone(turns);
         self.tasks.spawn(async move {
             let run = async {
-                let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+                let _turn = turns.next().await;
                 work.run(scope, had_snapshot).await;
             };
             tokio::select! {
@@ -136,7 +155,12 @@ impl CatchUp {
             Err(CatchUpError::Database(error)) => {
                 self.store.read_outages().failed("cannot read what a watch has missed", &error);
             }
-            Err(error @ (CatchUpError::Client | CatchUpError::TooLong | CatchUpError::Off)) => {
+            Err(
+                error @ (CatchUpError::Client
+                | CatchUpError::TooLong
+                | CatchUpError::Slow
+                | CatchUpError::Off),
+            ) => {
                 tracing::debug!(?error, "a stream of a watch ends while it catches up");
             }
         }
@@ -176,10 +200,26 @@ impl CatchUp {
         Ok(())
     }
 
-    async fn send(&self, part: Part) -> Result<(), CatchUpError> {
-        match running::timeout(CLIENT_TIMEOUT, self.parts.send(part)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(CatchUpError::Client),
+    /// Fails if the client takes nothing for [`CLIENT_TIMEOUT`], or reads slowly while others wait for their turn.
+    async fn send(&mut self, part: Part) -> Result<(), CatchUpError> {
+        let bytes = match &part {
+            Part::Events(events) => events.len(),
+            Part::Reset(_) | Part::Done(_) => 0,
+        };
+        let gives_way = CancellationToken::new();
+        let taken = running::timeout(CLIENT_TIMEOUT, self.parts.send(part));
+        let taken = self.speed.measure(bytes, taken, |is_slow| {
+            if is_slow && self.turns.has_waiting() {
+                gives_way.cancel();
+            }
+        });
+        tokio::select! {
+            biased;
+            taken = taken => match taken {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(CatchUpError::Client),
+            },
+            () = gives_way.cancelled() => Err(CatchUpError::Slow),
         }
     }
 }

@@ -141,7 +141,12 @@ impl Round {
             }
             let mut events: Vec<Option<Event>> = keys.iter().map(|_| None).collect();
             let with_values = keys.iter().any(|key| self.wanted[key].with_value);
+            let mut cut = Vec::new();
             let on_state = |index: usize, state: KeyState<'_>| {
+                if hub.event_memory.is_full() {
+                    cut.push(keys[index].clone());
+                    return;
+                }
                 let (key, wanted) = (&keys[index], &self.wanted[&keys[index]]);
                 let made =
                     |with_value| hub.event_memory.count(key_states::event(key.as_str(), state, with_value));
@@ -151,8 +156,9 @@ impl Round {
                 });
             };
             key_states::read(snapshot, keys, with_values, damage, on_state).await?;
+            self.cut(&cut);
             for (key, event) in keys.iter().zip(events) {
-                // A damaged row has no event.
+                // A damaged row has no event, nor has a key for whose event there was no memory.
                 let Some(event) = event else { continue };
                 for &index in &self.wanted[key].recipients {
                     let recipient = &mut self.recipients[index];

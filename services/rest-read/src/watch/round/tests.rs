@@ -126,3 +126,20 @@ async fn watchers_for_whose_events_there_is_no_room_read_them_by_themselves() {
     assert_eq!(round(&hub, &database, &[]).await, 1);
     assert_eq!(told(&second), ["b=1", "@"]);
 }
+
+#[tokio::test]
+async fn a_watcher_for_whose_event_there_is_no_memory_catches_up() {
+    let database = TestDatabase::holding(&[]).await;
+    let (hub, start) = (hub_at(&database).await, position(&database).await);
+    let watchers = ["a", "b", "c"].map(|key| joining(&hub, Target::Keys([a_key(key)].into()), true, &start));
+    round(&hub, &database, &watchers.each_ref()).await;
+    assert!(watchers.iter().all(|watcher| told(watcher) == ["@"]));
+    database.write(&[("a", "1"), ("b", "1"), ("c", "1")]).await;
+    // Room for one byte, so for one more event.
+    let _others = hub.event_memory.count(vec![0; 64 * 1024 * 1024 - 1]);
+    assert_eq!(round(&hub, &database, &[]).await, 1);
+    assert_eq!(told(&watchers[0]), ["a=1", "@"]);
+    for watcher in &watchers[1..] {
+        assert!(matches!(watcher.watcher.next(usize::MAX), Next::CatchUp));
+    }
+}

@@ -1,21 +1,21 @@
-//! How fast the client of an export reads.
+//! How fast a client reads what is sent to it from a snapshot of the database: an export, or what a watch catches up with.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-/// A client that reads fewer bytes a second is slow. An export of 1 GiB would take it longer than four hours, and meanwhile the database
+/// A client that reads fewer bytes a second is slow. To read 1 GiB would take it longer than four hours, and meanwhile the database
 /// keeps every overwritten row. The write side has the same limit for large messages, while other messages wait for memory.
 const SLOW_BYTES_PER_SECOND: usize = 64 * 1024;
 /// For how many seconds the bytes are counted.
 const SECONDS: usize = 10;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the client of an export has read lately. Only the time in which the export waits for its client counts. So a client is not
+/// What a client has read lately. Only the time in which the service waits for its client counts. So a client is not
 /// slow because the database is.
 #[derive(Debug)]
-pub(super) struct ClientSpeed {
+pub(crate) struct ClientSpeed {
     /// The bytes of each second, the oldest first. The last second is not over.
     seconds: VecDeque<usize>,
     /// How much of the last second is over.
@@ -23,12 +23,12 @@ pub(super) struct ClientSpeed {
 }
 
 impl ClientSpeed {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { seconds: [0].into(), elapsed: Duration::ZERO }
     }
 
     /// Waits until the client takes `bytes`. Calls `set_slow` each time when it may have changed whether the client is slow.
-    pub(super) async fn measure<F: Future>(
+    pub(crate) async fn measure<F: Future>(
         &mut self,
         bytes: usize,
         taken: F,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_the_time_in_which_the_export_waits_for_the_client_counts() {
+    async fn only_the_time_in_which_the_service_waits_for_the_client_counts() {
         let mut client = Client::new();
         for _ in 0..100 {
             assert!(!client.takes(100, millis(1)).await);
