@@ -26,8 +26,8 @@ pub struct Watched {
     is_anew: bool,
     /// The newest that was ever told of each key: the revision, and whether the key was gone.
     newest: BTreeMap<String, (u64, bool)>,
-    /// The number of resets.
-    pub resets: u64,
+    /// The codes of the resets.
+    pub resets: Vec<String>,
 }
 
 impl Watched {
@@ -73,10 +73,10 @@ impl Watched {
             }
             Event::Delete { key, rev: Some(rev), .. } => self.pass(key, (*rev, true), event)?,
             Event::Delete { rev: None, .. } => {}
-            Event::Reset(_) => {
+            Event::Reset(code) => {
                 self.pending.clear();
                 (self.is_live, self.is_anew) = (false, true);
-                self.resets += 1;
+                self.resets.push(code.clone());
                 return Ok(false);
             }
             Event::Ready(cursor) if !self.is_live => {
@@ -174,7 +174,7 @@ mod tests {
             Ok(held(&[("a", 2), ("b", 1)]))
         );
         assert_eq!(all(&mut watched, &[id(0)]), Ok(held(&[("a", 2)])));
-        assert_eq!(watched.resets, 1);
+        assert_eq!(watched.resets, ["too_old"]);
     }
 
     #[test]

@@ -36,7 +36,12 @@ pub(crate) async fn measure(
     }
     let server = server(engine).await;
     let [old, new] = builds;
-    let systems = [filled(engine, server.as_ref(), old).await, filled(engine, server.as_ref(), new).await];
+    let mut systems =
+        [filled(engine, server.as_ref(), old).await, filled(engine, server.as_ref(), new).await];
+    for system in &mut systems {
+        // They are started again before the first figure.
+        system.set(&plan.settings());
+    }
     let mut both = BothBuilds { systems, _server: server };
     let mut all = Vec::new();
     for (name, load) in wanted {

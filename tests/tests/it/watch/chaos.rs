@@ -29,8 +29,9 @@ promises! {
 /// How often watchers must have been cut off, so that a run proves something.
 const CUTS_MIN: u64 = 10;
 
-/// The settings of every process. A fault ends before clients give up.
-const SETTINGS: [(&str, &str); 1] = [("OP_TIMEOUT_MS", "4000")];
+/// The settings of every process. A fault ends before clients give up, and the log of changes is soon too large.
+const SETTINGS: [(&str, &str); 3] =
+    [("OP_TIMEOUT_MS", "4000"), ("SWEEP_INTERVAL_MS", "100"), ("CHANGES_BYTES_MAX", "1048576")];
 
 /// What all tasks of a run share.
 struct World {
@@ -45,6 +46,8 @@ struct World {
     is_quiet: AtomicBool,
     /// Nobody watches any more.
     is_over: AtomicBool,
+    /// Half of the watchers stay away.
+    is_half_away: AtomicBool,
     /// The writes that were acknowledged.
     acked: AtomicU64,
     /// Values are numbers, and none is written twice.
@@ -59,6 +62,10 @@ impl World {
 
     fn is_quiet(&self) -> bool {
         self.is_quiet.load(Ordering::Relaxed)
+    }
+
+    fn is_half_away(&self) -> bool {
+        self.is_half_away.load(Ordering::Relaxed)
     }
 
     fn is_over(&self) -> bool {
@@ -125,7 +132,7 @@ async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
     let seconds = number("CHAOS_SECONDS").unwrap_or(5);
     let seed = number("CHAOS_SEED").unwrap_or_else(rand::random);
     measured(&format!("chaos on {engine:?}: CHAOS_SEED={seed} CHAOS_SECONDS={seconds}"));
-    let (server, system) = match engine {
+    let (server, mut system) = match engine {
         EngineKind::Sqlite => (None, System::start_with_settings(engine, &SETTINGS).await),
         EngineKind::MariaDb | EngineKind::MySql => {
             let (server, system) = System::start_on_own_server(engine, &SETTINGS).await;
@@ -139,6 +146,7 @@ async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
         readers: Mutex::default(),
         is_quiet: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
+        is_half_away: AtomicBool::new(false),
         acked: AtomicU64::new(0),
         value: AtomicU64::new(1),
     });
@@ -152,8 +160,9 @@ async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
 
     let started = Instant::now();
     while !faults.round_is_done() || started.elapsed() < Duration::from_secs(seconds) {
-        faults.next(&system).await;
+        faults.next(&mut system).await;
         world.more(40).await;
+        world.is_half_away.store(false, Ordering::Relaxed);
     }
     world.is_quiet.store(true, Ordering::Relaxed);
     for writer in writers {
@@ -168,7 +177,9 @@ async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
     for watcher in watchers {
         let interest = watcher.interest;
         let account = watcher.stop().await;
-        assert_eq!(account.resets, 0, "{interest:?}: every cursor was young");
+        // The log was cut and switched off. There is no other reason.
+        let is_expected = |code: &String| matches!(&**code, "too_old" | "not_logged");
+        assert!(account.resets.iter().all(is_expected), "{interest:?}: {:?}", account.resets);
         cuts += account.cuts;
         accounts.push(format!("{interest:?} {account:?}"));
     }

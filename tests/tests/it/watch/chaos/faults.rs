@@ -1,12 +1,15 @@
-//! What fails: services are killed and drained, the database is killed, and a proxy loses answers.
+//! What fails: services are killed and drained, the database is killed, a proxy loses answers, and the log of changes is cut and switched off.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use e2e::{DatabaseServer, EngineKind, PATIENCE, Proxy, Role, ServiceProcess, System};
+use e2e::{DatabaseServer, EngineKind, PATIENCE, Proxy, Role, ServiceProcess, Socket, System, eventually};
+use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
+use super::writer::{SINGLES, single};
 use super::{SETTINGS, World, locked};
 
 /// One answer of so many is lost.
@@ -20,6 +23,10 @@ enum Fault {
     KillReader(usize),
     DrainReader(usize),
     KillDatabase,
+    /// So much is logged that the oldest part is removed. Watchers that are away need it.
+    CutLog,
+    /// The log is switched off for a while.
+    SwitchOff,
 }
 
 /// The processes that fail, beside those of the [`System`], which do not.
@@ -77,7 +84,7 @@ impl Faults {
     }
 
     /// Lets something fail, and start again.
-    pub(super) async fn next(&mut self, system: &System) {
+    pub(super) async fn next(&mut self, system: &mut System) {
         if self.left.is_empty() {
             self.left = (0..2)
                 .flat_map(|place| {
@@ -88,12 +95,16 @@ impl Faults {
                         Fault::DrainReader(place),
                     ]
                 })
+                .chain([Fault::CutLog, Fault::SwitchOff])
                 .chain(self.server.is_some().then_some(Fault::KillDatabase))
                 .collect();
             self.left.shuffle(&mut self.choices);
             self.rounds += 1;
         }
         let fault = self.left.pop().expect("there are several");
+        // They come back when more was written.
+        let is_half_away = fault == Fault::CutLog || self.choices.random();
+        self.world.is_half_away.store(is_half_away, Ordering::Relaxed);
         match fault {
             Fault::KillWriter(place) => self.writers[place].kill(),
             Fault::KillReader(place) => self.readers[place].kill(),
@@ -104,6 +115,8 @@ impl Faults {
                 server.kill();
                 server.start().await;
             }
+            Fault::CutLog => cut_log(system, &self.world.name).await,
+            Fault::SwitchOff => self.switch_off(system).await,
         }
         match fault {
             Fault::KillWriter(place) | Fault::DrainWriter(place) => {
@@ -112,10 +125,35 @@ impl Faults {
             Fault::KillReader(place) | Fault::DrainReader(place) => {
                 self.readers[place] = self.start(system, Role::Reader, place).await;
             }
-            Fault::KillDatabase => {}
+            Fault::KillDatabase | Fault::CutLog | Fault::SwitchOff => {}
         }
         self.tell(system);
         self.count += 1;
+    }
+
+    /// Lets a process write that logs nothing, beside those that do. Then all log again.
+    async fn switch_off(&mut self, system: &mut System) {
+        drain(&mut self.writers[0]).await;
+        system.set(&[&SETTINGS[..], &[("CHANGES_RETENTION_S", "0")]].concat());
+        self.writers[0] = system.another_writer().await;
+        let mut socket = Socket::open(self.writers[0].public).await;
+        for number in 0..SINGLES {
+            let key = single(&self.world.name, number);
+            let value = self.world.value.fetch_add(1, Ordering::Relaxed).to_string();
+            socket.set(&key, &value).await;
+        }
+        drain(&mut self.writers[0]).await;
+        system.set(&SETTINGS);
+        self.writers[0] = system.another_writer().await;
+        // Readers wait for a minute after such a write. New ones, which have not seen it, are told that it was a minute ago.
+        for place in 0..2 {
+            self.readers[place].kill();
+        }
+        system.database.execute("update writers set rev = rev - 61000000 where logged = 0").await;
+        system.restart().await;
+        for place in 0..2 {
+            self.readers[place] = self.start(system, Role::Reader, place).await;
+        }
     }
 
     /// Starts a process. The second one of each kind loses answers.
@@ -142,6 +180,33 @@ impl Faults {
         *locked(&self.world.writers) = addresses(&self.writers, system.ws());
         *locked(&self.world.readers) = addresses(&self.readers, system.http());
     }
+}
+
+/// Logs more bytes of other keys than the log may have, and waits until the oldest are removed.
+async fn cut_log(system: &System, name: &str) {
+    let markers = async || {
+        system.database.number("select coalesce(sum(seq), 0) from changes where length(ks) = 0").await
+    };
+    let before = markers().await;
+    let mut socket = Socket::open(system.ws()).await;
+    for batch in 0..25 {
+        let ops = (0..100).map(|number| {
+            let key = format!("fill/{name}/{batch:02}{number:02}{}", "x".repeat(450));
+            serde_json::json!({ "key": key, "value": "v" })
+        });
+        let batch = serde_json::json!({ "op": "batch", "ops": ops.collect::<Vec<_>>() }).to_string();
+        eventually("a batch is committed", PATIENCE, async || match socket.ask(batch.clone()).await {
+            reply if reply.starts_with(r#"{"message":"100 ops committed""#) => Ok(()),
+            reply => Err(reply),
+        })
+        .await;
+    }
+    // Behind the proxy the sweeper often begins anew.
+    eventually("the log is cut", PATIENCE * 4, async || match markers().await {
+        sum if sum == before => Err("it is not".into()),
+        _ => Ok(()),
+    })
+    .await;
 }
 
 /// Stops a process in order. Behind the proxy it may end with an error.
