@@ -10,7 +10,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,10 +48,14 @@ struct World {
     is_over: AtomicBool,
     /// Half of the watchers stay away.
     is_half_away: AtomicBool,
+    /// How many of these have a stream.
+    present: AtomicI64,
     /// The writes that were acknowledged.
     acked: AtomicU64,
     /// Values are numbers, and none is written twice.
     value: AtomicU64,
+    /// Keys that nobody writes again, and their values: whoever misses one never learns of it.
+    once: Mutex<BTreeMap<String, &'static str>>,
 }
 
 impl World {
@@ -70,6 +74,18 @@ impl World {
 
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Sends half of the watchers away, and waits until they have left.
+    async fn send_half_away(&self) {
+        self.is_half_away.store(true, Ordering::Relaxed);
+        eventually("half of the watchers leave", PATIENCE, async || {
+            match self.present.load(Ordering::Relaxed) {
+                0 => Ok(()),
+                present => Err(format!("{present} have not")),
+            }
+        })
+        .await;
     }
 
     /// Waits until `count` more writes are acknowledged.
@@ -128,6 +144,23 @@ async fn converges(watcher: &Watcher, reader: SocketAddr, world: &World) {
     .await;
 }
 
+/// Waits until a watcher knows the keys that were written once.
+async fn knows_once(watcher: &Watcher, world: &World) {
+    let mut expected = locked(&world.once).clone();
+    expected.retain(|key, _| watcher.interest.covers(key, &world.name));
+    eventually(&format!("{:?} knows what was written once", watcher.interest), PATIENCE * 2, async || {
+        let found = watcher.known();
+        let is_known = |key: &String, value: &str| {
+            found.get(key).is_some_and(|held| held.value.as_deref().is_none_or(|held| held == value))
+        };
+        match expected.iter().find(|(key, value)| !is_known(key, value)) {
+            None => Ok(()),
+            Some((key, value)) => Err(format!("{key}: {value} is there, {:?} was told", found.get(key))),
+        }
+    })
+    .await;
+}
+
 async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
     let seconds = number("CHAOS_SECONDS").unwrap_or(5);
     let seed = number("CHAOS_SEED").unwrap_or_else(rand::random);
@@ -147,8 +180,10 @@ async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
         is_quiet: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
         is_half_away: AtomicBool::new(false),
+        present: AtomicI64::new(0),
         acked: AtomicU64::new(0),
         value: AtomicU64::new(1),
+        once: Mutex::default(),
     });
     let mut faults = Faults::new(Arc::clone(&world), &system, server).await;
     let writers: Vec<_> = (0..4).map(|task| tokio::spawn(writer::write(Arc::clone(&world), task))).collect();
@@ -163,6 +198,11 @@ async fn watchers_miss_nothing_whatever_fails(engine: EngineKind) {
         faults.next(&mut system).await;
         world.more(40).await;
         world.is_half_away.store(false, Ordering::Relaxed);
+        // Before a later fault resets the watchers, which would hide what they have missed.
+        for watcher in &watchers {
+            watcher.must_run();
+            knows_once(watcher, &world).await;
+        }
     }
     world.is_quiet.store(true, Ordering::Relaxed);
     for writer in writers {

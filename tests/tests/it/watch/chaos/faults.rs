@@ -12,6 +12,9 @@ use rand::seq::SliceRandom as _;
 use super::writer::{SINGLES, single};
 use super::{SETTINGS, World, locked};
 
+/// The value that a program without a log writes.
+const UNLOGGED: &str = "unlogged";
+
 /// One answer of so many is lost.
 const LOST: u64 = 60;
 
@@ -27,6 +30,8 @@ enum Fault {
     CutLog,
     /// The log is switched off for a while.
     SwitchOff,
+    /// A program that knows no log writes.
+    WriteUnlogged,
 }
 
 /// The processes that fail, beside those of the [`System`], which do not.
@@ -95,16 +100,18 @@ impl Faults {
                         Fault::DrainReader(place),
                     ]
                 })
-                .chain([Fault::CutLog, Fault::SwitchOff])
+                .chain([Fault::CutLog, Fault::SwitchOff, Fault::WriteUnlogged])
                 .chain(self.server.is_some().then_some(Fault::KillDatabase))
                 .collect();
             self.left.shuffle(&mut self.choices);
             self.rounds += 1;
         }
         let fault = self.left.pop().expect("there are several");
-        // They come back when more was written.
-        let is_half_away = fault == Fault::CutLog || self.choices.random();
-        self.world.is_half_away.store(is_half_away, Ordering::Relaxed);
+        if matches!(fault, Fault::CutLog | Fault::KillWriter(0)) || self.choices.random() {
+            // They come back when more was written.
+            self.world.send_half_away().await;
+        }
+        let once = self.write_once(system.ws()).await;
         match fault {
             Fault::KillWriter(place) => self.writers[place].kill(),
             Fault::KillReader(place) => self.readers[place].kill(),
@@ -115,8 +122,13 @@ impl Faults {
                 server.kill();
                 server.start().await;
             }
-            Fault::CutLog => cut_log(system, &self.world.name).await,
+            Fault::CutLog => {
+                cut_log(system, &self.world.name, &once).await;
+                // The readers have what was removed in memory.
+                self.restart_all(system).await;
+            }
             Fault::SwitchOff => self.switch_off(system).await,
+            Fault::WriteUnlogged => self.write_unlogged(system).await,
         }
         match fault {
             Fault::KillWriter(place) | Fault::DrainWriter(place) => {
@@ -125,8 +137,10 @@ impl Faults {
             Fault::KillReader(place) | Fault::DrainReader(place) => {
                 self.readers[place] = self.start(system, Role::Reader, place).await;
             }
-            Fault::KillDatabase | Fault::CutLog | Fault::SwitchOff => {}
+            Fault::KillDatabase | Fault::CutLog | Fault::SwitchOff | Fault::WriteUnlogged => {}
         }
+        // By lanes that no cursor knows, if the process is a new one.
+        self.write_once(self.writers[0].public).await;
         self.tell(system);
         self.count += 1;
     }
@@ -145,15 +159,57 @@ impl Faults {
         drain(&mut self.writers[0]).await;
         system.set(&SETTINGS);
         self.writers[0] = system.another_writer().await;
-        // Readers wait for a minute after such a write. New ones, which have not seen it, are told that it was a minute ago.
+        self.let_a_minute_pass(system).await;
+    }
+
+    /// Writes as a program without a log does: its lane moves, and the log has no row.
+    async fn write_unlogged(&mut self, system: &mut System) {
+        // Every watcher knows this key: it was written before an earlier fault, or long ago.
+        let key = locked(&self.world.once).keys().next().expect("one was just written").clone();
+        let now = system.database.number("select max(rev) from writers").await;
+        let cast = if system.database.engine == EngineKind::Sqlite { "cast('{}' as blob)" } else { "'{}'" };
+        locked(&self.world.once).insert(key.clone(), UNLOGGED);
+        let [key, value] = [&key, UNLOGGED].map(|text| cast.replace("{}", text));
+        system
+            .database
+            .execute(&format!("update entries set v = {value}, rev = rev + 1 where k = {key}"))
+            .await;
+        let id = self.choices.random::<u32>();
+        let lane = format!("insert into writers (id, seq, rev) values ({id}, 1, {now})");
+        system.database.execute(&lane).await;
+        self.let_a_minute_pass(system).await;
+    }
+
+    /// Readers refuse watches for a minute after a write that was not logged. New ones, which have not seen it, are told that it was a minute
+    /// ago.
+    async fn let_a_minute_pass(&mut self, system: &mut System) {
+        system.database.execute("update writers set rev = rev - 61000000 where logged = 0").await;
+        self.restart_all(system).await;
+    }
+
+    /// Starts all readers again, and what belongs to the system.
+    async fn restart_all(&mut self, system: &mut System) {
         for place in 0..2 {
             self.readers[place].kill();
         }
-        system.database.execute("update writers set rev = rev - 61000000 where logged = 0").await;
         system.restart().await;
         for place in 0..2 {
             self.readers[place] = self.start(system, Role::Reader, place).await;
         }
+    }
+
+    /// Writes a key that nobody writes again. Returns the key.
+    async fn write_once(&self, addr: SocketAddr) -> String {
+        let number = self.world.value.fetch_add(1, Ordering::Relaxed);
+        let key = format!("{}/once/{number}", self.world.name);
+        let write = serde_json::json!({ "key": key, "value": "v" }).to_string();
+        eventually("a key is written once", PATIENCE * 2, async || {
+            let reply = Socket::open(addr).await.ask(write.clone()).await;
+            if reply.contains(r#""status":200"#) { Ok(()) } else { Err(reply) }
+        })
+        .await;
+        locked(&self.world.once).insert(key.clone(), "v");
+        key
     }
 
     /// Starts a process. The second one of each kind loses answers.
@@ -182,12 +238,8 @@ impl Faults {
     }
 }
 
-/// Logs more bytes of other keys than the log may have, and waits until the oldest are removed.
-async fn cut_log(system: &System, name: &str) {
-    let markers = async || {
-        system.database.number("select coalesce(sum(seq), 0) from changes where length(ks) = 0").await
-    };
-    let before = markers().await;
+/// Logs more bytes of other keys than the log may have, and waits until the change of `key`, which is older, is removed.
+async fn cut_log(system: &System, name: &str, key: &str) {
     let mut socket = Socket::open(system.ws()).await;
     for batch in 0..25 {
         let ops = (0..100).map(|number| {
@@ -201,10 +253,11 @@ async fn cut_log(system: &System, name: &str) {
         })
         .await;
     }
+    let logged = format!("select count(*) from changes where instr(ks, '{key}') > 0");
     // Behind the proxy the sweeper often begins anew.
-    eventually("the log is cut", PATIENCE * 4, async || match markers().await {
-        sum if sum == before => Err("it is not".into()),
-        _ => Ok(()),
+    eventually("the log is cut", PATIENCE * 4, async || match system.database.number(&logged).await {
+        0 => Ok(()),
+        rows => Err(format!("{key} is logged {rows} times")),
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! A client that watches, is cut off at random, and resumes with its cursor on any reader.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use tokio::task::JoinHandle;
 
-use super::writer::{GROUP_KEYS, GROUPS, SINGLES, group, single};
+use super::writer::{GROUPS, SINGLES, TOGETHER, group, pair, single};
 use super::{World, locked};
 
 /// The pause before a client comes back.
@@ -97,7 +98,7 @@ impl Interest {
     fn rest(self) -> Option<Duration> {
         match self {
             Self::All | Self::AllWithoutValues | Self::Groups | Self::Keys => None,
-            Self::AllSlowly | Self::KeysSlowly => Some(Duration::from_millis(5)),
+            Self::AllSlowly | Self::KeysSlowly => Some(Duration::from_millis(1)),
         }
     }
 }
@@ -137,6 +138,11 @@ async fn run(
     mut choices: SmallRng,
 ) -> Account {
     let mut account = Account::default();
+    let is_present = |is_present: bool| {
+        if interest.stays_away() {
+            world.present.fetch_add(if is_present { 1 } else { -1 }, Ordering::Relaxed);
+        }
+    };
     while !world.is_over() {
         if interest.stays_away() && world.is_half_away() {
             tokio::time::sleep(PAUSE).await;
@@ -161,8 +167,11 @@ async fn run(
                 let most = if choices.random_range(0..6) == 0 { 8000 } else { 1500 };
                 let limit = Duration::from_millis(choices.random_range(20..most));
                 // The stream is cut off wherever it is.
+                is_present(true);
                 let followed = follow(watch, interest, &world, &watched, &mut account);
-                match tokio::time::timeout(limit, followed).await {
+                let followed = tokio::time::timeout(limit, followed).await;
+                is_present(false);
+                match followed {
                     Ok(Some(Heard::End)) => account.ends += 1,
                     Ok(Some(_)) => account.breaks += 1,
                     Ok(None) | Err(_) => account.cuts += 1,
@@ -201,6 +210,7 @@ async fn follow(
                 if is_cursor.unwrap_or_else(|broken| panic!("{interest:?}, seed {}: {broken}", world.seed)) {
                     account.cursors += 1;
                     check_groups(watched.entries(), interest, world);
+                    check_pair(watched.entries(), interest, world);
                 }
             }
             Heard::Comment => {}
@@ -221,8 +231,19 @@ fn check_groups(entries: &BTreeMap<String, Held>, interest: Interest, world: &Wo
             continue;
         }
         let held: Vec<&Held> = keys.iter().filter_map(|key| entries.get(key)).collect();
-        let is_whole = held.is_empty() || held.len() as u64 == GROUP_KEYS;
+        let is_whole = held.is_empty() || held.len() == keys.len();
         let is_one = held.windows(2).all(|two| two[0].value == two[1].value);
         assert!(is_whole && is_one, "{interest:?}, seed {}: half of a batch: {held:?}", world.seed);
     }
+}
+
+/// Checks that the keys of the pair are never seen by half of a batch that wrote both.
+fn check_pair(entries: &BTreeMap<String, Held>, interest: Interest, world: &World) {
+    let keys = pair(&world.name);
+    if !interest.with_values() || !keys.iter().all(|key| interest.covers(key, &world.name)) {
+        return;
+    }
+    let [first, second] = keys.map(|key| entries.get(&key).and_then(|held| held.value.as_deref()));
+    let is_whole = first == second || first.is_none_or(|first| !first.starts_with(TOGETHER));
+    assert!(is_whole, "{interest:?}, seed {}: half of a batch: {first:?}, {second:?}", world.seed);
 }

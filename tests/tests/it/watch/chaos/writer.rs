@@ -17,8 +17,14 @@ pub(super) const SINGLES: u64 = 20;
 /// The number of groups of keys. The keys of a group are only written together, and all get the same value.
 pub(super) const GROUPS: u64 = 5;
 
-/// The number of keys in a group.
-pub(super) const GROUP_KEYS: u64 = 4;
+/// The number of keys in a group, but the first one.
+const GROUP_KEYS: u64 = 4;
+
+/// The number of keys in the first group. A reader needs two statements for them.
+const LARGE_GROUP_KEYS: u64 = 150;
+
+/// The value of a key of the pair begins with this if both were written together.
+pub(super) const TOGETHER: &str = "together ";
 
 /// The pause between two writes.
 const REST: Duration = Duration::from_millis(2);
@@ -30,7 +36,13 @@ pub(super) fn single(name: &str, number: u64) -> String {
 
 /// The names of the keys of a group.
 pub(super) fn group(name: &str, number: u64) -> Vec<String> {
-    (0..GROUP_KEYS).map(|key| format!("{name}/group/{number}/{key}")).collect()
+    let keys = if number == 0 { LARGE_GROUP_KEYS } else { GROUP_KEYS };
+    (0..keys).map(|key| format!("{name}/group/{number}/{key}")).collect()
+}
+
+/// The names of two keys. The first one is also written alone, the second one only together with the first one.
+pub(super) fn pair(name: &str) -> [String; 2] {
+    ["first", "second"].map(|key| format!("{name}/pair/{key}"))
 }
 
 /// Writes until nobody writes any more. Opens another socket whenever one breaks.
@@ -69,13 +81,19 @@ fn message(choices: &mut SmallRng, name: &str, value: u64) -> String {
     let value = value.to_string();
     let key = single(name, choices.random_range(0..SINGLES));
     let group = group(name, choices.random_range(0..GROUPS));
-    let message = match choices.next_u32() % 20 {
+    let [first, second] = pair(name);
+    let message = match choices.next_u32() % 24 {
         0..7 => json!({ "key": key, "value": value }),
         7..10 => json!({ "key": key, "value": value, "ttl": choices.random_range(1..3) }),
         10..13 => json!({ "op": "delete", "key": key }),
         13..19 => {
             let ops: Vec<Value> = group.iter().map(|key| json!({ "key": key, "value": value })).collect();
             json!({ "op": "batch", "ops": ops })
+        }
+        19..21 => json!({ "key": first, "value": value }),
+        21..23 => {
+            let value = format!("{TOGETHER}{value}");
+            json!({ "op": "batch", "ops": [{ "key": first, "value": value }, { "key": second, "value": value }] })
         }
         _ => {
             let ops: Vec<Value> = group.iter().map(|key| json!({ "op": "delete", "key": key })).collect();
