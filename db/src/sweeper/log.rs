@@ -15,6 +15,11 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// About how many bytes a row takes beside its keys. A marker counts nothing, because it cannot be removed early.
 const ROW_BYTES: u64 = 64;
 
+/// A step removes rows of one lane although another lane has older ones, if these are at most this much older, in microseconds, or this part of
+/// the age of the oldest row. Otherwise a step would remove a single row where lanes write in turn, and the log would grow faster.
+const STRIDE_MIN: u64 = 1_000_000;
+const STRIDES: u64 = 16;
+
 /// Whether a step has left work for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -58,6 +63,7 @@ enum Phase {
 /// Which rows a log keeps, if it is not too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kept {
+    now: u64,
     /// Rows that were written before this instant are too old.
     cutoff: u64,
     /// The log is switched off, so younger rows are not kept either.
@@ -71,7 +77,7 @@ struct Limits {
     cutoff: u64,
     /// How many bytes the log has more than it may have.
     excess: u64,
-    /// Rows of the lane up to this instant are older than those of every other lane.
+    /// Rows up to this instant are among the oldest, see [`STRIDE_MIN`].
     oldest_until: u64,
 }
 
@@ -80,7 +86,7 @@ impl Kept {
     pub(super) fn at(now: u64, retention: u64) -> Self {
         // A change is written up to ten minutes before it can be read.
         let cutoff = now.saturating_sub(retention.saturating_add(TRANSACTION_MICROS_MAX));
-        Self { cutoff, is_off: retention == 0 }
+        Self { now, cutoff, is_off: retention == 0 }
     }
 }
 
@@ -146,10 +152,11 @@ impl LogSweep {
         let limits = if kept.is_off {
             Limits { cutoff: kept.cutoff, excess: u64::MAX, oldest_until: u64::MAX }
         } else {
+            let stride = STRIDE_MIN.max(kept.now.saturating_sub(oldest.at) / STRIDES);
             Limits {
                 cutoff: kept.cutoff,
                 excess: self.bytes_max.map_or(0, |max| self.bytes().saturating_sub(max)),
-                oldest_until: by_age.get(1).map_or(u64::MAX, |second| second.at),
+                oldest_until: by_age.get(1).map_or(u64::MAX, |second| second.at.saturating_add(stride)),
             }
         };
         if !limits.takes(oldest, 0) {

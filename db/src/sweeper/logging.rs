@@ -96,7 +96,8 @@ impl<S: ExpirySession + LogSession, O: Fn(SweepReport) + Sync> LoggingSweeper<'_
         let mut cuts_log = false;
         loop {
             let has_others = self.log_due().await?;
-            if self.round_at <= Instant::now() {
+            // Not before the log is cut: a round begins by counting, and with short intervals would never come to an end.
+            if !cuts_log && self.round_at <= Instant::now() {
                 self.begin_round().await?;
                 cuts_log = true;
             }

@@ -6,7 +6,7 @@ use crate::sqlite::fixture::TestStore;
 
 /// A log that is not switched off, where rows from before this instant are too old.
 fn kept(cutoff: u64) -> Kept {
-    Kept { cutoff, is_off: false }
+    Kept { now: 0, cutoff, is_off: false }
 }
 
 struct Store(TestStore);
@@ -113,26 +113,42 @@ async fn of_a_log_that_is_switched_off_all_rows_go() {
 
 #[tokio::test]
 async fn of_a_log_that_is_too_large_the_oldest_rows_go() {
+    const SECOND: u64 = 1_000_000;
     let mut store = Store(TestStore::new().await);
     for (lane, seq, at) in [(3, 1, 10), (3, 2, 20), (3, 3, 50), (5, 1, 15), (5, 2, 40)] {
-        store.add(lane, seq, at, 1000).await;
+        store.add(lane, seq, at * SECOND, 1000).await;
     }
     let mut log = LogSweep::new(Some(2500));
     assert_eq!(store.round(&mut log, kept(0)).await, [1, 1, 2], "10, then 15, then 20 with the marker of 10");
     assert_eq!(store.left().await, Left::new(&[(3, 3), (5, 2)], &[(3, 2), (5, 1)], 0));
     // What comes later is counted, and counted only once.
-    store.add(3, 4, 60, 400).await;
-    store.add(9, 1, 61, 100).await;
+    store.add(3, 4, 60 * SECOND, 400).await;
+    store.add(9, 1, 61 * SECOND, 100).await;
     assert_eq!(store.round(&mut log, kept(0)).await, [0; 0]);
     assert_eq!(log.bytes(), 2500);
     // What another process removes is no longer counted.
     store.execute("delete from changes where lane = 5 or seq = 3".into()).await;
-    store.add(9, 2, 62, 2000).await;
+    store.add(9, 2, 62 * SECOND, 2000).await;
     assert_eq!(store.round(&mut log, kept(0)).await, [0; 0]);
     assert_eq!(log.bytes(), 2500);
-    store.add(9, 3, 63, 1000).await;
+    store.add(9, 3, 63 * SECOND, 1000).await;
     assert_eq!(store.round(&mut log, kept(0)).await, [2, 2]);
     assert_eq!(store.left().await, Left::new(&[(9, 3)], &[(3, 4), (9, 2)], 0));
+}
+
+#[tokio::test]
+async fn lanes_that_write_in_turn_are_cut_in_few_steps() {
+    let mut store = Store(TestStore::new().await);
+    // 600 rows of three lanes, one each 10 ms, of 100 bytes.
+    let rows = "with recursive n (i) as (select 1 union all select i + 1 from n where i < 600) \
+        insert into changes select i % 3, i, 0, i * 10000, zeroblob(36) from n";
+    store.execute(rows.into()).await;
+    let mut log = LogSweep::new(Some(20_000));
+    let steps = store.round(&mut log, kept(0)).await;
+    assert!(steps.len() <= 15, "about 33 rows a step: {steps:?}");
+    assert_eq!(log.bytes(), 20_000);
+    let rows = store.left().await.rows;
+    assert!(rows.iter().all(|(_, seq)| *seq > 200), "the lanes are cut alike: {rows:?}");
 }
 
 #[tokio::test]
