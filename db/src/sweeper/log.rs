@@ -176,12 +176,11 @@ impl LogSweep {
             Removal::Early
         };
         session.delete_parts(*last, removal).await?;
-        let next = match rows.get(count) {
-            Some(next) => Some(*next),
-            None => {
-                let next = session.first_part(oldest.lane, kept.cutoff).await?;
-                next.filter(|next| next.lane == oldest.lane)
-            }
+        let next = if let Some(next) = rows.get(count) {
+            Some(*next)
+        } else {
+            let next = session.first_part(oldest.lane, kept.cutoff).await?;
+            next.filter(|next| next.lane == oldest.lane)
         };
         session.rest().await?;
         self.forget(oldest.lane, gone, next);
