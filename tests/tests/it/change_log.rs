@@ -1,8 +1,10 @@
 //! The log of changes: what is in it, when, and for how long.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod handover;
 
-use e2e::{Database, EngineKind, PATIENCE, System, eventually, measured, promises, run_to_end, signal};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use e2e::{Database, EngineKind, PATIENCE, System, eventually, measured, promises, run_to_end};
 
 promises! {
     every:
@@ -14,9 +16,6 @@ promises! {
         without_a_retention_nothing_is_logged_and_the_log_goes,
         a_restored_store_has_another_id,
         old_fence_rows_are_removed;
-    sql:
-        another_process_logs_expiries_when_the_one_that_did_is_gone,
-        an_ordered_stop_hands_the_expiries_over_within_a_second;
 }
 
 const SECOND: u64 = 1_000_000;
@@ -244,66 +243,4 @@ async fn old_fence_rows_are_removed(engine: EngineKind) {
     until(&system.database, "the old rows are swept", old, 0).await;
     let young = "select count(*) from writers where id in (2, 4)";
     assert_eq!(system.database.number(young).await, 2);
-}
-
-async fn another_process_logs_expiries_when_the_one_that_did_is_gone(engine: EngineKind) {
-    let mut system = System::start_with_settings(engine, SWEPT_OFTEN).await;
-    let other = system.another_writer().await;
-    let mut socket = e2e::Socket::open(other.public).await;
-    // Hung, then gone.
-    for (number, is_hung) in [true, false].into_iter().enumerate() {
-        let key = format!("left{number}");
-        socket.ask(format!(r#"{{"key":"{key}","value":"v","ttl":2}}"#)).await;
-        let begun = Instant::now();
-        if is_hung {
-            signal("STOP", system.writer.id());
-        } else {
-            signal("CONT", system.writer.id());
-            system.writer.stop().await;
-        }
-        let select = format!("select count(*) from changes where instr(ks, '{key}') > 0");
-        eventually("the other process logs it", PATIENCE, async || {
-            match system.database.number(&select).await {
-                2 => Ok(()),
-                rows => Err(format!("{rows} rows")),
-            }
-        })
-        .await;
-        measured(&format!(
-            "{engine:?}: {} ms after it was set with a ttl of 2 s",
-            begun.elapsed().as_millis()
-        ));
-        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
-    }
-}
-
-async fn an_ordered_stop_hands_the_expiries_over_within_a_second(engine: EngineKind) {
-    const COUNT: u64 = 12;
-    let mut system = System::start(engine).await;
-    let other = system.another_writer().await;
-    let mut socket = e2e::Socket::open(other.public).await;
-    // It is logged, so one of the two processes has the lock. The first one had the time to take it.
-    let first = now() + SECOND;
-    for number in 0..COUNT {
-        let at = first + number * 250_000;
-        socket.ask(format!(r#"{{"key":"end{number:02}","value":"v","expires_at":{at}}}"#)).await;
-    }
-    until(
-        &system.database,
-        "the first is logged",
-        "select count(*) from changes where instr(ks, 'end00') > 0",
-        2,
-    )
-    .await;
-    system.writer.stop().await;
-    let mut late = Vec::new();
-    for number in 0..COUNT {
-        let key = format!("end{number:02}");
-        let select = format!("select count(*) from changes where instr(ks, '{key}') > 0");
-        until(&system.database, "the expiry is logged", &select, 2).await;
-        late.push(logged_at(&system.database, &key).await - (first + number * 250_000));
-    }
-    let late: Vec<u64> = late.into_iter().map(|late| late / 1000).collect();
-    measured(&format!("{engine:?}: logged {late:?} ms after the expiry"));
-    assert!(late.iter().all(|late| *late < 1000), "{late:?} ms");
 }
