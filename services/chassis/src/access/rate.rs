@@ -25,13 +25,10 @@ impl Rate {
     pub(crate) fn spend(&self, ops: usize, whose: &str) -> Result<(), Problem> {
         let Some(ops) = NonZeroU32::new(u32::try_from(ops).unwrap_or(u32::MAX)) else { return Ok(()) };
         let Self(limiter, limit) = self;
-        let message = match limiter.check_n(ops) {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(_)) => format!("more than {limit} ops a second for this {whose}; nothing was done"),
-            Err(_) => format!(
-                "{ops} ops at once are never allowed for this {whose}, which has {limit} a second; nothing was done, send fewer at once"
-            ),
-        };
+        if let Ok(Ok(())) = limiter.check_n(ops) {
+            return Ok(());
+        }
+        let message = format!("more than {limit} ops a second for this {whose}; nothing was done");
         Err(Problem::new(Code::SlowDown, message))
     }
 }
@@ -47,9 +44,7 @@ mod tests {
         let refused = rate.spend(7, "token").expect_err("over the rate");
         assert_eq!((refused.code, refused.message.contains("10 ops a second")), (Code::SlowDown, true));
         assert_eq!(rate.spend(3, "token"), Ok(()), "what was refused is not counted");
-        let refused = rate.spend(11, "token").expect_err("never allowed");
-        assert!(refused.message.starts_with("11 ops at once are never allowed"), "{}", refused.message);
-        assert_eq!(rate.spend(0, "token"), Ok(()));
+        assert!(rate.spend(11, "token").is_err() && rate.spend(0, "token").is_ok());
         assert!(Rate::new(0).is_none());
     }
 }
