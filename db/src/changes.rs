@@ -23,7 +23,8 @@ pub struct LogState {
     /// How long changes are kept at least: what the writer that started last has stored. Zero: changes are not logged. `None`: no writer has
     /// started since the log exists.
     pub retention: Option<Duration>,
-    /// Changes that were written up to this instant may have been removed because of their age. Microseconds since 1970. 0: none was removed.
+    /// Changes that were written up to this instant may have been removed because they were too old. In microseconds since 1970. It is 0 if no
+    /// change was removed for this reason.
     pub floor: u64,
     /// The store clock before the snapshot was taken. Microseconds since 1970.
     pub read_at: u64,

@@ -121,8 +121,8 @@ pub(crate) enum Removal {
 
 /// The connection that removes old rows of the log of changes.
 pub(crate) trait LogSession: SweepSession {
-    /// The first row of the log, in the order of lane, seq and part, whose lane is at least `lane`. Leaves out markers that were written at
-    /// `cutoff` or later.
+    /// The first row of the log, in the order of lane, seq and part, whose lane is at least `lane`. It does not return a marker
+    /// that was written at `cutoff` or later.
     fn first_part(
         &mut self,
         lane: u64,

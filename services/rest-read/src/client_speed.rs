@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-/// A client that reads fewer bytes a second is slow. To read 1 GiB would take it longer than four hours, and meanwhile the database
+/// A client that reads fewer bytes a second is slow. It needs more than four hours for 1 GiB, and meanwhile the database
 /// keeps every overwritten row. The write side has the same limit for large messages, while other messages wait for memory.
 const SLOW_BYTES_PER_SECOND: usize = 64 * 1024;
 /// For how many seconds the bytes are counted.

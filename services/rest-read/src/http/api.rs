@@ -211,7 +211,7 @@ impl Api {
         &self,
         Bearer(caller): Bearer,
         request: &Request,
-        /// 1 to 100 distinct keys, each in its own parameter. Cannot be combined with `prefix`. The path and the query may have 16 KiB together
+        /// 1 to 100 distinct keys, each in its own parameter. Cannot be combined with `prefix`. The path and the query together may have 16 KiB at most
         key: KeyTexts,
         /// Watches the keys that begin with this prefix. Default: all keys
         prefix: Once<Prefix>,

@@ -1,4 +1,5 @@
-//! What fails: services are killed and drained, the database is killed, a proxy loses answers, and the log of changes is cut and switched off.
+//! The faults of a run: services are killed or stopped in order, the database is killed, a proxy loses answers, and the log of changes is cut or
+//! switched off.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
