@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// Below the ports that Linux assigns by itself (32768 and up by default).
 const PORTS: Range<u16> = 12_000..32_000;
 
-/// An address of 127.0.0.1 that is free and stays free: the kernel assigns only ports above these, so a server can stop for a
-/// while and use its port again.
+/// An address of 127.0.0.1 that is free and stays free: the kernel assigns only ports above these, and this function assigns each one once
+/// before it begins again. So a server can stop for a while and use its port again.
 #[must_use]
 pub fn free_port() -> SocketAddr {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::binary::Build;
 use crate::http::get;
 use crate::patience::{PATIENCE, PAUSE, eventually};
+use crate::port::free_port;
 
 /// A service under test.
 #[derive(Debug)]
@@ -52,7 +53,9 @@ impl ServiceProcess {
     }
 
     fn unread(build: &Build, name: &str, env: &[(String, String)]) -> Self {
-        let free = |name: &str| (name.to_owned(), "127.0.0.1:0".to_owned());
+        // Not ports of the kernel: it would give those of a process that has ended to another test at once, and clients that still know
+        // them would talk to the wrong service.
+        let free = |name: &str| (name.to_owned(), free_port().to_string());
         let mut all = vec![free("LISTEN_ADDR"), free("ADMIN_ADDR")];
         all.extend_from_slice(env);
         let mut child = build.command(name, &[], &all).spawn().expect("the binary can be started");

@@ -129,16 +129,20 @@ impl Watch {
         self.try_next().await.unwrap_or_else(|end| panic!("no event: {end:?}"))
     }
 
-    /// The events before the next one with a cursor, and the cursor.
+    /// The events of the next round that brings any, and the cursor after them. A stream without changes sends a cursor each 10 s, which
+    /// is not waited for.
     pub async fn round(&mut self) -> (Vec<Event>, String) {
         let mut events = Vec::new();
         loop {
             let event = self.next().await;
-            if let Some(cursor) = event.cursor() {
-                let cursor = cursor.to_owned();
-                return (events, cursor);
+            match event.cursor() {
+                Some(cursor) if !events.is_empty() => {
+                    let cursor = cursor.to_owned();
+                    return (events, cursor);
+                }
+                Some(_) => {}
+                None => events.push(event),
             }
-            events.push(event);
         }
     }
 

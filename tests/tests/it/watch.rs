@@ -10,7 +10,7 @@ mod resume;
 mod start;
 mod turns;
 
-use e2e::Event;
+use e2e::{Event, PATIENCE, Socket, eventually};
 
 /// The put of a key that does not expire.
 fn put(key: &str, value: &str, rev: u64) -> Event {
@@ -35,4 +35,20 @@ fn set(key: &str, value: &str) -> String {
 /// The message that deletes `key`.
 fn delete(key: &str) -> String {
     serde_json::json!({ "op": "delete", "key": key }).to_string()
+}
+
+/// Logs more than 1 MiB of changes of other keys, which begin with `prefix`.
+async fn fill_log(socket: &mut Socket, prefix: &str) {
+    for batch in 0..25 {
+        let ops = (0..100).map(|number| {
+            let key = format!("{prefix}{batch:02}{number:02}{}", "x".repeat(450));
+            serde_json::json!({ "key": key, "value": "v" })
+        });
+        let batch = serde_json::json!({ "op": "batch", "ops": ops.collect::<Vec<_>>() }).to_string();
+        eventually("a batch is committed", PATIENCE, async || match socket.ask(batch.clone()).await {
+            reply if reply.starts_with(r#"{"message":"100 ops committed""#) => Ok(()),
+            reply => Err(reply),
+        })
+        .await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use e2e::{EngineKind, Event, PATIENCE, System, Watch, eventually, promises, rev};
 
-use super::{put, set};
+use super::{fill_log, put, set};
 
 promises! {
     every:
@@ -47,15 +47,7 @@ async fn a_log_that_is_too_large_resets_only_who_lacks_a_part(engine: EngineKind
     let mut socket = system.socket().await;
     let there = rev(&socket.ask(set("k", "1")).await);
     assert_eq!(open.round().await.0, [put("k", "1", there)]);
-    for batch in 0..25 {
-        let ops = (0..100).map(|number| {
-            let key = format!("{batch:02}{number:02}{}", "x".repeat(500));
-            serde_json::json!({ "key": key, "value": "v" })
-        });
-        let batch = serde_json::json!({ "op": "batch", "ops": ops.collect::<Vec<_>>() });
-        let reply = socket.ask(batch.to_string()).await;
-        assert!(reply.contains(r#""status":200"#), "{reply}");
-    }
+    fill_log(&mut socket, "fill/").await;
     is_cut(&system).await;
     let change = rev(&socket.ask(set("k", "2")).await);
     assert_eq!(open.round().await.0, [put("k", "2", change)], "an open stream lacks nothing");

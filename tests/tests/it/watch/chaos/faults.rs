@@ -12,6 +12,7 @@ use rand::seq::SliceRandom as _;
 
 use super::writer::{SINGLES, single};
 use super::{SETTINGS, World, locked};
+use crate::watch::fill_log;
 
 /// The value that a program without a log writes.
 const UNLOGGED: &str = "unlogged";
@@ -245,18 +246,7 @@ impl Faults {
 /// Logs more bytes of other keys than the log may have, and waits until the change of `key`, which is older, is removed.
 async fn cut_log(system: &System, name: &str, key: &str) {
     let mut socket = Socket::open(system.ws()).await;
-    for batch in 0..25 {
-        let ops = (0..100).map(|number| {
-            let key = format!("fill/{name}/{batch:02}{number:02}{}", "x".repeat(450));
-            serde_json::json!({ "key": key, "value": "v" })
-        });
-        let batch = serde_json::json!({ "op": "batch", "ops": ops.collect::<Vec<_>>() }).to_string();
-        eventually("a batch is committed", PATIENCE, async || match socket.ask(batch.clone()).await {
-            reply if reply.starts_with(r#"{"message":"100 ops committed""#) => Ok(()),
-            reply => Err(reply),
-        })
-        .await;
-    }
+    fill_log(&mut socket, &format!("fill/{name}/")).await;
     let logged = format!("select count(*) from changes where instr(ks, '{key}') > 0");
     eventually("the log is cut", PATIENCE * 2, async || match system.database.number(&logged).await {
         0 => Ok(()),
