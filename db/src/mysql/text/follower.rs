@@ -3,10 +3,11 @@
 use crate::engine::shapes::list;
 
 /// The row of the store with each fence row, in no order: a server would sort a temporary table, at each poll. Without fence rows there
-/// is one row all the same. A marker is the first row of its lane in the log.
+/// is one row all the same. A marker is the first row of its lane in the log. Its order names the lane too: else `MySQL` sorts all rows of the lane.
 pub(in crate::mysql) const STATE: &str = "select store.id, store.retention, store.floor, \
     writers.id, writers.seq, writers.rev, writers.logged, \
-    (select cast(if(length(ks) = 0, changes.seq, 0) as unsigned) from changes where lane = writers.id order by changes.seq, part limit 1) \
+    (select cast(if(length(ks) = 0, changes.seq, 0) as unsigned) from changes where lane = writers.id \
+    order by lane, changes.seq, part limit 1) \
     from store left join writers on true where store.one = 0";
 
 /// Rows of the log of a lane after a row. The arguments are the lane, the seq of that row twice, its part, and the number of rows.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{EngineKind, Event, HttpConnection, PATIENCE, System, Watch, Watched, promises, rev, storage};
+use e2e::{
+    Database, EngineKind, Event, HttpConnection, PATIENCE, System, Watch, Watched, promises, rev, storage,
+};
 use serde_json::json;
 
 use super::{delete, deleted, put, set};
@@ -16,6 +18,8 @@ promises! {
         a_slow_watcher_is_told_less_often_and_not_dropped,
         something_comes_every_ten_seconds,
         writes_of_other_keys_tell_nothing;
+    sql:
+        a_round_reads_only_what_is_new_in_a_long_log;
 }
 
 async fn each_write_is_told_with_its_revision(engine: EngineKind) {
@@ -179,4 +183,32 @@ async fn writes_of_other_keys_tell_nothing(engine: EngineKind) {
     }
     let last = rev(&socket.ask(set("a/1", "v")).await);
     assert_eq!(watch.round().await.0, [put("a/1", "v", last)]);
+}
+
+async fn a_round_reads_only_what_is_new_in_a_long_log(engine: EngineKind) {
+    const LOG: u64 = 4000;
+    let (_server, system) = System::start_on_own_server(engine, &[]).await;
+    let mut socket = system.socket().await;
+    let now = rev(&socket.ask(set("k", "0")).await);
+    // Each key of the store is a batch of a lane.
+    system.database.put((0..LOG).map(|n| format!("{n:05}")), "v", "null").await;
+    let lane = format!("insert into writers (id, seq, rev, logged) values (1, {LOG}, {now}, 1)");
+    let log = format!(
+        "insert into changes (lane, seq, part, at, ks) \
+        select 1, row_number() over (order by k), 0, {now}, concat(x'0005', k) from entries where length(k) = 5"
+    );
+    system.database.execute(&lane).await;
+    system.database.execute(&log).await;
+    let mut watch = Watch::open(system.http(), "key=k").await;
+    watch.ready().await;
+    let mut root = system.database.root().await;
+    // The number of rows that the server has read along an index. The sweeper reads the log once.
+    let mut least = u64::MAX;
+    for value in 0..10 {
+        let before = Database::counted(&mut root, "Handler_read_next").await;
+        let change = rev(&socket.ask(set("k", &value.to_string())).await);
+        assert_eq!(watch.round().await.0, [put("k", &value.to_string(), change)]);
+        least = least.min(Database::counted(&mut root, "Handler_read_next").await - before);
+    }
+    assert!(least < 100, "{least} rows were read");
 }
