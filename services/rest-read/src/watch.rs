@@ -157,8 +157,8 @@ impl Watches {
                 return Err(Problem::new(Code::WatchOff, message));
             }
             Some(FollowStatus::Unlogged) => {
-                let message = "no writer that logs changes has started yet, or one that logs none (an older version) \
-                               has written within the last minute";
+                let message = "no writer that logs changes has started yet, or within the last minute a writer has \
+                               logged none (CHANGES_RETENTION_S=0, or an older version)";
                 return Err(Problem::new(Code::Unavailable, message));
             }
             Some(FollowStatus::Unknown) | None => {

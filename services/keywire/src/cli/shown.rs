@@ -17,11 +17,15 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(chars.collect())
 }
 
-/// Whether `char` is not seen, but ends a line, changes the order in which a terminal shows the text, or makes two texts look alike. The joiners
-/// U+200C and U+200D are left alone: some scripts and emoji need them.
+/// Whether `char` is not seen, but ends a line, changes the order in which a terminal shows the text, or makes two texts look alike. Joiners,
+/// variation selectors and tags are left alone: some scripts and emoji need them.
 fn is_unseen(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(
+            char,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{3164}' | '\u{ffa0}'
+        )
+        || matches!(char, '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -39,6 +43,8 @@ mod tests {
             "\u{85}",
             "a\u{202e}b",
             "\u{2066}\u{2028}\u{feff}",
+            "soft\u{ad}hyphen",
+            "\u{2764}\u{fe0f}",
         ];
         let lines = keys.map(|key| shown(key).into_owned());
         assert_eq!(lines[0], "a b");
@@ -49,5 +55,7 @@ mod tests {
         assert_eq!(lines[5], r#""\u0085""#);
         assert_eq!(lines[6], r#""a\u202eb""#);
         assert_eq!(lines[7], r#""\u2066\u2028\ufeff""#);
+        assert_eq!(lines[8], r#""soft\u00adhyphen""#);
+        assert_eq!(lines[9], "\u{2764}\u{fe0f}");
     }
 }

@@ -225,6 +225,14 @@ async fn a_watch_that_is_refused_says_why(engine: EngineKind) {
     assert!(refused.contains("changes are not logged"), "{refused}");
     let refused = said(&keywire(&off, &["watch", ""]), 1);
     assert_eq!(refused, "keywire: key must not be empty");
+    for (bytes, message) in
+        [(200, "keywire: the request target has"), (500, "keywire: status 431: the request is too long")]
+    {
+        let keys: Vec<String> = (100..200).map(|number| format!("{number}{}", "k".repeat(bytes))).collect();
+        let args: Vec<&str> = ["watch"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+        let refused = said(&keywire(&off, &args), 1);
+        assert!(refused.starts_with(message), "{refused}");
+    }
     let nobody = said(&keywire(&off, &["watch", "--url", "http://127.0.0.1:1"]), 69);
     assert!(nobody.starts_with("keywire: no connection to 127.0.0.1:1: "), "{nobody}");
     said(&keywire(&off, &["watch", "--prefix", "a", "b"]), 64);

@@ -35,6 +35,10 @@ impl Reply {
     pub(crate) fn parse_error(status: u16, body: &[u8]) -> Failure {
         match Self::parse(body) {
             Ok(reply) => reply.into_failure(),
+            // The HTTP library answers a request without a body if it is far too long.
+            Err(_) if matches!(status, 414 | 431) => Failure::Refused(format!(
+                "status {status}: the request is too long; 16 KiB are allowed for its path, which has all keys"
+            )),
             Err(_) => Failure::Unavailable(format!("not a reply of Keywire: status {status}")),
         }
     }
